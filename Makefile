@@ -1,0 +1,31 @@
+# `make demo` and `make test` set up all they need: a virtual environment in .venv with the pinned requirements.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/requirements.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+# the copy of requirements.txt is made last: it stands only beside a finished set-up
+$(READY): requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	cp requirements.txt $@
+
+setup: $(READY) ## make .venv with the pinned requirements
+
+demo: $(READY) ## the five stages on made-up dialogues, in minutes; ELASTIC_URL=http://... runs it through a server
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash runs/demo.sh
+
+test: $(READY) ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## formatting and static checks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+clean: ## remove what the demo wrote
+	rm -rf demo
