@@ -1,8 +1,16 @@
 """What the stage scripts share at the shell: a person's mistake gets one line and exit status 2."""
 
 import argparse
+import errno
 import os
 import sys
+from pathlib import Path
+
+REMEDIES = {
+    errno.ENOSPC: "free some space or name another directory",
+    errno.EACCES: "change its permissions or name another path",
+    errno.ENOENT: "check the path",
+}
 
 
 class UserError(Exception):
@@ -20,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main, *args):
-    """Call main(*args) and leave with its exit status: 2 and one line on stderr for a person's mistake, 130 for Ctrl-C."""
+    """Call main(*args), then exit: 2 and one line on stderr for a person's mistake, 130 for Ctrl-C."""
     try:
         sys.exit(main(*args))
     except UserError as error:
@@ -29,14 +37,11 @@ def run(main, *args):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        # an error with an errno comes from the system (disk full, no permission): its text is plain; others are ours to mend
-        if error.errno is None:
+        if error.errno not in REMEDIES:
             raise
-        remedy = {28: "free some space or name another directory", 13: "change its permissions or name another path"}
-        name = f"{error.filename}: " if error.filename else ""
-        message = f"{name}{error.strerror}" + (f"; {remedy[error.errno]}" if error.errno in remedy else "")
+        message = f"{error.filename or 'writing'}: {error.strerror}; {REMEDIES[error.errno]}"
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
-    print(f"{os.path.basename(sys.argv[0])}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)

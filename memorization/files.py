@@ -1,0 +1,132 @@
+"""Files between the stages: written whole or not at all, read with errors a person can mend, described by a manifest.
+
+A stage either writes to a temporary name and renames (`replacing`), or appends whole lines and goes on by id after a
+kill (`Rows`). Beside each result lies `<result>.manifest.json`.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+from memorization.cli import UserError
+
+LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "numpy", "nltk", "tantivy", "elasticsearch")
+
+
+@contextmanager
+def replacing(path):
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it when it does not.
+
+    Works for a file or a directory, whichever the block makes.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if path.is_dir():
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Write `text` (UTF-8, line ends as given) to `path`, whole or not at all. Lone surrogates are kept."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def write_json(path, value):
+    """Write `value` as JSON, whole or not at all."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_json(path):
+    """The value in a JSON file. Raises UserError for a missing or malformed file, naming the line."""
+    text = _read(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not valid JSON at line {error.lineno}: {error.msg}; mend that line") from None
+
+
+def read_jsonl(path):
+    """The objects of a JSON-lines file, blank lines skipped. Raises UserError naming a malformed line's number."""
+    rows = []
+    for number, line in enumerate(_read(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: line {number} is not valid JSON: {error.msg}; mend or remove that line") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}: line {number} is not a JSON object; each line must be one, as {{...}}")
+        rows.append(row)
+    return rows
+
+
+def _read(path):
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; check the path, or run the stage that writes it first")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
+
+
+def fingerprint(path):
+    """SHA-256 of a file, or of the names and contents of a directory's files (its sub-directories left out)."""
+    path = Path(path)
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted(file for file in path.iterdir() if file.is_file()):
+            digest.update(f"{file.name} {fingerprint(file)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def manifest_path(result):
+    """Where the manifest of a result (a file or directory) lies: <result>.manifest.json beside it."""
+    result = Path(result)
+    return result.with_name(result.name + ".manifest.json")
+
+
+def write_manifest(result, arguments, inputs=(), **facts):
+    """Describe `result`: the arguments it was made with, its inputs' fingerprints, library versions, and `facts`.
+
+    arguments: dict or argparse.Namespace (its seed included). inputs: paths; those that do not exist are names on a
+    hub and stand as they are. facts: row counts and whatever else the next stage checks.
+    """
+    arguments = dict(arguments) if isinstance(arguments, dict) else vars(arguments)
+    write_json(
+        manifest_path(result),
+        {
+            "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()},
+            "inputs": {str(path): fingerprint(path) if Path(path).exists() else None for path in inputs},
+            **facts,
+            "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        },
+    )
+
+
+def read_manifest(result):
+    """The manifest of a result. Raises UserError where there is none: the stage that writes it did not finish."""
+    path = manifest_path(result)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; {result} is unfinished or not ours: run the stage that writes it")
+    return read_json(path)
