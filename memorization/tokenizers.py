@@ -4,19 +4,14 @@ import hashlib
 import json
 
 from memorization.cli import UserError
+from memorization.hub import load
 
 
 def load_tokenizer(name):
     """The fast tokenizer at a path or hub name. Raises UserError if it cannot be loaded or has no end-of-text token."""
     from transformers import AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(name))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{name}: no tokenizer could be loaded ({str(error).splitlines()[0]}); "
-            "name a directory with a tokenizer, or a hub name that can be reached or is in the cache"
-        ) from None
+    tokenizer = load(AutoTokenizer.from_pretrained, name, "a tokenizer")
     if not tokenizer.is_fast:
         raise UserError(f"{name}: not a fast tokenizer, which the character positions need; name one that is")
     if tokenizer.eos_token_id is None:

@@ -1,0 +1,39 @@
+"""Loading models, tokenizers and data sets by path or hub name, with one plain line when that fails."""
+
+import logging
+import os
+import socket
+from urllib.parse import urlsplit
+
+from memorization.cli import UserError
+
+
+def load(loader, name, what, **options):
+    """loader(name, **options), from disk or the hub. Raises UserError naming `what` (as "a tokenizer") and `name`.
+
+    A hub that does not even resolve is not waited for.
+    """
+    if not _hub_resolves():
+        options["local_files_only"] = True
+    try:
+        return loader(str(name), **options)
+    except (OSError, ValueError) as error:
+        logging.getLogger(__name__).debug("loading %s", name, exc_info=error)
+        raise UserError(
+            f"{name}: {what} could not be loaded; name a directory that holds one, "
+            "or a hub name that can be reached from here or is in the local cache"
+        ) from None
+
+
+def _hub_resolves():
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True  # the proxy resolves names for us
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        return False
+    return True
