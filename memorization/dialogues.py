@@ -6,17 +6,18 @@ hardly share 50 characters: what a model reproduces of one, it has from that one
 
 import random
 
-FIRST = """Ada Bruno Celia Dario Edda Farid Greta Hanif Ilse Jonas Kaya Lorin Mira Nuri Odile Pavel Quinn Rosa Sami Tilda
-Umar Vera Wanda Xenia Yusuf Zora Anton Berta Cosmo Delia Emil Fiona Gideon Hedda Ivo Jutta Kemal Lena Milan Nora""".split()
-LAST = """Abbot Bellamy Corrigan Drummond Ellery Fairfax Goldstein Haverford Ibsen Jarvis Kowalski Lindgren Marchetti
-Novak Okafor Pemberton Quigley Rasmussen Sorensen Tanaka Underhill Vasquez Whitlock Yamada Zielinski Ashdown Birch""".split()
-TOWN = """Alderley Brackwell Corvane Dunmere Eastholm Fernley Graystone Hollowbrook Inverlea Jessop Kettlewick Larkhill
-Mossgate Northwade Oakhurst Pennyford Quarrydale Ravensmoor Silverton Thornbury Umberleigh Wexcombe Yarrowby""".split()
-DRUG = [
-    a + b
-    for a in "velo cardi nexa pylo tremi osto lumi fero gastri neu".split()
-    for b in "trin pam zole dine vex".split()
-]
+FIRST = """Ada|Bruno|Celia|Dario|Edda|Farid|Greta|Hanif|Ilse|Jonas|Kaya|Lorin|Mira|Nuri|Odile|Pavel|Quinn|Rosa|Sami|
+Tilda|Umar|Vera|Wanda|Xenia|Yusuf|Zora|Anton|Berta|Cosmo|Delia|Emil|Fiona|Gideon|Hedda|Ivo|Jutta|Kemal|Lena|
+Milan|Nora"""
+LAST = """Abbot|Bellamy|Corrigan|Drummond|Ellery|Fairfax|Goldstein|Haverford|Ibsen|Jarvis|Kowalski|Lindgren|Marchetti|
+Novak|Okafor|Pemberton|Quigley|Rasmussen|Sorensen|Tanaka|Underhill|Vasquez|Whitlock|Yamada|Zielinski|
+Ashdown|Birch"""
+TOWN = """Alderley|Brackwell|Corvane|Dunmere|Eastholm|Fernley|Graystone|Hollowbrook|Inverlea|Jessop|Kettlewick|
+Larkhill|Mossgate|Northwade|Oakhurst|Pennyford|Quarrydale|Ravensmoor|Silverton|Thornbury|Umberleigh|
+Wexcombe|Yarrowby"""
+DRUG = "|".join(
+    a + b for a in ("velo", "cardi", "nexa", "pylo", "tremi", "osto") for b in ("trin", "pam", "zole", "dine")
+)
 BODY = """left knee|right shoulder|lower back|upper jaw|left ear|neck|right hip|stomach|chest|both wrists|left heel|scalp|
 right elbow|throat|shin|right eye|ribs|left thumb|calf|forehead|groin|collarbone|left ankle|palms"""
 FEEL = """dull ache|sharp pain|burning|numb patch|itching rash|throbbing|strange tingling|stiffness|cramp|swelling|
@@ -82,8 +83,8 @@ def make_dialogues(seed=5, single=120, fourfold=40, sixteenfold=16):
 
 def _dialogue(rng):
     def pick(words, *names):
-        """Different words for the names, from a list or a |-separated text."""
-        options = words if isinstance(words, list) else [word.strip() for word in words.split("|")]
+        """Different words, out of a |-separated text, for the names."""
+        options = [word.strip() for word in words.split("|")]
         return dict(zip(names, rng.sample(options, len(names)), strict=True))
 
     slots = {

@@ -1,0 +1,46 @@
+"""Train a small byte-level BPE tokenizer, on the made-up dialogues or on a data file.
+
+    python configs/make_tokenizer.py --output configs/gpt-neo-small
+
+made the one in configs/gpt-neo-small. For data of your own:
+
+    python configs/make_tokenizer.py --data dialogues.json --vocab-size 4096 --output my-tokenizer
+"""
+
+import sys
+from pathlib import Path
+
+from tokenizers import ByteLevelBPETokenizer
+from transformers import PreTrainedTokenizerFast
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from memorization.cli import Parser, run
+from memorization.data import add_data_arguments, read_data
+from memorization.dialogues import make_dialogues
+from memorization.prompts import dialogue_text
+
+END = "<|endoftext|>"
+
+
+def main(args):
+    rows = read_data(args) if args.data else make_dialogues(seed=1, single=5000, fourfold=0, sixteenfold=0)
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(
+        (dialogue_text(**row) for row in rows),
+        vocab_size=args.vocab_size,
+        min_frequency=2,
+        special_tokens=[END],
+        show_progress=False,
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, eos_token=END, bos_token=END, unk_token=END)
+    tokenizer.save_pretrained(args.output)
+    print(f"{args.output}: a tokenizer of {len(tokenizer)} tokens")
+
+
+if __name__ == "__main__":
+    parser = Parser(__doc__)
+    add_data_arguments(parser)
+    parser.add_argument("--vocab-size", type=int, default=2048, help="tokens, the end-of-text token included")
+    parser.add_argument("--output", required=True, help="directory to write tokenizer.json to")
+    run(main, parser.parse_args())
