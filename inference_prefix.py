@@ -19,10 +19,11 @@ from transformers import AutoConfig
 from memorization import hub
 from memorization.cli import Parser, UserError, run
 from memorization.extraction import exact_match, matched_tokens
-from memorization.files import Rows, read_manifest, run_key, write_manifest
+from memorization.files import read_manifest
 from memorization.generation import check_context, continue_prefixes, load_model
 from memorization.listing import write_listing
 from memorization.probes import read_probes
+from memorization.rows import Rows, run_key
 from memorization.tokenizers import load_tokenizer, tokenizer_fingerprint
 
 
@@ -54,22 +55,16 @@ def main(args):
     settings = ("max_new_tokens", "batch_size", "dtype", "temperature", "top_k", "top_p", "seed")
     inputs = [args.model_path, prefix_ids, texts]
     key = run_key({name: getattr(args, name) for name in settings}, inputs)
-    state = PartialState()
-    rows = Rows(result, key, state.process_index)
-    state.wait_for_everyone()  # all ranks have seen the same former rows before any adds to them
+    state = PartialState(cpu=not torch.accelerator.is_available())
     ids = [probe["id"] for probe in probes]
-    # the same batches whatever is done already and however many ranks there are: a batch's numbers depend on its shape
-    batches = [range(i, min(i + args.batch_size, len(ids))) for i in range(0, len(ids), args.batch_size)]
-    todo = [n for n, batch in enumerate(batches) if any(ids[i] not in rows.done for i in batch)]
+    rows = Rows(result, key, ids, args.batch_size, state.process_index, state.num_processes)
+    state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
     if state.is_main_process:
-        done = (
-            f", {len(ids) - sum(len(batches[n]) for n in todo)} of them done before" if len(todo) < len(batches) else ""
-        )
-        print(f"{len(ids)} probes{done}; writing to {result}")
-    mine = todo[state.process_index :: state.num_processes]
-    model = load_model(args.model_path, args.dtype, state.device) if mine else None
-    for n in tqdm(mine, desc="generating", unit="batch", disable=not state.is_main_process):
-        batch = tokens[batches[n].start : batches[n].stop]
+        print(rows.progress)
+    model = load_model(args.model_path, args.dtype, state.device) if rows.mine else None
+    hidden = not (rows.mine and state.is_main_process)
+    for n, positions in tqdm(rows.mine, desc="generating", unit="batch", disable=hidden):
+        batch = tokens[positions.start : positions.stop]
         torch.manual_seed(args.seed + n)
         generations = continue_prefixes(
             model,
@@ -88,15 +83,13 @@ def main(args):
                 "matched_tokens": matched_tokens(generation, suffix),
                 "exact_match": exact_match(generation, suffix, args.max_new_tokens),
             }
-            for i, generation, suffix in zip(batches[n], generations, batch["suffix_ids"], strict=True)
-            if ids[i] not in rows.done
+            for i, generation, suffix in zip(positions, generations, batch["suffix_ids"], strict=True)
         )
     state.wait_for_everyone()
     if not state.is_main_process:
         return
-    finished = rows.finish(ids)
+    finished = rows.finish(args, inputs, tokenizer=manifest["tokenizer"])
     write_listing(result.with_suffix(".txt"), {row["id"]: row["generation"] for row in finished})
-    write_manifest(result, args, inputs, key=key, rows=len(finished), tokenizer=manifest["tokenizer"])
     for name, member in {"members": True, "non-members": False}.items():
         side = [row for row in finished if row["member"] == member]
         if side:

@@ -1,10 +1,8 @@
 """Files between the stages: written whole or not at all, read with errors a person can mend, described by a manifest.
 
-A stage either writes to a temporary name and renames (`replacing`), or appends whole lines and goes on by id after a
-kill (`Rows`). Beside each result lies `<result>.manifest.json`.
+A stage writes to a temporary name and renames. Beside each result lies `<result>.manifest.json`.
 """
 
-import glob
 import hashlib
 import importlib.metadata
 import json
@@ -132,53 +130,3 @@ def read_manifest(result):
     if not path.is_file():
         raise UserError(f"{path}: no such file; {result} is unfinished or not ours: run the stage that writes it")
     return read_json(path)
-
-
-def run_key(arguments, inputs):
-    """A short name for these arguments on these inputs: a run may go on with rows of a former one that has the same."""
-    known = {str(path): fingerprint(path) if Path(path).exists() else None for path in inputs}
-    return hashlib.sha256(json.dumps([arguments, known], sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-class Rows:
-    """A JSON-lines result written as it grows: rows with an `id`, gone on with by id after a kill.
-
-    Until `finish`, rows stand in <result>.<key>.<rank>.partial; each of several ranks appends to a file of its own.
-    A result under `path` whose manifest has the same key counts as done as well.
-    """
-
-    def __init__(self, path, key, rank=0):
-        self.path, self.key = Path(path), key
-        self.partial = self.path.with_name(f"{self.path.name}.{key}.{rank}.partial")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.partial.exists():  # a kill may have cut the last line
-            whole = self.partial.read_bytes()
-            self.partial.write_bytes(whole[: whole.rfind(b"\n") + 1])
-        self.done = self._collect()
-
-    def append(self, rows):
-        """Add rows, each a dict with an `id`; they are on disk when this returns."""
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        with self.partial.open("ab") as file:
-            file.write(lines.encode())
-
-    def finish(self, ids):
-        """Write the rows of all ranks, in the order of `ids`, as the result; returns them. Its manifest comes next."""
-        rows = self._collect()
-        manifest_path(self.path).unlink(missing_ok=True)
-        ordered = [rows[i] for i in ids]
-        write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ordered))
-        for partial in self.path.parent.glob(f"{glob.escape(self.path.name)}.*.partial"):
-            partial.unlink()
-        return ordered
-
-    def _collect(self):
-        files = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.{self.key}.*.partial"))
-        if manifest_path(self.path).is_file() and read_json(manifest_path(self.path)).get("key") == self.key:
-            files.append(self.path)
-        rows = {}
-        for file in files:
-            for line in file.read_bytes().decode().split("\n")[:-1] if file.exists() else ():
-                row = json.loads(line)
-                rows[row["id"]] = row
-        return rows

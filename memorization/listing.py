@@ -1,9 +1,11 @@
-"""The published listing format: for each sample i a line of i and 23 equal signs, and then the text."""
+"""Stage 3's output: JSON lines, and the published listing: for each sample i a line of i and 23 equal signs, then text."""
 
 import re
+from pathlib import Path
 
 from memorization.cli import UserError
-from memorization.files import read_text, write_text
+from memorization.files import read_jsonl, read_text, write_text
+from memorization.probes import read_probes
 
 RULE = "=" * 23
 
@@ -26,3 +28,41 @@ def read_listing(path):
         # the line end before the next header is the listing's, not the text's
         texts[i] = text[header.end() : following.start() if following else None].removesuffix("\n")
     return texts
+
+
+def read_generations(path, probes=None, default_probes=None):
+    """Stage 3's rows (id, member, duplicates, prefix, ..., generation) and the list of files that they are from.
+
+    path: JSON lines, which hold all of it, or a listing, which has the texts only: then the rest is taken from the
+    file `probes`, else from the JSON lines beside the listing, else from the file `default_probes`. Raises UserError
+    if the two are not about the same samples.
+    """
+    path = Path(path)
+    beside = path.with_suffix(".jsonl")
+    if path == beside:
+        generations = {row["id"]: row["generation"] for row in _read_rows(path)}
+    else:
+        generations = read_listing(path)
+    if probes is None and beside.is_file():
+        source, records = beside, _read_rows(beside)
+    else:
+        source = Path(probes or default_probes)
+        records = read_probes(source)
+    strangers = {record["id"] for record in records} ^ generations.keys()
+    if strangers:
+        raise UserError(
+            f"{path} and {source} differ in {len(strangers)} ids, {min(strangers)} for one: they are not of one run; "
+            "run inference_prefix.py again, or name the right probes by --probes"
+        )
+    return [{**record, "generation": generations[record["id"]]} for record in records], [path, source]
+
+
+def _read_rows(path):
+    rows = read_jsonl(path)
+    if not rows:
+        raise UserError(f"{path}: no generations in it; run inference_prefix.py again")
+    for number, row in enumerate(rows, 1):
+        missing = {"id", "member", "duplicates", "prefix", "generation"} - row.keys()
+        if missing:
+            raise UserError(f"{path}: row {number} has no {', '.join(sorted(missing))}; name a file that stage 3 wrote")
+    return rows
