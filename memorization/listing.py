@@ -1,4 +1,4 @@
-"""Stage 3's output: JSON lines, and the published listing: for each sample i a line of i and 23 equal signs, then text."""
+"""Stage 3's output: JSON lines, and the published listing (each sample's number, 23 equal signs, then its text)."""
 
 import re
 from pathlib import Path

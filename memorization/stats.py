@@ -12,7 +12,8 @@ def wilson(count, total):
     rate, square = count / total, Z * Z
     middle = rate + square / (2 * total)
     half = Z * sqrt(rate * (1 - rate) / total + square / (4 * total * total))
-    return max(0.0, (middle - half) / (1 + square / total)), min(1.0, (middle + half) / (1 + square / total))
+    low, high = (middle - half) / (1 + square / total), (middle + half) / (1 + square / total)
+    return (0.0 if count == 0 else low), (1.0 if count == total else high)  # exact where rounding would miss them
 
 
 def difference(count_a, total_a, count_b, total_b):

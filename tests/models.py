@@ -1,0 +1,50 @@
+"""Small random models, made on the spot."""
+
+import torch
+from transformers import GPTNeoConfig, GPTNeoForCausalLM, RobertaConfig, RobertaForSequenceClassification
+
+from memorization.tokenizers import load_tokenizer
+
+
+def save_language_model(path, tokenizer, context=256, seed=0):
+    """A random GPT-Neo of two layers and its tokenizer, in a directory."""
+    tokenizer = load_tokenizer(tokenizer)
+    torch.manual_seed(seed)
+    model = GPTNeoForCausalLM(gpt_neo_config(len(tokenizer), tokenizer.eos_token_id, context))
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def gpt_neo_config(vocabulary, eos, context=256):
+    return GPTNeoConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        num_layers=2,
+        attention_types=[[["global", "local"], 1]],
+        num_heads=2,
+        max_position_embeddings=context,
+        bos_token_id=eos,
+        eos_token_id=eos,
+    )
+
+
+def save_paraphrase_classifier(path, tokenizer, labels=2):
+    """A random pair classifier and its tokenizer, in a directory."""
+    tokenizer = load_tokenizer(tokenizer)
+    tokenizer.pad_token = tokenizer.eos_token
+    torch.manual_seed(0)
+    config = RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=130,
+        pad_token_id=tokenizer.pad_token_id,
+        num_labels=labels,
+    )
+    RobertaForSequenceClassification(config).save_pretrained(path)
+    tokenizer.model_max_length = 128
+    tokenizer.save_pretrained(path)
+    return path
