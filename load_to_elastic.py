@@ -36,6 +36,6 @@ if __name__ == "__main__":
     add_index_arguments(parser)
     server = parser.add_argument_group("server", "of a new index on a server")
     server.add_argument("--recreate", action="store_true", help="remove the index first")
-    server.add_argument("--shards", type=int, default=1, help="its primary shards (default: %(default)s)")
-    server.add_argument("--replicas", type=int, default=0, help="copies of each shard (default: %(default)s)")
+    server.add_argument("--shards", type=int, help="its primary shards (default: 1)")
+    server.add_argument("--replicas", type=int, help="copies of each shard (default: 0)")
     run(main, parser.parse_args())

@@ -6,6 +6,7 @@ One interface (Index), two implementations that agree: an Elasticsearch server, 
 import os
 from pathlib import Path
 
+from memorization.retrieval.elastic import ElasticIndex
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.retrieval.index import Hit, Index
 
@@ -39,4 +40,12 @@ def add_index_arguments(parser):
 
 def open_index(args):
     """The Index that the flags of add_index_arguments name; it need not exist yet."""
+    if args.elastic_url:
+        return ElasticIndex(
+            args.elastic_url,
+            args.index_xsuffix,
+            ca_certs=args.ca_certs,
+            ssl_fingerprint=args.ssl_fingerprint,
+            insecure=args.insecure,
+        )
     return EmbeddedIndex(args.indexes, args.index_xsuffix)

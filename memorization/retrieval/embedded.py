@@ -38,7 +38,7 @@ class EmbeddedIndex(Index):
         self.path = Path(self.where)
         self.searcher = None
 
-    def load(self, documents, recreate=False, total=None, shards=1, replicas=0):
+    def load(self, documents, recreate=False, total=None, shards=None, replicas=None):
         with self._writing():
             if self.path.exists() and not (self.path / MARK).is_file():
                 raise UserError(f"{self.where}: exists and is no index of ours; name another with --index-xsuffix")
@@ -47,7 +47,7 @@ class EmbeddedIndex(Index):
                 index = tantivy.Index(SCHEMA, str(directory))
                 with index.writer(HEAP, num_threads=1) as writer:
                     count = 0
-                    for id, text in tqdm(checked(documents), total=total, desc=self.where, unit="doc"):
+                    for id, text in tqdm(checked(documents, set()), total=total, desc=self.where, unit="doc"):
                         tokens = tokenize(text)
                         if not tokens:
                             continue

@@ -40,7 +40,7 @@ class Index(ABC):
         self.where = where
 
     @abstractmethod
-    def load(self, documents, recreate=False, total=None, shards=1, replicas=0):
+    def load(self, documents, recreate=False, total=None, shards=None, replicas=None):
         """Make the index hold exactly `documents`, an iterable of (id, text); return how many it holds.
 
         Streams: only the ids stay in memory. Doing it twice changes nothing, and after a kill it is simply done
@@ -92,9 +92,8 @@ class Index(ABC):
         return f"make it with: python load_to_elastic.py -dir DIR -fn PROBES --index-xsuffix {self.name}"
 
 
-def checked(documents):
-    """Pass on the documents that have words. Raises UserError for an id that is empty, too long or there twice."""
-    seen = set()
+def checked(documents, seen):
+    """Pass on the documents, their ids noted in `seen`. Raises UserError for a bad id or one that occurs twice."""
     for id, text in documents:
         if not 0 < len(id.encode()) <= 512:
             raise UserError(f"document id {id[:50]!r}: must have 1 to 512 bytes; mend the probes file")
