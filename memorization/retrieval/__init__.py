@@ -6,6 +6,7 @@ One interface (Index), two implementations that agree: an Elasticsearch server, 
 import os
 from pathlib import Path
 
+from memorization.cli import UserError
 from memorization.retrieval.elastic import ElasticIndex
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.retrieval.index import Hit, Index
@@ -16,7 +17,7 @@ __all__ = ["Hit", "Index", "add_index_arguments", "open_index"]
 def add_index_arguments(parser):
     """Add the flags that say which index: its name, and the server or directory it is in."""
     group = parser.add_argument_group("index", "an Elasticsearch server if one is named, else a directory")
-    group.add_argument("--index-xsuffix", required=True, metavar="NAME", help="name of the index")
+    group.add_argument("--index-xsuffix", metavar="NAME", help="name of the index (required)")
     group.add_argument(
         "--elastic-url",
         nargs="+",
@@ -40,6 +41,8 @@ def add_index_arguments(parser):
 
 def open_index(args):
     """The Index that the flags of add_index_arguments name; it need not exist yet."""
+    if not args.index_xsuffix:
+        raise UserError("--index-xsuffix is needed: the name of the index")
     if args.elastic_url:
         return ElasticIndex(
             args.elastic_url,

@@ -12,7 +12,7 @@ import regex
 MAX_TOKEN = 255  # UTF-16 units; a longer word is cut into pieces of this length
 
 ASCII_WORD = re.compile(
-    r"""_* [a-z0-9] [a-z0-9_]*
+    r"""_{0,254}+ [a-z0-9] [a-z0-9_]*
     (?: (?: (?<=[a-z]) [.:'] (?=[a-z]) | (?<=[0-9]) [.,;'] (?=[0-9]) ) [a-z0-9_]+ )*""",
     re.VERBOSE,
 )
@@ -54,15 +54,15 @@ def _unicode_word():
     digits = f"{c['digit']}(?:(?:{c['join']}*|{c['middigit']}){c['digit']})*"  # WB8, WB11, WB12
     kana = f"{c['kana']}(?:{c['join']}*{c['kana']})*"
     run = f"(?:{kana}|(?:(?:{letters}|{digits})(?:{after_hebrew})?)+)"  # WB9, WB10
-    word = f"{c['join']}*{run}(?:{c['join']}+{run})*{c['join']}*"  # WB13a, WB13b
+    word = f"{c['join']}{{0,254}}+{run}(?:{c['join']}+{run})*{c['join']}*"  # WB13a, WB13b
 
     picture = rf"[[\p{{Extended_Pictographic}}{PICTURES}]--\p{{Emoji_Modifier}}]"
-    joined = rf"\u200D(?!\u200D*(?:{picture}|\p{{Emoji_Modifier_Base}}))"
+    joined = rf"\u200D(?!\u200D{{0,254}}+(?:{picture}|\p{{Emoji_Modifier_Base}}))"
     follow_one = rf"(?:{joined}|[[\p{{WB=Extend}}\p{{WB=Format}}]--[\uFE0E\uFE0F]])"
     follow = f"{follow_one}*+"
     emoji = (
-        rf"(?:(?:\u200D*\p{{Emoji_Modifier_Base}}{follow})?\p{{Emoji_Modifier}}{follow}"
-        rf"|\u200D*{picture}{follow}\uFE0F?)"
+        rf"(?:(?:\u200D{{0,254}}+\p{{Emoji_Modifier_Base}}{follow})?\p{{Emoji_Modifier}}{follow}"
+        rf"|\u200D{{0,254}}+{picture}{follow}\uFE0F?)"
     )
     sequence = rf"{emoji}(?:[\U000E0020-\U000E007E]+\U000E007F|(?:\u200D{emoji})*)"
     keycap = rf"[0-9#*](?:(?!\u20E3){follow_one})*+\uFE0F?\u20E3{follow}"
@@ -79,18 +79,24 @@ def _units(text):
 
 
 def _cut_tokens(pattern, text):
-    """As pattern.findall, but a match longer than MAX_TOKEN is cut there and what follows is matched anew."""
+    """As pattern.findall, but never looking further than MAX_TOKEN, so that a longer match becomes pieces."""
     tokens, start = [], 0
     while match := pattern.search(text, start):
-        start = match.start()
-        end = min(match.end(), start + MAX_TOKEN)
-        while _units(text[start:end]) > MAX_TOKEN:
-            end -= 1
-        if end < match.end():
-            match = pattern.match(text, start, end)
-        tokens.append(match[0])
-        start = match.end()
+        start, last = match.span()
+        while start < last:
+            end = start + MAX_TOKEN
+            while _units(text[start:end]) > MAX_TOKEN:
+                end -= 1
+            piece = pattern.match(text, start, end)
+            if piece:
+                tokens.append(piece[0])
+            start = piece.end() if piece else start + 1
     return tokens
+
+
+def has_words(text):
+    """Whether tokenize gives any token."""
+    return bool(UNICODE_WORD.search(text))
 
 
 def tokenize(text):

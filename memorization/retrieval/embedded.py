@@ -39,6 +39,7 @@ class EmbeddedIndex(Index):
         self.searcher = None
 
     def load(self, documents, recreate=False, total=None, shards=None, replicas=None):
+        ids = set()
         with self._writing():
             if self.path.exists() and not (self.path / MARK).is_file():
                 raise UserError(f"{self.where}: exists and is no index of ours; name another with --index-xsuffix")
@@ -46,22 +47,17 @@ class EmbeddedIndex(Index):
                 directory.mkdir()
                 index = tantivy.Index(SCHEMA, str(directory))
                 with index.writer(HEAP, num_threads=1) as writer:
-                    count = 0
-                    for id, text in tqdm(checked(documents, set()), total=total, desc=self.where, unit="doc"):
-                        tokens = tokenize(text)
-                        if not tokens:
-                            continue
+                    for id, text in tqdm(checked(documents, ids), total=total, desc=self.where, unit="doc"):
                         document = tantivy.Document()
                         document.add_text("id", id)
-                        document.add_text("terms", " ".join(tokens))
+                        document.add_text("terms", " ".join(tokenize(text)))
                         document.add_bytes("text", text.encode())
                         writer.add_document(document)
-                        count += 1
                     writer.commit()
                     writer.wait_merging_threads()
-                write_json(directory / MARK, {"format": FORMAT, "documents": count})
+                write_json(directory / MARK, {"format": FORMAT, "documents": len(ids)})
         self.searcher = None
-        return count
+        return len(ids)
 
     @contextmanager
     def _writing(self):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memorization.cli import UserError
-from memorization.retrieval.analysis import tokenize
+from memorization.retrieval.analysis import has_words, tokenize
 from memorization.retrieval.stopwords import STOP_WORDS
 
 FORMAT = 1  # of what an index holds; raise it when documents or their analysis change
@@ -93,11 +93,12 @@ class Index(ABC):
 
 
 def checked(documents, seen):
-    """Pass on the documents, their ids noted in `seen`. Raises UserError for a bad id or one that occurs twice."""
+    """Pass on the documents that have words, their ids noted in `seen`. Raises UserError for a bad or repeated id."""
     for id, text in documents:
         if not 0 < len(id.encode()) <= 512:
             raise UserError(f"document id {id[:50]!r}: must have 1 to 512 bytes; mend the probes file")
         if id in seen:
             raise UserError(f"document id {id!r}: occurs twice; each must be unique: mend the probes file")
-        seen.add(id)
-        yield id, LONE_SURROGATE.sub("\ufffd", text)
+        if has_words(text):
+            seen.add(id)
+            yield id, LONE_SURROGATE.sub("\ufffd", text)
