@@ -1,0 +1,103 @@
+"""Servers for the tests: a real Elasticsearch, started when a test first asks for it."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+from memorization.cli import Parser
+from memorization.retrieval import add_index_arguments, open_index
+
+SERVER = Path(__file__).parents[2] / "shared" / "elasticsearch" / "server.sh"
+HOW = (
+    "no Elasticsearch: set ELASTIC_TEST_URL to one of yours, as from: docker run -p 9200:9200 -e discovery.type="
+    "single-node -e xpack.security.enabled=false docker.elastic.co/elasticsearch/elasticsearch:8.19.8"
+)
+CONNECTION = ("ELASTIC_URL", "ELASTIC_API_KEY", "ELASTIC_USER", "ELASTIC_PASSWORD", "ELASTIC_CA_CERTS")
+
+
+class LocalServer:
+    """A server of this machine that a test may kill. env: the environment variables that reach it."""
+
+    def __init__(self, *options):
+        if not SERVER.is_file() or not shutil.which("java"):
+            pytest.skip(HOW)
+        self.options = options
+        self.directory = tempfile.mkdtemp(prefix="elasticsearch-")
+        Path(self.directory).chmod(0o755)
+        self.start()
+
+    def _run(self, verb, *options):
+        command = [SERVER, verb, self.directory, *options]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def start(self):
+        exports = self._run("start", *self.options).splitlines()
+        self.env = dict(line.removeprefix("export ").split("=", 1) for line in exports)
+        self.url = self.env["ELASTIC_URL"]
+
+    def kill(self):
+        self._run("kill")
+
+    def remove(self):
+        self._run("kill")
+        shutil.rmtree(self.directory)
+
+
+@pytest.fixture(scope="session")
+def local_server():
+    server = LocalServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def secure_server():
+    server = LocalServer("--secure")
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def elastic_url(request):
+    """The server that ELASTIC_TEST_URL names, else a local one; else the test is skipped."""
+    return os.environ.get("ELASTIC_TEST_URL") or request.getfixturevalue("local_server").url
+
+
+@pytest.fixture(autouse=True)
+def own_connection(monkeypatch):
+    """A server that the person at the shell works with is not the tests' business."""
+    for name in CONNECTION:
+        if name == "ELASTIC_URL" or "ELASTIC_TEST_URL" not in os.environ:
+            monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def elastic_flags(elastic_url):
+    """The flags of an index of the test's own on the server, removed afterwards."""
+    flags = ["--elastic-url", elastic_url, "--index-xsuffix", f"test-{uuid.uuid4().hex}"]
+    yield flags
+    opened(flags).client.indices.delete(index=flags[-1], ignore_unavailable=True)
+
+
+@pytest.fixture
+def embedded_flags(tmp_path):
+    """The flags of an embedded index of the test's own."""
+    return ["--indexes", str(tmp_path / "indexes"), "--index-xsuffix", "test"]
+
+
+@pytest.fixture(params=["embedded", "elastic"])
+def flags(request):
+    """The flags of an index of the test's own: the test runs with each implementation."""
+    return request.getfixturevalue(f"{request.param}_flags")
+
+
+def opened(flags):
+    """The index that these flags of stages 4 and 5 name."""
+    parser = Parser("")
+    add_index_arguments(parser)
+    return open_index(parser.parse_args(flags))
