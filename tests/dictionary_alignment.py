@@ -180,9 +180,7 @@ def align(susp_text, src_text, susp_sentences, src_sentences, profile):
 
     def passages(susp_gap, src_gap):
         cases = resolve(extend(seeds, (susp_gap, src_gap), susp, src, profile.th3), susp, src)
-        found = [
-            ((susp_spans[a][0], susp_spans[b][1]), (src_spans[c][0], src_spans[d][1])) for (a, b), (c, d) in cases
-        ]
+        found = [((susp_spans[a][0], susp_spans[b][1]), (src_spans[c][0], src_spans[d][1])) for (a, b), (c, d) in cases]
         return [p for p in found if min(e - s for s, e in p) >= profile.min_plaglen]
 
     cases = passages(profile.susp_gap, profile.src_gap)
