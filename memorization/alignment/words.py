@@ -17,6 +17,10 @@ from nltk.tokenize.treebank import TreebankWordTokenizer
 CACHE = 1 << 16  # chunks, and words, remembered
 LONGEST = 64  # characters of a chunk worth remembering
 QUOTES = re.compile(r"``|''|\"")
+PUNCTUATION = frozenset(punctuation)
+# chunks that need no tokenizer: a word, single hyphens and points inside, one mark behind; no contraction
+SIMPLE = re.compile(r"(\w+(?:[-.]\w+)*)([,.;:?!]?)")
+CONTRACTED = re.compile(r"(?i)cannot|gimme|gonna|gotta|lemme|wanna")
 
 
 def _plain(rules):
@@ -43,6 +47,11 @@ def _digest(word):
 
 def _tokens(before, chunk, after):
     """The tokens of `chunk` in its context, "x" standing for the chunks beside it."""
+    simple = SIMPLE.fullmatch(chunk)
+    if simple and not CONTRACTED.search(chunk):
+        if simple[2] and (simple[2] != "." or not after.endswith("x")):
+            return [simple[1], simple[2]]
+        return [chunk]
     tokens = _tokenize(before + chunk + after)
     return tokens[before.startswith("x") : len(tokens) - after.endswith("x")]
 
@@ -53,13 +62,15 @@ def _analyse(before, chunk, after):
     stems and words are 8 bytes each, a hash of the lower-cased thing, so that no vocabulary is kept; bounds are two
     32-bit integers a word: [start, end) within the chunk.
     """
-    stems = [_stem(t) for t in _tokens(before, chunk.lower(), after) if len(t) > 2 and t[0].isalnum()]
+    tokens, lower = _tokens(before, chunk, after), chunk.lower()
+    lower_tokens = tokens if lower == chunk else _tokens(before, lower, after)
+    stems = [_stem(token) for token in lower_tokens if len(token) > 2 and token[0].isalnum()]
     words, bounds, end = [], [], 0
-    for token in _tokens(before, chunk, after):
+    for token in tokens:
         quote = QUOTES.search(chunk, end) if token in ("``", "''") else None
         start = quote.start() if quote else max(chunk.find(token, end), end)
         end = quote.end() if quote else min(start + len(token), len(chunk))
-        if not all(c in punctuation for c in chunk[start:end]):
+        if not PUNCTUATION.issuperset(chunk[start:end]):
             words.append(token.lower())
             bounds += (start, end)
     return b"".join(map(_digest, stems)), b"".join(map(_digest, words)), array("i", bounds).tobytes()
