@@ -1,0 +1,22 @@
+"""Text alignment: what two documents have in common, by the adaptive algorithm of Sanchez-Perez et al. (CLEF 2015).
+
+align("a generation ...", "a training text ...", "paper")        one pair
+prepare(text)                                                    a Document, analysed once, for many pairs
+longest_common_run(suspicious, source)                           the independent span scan
+"""
+
+from memorization.alignment.detector import Alignment, align, longest_common_run
+from memorization.alignment.document import Document, prepare
+from memorization.alignment.profiles import PROFILES, Profile
+from memorization.alignment.sentences import split_sentences
+
+__all__ = [
+    "PROFILES",
+    "Alignment",
+    "Document",
+    "Profile",
+    "align",
+    "longest_common_run",
+    "prepare",
+    "split_sentences",
+]

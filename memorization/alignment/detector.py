@@ -1,0 +1,96 @@
+"""The detector: the steps of the algorithm on one pair of documents (design.md, Text alignment)."""
+
+from itertools import compress
+from typing import NamedTuple
+
+from memorization.alignment.document import prepare
+from memorization.alignment.extension import extend
+from memorization.alignment.filtering import filter_overlaps
+from memorization.alignment.profiles import PROFILES
+from memorization.alignment.seeding import seed, weigh
+from memorization.alignment.verbatim import common_runs
+
+
+class Alignment(NamedTuple):
+    """What two documents have in common.
+
+    kind: "none", "verbatim", "summary" or "obfuscated". passages: [((s0, s1), (r0, r1)), ...] in order, [start, end)
+    in characters of the suspicious and of the source document.
+    """
+
+    kind: str
+    passages: list
+
+
+def align(suspicious, source, profile):
+    """Align two documents, each a text or a prepared Document, under a Profile or the name of one.
+
+    The adaptive algorithm of Sanchez-Perez, Gelbukh and Sidorov (CLEF 2015); every parameter is in the profile.
+    """
+    profile = PROFILES[profile] if isinstance(profile, str) else profile
+    suspicious, source = _prepared(suspicious), _prepared(source)
+    a, b = suspicious.vectors(profile.min_sentlen), source.vectors(profile.min_sentlen)
+    weights = weigh(a, b)
+    seeds = seed(a, b, *weights, profile.th1, profile.th2)
+    if not len(seeds):
+        return Alignment("none", [])
+
+    def cases(susp_gap, src_gap):
+        """Cases as ((first, last), (first, last)), in sentences, and as passages in characters."""
+        found = filter_overlaps(extend(seeds, a, b, *weights, susp_gap, src_gap, profile.th3), a, b, *weights)
+        ranges = list(zip(_sentences(a, found[:, :2]), _sentences(b, found[:, 2:]), strict=True))
+        passages = [(_span(suspicious.sentences, s), _span(source.sentences, r)) for s, r in ranges]
+        long = [min(map(_length, passage)) >= profile.min_plaglen for passage in passages]
+        return list(compress(ranges, long)), sorted(compress(passages, long))
+
+    ranges, passages = cases(profile.susp_gap, profile.src_gap)
+    runs = {run for pair in ranges for run in _long_runs(suspicious, source, pair, profile.verbatim_minlen)}
+    if runs:
+        return Alignment("verbatim", sorted(runs))
+    _, wide = cases(profile.susp_gap_summary, profile.src_gap_summary)
+    suspicious_size, source_size = (sum(_length(passage[side]) for passage in wide) for side in (0, 1))
+    if wide and source_size >= profile.summary_ratio * suspicious_size:
+        return Alignment("summary", wide)
+    return Alignment("obfuscated" if passages else "none", passages)
+
+
+def longest_common_run(suspicious, source):
+    """The longest run of words in both documents: ((s0, s1), (r0, r1)) in characters, or None without a common word.
+
+    Each document is a text or a prepared Document. Words are those of the verbatim step; the longest is the run
+    with the most characters in the suspicious document, the first in the source of several.
+    """
+    suspicious, source = _prepared(suspicious), _prepared(source)
+    runs = common_runs(suspicious.words, source.words)
+    if not len(runs):
+        return None
+    a, b, n = runs.T
+    a, b, n = runs[(suspicious.bounds[a + n - 1, 1] - suspicious.bounds[a, 0]).argmax()].tolist()
+    return _span(suspicious.bounds, (a, a + n - 1)), _span(source.bounds, (b, b + n - 1))
+
+
+def _long_runs(suspicious, source, ranges, minlen):
+    """The common runs, in characters, of a case given in sentences that are longer than minlen."""
+    (a0, a1), (b0, b1) = (side.words_of(*part) for side, part in zip((suspicious, source), ranges, strict=True))
+    for a, b, n in common_runs(suspicious.words[a0:a1], source.words[b0:b1]).tolist():
+        span = _span(suspicious.reach, (a0 + a, a0 + a + n - 1))
+        if _length(span) > minlen:
+            yield span, _span(source.reach, (b0 + b, b0 + b + n - 1))
+
+
+def _sentences(vectors, ranges):
+    """Ranges of vectors, rows [first, last], as ranges of sentences."""
+    return [(vectors.first[i], vectors.last[j]) for i, j in ranges.tolist()]
+
+
+def _span(spans, part):
+    """From the start of the first to the end of the last of spans[first], ..., spans[last]."""
+    return int(spans[part[0]][0]), int(spans[part[1]][1])
+
+
+def _length(span):
+    return span[1] - span[0]
+
+
+def _prepared(document):
+    return prepare(document) if isinstance(document, str) else document

@@ -1,0 +1,70 @@
+"""Filtering: of cases that overlap on the suspicious side the better one stays (design.md, step 5)."""
+
+import numpy as np
+
+from memorization.alignment.compiled import compiled
+from memorization.alignment.seeding import norms, products
+
+
+@compiled
+def filter_overlaps(cases, a, b, weight_a, weight_b, other):
+    """The cases that stay, in order of their start: rows of the (n, 4) array `cases`.
+
+    A case is compared with all that overlap it at once; the winner then takes its place among those that follow.
+    """
+    norm_a, norm_b = norms(a, weight_a), norms(b, weight_b)
+    size = len(norm_b)
+    product, shared, touched = np.zeros(size), np.zeros(size, np.int64), np.empty(size, np.int64)
+
+    def quality(case, rival):
+        """Mean best cosine of the sentences shared with the rival, then of the rest in what that leaves of 1."""
+        shared_sum, shared_n, own_sum, own_n = 0.0, 0, 0.0, 0
+        for i in range(case[0], case[1] + 1):
+            best = 0.0
+            for t in range(products(i, a, b, weight_a, weight_b, other, product, shared, touched)):
+                j = touched[t]
+                if case[2] <= j <= case[3] and norm_a[i] * norm_b[j] > 0:
+                    best = max(best, product[j] / (norm_a[i] * norm_b[j]))
+                product[j], shared[j] = 0.0, 0
+            if rival[0] <= i <= rival[1]:
+                shared_sum += best
+                shared_n += 1
+            else:
+                own_sum += best
+                own_n += 1
+        value = shared_sum / shared_n
+        return value + (1 - value) * own_sum / own_n if own_n else value
+
+    cases = cases[np.argsort(cases[:, 0], kind="mergesort")]
+    kept, n = np.empty_like(cases), 0
+    i, pending = 0, False
+    while i < len(cases):
+        current = kept[n - 1] if pending else cases[i]
+        overlapping = 0
+        for k in range(i + 1, len(cases)):
+            if cases[k, 0] > current[1]:
+                break
+            overlapping += 1
+        if overlapping == 0:
+            if not pending:
+                kept[n] = current
+                n += 1
+            pending = False
+            i += 1
+            continue
+        winner, highest = current, 0.0
+        for k in range(i + 1, i + 1 + overlapping):
+            rival = cases[k]
+            ours, theirs = quality(current, rival), quality(rival, current)
+            if ours > 0.99 and theirs > 0.99:
+                better = rival[1] - rival[0] > current[1] - current[0]
+            else:
+                better = theirs > ours
+            if better and theirs > highest:
+                winner, highest = rival, theirs
+        if not pending:
+            n += 1
+        kept[n - 1] = winner
+        pending = True
+        i += overlapping
+    return kept[:n]

@@ -1,0 +1,92 @@
+"""Common runs of words, by a suffix automaton: time and memory linear in the words (design.md, step 6)."""
+
+import numpy as np
+
+from memorization.alignment.compiled import compiled
+
+
+@compiled
+def slot_of(state, word, table, origin, label):
+    """Where the edge from `state` by `word` is, or would be, in the open hash table of edges (0: empty)."""
+    mask = len(table) - 1
+    slot = ((word & mask) + state * 1000003) & mask
+    while table[slot] and (origin[table[slot]] != state or label[table[slot]] != word):
+        slot = (slot + 1) & mask
+    return slot
+
+
+@compiled
+def common_runs(suspicious, source):
+    """Runs of words in both documents, an (n, 3) array: first suspicious word, first source word, how many.
+
+    suspicious, source: int64 ids of words. For each place in the source the longest run that goes on neither way,
+    beside its first twin in the suspicious document; a run inside a longer one of the source is left out.
+    The automaton of all factors of the suspicious document (Blumer et al. 1985) reads the source once.
+    """
+    n = len(suspicious)
+    length, link, first_end = (
+        np.zeros(2 * n + 2, np.int64),
+        np.zeros(2 * n + 2, np.int64),
+        np.zeros(2 * n + 2, np.int64),
+    )
+    newest = np.zeros(2 * n + 2, np.int64)  # of a state's edges; edge 0 is none
+    origin, label = np.zeros(3 * n + 4, np.int64), np.zeros(3 * n + 4, np.int64)
+    target, older = np.zeros(3 * n + 4, np.int64), np.zeros(3 * n + 4, np.int64)
+    size = 16
+    while size < 6 * n:
+        size *= 2
+    table = np.zeros(size, np.int64)
+    root, states, edges, last = 1, 2, 1, 1  # state 0 is none
+    for i in range(n):
+        word, state, new = suspicious[i], last, states
+        states += 1
+        length[new], first_end[new], link[new] = i + 1, i, root
+        last = new
+        while state:
+            slot = slot_of(state, word, table, origin, label)
+            if table[slot]:
+                break
+            table[slot] = edges
+            origin[edges], label[edges], target[edges], older[edges] = state, word, new, newest[state]
+            newest[state] = edges
+            edges += 1
+            state = link[state]
+        if state == 0:
+            continue
+        old = target[table[slot]]
+        link[new] = old
+        if length[old] == length[state] + 1:
+            continue
+        clone = states
+        states += 1
+        length[clone], link[clone], first_end[clone] = length[state] + 1, link[old], first_end[old]
+        edge = newest[old]
+        while edge:
+            table[slot_of(clone, label[edge], table, origin, label)] = edges
+            origin[edges], label[edges], target[edges], older[edges] = clone, label[edge], target[edge], newest[clone]
+            newest[clone] = edges
+            edges += 1
+            edge = older[edge]
+        link[old] = link[new] = clone
+        while state:
+            slot = slot_of(state, word, table, origin, label)
+            if target[table[slot]] != old:
+                break
+            target[table[slot]] = clone
+            state = link[state]
+
+    runs, found = np.empty((len(source), 3), np.int64), 0
+    state, words = root, 0
+    for j in range(len(source) + 1):
+        before, end, step = words, first_end[state], 0
+        while j < len(source) and state:
+            step = table[slot_of(state, source[j], table, origin, label)]
+            if step:
+                break
+            state = link[state]
+            words = length[state]
+        state, words = (target[step], words + 1) if step else (root, 0)
+        if before and words <= before:
+            runs[found] = end - before + 1, j - before, before
+            found += 1
+    return runs[:found]
