@@ -168,7 +168,7 @@ class ElasticIndex(Index):
                 raise UserError(f"{self.where}: the server cannot search ({failed[0]['error']['reason']}); see its log")
             tqdm.write(f"{self.where}: not ready to search; trying again in {pause} s", file=sys.stderr)
             time.sleep(pause)
-            pause = min(2 * pause, 15)
+            pause = min(2 * pause, 5)
 
 
 def _best(terms, k):
