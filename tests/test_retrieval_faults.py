@@ -98,6 +98,8 @@ def test_a_finished_index_is_never_mixed_with_other_documents(elastic_flags, cha
 
 def test_shards_and_replicas_are_set(elastic_flags):
     index = opened(elastic_flags)
+    with pytest.raises(UserError, match="number_of_shards.* must be >= 1"):
+        index.load([("1", "fever")], shards=0)
     index.load([("1", "fever")], shards=3, replicas=2)
     settings = index.client.indices.get_settings(index=index.name)[index.name]["settings"]["index"]
     assert (settings["number_of_shards"], settings["number_of_replicas"]) == ("3", "2")
