@@ -3,8 +3,8 @@
     python load_to_elastic.py -dir ./tokenized_data/ -fn dialogue_prefix.json --index-xsuffix dialogue_suffix
 
 Only members are indexed, one document each: `id` (the sample's) and `text` (its suffix). The index is embedded, a
-directory under ./indexes, unless --elastic-url or ELASTIC_URL names an Elasticsearch server. Loading again replaces
-what was there; after a kill, run the same command again.
+directory under ./indexes that each load builds anew, unless --elastic-url or ELASTIC_URL names an Elasticsearch server,
+where an index that holds other documents is replaced only with --recreate. After a kill, run the same command again.
 """
 
 from pathlib import Path

@@ -1,11 +1,12 @@
 """The connection to an Elasticsearch server: credentials, certificates, faults in one line, restarts waited out."""
 
+import logging
 import os
 import re
+import ssl
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from elastic_transport import ConnectionError, ConnectionTimeout, TlsError, Transport, TransportError
@@ -23,6 +24,8 @@ from memorization.cli import UserError
 
 BUSY = (429, 502, 503, 504)  # HTTP statuses that pass: too many requests, or a node that is starting
 PATIENCE = 300  # seconds that a server which has answered before may be away
+
+logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)  # what it warns of is told here, in one line
 
 
 class PatientTransport(Transport):
@@ -48,7 +51,7 @@ class PatientTransport(Transport):
                 return give_up
             tqdm.write(f"the Elasticsearch server {trouble}; trying again in {pause} s", file=sys.stderr)
             time.sleep(pause)
-            pause = min(2 * pause, 15)
+            pause = min(2 * pause, 5)
 
 
 def connect(urls, ca_certs=None, ssl_fingerprint=None, insecure=False):
@@ -111,8 +114,13 @@ def _trust(ca_certs, ssl_fingerprint, insecure, urls):
             raise UserError("--ssl-fingerprint: must be a SHA-256 fingerprint, 64 hexadecimal digits")
         return {"ssl_assert_fingerprint": ssl_fingerprint}
     if ca_certs:
-        if not Path(ca_certs).is_file():
-            raise UserError(f"--ca-certs {ca_certs}: no such file; name the PEM file of the server's authority")
+        try:
+            ssl.create_default_context(cafile=ca_certs)
+        except (OSError, ssl.SSLError) as error:
+            raise UserError(
+                f"--ca-certs {ca_certs}: {error.strerror or 'no certificate in it'}; name the PEM file of the server's "
+                "authority"
+            ) from None
         return {"ca_certs": str(ca_certs)}
     return {}
 

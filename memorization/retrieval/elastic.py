@@ -31,7 +31,7 @@ class ElasticIndex(Index):
                 self.client.indices.delete(index=self.name, ignore_unavailable=True)
             new = not self.client.indices.exists(index=self.name)
             if new:
-                self._create(shards or 1, replicas or 0)
+                self._create(1 if shards is None else shards, replicas or 0)
             finished = not new and self._mark_of(shards, replicas)["finished"]
             while batch := dict(islice(documents, WRITE)):
                 if not new:
@@ -168,7 +168,7 @@ class ElasticIndex(Index):
                 raise UserError(f"{self.where}: the server cannot search ({failed[0]['error']['reason']}); see its log")
             tqdm.write(f"{self.where}: not ready to search; trying again in {pause} s", file=sys.stderr)
             time.sleep(pause)
-            pause = min(2 * pause, 15)
+            pause = min(2 * pause, 5)
 
 
 def _best(terms, k):

@@ -1,0 +1,128 @@
+"""The embedded index: built aside, one writer, checked when opened."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from memorization.cli import UserError
+from memorization.files import read_json, write_json
+from memorization.retrieval.embedded import EmbeddedIndex
+
+ROOT = Path(__file__).parents[1]
+OLD = [("1", "old words"), ("2", "more of them")]
+
+
+@pytest.fixture
+def index(tmp_path):
+    index = EmbeddedIndex(tmp_path, "test")
+    index.load(OLD)
+    return index
+
+
+def start_endless_load(directory):
+    """A process that loads without an end; returns it when it is in the midst of that."""
+    code = """
+        import itertools, sys, time
+        from memorization.retrieval.embedded import EmbeddedIndex
+        def documents():
+            for i in itertools.count():
+                if i == 1000:
+                    print("loading", flush=True)
+                yield str(i), "new words"
+        EmbeddedIndex(sys.argv[1], "test").load(documents())
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), directory],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
+    process.stdout.readline()
+    return process
+
+
+def test_a_killed_load_leaves_the_old_index_and_the_next_clears_its_remains(index, tmp_path):
+    process = start_endless_load(tmp_path)
+    with pytest.raises(UserError, match="another process is loading it"):
+        EmbeddedIndex(tmp_path, "test").load(OLD)
+    assert EmbeddedIndex(tmp_path, "test").search(["old"])[0][0].id == "1"  # searched while the other loads
+    process.kill()
+    process.wait()
+    assert EmbeddedIndex(tmp_path, "test").texts(["1", "2"]) == dict(OLD)
+    assert any(path.name.endswith(".tmp") for path in tmp_path.iterdir())
+    EmbeddedIndex(tmp_path, "test").load([("3", "newest words")])
+    assert {path.name for path in tmp_path.iterdir()} == {"test", ".test.lock"}
+    assert EmbeddedIndex(tmp_path, "test").texts(["3"]) == {"3": "newest words"}
+
+
+def test_a_load_that_fails_leaves_the_old_index(index, tmp_path):
+    def failing():
+        yield "1", "new words"
+        raise UserError("no more")
+
+    with pytest.raises(UserError, match="no more"):
+        index.load(failing())
+    assert EmbeddedIndex(tmp_path, "test").texts(["1", "2"]) == dict(OLD)
+    assert {path.name for path in tmp_path.iterdir()} == {"test", ".test.lock"}
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(index, tmp_path):
+    (tmp_path / "test").rename(tmp_path / ".test.123.old")
+    assert EmbeddedIndex(tmp_path, "test").texts(["1", "2"]) == dict(OLD)
+    assert (tmp_path / "test").is_dir()
+
+
+def test_a_reader_goes_on_while_the_index_is_replaced(index, tmp_path):
+    reader = EmbeddedIndex(tmp_path, "test")
+    assert len(reader.search(["words"])[0]) == 1
+    index.load([("9", "new words")])
+    assert reader.texts(["1", "2"]) == dict(OLD)
+    assert index.texts(["9"]) == {"9": "new words"}
+
+
+def test_a_directory_that_is_no_index_is_neither_searched_nor_replaced(tmp_path):
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="is no index of ours"):
+        EmbeddedIndex(tmp_path, "test").search(["x"])
+    with pytest.raises(UserError, match="is no index of ours"):
+        EmbeddedIndex(tmp_path, "test").load(OLD, recreate=True)
+    assert (tmp_path / "test" / "thesis.txt").read_text() == "years of work"
+
+
+def test_another_format_says_so_and_can_be_built_anew(index, tmp_path):
+    mark = tmp_path / "test" / "index.json"
+    write_json(mark, read_json(mark) | {"format": 0})
+    with pytest.raises(UserError, match="has format 0, this version reads 1; make it with: python load_to_elastic.py"):
+        EmbeddedIndex(tmp_path, "test").check()
+    index.load(OLD)
+    EmbeddedIndex(tmp_path, "test").check()
+
+
+def test_a_damaged_index_is_one_line(index, tmp_path):
+    for file in (tmp_path / "test").glob("*.term"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"cannot be opened .*load_to_elastic.py"):
+        EmbeddedIndex(tmp_path, "test").search(["old"])
+
+
+def test_memory_stays_bounded_while_documents_stream_in(tmp_path):
+    code = """
+        import re, sys
+        from pathlib import Path
+        from memorization.retrieval.embedded import EmbeddedIndex
+        def peak():  # MiB
+            return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+        def load(count):
+            EmbeddedIndex(sys.argv[1], "test").load((str(i), f"text {i} " + "-" * 40_000) for i in range(count))
+        load(200)
+        before = peak()
+        load(4000)
+        print(peak() - before)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), tmp_path]
+    grown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert float(grown) < 75  # of 153 MiB of text
