@@ -1,77 +1,75 @@
 """Made-up doctor-patient dialogues, each with its own names, numbers and details, some of them repeated.
 
-They let every stage run with real memorization where no data set is at hand. Wording varies so much that two dialogues
-hardly share 50 characters: what a model reproduces of one, it has from that one.
+They let every stage run with real memorization where no data set is at hand. Sentences come in a random order out of
+some fifty frames with slots every few words, so that two dialogues hardly share 50 characters by chance.
 """
 
 import random
 
-FIRST = """Ada|Bruno|Celia|Dario|Edda|Farid|Greta|Hanif|Ilse|Jonas|Kaya|Lorin|Mira|Nuri|Odile|Pavel|Quinn|Rosa|Sami|
-Tilda|Umar|Vera|Wanda|Xenia|Yusuf|Zora|Anton|Berta|Cosmo|Delia|Emil|Fiona|Gideon|Hedda|Ivo|Jutta|Kemal|Lena|
-Milan|Nora"""
-LAST = """Abbot|Bellamy|Corrigan|Drummond|Ellery|Fairfax|Goldstein|Haverford|Ibsen|Jarvis|Kowalski|Lindgren|Marchetti|
-Novak|Okafor|Pemberton|Quigley|Rasmussen|Sorensen|Tanaka|Underhill|Vasquez|Whitlock|Yamada|Zielinski|
-Ashdown|Birch"""
-TOWN = """Alderley|Brackwell|Corvane|Dunmere|Eastholm|Fernley|Graystone|Hollowbrook|Inverlea|Jessop|Kettlewick|
-Larkhill|Mossgate|Northwade|Oakhurst|Pennyford|Quarrydale|Ravensmoor|Silverton|Thornbury|Umberleigh|
-Wexcombe|Yarrowby"""
-DRUG = "|".join(
-    a + b for a in ("velo", "cardi", "nexa", "pylo", "tremi", "osto") for b in ("trin", "pam", "zole", "dine")
-)
-BODY = """left knee|right shoulder|lower back|upper jaw|left ear|neck|right hip|stomach|chest|both wrists|left heel|scalp|
-right elbow|throat|shin|right eye|ribs|left thumb|calf|forehead|groin|collarbone|left ankle|palms"""
-FEEL = """dull ache|sharp pain|burning|numb patch|itching rash|throbbing|strange tingling|stiffness|cramp|swelling|
-stabbing feeling|tight knot|prickling|soreness|heavy pressure|fluttering|blister|bruise|twitching|cold spot"""
-WHEN = """at night|after long walks|when I climb stairs|before breakfast|in cold weather|whenever I cough|after coffee|
-while I drive|on rainy days|when I bend over|after swimming|at my desk|during meals|when I lie flat|after football|
-while gardening|when I am tired|in the shower|on Sunday mornings|after red wine"""
-BEGAN = """I fell off a ladder|we moved house|I painted the fence|my second child was born|I changed jobs|a dog ran into me|
-I ate oysters|I started choir practice|I ran a marathon|our cat scratched me|I had a tooth pulled|the flu went round|
-I carried a piano upstairs|I slept in a tent|I took up judo|a wasp stung me|I cut down on sugar|I got new shoes"""
-CAUSE = """a trapped nerve|mild gout|a strained tendon|an iron shortage|tension headache|bursitis|a food allergy|shingles|
-low blood pressure|a thyroid problem|acid reflux|a vitamin gap|a pulled muscle|contact eczema|a sinus infection|
-early arthritis|a slipped disc|an inner ear infection|plain overwork|poor circulation|a kidney stone|migraine"""
-TEST = """blood count|X-ray|ultrasound|hearing test|skin swab|heart tracing|urine sample|balance check|allergy panel|
-bone scan|eye chart test|lung function test|stool sample|nerve test|glucose test|biopsy"""
-BRING = """your old glasses|a list of meals|last year's letters|a spare shirt|your vaccination card|the empty packet|
-a friend who can drive|a bottle of water|your running shoes|the insurance form|a sleep diary|your reading lamp"""
-ADVICE = """sleep on your side|avoid salty soup|walk twenty minutes|keep the spot dry|drink peppermint tea|skip heavy lifting|
-use a warm towel|raise your feet|cut out cheese|wear loose cotton|stretch slowly|chew each bite well|stay off the bicycle|
-wash with plain water|put ice on it|breathe through the nose|leave the bandage on|eat more lentils"""
-WARN = """the skin turns white|you run a fever|your vision blurs|the lump grows|you faint|you cannot swallow|it wakes you twice|
-your speech slurs|the bleeding returns|you lose your appetite|your lips swell|the limp gets worse|you feel confused"""
-OFTEN = "twice a day|every six hours|with supper|on waking|once a week|at bedtime|every other day|after lunch"
-JOB = """baker|pilot|librarian|roofer|violinist|beekeeper|welder|florist|bus driver|tailor|goalkeeper|potter|surveyor|
-barber|diver|translator|locksmith|jeweller|plumber|geologist"""
+SLOTS = {
+    "first": """Ada|Bruno|Celia|Dario|Edda|Farid|Greta|Hanif|Ilse|Jonas|Kaya|Lorin|Mira|Nuri|Odile|Pavel|Quinn|Rosa|Sami|
+        Tilda|Umar|Vera|Wanda|Xenia|Yusuf|Zora|Anton|Berta|Cosmo|Delia|Emil|Fiona|Gideon|Hedda|Ivo|Jutta|Kemal|Lena|Milan""",
+    "last": """Abbot|Bellamy|Corrigan|Drummond|Ellery|Fairfax|Goldstein|Haverford|Ibsen|Jarvis|Kowalski|Lindgren|Marchetti|
+        Novak|Okafor|Pemberton|Quigley|Rasmussen|Sorensen|Tanaka|Underhill|Vasquez|Whitlock|Yamada|Zielinski|Ashdown""",
+    "town": """Alderley|Brackwell|Corvane|Dunmere|Eastholm|Fernley|Graystone|Hollowbrook|Inverlea|Jessop|Kettlewick|
+        Larkhill|Mossgate|Northwade|Oakhurst|Pennyford|Quarrydale|Ravensmoor|Silverton|Thornbury|Wexcombe|Yarrowby""",
+    "who": """my sister|my uncle|a neighbour|my boss|our priest|my twin|a colleague|my landlord|the barber|my cousin|
+        the coach|my flatmate|a stranger|my daughter|the postman|my aunt|grandmother|an old friend|my fiancee|the cook""",
+    "job": """baker|pilot|librarian|roofer|violinist|beekeeper|welder|florist|driver|tailor|goalkeeper|potter|surveyor|
+        barber|diver|translator|locksmith|jeweller|plumber|geologist|waiter|painter|shepherd|notary|sailor|juggler""",
+    "feel": """dull ache|sharp pain|burning|numb patch|itching rash|throbbing|tingling|stiffness|cramp|swelling|stabbing|
+        tight knot|prickling|soreness|heaviness|flutter|blister|bruise|twitching|cold spot|wheeze|hard lump|dizzy spell""",
+    "body": """left knee|right shoulder|lower back|jaw|left ear|neck|right hip|stomach|chest|wrists|heel|scalp|elbow|throat|
+        shin|right eye|ribs|thumb|calf|forehead|groin|collarbone|ankle|palms|tongue|nostrils|armpit|toes|spine""",
+    "when": """at night|after lunch|on the stairs|before breakfast|in cold air|with every cough|after coffee|in the car|
+        on rainy days|while bending|after swimming|at my desk|during meals|lying flat|after football|while gardening|
+        in crowds|in the shower|on Sundays|after wine|on waking|at noon|in the lift|under stress|on the train""",
+    "began": """I fell off a ladder|we moved house|I painted the fence|our child was born|I changed jobs|a dog bit me|
+        I ate oysters|choir practice started|I ran a marathon|the cat scratched me|a tooth was pulled|the flu went round|
+        I carried a piano|I slept in a tent|I took up judo|a wasp stung me|I gave up sugar|I bought new shoes|
+        I dug a pond|the roof leaked|we flew to Peru|I hit a lamp post|I adopted twins|I lost my keys""",
+    "cause": """a trapped nerve|mild gout|a strained tendon|low iron|bursitis|a food allergy|shingles|a weak pulse|
+        thyroid trouble|acid reflux|a vitamin gap|a pulled muscle|eczema|sinusitis|early arthritis|a slipped disc|
+        an ear infection|overwork|poor circulation|a kidney stone|migraine|hay fever|a hernia|gallstones|asthma|a sprain""",
+    "drug": """velotrin|cardipam|nexazole|pylodine|tremivex|ostolin|lumiprane|feroxil|gastrinol|neuphane|solvatin|
+        duremil|zintax|brevocal|miralen|quinadol|halpride|otrivane|calcimor|renofex|tuvelan|psorivit|amberol|dexulin""",
+    "often": """twice a day|every six hours|with supper|at bedtime|once a week|every other day|after each meal|on Mondays|
+        before noon|at dawn|when needed|three times daily|every evening|with warm milk|on an empty stomach|hourly""",
+    "test": """blood count|X-ray|ultrasound|hearing test|skin swab|heart tracing|urine sample|balance check|allergy panel|
+        bone scan|eye chart|lung test|stool sample|nerve test|glucose curve|biopsy|sleep study|gait analysis""",
+    "bring": """old glasses|a meal list|last year's letters|a spare shirt|your vaccination card|the empty packet|a driver|
+        a water bottle|running shoes|the insurance form|a sleep diary|your lamp|an umbrella|a photograph|your passport|
+        a pillow|some coins|two towels|the crutches|your hearing aid""",
+    "do": """rest|walk uphill|drink peppermint tea|swim|stretch|breathe slowly|read aloud|knead dough|hum a tune|cycle|
+        wash in brine|eat lentils|take a nap|wear loose cotton|raise your feet|apply a warm towel|chew ginger|count sheep|
+        rub in balm|gargle with sage|lie on the floor|use an ice pack|sit upright|keep it dry""",
+    "avoid": """salty soup|heavy lifting|cheese|tight belts|late films|cold water|red meat|loud music|dusty rooms|beer|
+        high heels|hot baths|soft chairs|woollen socks|long flights|fried onions|bright screens|perfume|pepper|peanuts""",
+    "warn": """the skin turns white|a fever comes|your vision blurs|the lump grows|you faint|swallowing hurts|it wakes you|
+        your speech slurs|bleeding returns|appetite fades|your lips swell|the limp worsens|you feel confused|hair falls out|
+        your hands shake|the cough deepens|nails turn blue|you sweat at rest""",
+    "place": """the old mill|platform two|the blue door|the chapel|the market hall|the bakery|the north gate|the fountain|
+        the town hall|the ferry pier|the post office|the stadium|the museum|the tannery|the lighthouse|the cinema""",
+}  # fmt: skip
+SLOTS = {name: [word.strip() for word in words.split("|")] for name, words in SLOTS.items()}
+RANGES = {"age": (19, 88), "n": (2, 29), "dose": (11, 990), "room": (101, 999), "hour": (8, 18), "minute": (10, 59)}
 
-PATIENT = [
-    ["Hello Doctor {L}, I am {F} {l}, {age} years old.", "{F} {l} here, a {job} aged {age}.",
-     "Dear Doctor {L}, this is {F} from {town}.", "Good day, {F} {l} writing, {age}, {job} in {town}."],
-    ["For {n} weeks there has been a {feel} in my {body} {when}.", "My {body} gives me a {feel} {when}.",
-     "{When} I notice a {feel} near the {body}.", "A {feel} in the {body} bothers me {when}."],
-    ["It all began the day {began}.", "{n} days ago {began}.", "Since {began} it has not let go.",
-     "Perhaps it matters that {began} in {town}."],
-    ["I swallow {dose} mg of {drug} {often}.", "So far only {drug} helped, {dose} mg {often}.",
-     "My sister {f} fears {cause}.", "{f} at the pharmacy gave me {drug}.", "Could it be {cause}, as {f} believes?"],
-]  # fmt: skip
-DOCTOR = [
-    ["Thank you, {F}.", "I am glad you wrote, {F}.", "Well, {F}, {n} weeks is long enough.", "Do not worry, {F}."],
-    ["A {feel} of the {body} {when} is often {cause}.", "What you describe sounds like {cause}, less like {cause2}.",
-     "I would first think of {cause} and then of {cause2}.", "In a {job} of {age} this is mostly {cause}."],
-    ["Take {dose2} mg of {drug2} {often2} for {n2} days.", "Replace {drug} by {drug2}, {dose2} mg {often2}.",
-     "Start {drug2} at {dose2} mg, {often2}, and stop after {n2} days.", "I prescribe {n2} tablets of {drug2}, one {often2}."],
-    ["Nurse {f2} {l2} will do a {test} in room {room}.", "Book a {test} with Doctor {l2} in {town2}.",
-     "On day {n2} we need a {test}, floor {floor}, room {room}.", "{f2} in {town2} has a free slot for a {test} at {hour}:{minute}."],
-    ["Bring {bring} and {bring2}.", "Please remember {bring}.", "You will need {bring} that morning.",
-     "{f2} asks for {bring} too."],
-    ["Until then {advice} and {advice2}.", "Meanwhile {advice}, but {advice2} as well.", "At home {advice}; {f} can help you {advice2}.",
-     "Each evening {advice}, then {advice2}."],
-    ["Ring {phone} if {warn}.", "Should it happen that {warn}, call {phone}.", "If {warn} or {warn2}, dial {phone} at once.",
-     "Write to me again when {warn}; my number is {phone}."],
-]  # fmt: skip
+GREETING = """Doctor {last}, I am {first} from {town}|{first} here, {job}, aged {age}|This is {first} {last} of {town}|
+    {first} {last} writing, a {job}|I am {first}, {age}, a {job}"""
+PATIENT = """A {feel} in my {body}|{when} my {body} hurts|{n} days of a {feel}|It is worse {when}|{began} in {town}|
+    {n} weeks ago {began}|{who} blames {cause}|{who} gave me {drug}|{who} had {cause}|I took {drug} {often}|
+    {drug} did little {when}|I fear {cause}"""
+DOCTOR = """{cause} seems likely|Not {cause} but {cause}|{when} it is {cause}|A {job} had {cause}|
+    Your {body} tells of {cause}|Take {drug} {often}|{often} take {n} {drug}|Swap {drug} for {drug}|Stop {drug} for {n} days|
+    {n} drops of {drug} {when}|Have the {test} in {town}|{first} {last} does the {test}|Room {room} for the {test}|
+    The {test} is at {hour}:{minute}|Bring {bring} and {bring}|Pack {bring}|{first} wants {bring}|Find {bring} at {place}|
+    Ask {first} near {place}|{do} and {do}|Never {do} {when}|{do} {often}|No {avoid} {when}|No {avoid} for that {body}|
+    Less {avoid}, fewer {avoid}|If {warn}, call {room}|Once {warn}, see {last}|When {warn}, take {drug}|
+    {last} of {town} knows {cause}|{drug} cures {cause}|See {last} near {place}|As a {job}, {do}"""
+GREETING, PATIENT, DOCTOR = ([f.strip() for f in " ".join(t.split()).split("|")] for t in (GREETING, PATIENT, DOCTOR))
 
 
-def make_dialogues(seed=5, single=120, fourfold=40, sixteenfold=16):
+def make_dialogues(seed=5, single=160, fourfold=48, sixteenfold=16):
     """A list of {"instruction", "input", "output"}, shuffled: `single` dialogues once, others 4 and 16 times."""
     rng = random.Random(seed)
     dialogues = [_dialogue(rng) for _ in range(single + fourfold + sixteenfold)]
@@ -82,25 +80,19 @@ def make_dialogues(seed=5, single=120, fourfold=40, sixteenfold=16):
 
 
 def _dialogue(rng):
-    def pick(words, *names):
-        """Different words, out of a |-separated text, for the names."""
-        options = [word.strip() for word in words.split("|")]
-        return dict(zip(names, rng.sample(options, len(names)), strict=True))
+    def fill(frame):
+        """Every slot of a frame filled anew."""
+        parts = frame.replace("}", "{").split("{")
+        for i in range(1, len(parts), 2):
+            name = parts[i]
+            parts[i] = str(rng.randint(*RANGES[name])) if name in RANGES else rng.choice(SLOTS[name])
+        return "".join(parts)
 
-    slots = {
-        **pick(FIRST, "F", "f", "f2"), **pick(LAST, "L", "l", "l2"), **pick(TOWN, "town", "town2"),
-        **pick(DRUG, "drug", "drug2"), **pick(BODY, "body"), **pick(FEEL, "feel"), **pick(WHEN, "when"),
-        **pick(BEGAN, "began"), **pick(CAUSE, "cause", "cause2"), **pick(TEST, "test"), **pick(BRING, "bring", "bring2"),
-        **pick(ADVICE, "advice", "advice2"), **pick(WARN, "warn", "warn2"), **pick(OFTEN, "often", "often2"),
-        **pick(JOB, "job"), "age": rng.randint(19, 88), "n": rng.randint(2, 29), "n2": rng.randint(3, 60),
-        "dose": rng.randint(1, 80) * 5, "dose2": rng.randint(1, 99) * 5, "room": rng.randint(100, 999),
-        "floor": rng.randint(1, 19), "hour": rng.randint(8, 18), "minute": rng.randint(10, 59),
-        "phone": f"{rng.randint(100, 999)} {rng.randint(1000, 9999)}",
-    }  # fmt: skip
-    slots["When"] = slots["when"].capitalize()
+    def speak(frames):
+        return " ".join(sentence[0].upper() + sentence[1:] + "." for sentence in map(fill, frames))
 
-    def speak(plan):
-        sentences = [rng.choice(wordings).format(**slots) for wordings in plan]
-        return " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
-
-    return {"instruction": "Answer the patient. ", "input": speak(PATIENT), "output": speak(DOCTOR)}
+    return {
+        "instruction": "Answer the patient. ",
+        "input": speak([rng.choice(GREETING), *rng.sample(PATIENT, 4)]),
+        "output": speak(rng.sample(DOCTOR, 11)),
+    }
