@@ -27,7 +27,7 @@ from memorization import cli
 from memorization.blocks import Blocks, collate, load_rows
 from memorization.cli import UserError
 from memorization.files import fingerprint, manifest_path, read_json, write_json, write_manifest
-from memorization.training import ClmTrainer, EpochLosses, checkpoints, load_model, prepare_deepspeed
+from memorization.training import ClmTrainer, EpochLosses, checkpoints, load_model, prepare_deepspeed, told_when_full
 
 RANK = int(os.environ.get("RANK", 0))
 
@@ -69,8 +69,10 @@ def say(text):
 def parse(argv=None):
     """The flags as ModelArguments, DataArguments and TrainingArguments, which set up the devices and ranks."""
     groups = (ModelArguments, DataArguments, TrainingArguments)
-    parser = Parser(groups, description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.set_defaults(save_strategy="epoch", logging_strategy="epoch", eval_strategy=None)
+    layout = {"usage": "run_clm.py [flags, see below]", "formatter_class": RawDescriptionHelpFormatter}
+    parser = Parser(groups, description=__doc__, **layout)
+    by_epoch = dict.fromkeys(("save_strategy", "logging_strategy"), "epoch")
+    parser.set_defaults(**by_epoch, eval_strategy=None, ddp_find_unused_parameters=False)
     options = vars(parser.parse_args(argv))
     train, evaluate = options["train_file"], options["validation_file"]
     if (options["do_train"] or not evaluate) and not train:
@@ -79,6 +81,8 @@ def parse(argv=None):
         parser.error("--validation-file is missing: name stage 1's held-out set")
     if not options["output_dir"]:
         parser.error("--output-dir is missing: name the directory to write the model to")
+    if Path(options["output_dir"]).is_file():
+        parser.error(f"--output-dir {options['output_dir']}: is a file; name a directory")
     if bool(options["model_name_or_path"]) == bool(options["config_name"]):
         parser.error("name either a --model-name-or-path to fine-tune or a --config-name to train from scratch")
     if options["block_size"] is not None and options["block_size"] < 2:
@@ -89,11 +93,15 @@ def parse(argv=None):
         options["use_cpu"] = True
         say(f"no GPU found: training on the CPU, processes: {os.environ.get('WORLD_SIZE', 1)}")
     if options["deepspeed"]:
+        read_json(options["deepspeed"])  # names the line of a mistake in it
         prepare_deepspeed(options["use_cpu"])
     try:
-        return parser.parse_dict(options)
+        names, data, args = parser.parse_dict(options)
     except ValueError as error:
         parser.error(str(error))
+    if args.deepspeed and args.hf_deepspeed_config.mismatches:
+        parser.error(f"{args.deepspeed}: {', '.join(args.hf_deepspeed_config.mismatches)}; write auto there")
+    return names, data, args
 
 
 def main(argv=None):
@@ -173,8 +181,9 @@ def train(trainer, run, start_over):
             shutil.rmtree(checkpoint)
         write_json(record, run)
     trainer.accelerator.wait_for_everyone()
-    result = trainer.train(resume_from_checkpoint=str(found[-1]) if found and not start_over else None)
-    trainer.save_model()
+    with told_when_full(output_dir):
+        result = trainer.train(resume_from_checkpoint=str(found[-1]) if found and not start_over else None)
+        trainer.save_model()
     if result.metrics["train_loss"]:  # else nothing was left to train
         trainer.save_metrics("train", result.metrics, combined=False)
 

@@ -2,16 +2,20 @@
 
 import json
 import os
+import shutil
 import socket
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, set_seed
 
 from memorization.blocks import IGNORED
+from memorization.cli import UserError
 from memorization.files import write_text
 from memorization.hub import load
 from memorization.tokenizers import load_tokenizer
@@ -99,3 +103,18 @@ def checkpoints(output_dir):
     """The checkpoint directories of a run, oldest first, without one that a kill left unfinished."""
     found = Path(output_dir).glob("checkpoint-[0-9]*/trainer_state.json")
     return sorted((file.parent for file in found), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+@contextmanager
+def told_when_full(output_dir):
+    """Raise UserError for a full disk, in place of what safetensors and torch raise; the unfinished checkpoint goes."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        if not any(sign in str(error) for sign in ("No space left", "inline_container")):
+            raise
+        for unfinished in set(Path(output_dir).glob("checkpoint-*")).difference(checkpoints(output_dir)):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        raise UserError(
+            f"{output_dir}: no space left for a checkpoint; free some, or keep fewer with --save-total-limit"
+        ) from None

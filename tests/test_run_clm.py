@@ -242,6 +242,7 @@ def test_data_that_cannot_be_trained_on_is_named(home, tmp_path, what, message):
         ("--config_name {home}/small --train_file x --block_size 1", "--block-size 1: a block needs at least 2 tokens"),
         ("--config_name {home}/small", "--train-file is missing"),
         ("--config_name {home}/small --train_file x --do_eval", "--validation-file is missing"),
+        ("--config_name {home}/small --train_file x --output_dir run_clm.py", "run_clm.py: is a file"),
         ("--train_file x", "name either a --model-name-or-path"),
         (
             "--config_name {home}/small --train_file x --learning_rate fast",
@@ -249,17 +250,35 @@ def test_data_that_cannot_be_trained_on_is_named(home, tmp_path, what, message):
         ),
         ("--config_name {home}/small --train_file x --save_strategy daily", "daily"),
         ("--config_name {home}/small --train_file x --epochs 3", "unrecognized arguments: --epochs 3"),
-        ("--config_name {home}/small --train_file x --deepspeed nowhere.json", "nowhere.json"),
+        ("--config_name {home}/small --train_file x --deepspeed nowhere.json", "nowhere.json: no such"),
+        (
+            "--config_name {home}/small --train_file x --deepspeed {home}/ds.json",
+            "ds.json: - ds train_batch_size=7 vs hf",
+        ),
+        ("--model_name_or_path {home}/damaged --train_file x", "damaged: a causal language model could not be loaded"),
     ],
 )
 def test_a_wrong_flag_gets_one_line_and_status_2(home, tmp_path, argv, message, monkeypatch, capsys):
-    command = f"run_clm.py {argv.format(home=home)} --output_dir {tmp_path}/out"
+    command = f"run_clm.py --output_dir {tmp_path}/out {argv.format(home=home)}"
+    monkeypatch.chdir(ROOT)
+    write_json(home / "ds.json", {"train_batch_size": 7, "zero_optimization": {"stage": 2}})
+    shutil.copytree(home / "small", home / "damaged", dirs_exist_ok=True)
+    (home / "damaged" / "model.safetensors").write_bytes(b"half")
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with pytest.raises(SystemExit) as stop:
         cli.run(run_clm.run_rank)
     assert stop.value.code == 2 and not (tmp_path / "out").exists()
     error = capsys.readouterr().err.strip().split("\n")[-1]
     assert error.startswith("run_clm.py: ") and message.split(": a .*")[0] in error
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is always full")
+def test_a_full_disk_is_told_and_leaves_no_unfinished_checkpoint(home, tmp_path):
+    (tmp_path / "out" / "checkpoint-5").mkdir(parents=True)
+    (tmp_path / "out" / "checkpoint-5" / "optimizer.pt").symlink_to("/dev/full")
+    with pytest.raises(cli.UserError, match="out: no space left for a checkpoint"):
+        run_clm.main(flags(home, tmp_path / "out"))
+    assert not list((tmp_path / "out").glob("checkpoint-*"))
 
 
 def test_help_shows_the_command(capsys):
