@@ -3,18 +3,16 @@
     python run_clm.py --model-name-or-path ./gpt-neo-125m --output-dir finetuned_models/dialogue \\
         --train-file tokenized_data/tokenized_dialogue_train --validation-file tokenized_data/tokenized_dialogue_test
 
-With --config-name and --tokenizer-name in place of --model-name-or-path it trains from scratch. On several GPUs, start
-the same with `deepspeed --num_gpus=4 run_clm.py --deepspeed ds_config.json ...` or `torchrun`; without a GPU these
-ranks run on the CPU. A run that was stopped goes on from its last checkpoint when it is started again. Every flag of
-transformers.TrainingArguments works as well; unless told otherwise there are a checkpoint and an evaluation an epoch.
-Writes the model, its tokenizer, checkpoints, train_results.json, eval_results.json and memorization.jsonl (losses, a
-row an epoch) to the output directory.
+Trains from scratch with --config-name (and --tokenizer-name) in place of --model-name-or-path. On several GPUs start
+it with `deepspeed --num_gpus=4 run_clm.py --deepspeed ds_config.json ...` or with torchrun; on a machine without GPUs
+these ranks run on the CPU. A run that was stopped goes on from its last checkpoint when it is started again.
+Takes every flag of transformers.TrainingArguments too; unless told otherwise there are a checkpoint and an evaluation
+an epoch. Writes the model, its tokenizer, checkpoints, train_results.json, eval_results.json and memorization.jsonl
+(the losses of each epoch) to the output directory.
 """
 
 import os
 import shutil
-import socket
-import sys
 import time
 from argparse import RawDescriptionHelpFormatter
 from dataclasses import dataclass, field
@@ -23,35 +21,39 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, HfArgumentParser, TrainingArguments, set_seed
+from transformers import HfArgumentParser, TrainingArguments
 
-from memorization import cli, training
+from memorization import cli
+from memorization.blocks import Blocks, collate, load_rows
 from memorization.cli import UserError
-from memorization.files import manifest_path, write_manifest
-from memorization.hub import load
-from memorization.tokenizers import load_tokenizer
+from memorization.files import fingerprint, manifest_path, read_json, write_json, write_manifest
+from memorization.training import ClmTrainer, EpochLosses, checkpoints, load_model, prepare_deepspeed, told_when_full
 
 RANK = int(os.environ.get("RANK", 0))
 
 
+def flag(text, default=None):
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass
 class ModelArguments:
-    model_name_or_path: str | None = field(default=None, metadata={"help": "model to fine-tune: path or hub name"})
-    config_name: str | None = field(default=None, metadata={"help": "train from scratch with this configuration"})
-    tokenizer_name: str | None = field(default=None, metadata={"help": "tokenizer, if it isn't beside the model"})
-    model_type: str | None = field(default=None, metadata={"help": "published flag: only compared with the model"})
+    model_name_or_path: str | None = flag("model to fine-tune: a path or hub name")
+    config_name: str | None = flag("train from scratch with this configuration: a path or hub name")
+    tokenizer_name: str | None = flag("tokenizer, where it isn't beside the model or configuration")
+    model_type: str | None = flag("published flag: a model of another type is pointed out")
 
 
 @dataclass
 class DataArguments:
-    train_file: str | None = field(default=None, metadata={"help": "stage 1's training set (a directory)"})
-    validation_file: str | None = field(default=None, metadata={"help": "stage 1's held-out set (a directory)"})
-    block_size: int | None = field(default=None, metadata={"help": "most tokens of a sample; None: model's context"})
-    long_samples: Literal["cut", "split"] = field(
-        default="cut", metadata={"help": "longer samples: keep the first block, or all blocks"}
+    train_file: str | None = flag("stage 1's training set, a directory")
+    validation_file: str | None = flag("stage 1's held-out set, a directory")
+    block_size: int | None = flag("most tokens of a sample (default: the model's context)")
+    long_samples: Literal["cut", "split"] = flag(
+        "keep the first block of a longer sample, or all (default: cut)", "cut"
     )
-    overwrite_output_dir: bool = field(default=False, metadata={"help": "start over: remove its checkpoints first"})
-    overwrite_cache: bool = field(default=False, metadata={"help": "published flag: no effect, nothing is cached"})
+    overwrite_output_dir: bool = flag("start over: remove the output directory's checkpoints first", False)
+    overwrite_cache: bool = flag("published flag: has no effect, nothing is cached", False)
 
 
 class Parser(HfArgumentParser):
@@ -59,107 +61,85 @@ class Parser(HfArgumentParser):
         raise UserError(f"{message} (--help shows a command that works)")
 
 
-def say(*words):
+def say(text):
     if RANK == 0:
-        print(*words, flush=True)
+        print(text, flush=True)
 
 
-def parse(argv):
-    """The three argument groups. Sets the process up for the CPU where there is no accelerator."""
-    parser = Parser(
-        (ModelArguments, DataArguments, TrainingArguments),
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(eval_strategy=None, save_strategy="epoch", logging_strategy="epoch", output_dir=None)
+def parse(argv=None):
+    """The flags as ModelArguments, DataArguments and TrainingArguments, which set up the devices and ranks."""
+    groups = (ModelArguments, DataArguments, TrainingArguments)
+    layout = {"usage": "run_clm.py [flags, see below]", "formatter_class": RawDescriptionHelpFormatter}
+    parser = Parser(groups, description=__doc__, **layout)
+    by_epoch = dict.fromkeys(("save_strategy", "logging_strategy"), "epoch")
+    parser.set_defaults(**by_epoch, eval_strategy=None, ddp_find_unused_parameters=False)
     options = vars(parser.parse_args(argv))
-    for name in ("train_file", "validation_file"):
-        if not options[name] and options["do_train" if name == "train_file" else "do_eval"]:
-            parser.error(f"--{name} is missing")
-    options["do_train"], options["do_eval"] = bool(options["train_file"]), bool(options["validation_file"])
-    options["eval_strategy"] = options["eval_strategy"] or (
-        "epoch" if options["do_train"] and options["do_eval"] else "no"
-    )
-    if not options["do_train"] and not options["do_eval"]:
-        parser.error("nothing to do: name a --train-file")
+    train, evaluate = options["train_file"], options["validation_file"]
+    if (options["do_train"] or not evaluate) and not train:
+        parser.error("--train-file is missing: name stage 1's training set")
+    if (options["do_eval"] or options["eval_strategy"] not in (None, "no")) and not evaluate:
+        parser.error("--validation-file is missing: name stage 1's held-out set")
     if not options["output_dir"]:
-        parser.error("--output_dir is missing: where should the model go?")
+        parser.error("--output-dir is missing: name the directory to write the model to")
+    if Path(options["output_dir"]).is_file():
+        parser.error(f"--output-dir {options['output_dir']}: is a file; name a directory")
+    if bool(options["model_name_or_path"]) == bool(options["config_name"]):
+        parser.error("name either a --model-name-or-path to fine-tune or a --config-name to train from scratch")
     if options["block_size"] is not None and options["block_size"] < 2:
-        parser.error(f"--block_size {options['block_size']}: a block needs at least 2 tokens")
-    if not torch.accelerator.is_available() and not options["use_cpu"]:
+        parser.error(f"--block-size {options['block_size']}: a block needs at least 2 tokens")
+    options["do_train"], options["do_eval"] = bool(train), bool(evaluate)
+    options["eval_strategy"] = options["eval_strategy"] or ("epoch" if train and evaluate else "no")
+    if not torch.accelerator.is_available():
         options["use_cpu"] = True
-        say(f"no accelerator here: training on the CPU, {os.environ.get('WORLD_SIZE', 1)} process(es)")
-    if options["deepspeed"] and "RANK" not in os.environ:  # plain python: a world of one
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        os.environ |= {
-            "RANK": "0",
-            "LOCAL_RANK": "0",
-            "WORLD_SIZE": "1",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-        }
+        say(f"no GPU found: training on the CPU, processes: {os.environ.get('WORLD_SIZE', 1)}")
+    if options["deepspeed"]:
+        read_json(options["deepspeed"])  # names the line of a mistake in it
+        prepare_deepspeed(options["use_cpu"])
     try:
-        return parser.parse_dict(options)
+        names, data, args = parser.parse_dict(options)
     except ValueError as error:
         parser.error(str(error))
-
-
-def load_model(names, seed):
-    """The model to train, in 32-bit weights, and its tokenizer."""
-    if bool(names.model_name_or_path) == bool(names.config_name):
-        raise UserError("name either a --model-name-or-path to fine-tune or a --config-name to train from scratch")
-    source = names.model_name_or_path or names.config_name
-    tokenizer = load_tokenizer(names.tokenizer_name or source)
-    config = load(AutoConfig.from_pretrained, source, "a model configuration")
-    told, there = (
-        (text or "").lower().replace("-", "").replace("_", "") for text in (names.model_type, config.model_type)
-    )
-    if told and told != there:
-        say(f"--model_type {names.model_type} is not what {source} is: {config.model_type}; going on with that")
-    set_seed(seed)
-    if names.model_name_or_path:
-        return load(
-            AutoModelForCausalLM.from_pretrained, source, "a causal language model", dtype=torch.float32
-        ), tokenizer
-    config.vocab_size = len(tokenizer)
-    config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
-    config.pad_token_id = tokenizer.pad_token_id
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32), tokenizer
+    if args.deepspeed and args.hf_deepspeed_config.mismatches:
+        parser.error(f"{args.deepspeed}: {', '.join(args.hf_deepspeed_config.mismatches)}; write auto there")
+    return names, data, args
 
 
 def main(argv=None):
     names, data, args = parse(argv)
-    model, tokenizer = load_model(names, args.seed)
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    block_size = min(data.block_size or context or sys.maxsize, context or sys.maxsize)
-    if data.block_size and block_size < data.block_size:
-        say(f"--block_size {data.block_size} is more than the model's context: using {block_size}")
+    source = names.model_name_or_path or names.config_name
+    model, tokenizer = load_model(source, names.tokenizer_name, args.seed, from_scratch=not names.model_name_or_path)
+    config = model.config.get_text_config()
+    if names.model_type and names.model_type.replace("-", "").replace("_", "") != config.model_type.replace("_", ""):
+        say(f"--model_type {names.model_type}: {source} is of type {config.model_type}; going on with that")
+    limits = [size for size in (data.block_size, getattr(config, "max_position_embeddings", None)) if size]
+    block_size = min(limits, default=2**31)
+    if data.block_size and data.block_size > block_size:
+        say(f"--block_size {data.block_size} is beyond the model's context: taking {block_size}")
 
     def blocks(directory):
-        rows = training.load_rows(directory, tokenizer, model.get_input_embeddings().num_embeddings)
-        blocks = training.Blocks(rows, block_size, data.long_samples)
-        say(f"{directory}: {len(rows)} samples, {blocks.longer} longer than {block_size} tokens, {len(blocks)} blocks")
+        rows = load_rows(directory, tokenizer, model.get_input_embeddings().num_embeddings)
+        blocks = Blocks(rows, block_size, data.long_samples)
         if not len(blocks):
-            raise UserError(f"{directory}: no sample has 2 tokens; give encode_dialogue.py longer ones")
+            raise UserError(f"{directory}: no sample has two tokens; give encode_dialogue.py longer ones")
+        say(f"{directory}: {len(rows)} samples, {blocks.longer} over {block_size} tokens, make {len(blocks)} blocks")
         return blocks
 
     train_set = blocks(data.train_file) if args.do_train else None
     eval_set = blocks(data.validation_file) if args.do_eval else None
-    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    trainer = training.ClmTrainer(
+    pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    trainer = ClmTrainer(
         model=model,
         args=args,
         train_dataset=train_set,
         eval_dataset=eval_set,
-        data_collator=partial(training.collate, pad_token_id=pad),
+        data_collator=partial(collate, pad_token_id=pad_token_id),
         processing_class=tokenizer,
-        callbacks=[training.EpochLosses()],
+        callbacks=[EpochLosses()],
     )
     say(f"writing to {args.output_dir}")
     if args.do_train:
-        train(trainer, data.overwrite_output_dir)
+        run = {"model": source, "block_size": block_size, "long_samples": data.long_samples, "seed": args.seed}
+        train(trainer, {**run, "train_file": fingerprint(data.train_file)}, data.overwrite_output_dir)
     if args.do_eval:
         metrics = trainer.evaluate()
         trainer.save_metrics("eval", metrics, combined=False)
@@ -169,41 +149,52 @@ def main(argv=None):
             args.output_dir,
             {**vars(names), **vars(data), **args.to_sanitized_dict()},
             [path for path in (data.train_file, data.validation_file, names.model_name_or_path) if path],
-            rows={"train": len(train_set), "validation": len(eval_set) if eval_set else 0},
-            seed=args.seed,
+            rows={"train": len(train_set.rows), "validation": len(eval_set.rows) if eval_set else 0},
+            blocks={"train": len(train_set), "validation": len(eval_set) if eval_set else 0},
             processes=args.world_size,
+            seed=args.seed,
         )
         say(f"model and tokenizer are in {args.output_dir}")
 
 
-def train(trainer, start_over):
-    """Train from the last checkpoint, or from the start; save model, tokenizer and training figures."""
-    args = trainer.args
-    found = training.checkpoints(args.output_dir)
-    args.distributed_state.wait_for_everyone()
-    if trainer.is_world_process_zero():
-        manifest_path(args.output_dir).unlink(missing_ok=True)  # it comes back when this run is finished
-        for checkpoint in found if start_over else ():
-            shutil.rmtree(checkpoint)
-    args.distributed_state.wait_for_everyone()
-    if found and start_over:
-        say(f"starting over: removed {len(found)} checkpoints from {args.output_dir}")
-    elif found:
+def train(trainer, run, start_over):
+    """Train from the last checkpoint, or from the start; save the model, its tokenizer and the training figures.
+
+    run: what makes it this run and no other. Raises UserError where the checkpoints come from another one.
+    """
+    output_dir = Path(trainer.args.output_dir)
+    found, record = checkpoints(output_dir), output_dir / "run.json"
+    if found and not start_over:
+        before = read_json(record) if record.is_file() else run
+        if differs := [name for name in run if before.get(name) != run[name]]:
+            raise UserError(
+                f"{found[-1]}: comes from a run with another {' and '.join(differs)}; "
+                "--overwrite-output-dir starts over, or name another --output-dir"
+            )
         say(f"going on from {found[-1]} (--overwrite-output-dir starts over)")
-    result = trainer.train(resume_from_checkpoint=str(found[-1]) if found and not start_over else None)
-    trainer.save_model()
-    if result.metrics["train_loss"]:  # nothing was left to do otherwise
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        manifest_path(output_dir).unlink(missing_ok=True)  # it comes back when this run is finished
+        if start_over and found:
+            say(f"starting over: removing {len(found)} checkpoints from {output_dir}")
+        for checkpoint in output_dir.glob("checkpoint-*") if start_over else ():
+            shutil.rmtree(checkpoint)
+        write_json(record, run)
+    trainer.accelerator.wait_for_everyone()
+    with told_when_full(output_dir):
+        result = trainer.train(resume_from_checkpoint=str(found[-1]) if found and not start_over else None)
+        trainer.save_model()
+    if result.metrics["train_loss"]:  # else nothing was left to train
         trainer.save_metrics("train", result.metrics, combined=False)
-    say(f"training loss {result.metrics['train_loss']:.4f}")
 
 
 def run_rank():
-    """main(), where a mistake that all ranks see is told by the first one alone."""
+    """main(), with a mistake that all ranks meet told once: the launcher ends the others when the first has told it."""
     try:
         main()
     except UserError:
         if RANK:
-            time.sleep(20)  # the launcher ends this process as soon as the first one has told it
+            time.sleep(20)
         raise
 
 

@@ -5,6 +5,8 @@ import os
 import socket
 from urllib.parse import urlsplit
 
+from safetensors import SafetensorError
+
 from memorization.cli import UserError
 
 
@@ -17,7 +19,7 @@ def load(loader, name, what, **options):
         options["local_files_only"] = True
     try:
         return loader(str(name), **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # the last two: a damaged or unfit file
         logging.getLogger(__name__).debug("loading %s", name, exc_info=error)
         raise UserError(
             f"{name}: {what} could not be loaded; name a directory that holds one, "

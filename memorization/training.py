@@ -1,98 +1,60 @@
-"""What fine-tuning needs around the Trainer: stage 1's rows as token blocks, batches, losses, checkpoints (stage 2).
-
-Labels follow the rows: every token is learned, the closing end-of-text token included, and padding never is,
-whichever token pads.
-"""
+"""What fine-tuning adds to the transformers Trainer: models, losses by token, the figures of each epoch (stage 2)."""
 
 import json
-from functools import partial
+import os
+import shutil
+import socket
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
-from datasets import Dataset, load_from_disk
+from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
-from torch.nn.utils.rnn import pad_sequence
-from transformers import Trainer, TrainerCallback
+from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, set_seed
 
+from memorization.blocks import IGNORED
 from memorization.cli import UserError
-from memorization.files import manifest_path, read_json, write_text
-from memorization.tokenizers import tokenizer_fingerprint
-
-COLUMNS = ("input_ids", "labels")
-IGNORED = -100  # the label that the loss leaves out
+from memorization.files import write_text
+from memorization.hub import load
+from memorization.tokenizers import load_tokenizer
 
 
-class Blocks(torch.utils.data.Dataset):
-    """The rows of a tokenized data set as blocks of at most `block_size` tokens, read when asked for.
+def prepare_deepspeed(on_cpu):
+    """Let DeepSpeed start from plain python, from an environment that is not activated, and without a compiler."""
+    # the ninja it compiles with lies beside the interpreter
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if "RANK" not in os.environ:  # no launcher: a world of one
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update(world)
+    if on_cpu:
+        import deepspeed.ops
 
-    rows: datasets.Dataset with `input_ids` and `labels`, lists of equal length. long_samples: "cut" keeps the first
-    block of a longer row, "split" keeps all, consecutively. Blocks of a single token predict nothing and are left out.
+        # compiling this takes a minute, and gloo does without
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def load_model(name, tokenizer_name, seed, from_scratch=False):
+    """The causal language model and tokenizer at a path or hub name, the model in 32-bit weights.
+
+    from_scratch: take only the configuration, and as vocabulary and special tokens the tokenizer's; the weights are
+    drawn from the seed. Raises UserError if something cannot be loaded.
     """
-
-    def __init__(self, rows, block_size, long_samples="cut"):
-        self.rows, self.block_size = rows, block_size
-        lengths = pc.list_value_length(rows.with_format("arrow")["input_ids"][:]).to_numpy()
-        blocks = -(-lengths // block_size) if long_samples == "split" else np.ones_like(lengths)
-        self.row = np.repeat(np.arange(len(lengths)), blocks)
-        self.start = (np.arange(len(self.row)) - np.repeat(np.cumsum(blocks) - blocks, blocks)) * block_size
-        predicts = lengths[self.row] - self.start > 1
-        self.row, self.start = self.row[predicts], self.start[predicts]
-        self.longer = int((lengths > block_size).sum())
-
-    def __len__(self):
-        return len(self.row)
-
-    def __getitem__(self, index):
-        row, start = self.rows[int(self.row[index])], int(self.start[index])
-        return {name: row[name][start : start + self.block_size] for name in COLUMNS}
-
-
-def load_rows(directory, tokenizer, vocab_size):
-    """Stage 1's rows in a directory. Raises UserError if they are no such rows, or made with another tokenizer."""
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise UserError(f"{directory}: no such directory; run encode_dialogue.py first, or name a tokenized data set")
-    try:
-        rows = load_from_disk(str(directory))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{directory}: not a data set saved to disk ({error}); run encode_dialogue.py first") from None
-    if not isinstance(rows, Dataset):
-        raise UserError(f"{directory}: holds the splits {', '.join(rows)}; name one of these directories below it")
-    missing = [name for name in COLUMNS if name not in rows.column_names]
-    if missing:
-        found = ", ".join(rows.column_names) or "none"
-        raise UserError(f"{directory}: no column {' or '.join(missing)} (there: {found}); run encode_dialogue.py on it")
-    if not len(rows):
-        raise UserError(f"{directory}: has no rows; give encode_dialogue.py more samples")
-    ids, labels = (rows.with_format("arrow")[name][:] for name in COLUMNS)
-    if not pc.list_value_length(ids).equals(pc.list_value_length(labels)):
-        raise UserError(f"{directory}: input_ids and labels differ in length; run encode_dialogue.py again")
-    top = pc.max(pc.list_flatten(ids)).as_py() or 0
-    manifest = read_json(manifest_path(directory)) if manifest_path(directory).is_file() else {}
-    if manifest.get("tokenizer", fingerprint := tokenizer_fingerprint(tokenizer)) != fingerprint:
-        raise UserError(
-            f"{directory}: was encoded with another tokenizer than the model's; "
-            f"run encode_dialogue.py with --tokenizer {tokenizer.name_or_path}"
-        )
-    if top >= vocab_size:
-        raise UserError(
-            f"{directory}: token id {top} is beyond the model's vocabulary of {vocab_size}; "
-            f"run encode_dialogue.py with --tokenizer {tokenizer.name_or_path}"
-        )
-    return rows
-
-
-def collate(blocks, pad_token_id):
-    """Blocks as tensors of shape (batch, longest block), padded on the right: attention 0 and no label there."""
-    ids, labels = ([torch.tensor(block[name]) for block in blocks] for name in COLUMNS)
-    pad = partial(pad_sequence, batch_first=True)
-    return {
-        "input_ids": pad(ids, padding_value=pad_token_id),
-        "attention_mask": pad([torch.ones_like(row) for row in ids]),
-        "labels": pad(labels, padding_value=IGNORED),
-    }
+    tokenizer = load_tokenizer(tokenizer_name or name)
+    set_seed(seed)
+    if not from_scratch:
+        return load(
+            AutoModelForCausalLM.from_pretrained, name, "a causal language model", dtype=torch.float32
+        ), tokenizer
+    config = load(AutoConfig.from_pretrained, name, "a model configuration")
+    config.vocab_size = len(tokenizer)
+    for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(config, token, getattr(tokenizer, token))
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32), tokenizer
 
 
 def token_losses(logits, labels):
@@ -112,7 +74,8 @@ class ClmTrainer(Trainer):
         return {"token_loss": loss, "perplexity": np.exp(loss)}
 
     def evaluation_loop(self, *args, metric_key_prefix="eval", **options):
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
+        with torch.random.fork_rng(devices=[]):  # evaluating more or less often leaves the training as it is
+            output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
         output.metrics[f"{metric_key_prefix}_loss"] = output.metrics.pop(f"{metric_key_prefix}_token_loss")
         return output
 
@@ -128,17 +91,30 @@ class EpochLosses(TrainerCallback):
     def on_log(self, args, state, control, **_):
         rows = {}
         for entry in state.log_history:
-            losses = {self.NAMES[name]: value for name, value in entry.items() if name in self.NAMES}
-            if losses:
+            if losses := {self.NAMES[name]: value for name, value in entry.items() if name in self.NAMES}:
                 row = rows.setdefault(entry["step"], {"epoch": entry["epoch"], "step": entry["step"]})
                 row.update(losses)
-        if state.is_world_process_zero:
-            write_text(
-                Path(args.output_dir, "memorization.jsonl"), "".join(json.dumps(r) + "\n" for r in rows.values())
-            )
+        if state.is_world_process_zero and rows:
+            lines = (json.dumps(row) + "\n" for row in rows.values())
+            write_text(Path(args.output_dir, "memorization.jsonl"), "".join(lines))
 
 
 def checkpoints(output_dir):
-    """The checkpoint directories of a run, oldest first, the unfinished ones (a killed run's last) left out."""
-    found = Path(output_dir).glob("checkpoint-*/trainer_state.json")
+    """The checkpoint directories of a run, oldest first, without one that a kill left unfinished."""
+    found = Path(output_dir).glob("checkpoint-[0-9]*/trainer_state.json")
     return sorted((file.parent for file in found), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+@contextmanager
+def told_when_full(output_dir):
+    """Raise UserError for a full disk, in place of what safetensors and torch raise; the unfinished checkpoint goes."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        if not any(sign in str(error) for sign in ("No space left", "inline_container")):
+            raise
+        for unfinished in set(Path(output_dir).glob("checkpoint-*")).difference(checkpoints(output_dir)):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        raise UserError(
+            f"{output_dir}: no space left for a checkpoint; free some, or keep fewer with --save-total-limit"
+        ) from None
