@@ -9,7 +9,7 @@ import pytest
 
 from memorization.cli import UserError
 from memorization.files import read_json, write_json
-from memorization.retrieval.embedded import EmbeddedIndex
+from memorization.retrieval.embedded import MARK, EmbeddedIndex
 
 ROOT = Path(__file__).parents[1]
 OLD = [("1", "old words"), ("2", "more of them")]
@@ -69,6 +69,23 @@ def test_a_load_that_fails_leaves_the_old_index(index, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"test", ".test.lock"}
 
 
+def test_a_full_disk_is_one_line_and_leaves_the_old_index(index, tmp_path):
+    code = """
+        import random, resource, sys
+        from memorization.cli import run
+        from memorization.retrieval.embedded import EmbeddedIndex
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        documents = ((str(i), random.randbytes(2000).hex(" ", 8)) for i in range(2000))
+        run(EmbeddedIndex(sys.argv[1], "test").load, documents)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), tmp_path]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 2
+    assert "cannot be written" in ended.stderr.splitlines()[-1] and "Traceback" not in ended.stderr
+    assert EmbeddedIndex(tmp_path, "test").texts(["1", "2"]) == dict(OLD)
+    assert {path.name for path in tmp_path.iterdir()} == {"test", ".test.lock"}
+
+
 def test_a_kill_between_the_two_renames_loses_nothing(index, tmp_path):
     (tmp_path / "test").rename(tmp_path / ".test.123.old")
     assert EmbeddedIndex(tmp_path, "test").texts(["1", "2"]) == dict(OLD)
@@ -94,7 +111,7 @@ def test_a_directory_that_is_no_index_is_neither_searched_nor_replaced(tmp_path)
 
 
 def test_another_format_says_so_and_can_be_built_anew(index, tmp_path):
-    mark = tmp_path / "test" / "index.json"
+    mark = tmp_path / "test" / MARK
     write_json(mark, read_json(mark) | {"format": 0})
     with pytest.raises(UserError, match="has format 0, this version reads 1; make it with: python load_to_elastic.py"):
         EmbeddedIndex(tmp_path, "test").check()

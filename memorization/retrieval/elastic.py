@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 from itertools import islice
 
 from elasticsearch.helpers import bulk
@@ -134,7 +135,7 @@ class ElasticIndex(Index):
         return {id: texts[id] for id in ids}
 
     def _fetch(self, ids):
-        documents = self.client.mget(index=self.name, ids=ids, source_includes="text")["docs"]
+        documents = self._items("docs", partial(self.client.mget, index=self.name, ids=ids, source_includes="text"))
         return {document["_id"]: document["_source"]["text"] for document in documents if document["found"]}
 
     def _frequencies(self, terms):
@@ -152,21 +153,26 @@ class ElasticIndex(Index):
         head = {"search_type": "dfs_query_then_fetch", "allow_partial_search_results": False}
         answers = []
         for start in range(0, len(bodies), BATCH):
-            batch = bodies[start : start + BATCH]
+            searches = [line for body in bodies[start : start + BATCH] for line in (head, body)]
             with told(self.where):
-                answers += self._answers([line for body in batch for line in (head, body)])
+                answers += self._items("responses", partial(self.client.msearch, index=self.name, searches=searches))
         return answers
 
-    def _answers(self, searches):
+    def _items(self, key, request):
+        """The items of the answer to a request, asked again while shards are not available, as after a restart."""
         until, pause = time.monotonic() + PATIENCE, 1
         while True:
-            answers = self.client.msearch(index=self.name, searches=searches)["responses"]
-            failed = [answer for answer in answers if "error" in answer]
+            items = request()[key]
+            failed = next((item for item in items if "error" in item), None)
             if not failed:
-                return answers
-            if failed[0]["status"] not in BUSY or time.monotonic() > until:
-                raise UserError(f"{self.where}: the server cannot search ({failed[0]['error']['reason']}); see its log")
-            tqdm.write(f"{self.where}: not ready to search; trying again in {pause} s", file=sys.stderr)
+                return items
+            if failed["error"]["type"] == "index_not_found_exception":
+                raise self.missing()
+            if failed.get("status", 503) not in BUSY or time.monotonic() > until:
+                raise UserError(
+                    f"{self.where}: the server answered {failed['error']['reason']!r}; see the server's log"
+                )
+            tqdm.write(f"{self.where}: not ready; trying again in {pause} s", file=sys.stderr)
             time.sleep(pause)
             pause = min(2 * pause, 5)
 

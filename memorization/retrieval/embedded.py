@@ -1,6 +1,7 @@
 """An index in a directory of this machine, without a server: tantivy, fed with our tokens."""
 
 import fcntl
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from memorization.files import read_json, replacing, write_json
 from memorization.retrieval.analysis import tokenize
 from memorization.retrieval.index import FORMAT, Hit, Index, checked
 
-MARK = "index.json"  # in every directory of ours, written last: format and number of documents
+MARK = "memorization-index.json"  # in every directory of ours, written last: format and number of documents
 HEAP = 256 << 20  # bytes of documents gathered in memory before they are written out
 SPARE = 8  # hits fetched beyond k, to see whether a tie crosses the end
 
@@ -45,19 +46,24 @@ class EmbeddedIndex(Index):
                 raise UserError(f"{self.where}: exists and is no index of ours; name another with --index-xsuffix")
             with replacing(self.path) as directory:
                 directory.mkdir()
-                index = tantivy.Index(SCHEMA, str(directory))
-                with index.writer(HEAP, num_threads=1) as writer:
-                    for id, text in tqdm(checked(documents, ids), total=total, desc=self.where, unit="doc"):
-                        document = tantivy.Document()
-                        document.add_text("id", id)
-                        document.add_text("terms", " ".join(tokenize(text)))
-                        document.add_bytes("text", text.encode())
-                        writer.add_document(document)
-                    writer.commit()
-                    writer.wait_merging_threads()
+                try:
+                    self._build(directory, tqdm(checked(documents, ids), total=total, desc=self.where, unit="doc"))
+                except ValueError as error:  # tantivy's, for a full disk among others
+                    raise UserError(f"{self.where}: cannot be written ({error}); free some space") from None
                 write_json(directory / MARK, {"format": FORMAT, "documents": len(ids)})
         self.searcher = None
         return len(ids)
+
+    def _build(self, directory, documents):
+        with tantivy.Index(SCHEMA, str(directory)).writer(HEAP, num_threads=1) as writer:
+            for id, text in documents:
+                document = tantivy.Document()
+                document.add_text("id", id)
+                document.add_text("terms", " ".join(tokenize(text)))
+                document.add_bytes("text", text.encode())
+                writer.add_document(document)
+            writer.commit()
+            writer.wait_merging_threads()
 
     @contextmanager
     def _writing(self):
@@ -113,7 +119,7 @@ class EmbeddedIndex(Index):
         return [self.searcher.doc_freq("terms", term) for term in terms]
 
     def _search(self, queries, k):
-        with ThreadPoolExecutor() as pool:  # tantivy searches outside the GIL
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # tantivy searches outside the GIL
             return list(pool.map(lambda terms: self._hits(terms, k), queries))
 
     def _hits(self, terms, k):
@@ -122,11 +128,15 @@ class EmbeddedIndex(Index):
         limit = k + SPARE
         while True:
             hits = self.searcher.search(query, limit, count=False).hits
-            if len(hits) < limit or hits[k - 1][0] > hits[-1][0]:
+            least = hits[k - 1][0] if len(hits) >= k else 0
+            if len(hits) < limit or hits[-1][0] < least:
                 break
-            limit *= 2
-        hits = [Hit(self.searcher.doc(address).get_first("id"), score) for score, address in hits]
+            limit *= 2  # a tie may go on beyond these hits
+        hits = [Hit(self._id(address), score) for score, address in hits if score >= least]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
+
+    def _id(self, address):
+        return self.searcher.doc(address).get_first("id")
 
 
 def _clause(term, weight):
