@@ -29,10 +29,13 @@ def run_pairs(pairs, output, profile, jobs=1):
     """
     if profile not in PROFILES:
         raise UserError(f"profile {profile!r}: no such profile; use one of {', '.join(PROFILES)}")
-    with nullcontext() if output == "-" else replacing(output) as temporary:
-        with nullcontext(sys.stdout) if output == "-" else temporary.open("w", encoding="utf-8") as file:
-            for row in tqdm(_align_numbered(_read(pairs), profile, jobs), unit="pair", disable=None):
-                file.write(json.dumps(row) + "\n")
+    results = tqdm(_align_numbered(_read(pairs), profile, jobs), unit="pair", disable=None)
+    lines = (json.dumps(result) + "\n" for result in results)
+    if output == "-":
+        sys.stdout.writelines(lines)
+        return
+    with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(lines)
     print(f"results in {output}", file=sys.stderr)
 
 
