@@ -14,7 +14,7 @@ class Document:
 
     def __init__(self, text, sentences):
         self.text, self.sentences = text, sentences
-        self._stems, self._stem_ends, self.words, self.bounds, self.word_ends = analyse(text, sentences)
+        self._stems, self._stem_ends, self.words, self.word_ends, self.bounds = analyse(text, sentences)
         self._vectors = {}
 
     def vectors(self, min_sentlen):
