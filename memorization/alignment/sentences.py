@@ -45,8 +45,8 @@ _parameters.abbrev_types = _abbreviations = set(ABBREVIATIONS.split())
 _parameters.sent_starters = set(STARTERS.split())
 # words seen in lower case: a Counter, because Punkt's own table keeps every word it is asked for
 _parameters.ortho_context = Counter(dict.fromkeys(_parameters.sent_starters, punkt._ORTHO_MID_LC))
-_punkt = punkt.PunktSentenceTokenizer(_parameters, lang_vars=_Language())
-_boundary, _closing = _punkt._lang_vars.period_context_re(), _Language.re_boundary_realignment
+PUNKT = punkt.PunktSentenceTokenizer(_parameters, lang_vars=_Language())
+_boundary, _closing = PUNKT._lang_vars.period_context_re(), _Language.re_boundary_realignment
 _word = re.compile(r"[A-Za-z]{2,}")
 
 
@@ -84,7 +84,7 @@ def _breaks(text):
             if following and _word.fullmatch(word) and (previous[0] != "." or word.lower() not in _abbreviations):
                 ends = True
             else:
-                ends = _punkt.text_contains_sentbreak(word + previous[0] + previous["after_tok"])
+                ends = PUNKT.text_contains_sentbreak(word + previous[0] + previous["after_tok"])
             if ends:
                 yield previous.end(), previous.start("next_tok") if following else previous.end()
         begin, previous = next_begin, mark
