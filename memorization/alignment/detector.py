@@ -7,7 +7,7 @@ from memorization.alignment.document import prepare
 from memorization.alignment.filtering import find_cases
 from memorization.alignment.profiles import PROFILES
 from memorization.alignment.seeding import find_seeds
-from memorization.alignment.verbatim import common_runs
+from memorization.alignment.verbatim import common_runs, long_runs
 
 
 class Alignment(NamedTuple):
@@ -41,7 +41,13 @@ def align(suspicious, source, profile):
         return list(compress(ranges, long)), sorted(compress(passages, long))
 
     ranges, passages = cases(profile.susp_gap, profile.src_gap)
-    runs = {run for case in ranges for run in _long_runs(suspicious, source, case, profile.verbatim_minlen)}
+    runs = set()
+    for case in ranges:
+        s, r = suspicious.words_of(*case[:2]), source.words_of(*case[2:])
+        found = long_runs(
+            suspicious.words[s], source.words[r], suspicious.reach[s], source.reach[r], profile.verbatim_minlen
+        )
+        runs.update(((s0, s1), (r0, r1)) for s0, s1, r0, r1 in found.tolist())
     if runs:
         return Alignment("verbatim", sorted(runs))
     _, wide = cases(profile.susp_gap_summary, profile.src_gap_summary)
@@ -64,15 +70,6 @@ def longest_common_run(suspicious, source):
     a, b, n = runs.T
     a, b, n = runs[(suspicious.bounds[a + n - 1, 1] - suspicious.bounds[a, 0]).argmax()].tolist()
     return _span(suspicious.bounds, a, a + n - 1), _span(source.bounds, b, b + n - 1)
-
-
-def _long_runs(suspicious, source, case, minlen):
-    """The common runs, in characters, of a case given in sentences that are longer than minlen."""
-    (a0, a1), (b0, b1) = suspicious.words_of(*case[:2]), source.words_of(*case[2:])
-    for a, b, n in common_runs(suspicious.words[a0:a1], source.words[b0:b1]).tolist():
-        span = _span(suspicious.reach, a0 + a, a0 + a + n - 1)
-        if _length(span) > minlen:
-            yield span, _span(source.reach, b0 + b, b0 + b + n - 1)
 
 
 def _span(spans, first, last):

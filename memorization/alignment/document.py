@@ -4,9 +4,20 @@ from functools import cached_property
 
 import numpy as np
 
+from memorization.alignment.compiled import compiled
 from memorization.alignment.sentences import split_sentences
 from memorization.alignment.vectors import vectorize
 from memorization.alignment.words import analyse
+
+
+@compiled
+def _reach(bounds, ends, spans):
+    reach, begin = bounds.copy(), 0
+    for i in range(len(ends)):
+        if begin < ends[i]:
+            reach[begin, 0], reach[ends[i] - 1, 1] = spans[i]
+        begin = ends[i]
+    return reach
 
 
 class Document:
@@ -15,6 +26,7 @@ class Document:
     def __init__(self, text, sentences):
         self.text, self.sentences = text, sentences
         self._stems, self._stem_ends, self.words, self.word_ends, self.bounds = analyse(text, sentences)
+        self._spans = np.array(sentences, np.int32).reshape(-1, 2)
         self._vectors = {}
 
     def vectors(self, min_sentlen):
@@ -24,19 +36,13 @@ class Document:
         return self._vectors[min_sentlen]
 
     def words_of(self, first, last):
-        """Where the words of the sentences first to last begin and end."""
-        return (self.word_ends[first - 1] if first else 0), self.word_ends[last]
+        """The slice of words in the sentences first to last."""
+        return slice(self.word_ends[first - 1] if first else 0, self.word_ends[last])
 
     @cached_property
     def reach(self):
         """Like bounds, but a sentence's first and last words reach to its ends."""
-        reach = self.bounds.copy()
-        starts = np.concatenate(([0], self.word_ends[:-1]))
-        filled = starts < self.word_ends
-        spans = np.array(self.sentences, np.int64).reshape(-1, 2)[filled]
-        reach[starts[filled], 0] = spans[:, 0]
-        reach[self.word_ends[filled] - 1, 1] = spans[:, 1]
-        return reach
+        return _reach(self.bounds, self.word_ends, self._spans)
 
 
 def prepare(text, sentences=None):
