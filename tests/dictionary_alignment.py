@@ -10,7 +10,14 @@ from string import punctuation
 from nltk.stem.porter import PorterStemmer
 from nltk.tokenize.treebank import TreebankWordTokenizer
 
+from memorization.alignment.sentences import PUNKT
+
 TOKENIZER, STEMMER = TreebankWordTokenizer(), PorterStemmer()
+
+
+def split(text):
+    """Sentence spans as NLTK gives them with our parameters, decision by decision."""
+    return list(PUNKT.span_tokenize(text))
 
 
 def analyse(text, sentences, min_sentlen):

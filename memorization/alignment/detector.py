@@ -4,11 +4,10 @@ from itertools import compress
 from typing import NamedTuple
 
 from memorization.alignment.document import prepare
-from memorization.alignment.extension import extend
-from memorization.alignment.filtering import filter_overlaps
+from memorization.alignment.filtering import find_cases
 from memorization.alignment.profiles import PROFILES
-from memorization.alignment.seeding import seed, weigh
-from memorization.alignment.verbatim import common_runs
+from memorization.alignment.seeding import find_seeds
+from memorization.alignment.verbatim import common_runs, long_runs
 
 
 class Alignment(NamedTuple):
@@ -30,21 +29,25 @@ def align(suspicious, source, profile):
     profile = PROFILES[profile] if isinstance(profile, str) else profile
     suspicious, source = _prepared(suspicious), _prepared(source)
     a, b = suspicious.vectors(profile.min_sentlen), source.vectors(profile.min_sentlen)
-    weights = weigh(a, b)
-    seeds = seed(a, b, *weights, profile.th1, profile.th2)
+    seeds = find_seeds(a, b, profile.th1, profile.th2)
     if not len(seeds):
         return Alignment("none", [])
 
     def cases(susp_gap, src_gap):
-        """Cases as ((first, last), (first, last)), in sentences, and as passages in characters."""
-        found = filter_overlaps(extend(seeds, a, b, *weights, susp_gap, src_gap, profile.th3), a, b, *weights)
-        ranges = list(zip(_sentences(a, found[:, :2]), _sentences(b, found[:, 2:]), strict=True))
-        passages = [(_span(suspicious.sentences, s), _span(source.sentences, r)) for s, r in ranges]
+        """Cases as (first, last, first, last), in sentences, and as passages in characters."""
+        ranges = find_cases(a, b, seeds, susp_gap, src_gap, profile.th3).tolist()
+        passages = [(_span(suspicious.sentences, *case[:2]), _span(source.sentences, *case[2:])) for case in ranges]
         long = [min(map(_length, passage)) >= profile.min_plaglen for passage in passages]
         return list(compress(ranges, long)), sorted(compress(passages, long))
 
     ranges, passages = cases(profile.susp_gap, profile.src_gap)
-    runs = {run for pair in ranges for run in _long_runs(suspicious, source, pair, profile.verbatim_minlen)}
+    runs = set()
+    for case in ranges:
+        s, r = suspicious.words_of(*case[:2]), source.words_of(*case[2:])
+        found = long_runs(
+            suspicious.words[s], source.words[r], suspicious.reach[s], source.reach[r], profile.verbatim_minlen
+        )
+        runs.update(((s0, s1), (r0, r1)) for s0, s1, r0, r1 in found.tolist())
     if runs:
         return Alignment("verbatim", sorted(runs))
     _, wide = cases(profile.susp_gap_summary, profile.src_gap_summary)
@@ -66,26 +69,12 @@ def longest_common_run(suspicious, source):
         return None
     a, b, n = runs.T
     a, b, n = runs[(suspicious.bounds[a + n - 1, 1] - suspicious.bounds[a, 0]).argmax()].tolist()
-    return _span(suspicious.bounds, (a, a + n - 1)), _span(source.bounds, (b, b + n - 1))
+    return _span(suspicious.bounds, a, a + n - 1), _span(source.bounds, b, b + n - 1)
 
 
-def _long_runs(suspicious, source, ranges, minlen):
-    """The common runs, in characters, of a case given in sentences that are longer than minlen."""
-    (a0, a1), (b0, b1) = (side.words_of(*part) for side, part in zip((suspicious, source), ranges, strict=True))
-    for a, b, n in common_runs(suspicious.words[a0:a1], source.words[b0:b1]).tolist():
-        span = _span(suspicious.reach, (a0 + a, a0 + a + n - 1))
-        if _length(span) > minlen:
-            yield span, _span(source.reach, (b0 + b, b0 + b + n - 1))
-
-
-def _sentences(vectors, ranges):
-    """Ranges of vectors, rows [first, last], as ranges of sentences."""
-    return [(vectors.first[i], vectors.last[j]) for i, j in ranges.tolist()]
-
-
-def _span(spans, part):
-    """From the start of the first to the end of the last of spans[first], ..., spans[last]."""
-    return int(spans[part[0]][0]), int(spans[part[1]][1])
+def _span(spans, first, last):
+    """From the start of one span to the end of another."""
+    return int(spans[first][0]), int(spans[last][1])
 
 
 def _length(span):

@@ -7,7 +7,7 @@ from memorization.alignment.compiled import compiled
 
 @compiled
 def add_up(vectors, first, last, weight, total, touched):
-    """Sum the vectors first..last into total (zero before); list the stems in touched; returns how many and the norm."""
+    """Sum vectors first..last into total (zero before); list the stems in touched; return how many, and the norm."""
     found = 0
     for k in range(vectors.start[first], vectors.start[last + 1]):
         stem = vectors.stem[k]

@@ -3,7 +3,9 @@
 import numpy as np
 
 from memorization.alignment.compiled import compiled
-from memorization.alignment.seeding import norms, products
+from memorization.alignment.extension import extend
+from memorization.alignment.seeding import norms, products, weigh
+from memorization.alignment.vectors import unpack
 
 
 @compiled
@@ -56,10 +58,8 @@ def filter_overlaps(cases, a, b, weight_a, weight_b, other):
         for k in range(i + 1, i + 1 + overlapping):
             rival = cases[k]
             ours, theirs = quality(current, rival), quality(rival, current)
-            if ours > 0.99 and theirs > 0.99:
-                better = rival[1] - rival[0] > current[1] - current[0]
-            else:
-                better = theirs > ours
+            longer = rival[1] - rival[0] > current[1] - current[0]
+            better = longer if ours > 0.99 and theirs > 0.99 else theirs > ours
             if better and theirs > highest:
                 winner, highest = rival, theirs
         if not pending:
@@ -68,3 +68,16 @@ def filter_overlaps(cases, a, b, weight_a, weight_b, other):
         pending = True
         i += overlapping
     return kept[:n]
+
+
+@compiled
+def find_cases(packed_a, packed_b, seeds, susp_gap, src_gap, th3):
+    """Cases of the seeds, filtered: an (n, 4) array of first and last sentence of a, first and last sentence of b."""
+    a, b = unpack(packed_a), unpack(packed_b)
+    weight_a, weight_b, other = weigh(a, b)
+    cases = extend(seeds, a, b, weight_a, weight_b, other, susp_gap, src_gap, th3)
+    cases = filter_overlaps(cases, a, b, weight_a, weight_b, other)
+    for k in range(len(cases)):
+        case = cases[k]
+        case[0], case[1], case[2], case[3] = a.first[case[0]], a.last[case[1]], b.first[case[2]], b.last[case[3]]
+    return cases

@@ -1,29 +1,11 @@
 """Seeds: all pairs of a suspicious and a source sentence vector that are alike (design.md, steps 2 and 3)."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from memorization.alignment.compiled import compiled
-
-
-class Vectors(NamedTuple):
-    """The sentence vectors of one document: sparse rows in the order their stems came, and the columns.
-
-    Vector i has the stems `stem[start[i] : start[i + 1]]` (indices into `vocabulary`), `count` times each. Stem k is
-    in the vectors `posting[posting_start[k] : posting_start[k + 1]]`, `posting_count` times in each.
-    """
-
-    vocabulary: np.ndarray  # int64 hashes, sorted
-    start: np.ndarray
-    stem: np.ndarray
-    count: np.ndarray
-    posting_start: np.ndarray
-    posting: np.ndarray
-    posting_count: np.ndarray
-    first: np.ndarray  # the first and the last sentence of each vector
-    last: np.ndarray
+from memorization.alignment.vectors import unpack
 
 
 @compiled
@@ -80,8 +62,10 @@ def products(i, a, b, weight_a, weight_b, other, product, shared, touched):
 
 
 @compiled
-def seed(a, b, weight_a, weight_b, other, th1, th2):
+def find_seeds(packed_a, packed_b, th1, th2):
     """Seeds of suspicious document a and source document b: an (n, 2) array of vector indices."""
+    a, b = unpack(packed_a), unpack(packed_b)
+    weight_a, weight_b, other = weigh(a, b)
     norm_a, norm_b = norms(a, weight_a), norms(b, weight_b)
     size = len(norm_b)
     product, shared, touched = np.zeros(size), np.zeros(size, np.int64), np.empty(size, np.int64)

@@ -1,13 +1,33 @@
 """Sentences by Punkt (Kiss and Strunk 2006) with parameters of our own: no model to download."""
 
 import re
-import string
 from collections import Counter
+from string import whitespace
 
 from nltk.tokenize import punkt
 
-ABBREVIATIONS = "dr mr mrs ms prof st vs e.g i.e etc inc ltd co corp jr sr u.s u.k ph.d a.m p.m approx fig vol"
-STARTERS = "the this that these those i you he she it we they a an in on at if when as but and so what how why"
+# initials, titles, months, places, companies, scholarship; "no." and "etc." end sentences more often than not
+ABBREVIATIONS = """
+c d e f g h k l m n p r s t v w d.w e.m j.c j.j j.p m.j s.a adm ala ariz ark assn atty aug ave a.d a.m b.sc b.v bros
+calif ch co col colo conn corp cos cpl ct d.c dec del dr e.g feb fig figs fla fri ft ga gen hon i.e ill inc ind jan jr
+kan ky l.a l.p lt ltd m.d m.p maj max messrs mich min minn mr mrs ms n.j n.m n.y nev nov oct okla ont ore p.m pa penn
+ph.d prof pty pvt rep reps sen sens sept sr st ste tenn tex thurs tues u.k u.n u.s u.s.a va viz vs vt w.va wash wed
+wis
+"""
+# words that begin sentences in capitals and are lower-case elsewhere
+STARTERS = """
+a about above according additionally after again almost already also although among an and another any anyone anything
+are as ask at avoid because been before being below besides between both but by call can contact could depending
+despite did do does don't during each either even every everyone everything few finally for from further furthermore
+get given go had has have having he her here his how however i if in indeed instead is it it's its just keep let like
+look many may maybe meanwhile might more moreover most much must my need neither never next nobody not nothing now of
+often on once one only or other others our out over perhaps please put second several she should since so some someone
+something sometimes still such take that that's the their them then there therefore these they thing things this those
+though three through thus to today together tomorrow too try two under unfortunately unless unlike until up upon use
+using usually very was we were what whatever when whenever where whether which while who whoever whom whose why will
+with within without would yes yesterday yet you your
+"""
+
 
 class _Language(punkt.PunktLanguageVars):
     """Punkt's regular expressions as published, only ASCII marks in them, on Python's own `re`."""
@@ -23,12 +43,11 @@ class _Language(punkt.PunktLanguageVars):
 _parameters = punkt.PunktParameters()
 _parameters.abbrev_types = _abbreviations = set(ABBREVIATIONS.split())
 _parameters.sent_starters = set(STARTERS.split())
-for _word in _parameters.sent_starters:
-    _parameters.add_ortho_context(_word, punkt._ORTHO_BEG_UC | punkt._ORTHO_MID_LC)
-_punkt = punkt.PunktSentenceTokenizer(_parameters, lang_vars=_Language())
-_boundary, _closing = _punkt._lang_vars.period_context_re(), _Language.re_boundary_realignment
+# words seen in lower case: a Counter, because Punkt's own table keeps every word it is asked for
+_parameters.ortho_context = Counter(dict.fromkeys(_parameters.sent_starters, punkt._ORTHO_MID_LC))
+PUNKT = punkt.PunktSentenceTokenizer(_parameters, lang_vars=_Language())
+_boundary, _closing = PUNKT._lang_vars.period_context_re(), _Language.re_boundary_realignment
 _word = re.compile(r"[A-Za-z]{2,}")
-_last_blank = re.compile(r"[ \t\n\r\x0b\x0c]")
 
 
 def split_sentences(text):
@@ -58,14 +77,14 @@ def _breaks(text):
         if mark:
             low = previous.start() if previous else 0
             before = text[low : mark.start()]
-            blank = max(map(before.rfind, string.whitespace))
+            blank = max(map(before.rfind, whitespace))
             next_begin = low + blank + 1 if blank > 0 else begin
         if previous and previous.start() <= next_begin:
             word, following = text[begin : previous.start()], previous["next_tok"]
             if following and _word.fullmatch(word) and (previous[0] != "." or word.lower() not in _abbreviations):
                 ends = True
             else:
-                ends = _punkt.text_contains_sentbreak(word + previous[0] + previous["after_tok"])
+                ends = PUNKT.text_contains_sentbreak(word + previous[0] + previous["after_tok"])
             if ends:
                 yield previous.end(), previous.start("next_tok") if following else previous.end()
         begin, previous = next_begin, mark

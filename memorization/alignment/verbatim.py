@@ -90,3 +90,20 @@ def common_runs(suspicious, source):
             runs[found] = end - before + 1, j - before, before
             found += 1
     return runs[:found]
+
+
+@compiled
+def long_runs(suspicious, source, reach_a, reach_b, minlen):
+    """The common runs of more than minlen characters in the suspicious document: rows (s0, s1, r0, r1) in characters.
+
+    reach_a, reach_b: of each word the characters [start, end) that it stands for.
+    """
+    runs, found = common_runs(suspicious, source), 0
+    spans = np.empty((len(runs), 4), np.int64)
+    for k in range(len(runs)):
+        a, b, n = runs[k]
+        if reach_a[a + n - 1, 1] - reach_a[a, 0] > minlen:
+            spans[found, 0], spans[found, 1] = reach_a[a, 0], reach_a[a + n - 1, 1]
+            spans[found, 2], spans[found, 3] = reach_b[b, 0], reach_b[b + n - 1, 1]
+            found += 1
+    return spans[:found]

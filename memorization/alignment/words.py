@@ -14,6 +14,8 @@ import numpy as np
 from nltk.stem.porter import PorterStemmer
 from nltk.tokenize.treebank import TreebankWordTokenizer
 
+from memorization.alignment.compiled import compiled
+
 CACHE = 1 << 16  # chunks, and words, remembered
 LONGEST = 64  # characters of a chunk worth remembering
 QUOTES = re.compile(r"``|''|\"")
@@ -56,11 +58,11 @@ def _tokens(before, chunk, after):
     return tokens[before.startswith("x") : len(tokens) - after.endswith("x")]
 
 
-def _analyse(before, chunk, after):
-    """(stems, words, bounds) of a chunk between the strings `before` and `after`.
+def _analyse(chunk, before="x ", after=" x"):
+    """(stems, words, bounds, sizes) of a chunk between the strings `before` and `after`, as bytes.
 
     stems and words are 8 bytes each, a hash of the lower-cased thing, so that no vocabulary is kept; bounds are two
-    32-bit integers a word: [start, end) within the chunk.
+    32-bit integers a word, [start, end) within the chunk; sizes are three: characters, stems, words.
     """
     tokens, lower = _tokens(before, chunk, after), chunk.lower()
     lower_tokens = tokens if lower == chunk else _tokens(before, lower, after)
@@ -73,49 +75,82 @@ def _analyse(before, chunk, after):
         if not PUNCTUATION.issuperset(chunk[start:end]):
             words.append(token.lower())
             bounds += (start, end)
-    return b"".join(map(_digest, stems)), b"".join(map(_digest, words)), array("i", bounds).tobytes()
+    sizes = len(chunk), len(stems), len(words)
+    return b"".join(map(_digest, stems)), b"".join(map(_digest, words)), _integers(bounds), _integers(sizes)
+
+
+def _integers(values):
+    return array("i", values).tobytes()
 
 
 _remembered = lru_cache(CACHE)(_analyse)
 
 
-def _look_up(before, chunk, after):
-    return (_remembered if len(chunk) <= LONGEST else _analyse)(before, chunk, after)
+@compiled
+def _lay_out(sizes, bounds, counts, begins, starts):
+    """Turn bounds within chunks into bounds within the text; return where each sentence's stems and words end.
+
+    sizes: a row (characters, stems, words) a chunk; counts, begins: of each sentence, the chunks and the start;
+    starts: of each chunk, -1 if it comes one blank behind the one before.
+    """
+    stem_ends, word_ends = np.empty(len(counts), np.int64), np.empty(len(counts), np.int64)
+    chunk = stems = words = 0
+    for i in range(len(counts)):
+        position = begins[i]
+        for _ in range(counts[i]):
+            if starts[chunk] >= 0:
+                position = starts[chunk]
+            for k in range(words, words + sizes[chunk, 2]):
+                bounds[k, 0] += position
+                bounds[k, 1] += position
+            position += sizes[chunk, 0] + 1
+            stems += sizes[chunk, 1]
+            words += sizes[chunk, 2]
+            chunk += 1
+        stem_ends[i], word_ends[i] = stems, words
+    return stem_ends, word_ends
 
 
 def analyse(text, sentences):
     """All words of a text's sentences, in order.
 
-    Returns (stems, stem_ends, words, bounds, word_ends): stems and words as int64 hashes, bounds as rows
-    [start, end) in characters of the text, and for each sentence where its stems and where its words end.
+    Returns (stems, stem_ends, words, word_ends, bounds): stems and words as int64 hashes, for each sentence where its
+    stems and where its words end, and the words' bounds as rows [start, end) in characters of the text.
     """
-    found, starts, sizes = [], [], []
+    found, counts, uneven = [], [], []
     for begin, stop in sentences:
-        chunks = text[begin:stop].split()
-        sizes.append(len(chunks))
+        sentence = text[begin:stop]
+        chunks = sentence.split()
+        counts.append(len(chunks))
         if not chunks:
             continue
-        before, after, end = [text[begin : text.find(chunks[0], begin)]], [], begin
-        for chunk in chunks:
-            start = text.find(chunk, end)
-            end = start + len(chunk)
-            starts.append(start)
-            before.append("x" + text[end : end + 1])
-            after.append(text[end : end + 1] + "x")
-        after[-1] = text[end:stop]
-        found += map(_look_up, before, chunks, after)
-    stems, words, bounds = zip(*found, strict=True) if found else ((), (), ())
-    ends = np.cumsum(sizes, dtype=np.intp)
-
-    def sentence_ends(pieces):
-        return np.concatenate(([0], np.cumsum([len(piece) >> 3 for piece in pieces], dtype=np.intp)))[ends]
-
-    spans = np.frombuffer(b"".join(bounds), np.int32).reshape(-1, 2)
-    spans = spans + np.repeat(np.array(starts, np.int64), [len(piece) >> 3 for piece in words])[:, None]
-    return (
-        np.frombuffer(b"".join(stems), np.int64),
-        sentence_ends(stems),
-        np.frombuffer(b"".join(words), np.int64),
-        spans,
-        sentence_ends(words),
-    )
+        look_up = _remembered if max(map(len, chunks)) <= LONGEST else _analyse
+        lead = tail = ""
+        quotes = False
+        if " ".join(chunks) != sentence:
+            ends, starts = [0], []
+            for chunk in chunks:
+                starts.append(sentence.find(chunk, ends[-1]))
+                ends.append(starts[-1] + len(chunk))
+            uneven.append((len(found), np.array(starts) + begin))
+            lead, tail = sentence[: starts[0]], sentence[ends[-1] :]
+            quotes = "'" in sentence or '"' in sentence  # nothing else minds which blank is beside it
+        if quotes:
+            before = [lead, *("x" + sentence[start - 1] for start in starts[1:])]
+            after = [*(sentence[end] + "x" for end in ends[1:-1]), tail]
+            found += map(look_up, chunks, before, after)
+        elif len(chunks) == 1:
+            found.append(look_up(chunks[0], lead, tail))
+        else:
+            found.append(look_up(chunks[0], lead))
+            found += map(look_up, chunks[1:-1])
+            found.append(look_up(chunks[-1], "x ", tail))
+    stems, words, bounds, sizes = (b"".join(pieces) for pieces in zip(*found, strict=True)) if found else (b"",) * 4
+    starts = np.full(len(found), -1, np.int64)
+    for first, places in uneven:
+        starts[first : first + len(places)] = places
+    bounds = np.frombuffer(bytearray(bounds), np.int32).reshape(-1, 2)
+    sizes = np.frombuffer(sizes, np.int32).reshape(-1, 3)
+    begins = np.array([begin for begin, _ in sentences], np.int64)
+    stem_ends, word_ends = _lay_out(sizes, bounds, np.array(counts, np.int64), begins, starts)
+    return np.frombuffer(stems, np.int64), stem_ends, np.frombuffer(words, np.int64), word_ends, bounds

@@ -1,0 +1,121 @@
+"""Aligning given pairs of texts, JSON lines in and out: no index, no model."""
+
+import json
+import multiprocessing
+import sys
+from collections import deque
+from contextlib import nullcontext
+from functools import lru_cache, partial
+from operator import index
+from pathlib import Path
+
+from tqdm import tqdm
+
+from memorization.alignment.detector import align, longest_common_run
+from memorization.alignment.document import prepare
+from memorization.alignment.profiles import PROFILES
+from memorization.cli import UserError
+from memorization.files import replacing
+
+BATCH = 64  # pairs handed to a process at a time
+
+
+def run_pairs(pairs, output, profile, jobs=1):
+    """Align the pairs of a JSON-lines file into another, a line for a line; "-" is standard input or output.
+
+    A line has `id`, `suspicious`, `source` and, if the caller has them, `suspicious_sentences` and
+    `source_sentences` ([start, end) spans); the line for it `id`, `kind`, `passages` and `longest_common_run`
+    (null without a common word). A file is written whole or not at all. Raises UserError for a line that will not do.
+    """
+    if profile not in PROFILES:
+        raise UserError(f"profile {profile!r}: no such profile; use one of {', '.join(PROFILES)}")
+    results = tqdm(_align_numbered(_read(pairs), profile, jobs), unit="pair", disable=None)
+    lines = (json.dumps(result) + "\n" for result in results)
+    if output == "-":
+        sys.stdout.writelines(lines)
+        return
+    with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(lines)
+    print(f"results in {output}", file=sys.stderr)
+
+
+def align_pairs(rows, profile, jobs=1):
+    """Iterate over the result of each row (both as described at run_pairs), in order.
+
+    rows: any iterable of dicts, read as the results are taken. jobs: processes; 1 stays in this one.
+    """
+    return _align_numbered(enumerate(rows, 1), profile, jobs)
+
+
+def _align_numbered(rows, profile, jobs):
+    batches = _batches(rows)
+    work = partial(_align_batch, profile)
+    if jobs == 1:
+        for batch in batches:
+            yield from work(batch)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        waiting = deque()
+        for batch in batches:
+            waiting.append(pool.apply_async(work, (batch,)))
+            if len(waiting) > 2 * jobs:
+                yield from waiting.popleft().get()
+        for result in waiting:
+            yield from result.get()
+
+
+def _batches(rows):
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _align_batch(profile, batch):
+    return [_align_row(number, row, profile) for number, row in batch]
+
+
+def _align_row(number, row, profile):
+    if missing := [name for name in ("id", "suspicious", "source") if name not in row]:
+        raise UserError(f"line {number}: no {missing[0]!r}; each line needs id, suspicious and source")
+    suspicious, source = (_document(number, row, side) for side in ("suspicious", "source"))
+    kind, passages = align(suspicious, source, profile)
+    run = longest_common_run(suspicious, source)
+    return {"id": row["id"], "kind": kind, "passages": passages, "longest_common_run": run}
+
+
+def _document(number, row, side):
+    text, sentences = row[side], row.get(f"{side}_sentences")
+    if not isinstance(text, str):
+        raise UserError(f"line {number}: {side!r} is not a string; write the text itself")
+    try:
+        return _prepared(
+            text, None if sentences is None else tuple((index(start), index(end)) for start, end in sentences)
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"line {number}: {side}_sentences: {error}; give [start, end) spans in order") from None
+
+
+_prepared = lru_cache(32)(prepare)  # a generation or a source often comes in neighbouring lines
+
+
+def _read(path):
+    """(line number, object) of each line of a JSON-lines file that is not blank, one at a time."""
+    if path != "-" and not Path(path).is_file():
+        raise UserError(f"{path}: no such file; check the path, or give - for standard input")
+    with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8-sig"))
+            except UnicodeDecodeError:
+                raise UserError(f"{path}: line {number} is not UTF-8; convert it") from None
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}: line {number} is not valid JSON: {error.msg}; mend that line") from None
+            if not isinstance(row, dict):
+                raise UserError(f"{path}: line {number} is not a JSON object; each line must be one, as {{...}}")
+            yield number, row
