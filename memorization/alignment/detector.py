@@ -6,7 +6,7 @@ from typing import NamedTuple
 from memorization.alignment.document import prepare
 from memorization.alignment.filtering import find_cases
 from memorization.alignment.profiles import PROFILES
-from memorization.alignment.seeding import find_seeds
+from memorization.alignment.seeding import any_seed
 from memorization.alignment.verbatim import common_runs, long_runs
 
 
@@ -29,13 +29,12 @@ def align(suspicious, source, profile):
     profile = PROFILES[profile] if isinstance(profile, str) else profile
     suspicious, source = _prepared(suspicious), _prepared(source)
     a, b = suspicious.vectors(profile.min_sentlen), source.vectors(profile.min_sentlen)
-    seeds = find_seeds(a, b, profile.th1, profile.th2)
-    if not len(seeds):
+    if not any_seed(a, b, profile.th1, profile.th2):
         return Alignment("none", [])
 
-    def cases(susp_gap, src_gap):
+    def cases(*gaps):
         """Cases as (first, last, first, last), in sentences, and as passages in characters."""
-        ranges = find_cases(a, b, seeds, susp_gap, src_gap, profile.th3).tolist()
+        ranges = find_cases(a, b, gaps, profile.th1, profile.th2, profile.th3).tolist()
         passages = [(_span(suspicious.sentences, *case[:2]), _span(source.sentences, *case[2:])) for case in ranges]
         long = [min(map(_length, passage)) >= profile.min_plaglen for passage in passages]
         return list(compress(ranges, long)), sorted(compress(passages, long))

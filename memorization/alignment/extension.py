@@ -3,6 +3,7 @@
 import numpy as np
 
 from memorization.alignment.compiled import compiled
+from memorization.alignment.seeding import mark_seeds
 
 
 @compiled
@@ -24,51 +25,67 @@ def add_up(vectors, first, last, weight, total, touched):
 
 
 @compiled
-def group(seeds, side, gap):
-    """Sort seeds by side, in place; returns the ends of the runs of neighbours at most gap sentences apart."""
-    seeds[:] = seeds[np.argsort(seeds[:, side], kind="mergesort")]
-    ends = np.empty(len(seeds), np.int64)
-    n = 0
-    for k in range(1, len(seeds)):
-        if seeds[k, side] - seeds[k - 1, side] > gap + 1:
-            ends[n] = k
-            n += 1
-    ends[n] = len(seeds)
-    return ends[: n + 1]
+def similarity(area, a, b, weights, total_a, total_b, touched_a, touched_b):
+    """Cosine of the sums of all vectors on either side of an area; the totals are zero before and after."""
+    weight_a, weight_b, other = weights
+    found_a, norm_a = add_up(a, area[0], area[1], weight_a, total_a, touched_a)
+    found_b, norm_b = add_up(b, area[2], area[3], weight_b, total_b, touched_b)
+    product = 0.0
+    for t in range(found_a):
+        stem = touched_a[t]
+        if other[stem] >= 0:
+            product += total_a[stem] * total_b[other[stem]]
+        total_a[stem] = 0.0
+    for t in range(found_b):
+        total_b[touched_b[t]] = 0.0
+    return product / (norm_a * norm_b) if norm_a * norm_b > 0 else 0.0
 
 
 @compiled
-def extend(seeds, a, b, weight_a, weight_b, other, susp_gap, src_gap, th3):
-    """Cases of the seeds: an (n, 4) array of first and last vector of a, first and last vector of b."""
-    seeds = seeds.copy()
+def group(marked, first, last, gap):
+    """The ranges of marked sentences in first..last whose neighbours are at most gap sentences apart."""
+    ranges, previous = [(0, 0) for _ in range(0)], -1
+    begin = first
+    for i in range(first, last + 1):
+        if marked[i]:
+            if previous < 0:
+                begin = i
+            elif i - previous > gap + 1:
+                ranges.append((begin, previous))
+                begin = i
+            previous = i
+    if previous >= 0:
+        ranges.append((begin, previous))
+    return ranges
+
+
+@compiled
+def extend(a, b, weights, norms, gaps, th1, th2, th3):
+    """Cases: an (n, 4) array of first and last vector of a, first and last vector of b.
+
+    A group of seeds is always all the seeds in an area, so areas are what is grouped.
+    """
+    weight_a, weight_b, _ = weights
+    n, m = len(a.start) - 1, len(b.start) - 1
+    rows, columns = np.empty(n, np.bool_), np.empty(m, np.bool_)
     total_a, touched_a = np.zeros(len(weight_a)), np.empty(len(weight_a), np.int64)
     total_b, touched_b = np.zeros(len(weight_b)), np.empty(len(weight_b), np.int64)
     cases = [(0, 0, 0, 0) for _ in range(0)]
-    # groups still to be grouped, as (first seed, end, side, how much narrower the gaps, grouped on a side before)
-    stack = [(0, len(seeds), 0, 0, False)]
+    # areas still to be grouped: (area, side, how much narrower the gaps are, whether grouped on a side before)
+    stack = [((0, n - 1, 0, m - 1), 0, 0, False)]
     while stack:
-        low, high, side, narrower, deeper = stack.pop()
-        part = seeds[low:high]
-        ends = group(part, side, (src_gap if side else susp_gap) - narrower)
-        if len(ends) > 1 or not deeper:
-            for k in range(len(ends) - 1, -1, -1):
-                stack.append((low + (ends[k - 1] if k else 0), low + ends[k], 1 - side, narrower, True))
-            continue
-        a0, a1, b0, b1 = part[:, 0].min(), part[:, 0].max(), part[:, 1].min(), part[:, 1].max()
-        found, norm_a = add_up(a, a0, a1, weight_a, total_a, touched_a)
-        found_b, norm_b = add_up(b, b0, b1, weight_b, total_b, touched_b)
-        product = 0.0
-        for t in range(found):
-            stem = touched_a[t]
-            if other[stem] >= 0:
-                product += total_a[stem] * total_b[other[stem]]
-            total_a[stem] = 0.0
-        for t in range(found_b):
-            total_b[touched_b[t]] = 0.0
-        if norm_a * norm_b > 0 and product / (norm_a * norm_b) > th3:
-            cases.append((a0, a1, b0, b1))
-        elif min(susp_gap, src_gap) - narrower > 0:
-            stack.append((low, high, 0, narrower + 1, False))
+        area, side, narrower, deeper = stack.pop()
+        i0, i1, j0, j1 = area
+        mark_seeds(a, b, weights, norms, area, (th1, th2), rows, columns)
+        ranges = group(columns, j0, j1, gaps[1] - narrower) if side else group(rows, i0, i1, gaps[0] - narrower)
+        areas = [(i0, i1, low, high) if side else (low, high, j0, j1) for low, high in ranges]
+        if len(areas) > 1 or not deeper:
+            for k in range(len(areas) - 1, -1, -1):
+                stack.append((areas[k], 1 - side, narrower, True))
+        elif similarity(areas[0], a, b, weights, total_a, total_b, touched_a, touched_b) > th3:
+            cases.append(areas[0])
+        elif min(gaps[0], gaps[1]) > narrower:
+            stack.append((areas[0], 0, narrower + 1, False))
     result = np.empty((len(cases), 4), np.int64)
     for k in range(len(cases)):
         result[k] = cases[k]

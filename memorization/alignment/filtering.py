@@ -9,12 +9,12 @@ from memorization.alignment.vectors import unpack
 
 
 @compiled
-def filter_overlaps(cases, a, b, weight_a, weight_b, other):
+def filter_overlaps(cases, a, b, weights, norms):
     """The cases that stay, in order of their start: rows of the (n, 4) array `cases`.
 
     A case is compared with all that overlap it at once; the winner then takes its place among those that follow.
     """
-    norm_a, norm_b = norms(a, weight_a), norms(b, weight_b)
+    (weight_a, weight_b, other), (norm_a, norm_b) = weights, norms
     size = len(norm_b)
     product, shared, touched = np.zeros(size), np.zeros(size, np.int64), np.empty(size, np.int64)
 
@@ -71,12 +71,15 @@ def filter_overlaps(cases, a, b, weight_a, weight_b, other):
 
 
 @compiled
-def find_cases(packed_a, packed_b, seeds, susp_gap, src_gap, th3):
-    """Cases of the seeds, filtered: an (n, 4) array of first and last sentence of a, first and last sentence of b."""
+def find_cases(packed_a, packed_b, gaps, th1, th2, th3):
+    """Cases, filtered: an (n, 4) array of first and last sentence of a, first and last sentence of b.
+
+    a: the suspicious, b: the source document; gaps: on the suspicious and on the source side.
+    """
     a, b = unpack(packed_a), unpack(packed_b)
-    weight_a, weight_b, other = weigh(a, b)
-    cases = extend(seeds, a, b, weight_a, weight_b, other, susp_gap, src_gap, th3)
-    cases = filter_overlaps(cases, a, b, weight_a, weight_b, other)
+    weights = weigh(a, b)
+    lengths = norms(a, weights[0]), norms(b, weights[1])
+    cases = filter_overlaps(extend(a, b, weights, lengths, gaps, th1, th2, th3), a, b, weights, lengths)
     for k in range(len(cases)):
         case = cases[k]
         case[0], case[1], case[2], case[3] = a.first[case[0]], a.last[case[1]], b.first[case[2]], b.last[case[3]]

@@ -44,13 +44,12 @@ def norms(vectors, weight):
 @compiled
 def products(i, a, b, weight_a, weight_b, other, product, shared, touched):
     """Dot product and shared stems of vector i of a with every vector of b that shares one: adds into product and
-    shared (zero before), lists those vectors in touched, returns how many."""
+    shared (zero before), lists those vectors in touched, returns how many. Stems of weight 0 are left out."""
     found = 0
     for k in range(a.start[i], a.start[i + 1]):
-        stem = other[a.stem[k]]
-        if stem < 0:
+        stem, weight = other[a.stem[k]], a.count[k] * weight_a[a.stem[k]]
+        if stem < 0 or weight == 0.0:
             continue
-        weight = a.count[k] * weight_a[a.stem[k]]
         for p in range(b.posting_start[stem], b.posting_start[stem + 1]):
             j = b.posting[p]
             if shared[j] == 0:
@@ -62,23 +61,49 @@ def products(i, a, b, weight_a, weight_b, other, product, shared, touched):
 
 
 @compiled
-def find_seeds(packed_a, packed_b, th1, th2):
-    """Seeds of suspicious document a and source document b: an (n, 2) array of vector indices."""
-    a, b = unpack(packed_a), unpack(packed_b)
-    weight_a, weight_b, other = weigh(a, b)
-    norm_a, norm_b = norms(a, weight_a), norms(b, weight_b)
+def mark_seeds(a, b, weights, norms, area, thresholds, rows, columns):
+    """Mark what rows and columns have a seed in an area; returns whether there is any.
+
+    a, b: the suspicious and the source Vectors; area: first and last vector of a, of b; thresholds: th1, th2. rows and
+    columns are set throughout the area. The seeds themselves, as many as the product of the documents where sentences
+    are repeated, are never kept; rows that are the same are looked at once.
+    """
+    (weight_a, weight_b, other), (norm_a, norm_b) = weights, norms
     size = len(norm_b)
     product, shared, touched = np.zeros(size), np.zeros(size, np.int64), np.empty(size, np.int64)
-    seeds, n = np.empty((16, 2), np.int64), 0
-    for i in range(len(norm_a)):
-        for t in range(products(i, a, b, weight_a, weight_b, other, product, shared, touched)):
-            j = touched[t]
-            det = norm_a[i] * norm_b[j]
-            length = a.start[i + 1] - a.start[i] + b.start[j + 1] - b.start[j]
-            if det > 0 and product[j] / det > th1 and 2 * shared[j] / length > th2:
-                if n == len(seeds):
-                    seeds = np.concatenate((seeds, np.empty_like(seeds)))
-                seeds[n] = i, j
-                n += 1
-            product[j], shared[j] = 0.0, 0
-    return seeds[:n]
+    everywhere = (weight_a == 0.0).sum()  # stems of weight 0 are in all vectors
+    verdict = np.full(len(norm_a), -1, np.int64)
+    i0, i1, j0, j1 = area
+    rows[i0 : i1 + 1] = False
+    columns[j0 : j1 + 1] = False
+    anything = False
+    for i in range(i0, i1 + 1):
+        twin = a.twin[i]
+        if verdict[twin] < 0:
+            verdict[twin] = 0
+            for t in range(products(i, a, b, weight_a, weight_b, other, product, shared, touched)):
+                j = touched[t]
+                det = norm_a[i] * norm_b[j]
+                length = a.start[i + 1] - a.start[i] + b.start[j + 1] - b.start[j]
+                if (
+                    j0 <= j <= j1
+                    and product[j] / det > thresholds[0]
+                    and 2 * (shared[j] + everywhere) / length > thresholds[1]
+                ):
+                    verdict[twin] = 1
+                    columns[j] = True
+                product[j], shared[j] = 0.0, 0
+        rows[i] = verdict[twin] == 1
+        anything |= rows[i]
+    return anything
+
+
+@compiled
+def any_seed(packed_a, packed_b, th1, th2):
+    """Whether a suspicious and a source document have any seed."""
+    a, b = unpack(packed_a), unpack(packed_b)
+    weights = weigh(a, b)
+    n, m = len(a.start) - 1, len(b.start) - 1
+    rows, columns = np.empty(n, np.bool_), np.empty(m, np.bool_)
+    area = (0, n - 1, 0, m - 1)
+    return mark_seeds(a, b, weights, (norms(a, weights[0]), norms(b, weights[1])), area, (th1, th2), rows, columns)

@@ -23,6 +23,7 @@ class Vectors(NamedTuple):
     posting_count: np.ndarray
     first: np.ndarray  # the first and the last sentence of each vector
     last: np.ndarray
+    twin: np.ndarray  # the first vector that is the same as each
 
 
 @compiled
@@ -44,7 +45,39 @@ def unpack(packed):
         packed[d + entries : e],
         packed[e : e + rows],
         packed[e + rows : e + 2 * rows],
+        packed[e + 2 * rows : e + 3 * rows],
     )
+
+
+@compiled
+def find_twins(vectors):
+    """Fill in vectors.twin, by an open hash table of the vectors seen."""
+    size = 16
+    while size < 2 * len(vectors.twin):
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    for i in range(len(vectors.twin)):
+        begin, n = vectors.start[i], vectors.start[i + 1] - vectors.start[i]
+        slot = n
+        for k in range(begin, begin + n):
+            slot = (slot * 31 + vectors.stem[k] * 7 + vectors.count[k]) & 0xFFFFFFFFFF
+        slot &= size - 1
+        while table[slot] >= 0:
+            other = vectors.start[table[slot]]
+            same = vectors.start[table[slot] + 1] - other == n
+            for k in range(n):
+                if not same:
+                    break
+                same = (
+                    vectors.stem[begin + k] == vectors.stem[other + k]
+                    and vectors.count[begin + k] == vectors.count[other + k]
+                )
+            if same:
+                break
+            slot = (slot + 1) & (size - 1)
+        if table[slot] < 0:
+            table[slot] = i
+        vectors.twin[i] = table[slot]
 
 
 @compiled
@@ -89,13 +122,14 @@ def vectorize(stems, order, ends, min_sentlen):
         rows += 1
         start[rows] = entries
         opening = -1
-    packed = np.empty(3 + 2 * size + 3 * rows + 4 * entries + 2, np.int64)
+    packed = np.empty(3 + 2 * size + 4 * rows + 4 * entries + 2, np.int64)
     packed[0], packed[1], packed[2] = size, rows, entries
     vectors = unpack(packed)
     for k in range(n):
         vectors.vocabulary[local[k]] = stems[k]
     vectors.start[:], vectors.stem[:], vectors.count[:] = start[: rows + 1], stem[:entries], count[:entries]
     vectors.first[:], vectors.last[:] = first[:rows], last[:rows]
+    find_twins(vectors)
     for k in range(size):
         posting_ends[k + 1] += posting_ends[k]
         place[k] = posting_ends[k]

@@ -1,0 +1,79 @@
+"""Given pairs in JSON lines: order, spans, mistakes."""
+
+import io
+import json
+from itertools import count, islice
+
+import pytest
+
+from memorization.alignment import align, align_pairs, longest_common_run, run_pairs
+from memorization.cli import UserError
+
+TEXT = "The grey cat chased seven mice. It slept beside the stove. Nobody saw the old dog there."
+ROWS = [{"id": i, "suspicious": f"{TEXT} Number{i} came later today.", "source": TEXT[i % 7 :]} for i in range(150)]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_line_comes_out_for_each_that_goes_in_and_in_order(tmp_path, jobs):
+    run_pairs(write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl", "paper", jobs)
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in found] == list(range(150))
+    for row, given in zip(found[:20], ROWS, strict=False):
+        kind, passages = align(given["suspicious"], given["source"], "paper")
+        run = longest_common_run(given["suspicious"], given["source"])
+        expected = {"id": given["id"], "kind": kind, "passages": passages, "longest_common_run": run}
+        assert row == json.loads(json.dumps(expected))
+
+
+def test_given_sentence_spans_are_used_instead_of_our_own():
+    row = {"id": "x", "suspicious": TEXT, "source": TEXT}
+    (own,) = align_pairs([row], "paper")
+    whole = [[0, len(TEXT)]]
+    (given,) = align_pairs([row | {"suspicious_sentences": whole, "source_sentences": whole}], "paper")
+    assert own["kind"] == "verbatim" and given["kind"] == "none"
+    (none,) = align_pairs([row | {"suspicious_sentences": []}], "paper")
+    assert none["kind"] == "none" and none["longest_common_run"] is None
+
+
+def test_an_endless_stream_is_read_as_results_are_taken():
+    rows = ({"id": i, "suspicious": TEXT, "source": TEXT} for i in count())
+    assert [row["id"] for row in islice(align_pairs(rows, "paper"), 200)] == list(range(200))
+
+
+def test_standard_input_and_output(monkeypatch, capsys):
+    lines = json.dumps(ROWS[0]) + "\n\n" + json.dumps(ROWS[1]) + "\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    run_pairs("-", "-", "paper", 1)
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("{", "line 3 is not valid JSON"),
+        ("[1]", "line 3 is not a JSON object"),
+        ('{"id": 1, "suspicious": "a"}', "line 3: no 'source'"),
+        ('{"id": 1, "suspicious": "a", "source": null}', "line 3: 'source' is not a string"),
+        ('{"id": 1, "suspicious": "a", "source": "b", "source_sentences": [[0, 2]]}', "line 3: source_sentences"),
+        ('{"id": 1, "suspicious": "a", "source": "b", "source_sentences": [[0, "1"]]}', "line 3: source_sentences"),
+        ('{"id": 1, "suspicious": "a", "source": "b", "source_sentences": 7}', "line 3: source_sentences"),
+    ],
+)
+def test_a_mistake_names_its_line_and_leaves_no_file(tmp_path, line, says):
+    path = tmp_path / "in.jsonl"
+    path.write_text(f"{json.dumps(ROWS[0])}\n\n{line}\n")
+    with pytest.raises(UserError, match=says.replace("[", r"\[")):
+        run_pairs(path, tmp_path / "out.jsonl", "paper", 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_missing_file_and_an_unknown_profile_are_mistakes(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        run_pairs(tmp_path / "none.jsonl", tmp_path / "out.jsonl", "paper", 1)
+    with pytest.raises(UserError, match="no such profile"):
+        run_pairs(write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl", "best", 1)
