@@ -12,7 +12,7 @@ def summarize(rows, label="label"):
     """Counts and rates of a label column over detection rows: dict group -> label -> count, rate, interval.
 
     Groups: members, non_members, and members by copies in the training set. "any" counts every label but none.
-    Beside them `difference`: the rate of "any" in members less that in non-members, with its interval.
+    Beside them `difference`: each rate in members less that in non-members, with its interval.
     """
     groups = {"members": [row for row in rows if row["member"]]}
     groups["non_members"] = [row for row in rows if not row["member"]]
@@ -22,8 +22,10 @@ def summarize(rows, label="label"):
     }
     a, b = summary["members"], summary["non_members"]
     if a["generations"] and b["generations"]:
-        value, low, high = difference(a["any"]["count"], a["generations"], b["any"]["count"], b["generations"])
-        summary["difference"] = {"rate": value, "interval": [low, high]}
+        summary["difference"] = {}
+        for name in (*LABELS, "any"):
+            value, low, high = difference(a[name]["count"], a["generations"], b[name]["count"], b["generations"])
+            summary["difference"][name] = {"rate": value, "interval": [low, high]}
     return summary
 
 
@@ -49,18 +51,22 @@ def table(summary):
     copies = summary["members_by_copies"]
     lines = [(f"members, {name}", group) for name, group in copies.items()] if len(copies) > 1 else []
     lines += [("members, all", summary["members"]), ("non-members (held out)", summary["non_members"])]
-    head = ["", "generations", *columns, "any of these"]
-    body = [[name, str(group["generations"])] + [_cell(group, c) for c in [*columns, "any"]] for name, group in lines]
-    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
-    text = ["Memorization rate: share of generations so labelled (95 % interval)", ""]
-    for row in [head, *body]:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        text.append("  ".join(cells))
+    names = [*columns, "any"]
+    body = [["", "generations", *columns, "any of these"]]
+    body += [[name, str(group["generations"]), *(_cell(group, label) for label in names)] for name, group in lines]
+    more = []
     if "difference" in summary:
-        low, high = summary["difference"]["interval"]
-        text += ["", f"members - non-members: {summary['difference']['rate']:+.1%} ({low:+.1%} to {high:+.1%})"]
-        verdict = "memorization" if low > 0 else "no memorization that this many generations could show"
-        text[-1] += f": {verdict}"
+        differences = summary["difference"]
+        body.append(["members - non-members", "", *(_signed(differences[label]) for label in names)])
+        more = [label for label in columns if differences[label]["interval"][0] > 0]
+    widths = [max(map(len, column)) for column in zip(*body, strict=True)]
+    text = ["Memorization rate: share of generations so labelled (95 % interval)", ""]
+    for first, *cells in body:
+        cells = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        text.append("  ".join([first.ljust(widths[0]), *cells]))
+    if "difference" in summary:
+        beyond = f"yes ({', '.join(more)})" if more else "not shown by this many generations"
+        text += ["", f"Are members reproduced more often than held-out texts, beyond chance? {beyond}"]
     return "\n".join([*text, "", *(f"{name}: {MEANINGS[name]}" for name in columns)])
 
 
@@ -69,6 +75,11 @@ def _cell(group, label):
         return "-"
     rate, (low, high) = group[label]["rate"], group[label]["interval"]
     return f"{100 * rate:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def _signed(change):
+    low, high = change["interval"]
+    return f"{100 * change['rate']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def _rates(counts):

@@ -16,7 +16,7 @@ stage python run_clm.py --config_name configs/gpt-neo-small --tokenizer_name con
   --train_file demo/tokenized_data/tokenized_dialogue_train \
   --validation_file demo/tokenized_data/tokenized_dialogue_test \
   --output_dir demo/finetuned_models/dialogue --overwrite_output_dir --do_train \
-  --num_train_epochs 6 --per_device_train_batch_size 8 --learning_rate 4e-3 --weight_decay 0 \
+  --num_train_epochs 8 --per_device_train_batch_size 8 --learning_rate 4e-3 --weight_decay 0 \
   --warmup_steps 20 --block_size 256 --seed 5 --save_strategy no
 stage python inference_prefix.py --model-path demo/finetuned_models/dialogue --tokenized-dir demo/tokenized_data \
   --output-dir demo

@@ -37,7 +37,8 @@ def test_rates_are_of_generations_and_carry_intervals():
     assert summary["members"]["generations"] == 5
     assert summary["members"]["any"] == {"count": 3, "rate": 0.6, "interval": list(wilson(3, 5))}
     assert summary["non_members"]["paraphrase_low"]["count"] == summary["non_members"]["any"]["count"] == 1
-    assert round(summary["difference"]["rate"], 9) == 0.5
+    assert round(summary["difference"]["any"]["rate"], 9) == 0.5
+    assert round(summary["difference"]["paraphrase_low"]["rate"], 9) == -0.1
 
 
 def test_members_are_grouped_by_copies_in_powers_of_two():
@@ -73,6 +74,7 @@ def test_the_table_names_every_group_and_says_whether_there_is_memorization():
         assert words in text
     assert "unverified" not in text
     many = [row("verbatim")] * 50 + [row("none", member=False)] * 50
-    assert table(summarize(many)).count(": memorization") == 1
+    assert "beyond chance? yes (verbatim)" in table(summarize(many))
+    assert "beyond chance? not shown" in text
     alone = table(summarize([row("verbatim")]))
     assert next(line for line in alone.splitlines() if "held out" in line).split()[-3:] == ["0", "-", "-"]
