@@ -29,10 +29,10 @@ from memorization.tokenizers import load_tokenizer, tokenizer_fingerprint
 def main(args):
     if not 0 < args.test_size < 1:
         raise UserError(f"--test-size {args.test_size:g}: not a share between 0 and 1; give 0.1, say")
-    for flag in ("prefix_length", "min_suffix_length", "num_proc"):
-        if getattr(args, flag) < 1:
+    for flag in ("prefix_length", "min_suffix_length", "max_samples", "num_proc"):
+        if getattr(args, flag) is not None and getattr(args, flag) < 1:
             raise UserError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: must be at least 1")
-    rows = read_data(args) if args.data else make_dialogues()
+    rows = (read_data(args) if args.data else make_dialogues())[: args.max_samples]
     tokenizer = load_tokenizer(args.tokenizer)
 
     texts = [dialogue_text(**row) for row in rows]
@@ -115,6 +115,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--min-suffix-length", type=int, default=20, help="least tokens of a suffix (default: %(default)s)"
     )
+    parser.add_argument("--max-samples", type=int, help="take only the first N samples of the data (default: all)")
     parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=5, help="of the shuffle and split (default: %(default)s)")
     parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
