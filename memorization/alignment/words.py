@@ -66,7 +66,8 @@ def _analyse(chunk, before="x ", after=" x"):
     32-bit integers a word, [start, end) within the chunk; sizes are three: characters, stems, words.
     """
     tokens, lower = _tokens(before, chunk, after), chunk.lower()
-    lower_tokens = tokens if lower == chunk else _tokens(before, lower, after)
+    # only contractions with an apostrophe depend on case: "DON't" is one token, "don't" two
+    lower_tokens = _tokens(before, lower, after) if "'" in chunk and lower != chunk else map(str.lower, tokens)
     stems = [_stem(token) for token in lower_tokens if len(token) > 2 and token[0].isalnum()]
     words, bounds, end = [], [], 0
     for token in tokens:
