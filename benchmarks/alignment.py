@@ -1,6 +1,6 @@
 """How many times as fast as the plain dictionary version our detector is, on the same pairs, in one process.
 
-    python benchmarks/alignment.py --texts ../shared/data/chatdoctor5k.json
+    python benchmarks/alignment.py --texts dialogues.json
 
 The texts (a JSON list of objects; their strings joined to documents of about 150 words) are the training set. Each
 generation copies, edits or mixes pieces of them and meets its 10 best documents by BM25. Blocks of pairs go to either

@@ -1,6 +1,6 @@
 """Speed of loading and searching: the embedded index, Elasticsearch, and bm25s (PyPI), side by side in one run.
 
-    python -m benchmarks.retrieval --texts ../shared/data/chatdoctor5k.json --elastic-url http://localhost:9200
+    python -m benchmarks.retrieval --texts dialogues.json --elastic-url http://localhost:9200
 
 Documents and queries are made of the sentences of real answers, drawn with a seed; without --texts, of made-up words
 with Zipf frequencies. "one by one" sends each document in a request of its own, as the published code does. Everything

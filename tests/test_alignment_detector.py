@@ -61,7 +61,8 @@ def test_sentence_spans_outside_the_text_are_refused():
             prepare("abc", spans)
 
 
-WORDS = st.sampled_from("cat dog bird house river garden doctor letter winter market running quickly Mr. don't".split())
+VOCABULARY = "cat dog bird house river garden doctor letter winter market running quickly Mr. don't"
+WORDS = st.sampled_from(VOCABULARY.split())
 SENTENCES = st.lists(WORDS, min_size=1, max_size=8).map(lambda words: " ".join(words).capitalize() + ". ")
 POOL = st.lists(SENTENCES, min_size=2, max_size=8)
 

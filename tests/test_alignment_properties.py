@@ -14,11 +14,10 @@ from memorization.alignment.sentences import PUNKT
 from memorization.alignment.words import _digest
 
 ROOT = Path(__file__).parents[1]
-PIECES = st.sampled_from(
-    """a. B cat dog? ! . .. ... " ' `` '' -- ( ) [x] don't DON'T cannot it's "it's" e.g. Dr. I. 3.5 1,000 gonna wanna,
-    'tis ’s “quoted” \U0001f600 שלום السلام \xa0 \x00 \x1c \u0130stanbul stra\u00dfe $5 a-b a--b http://x.y/?q=1&r=2 end."
-    ), :( ;""".split(" ")
-)
+PIECES = """a. B cat dog? ! . .. ... ' `` '' -- ( ) [x] (see fig.) (see). [it], don't DON'T cannot it's e.g. Dr. I.
+    3.5 1,000 gonna wanna, 'tis \u2019s \u201cquoted\u201d \U0001f600 \u0130stanbul stra\u00dfe $5 a-b a--b end.)
+    x_y a\u0307b \u05e9\u05dc\u05d5\u05dd http://x.y/?q=1&r=2 end." ), :( ; " "it's" can't. you'll """
+PIECES = st.sampled_from([*PIECES.split(), "\xa0", "\x00", "\x1c"])
 TEXTS = st.one_of(
     st.text(max_size=60),
     st.lists(st.one_of(PIECES, st.sampled_from([" ", " ", "\n", "  ", "\t"])), max_size=40).map("".join),

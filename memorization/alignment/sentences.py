@@ -2,10 +2,12 @@
 
 import re
 from collections import Counter
+from functools import lru_cache
 from string import whitespace
 
 from nltk.tokenize import punkt
 
+LONGEST = 64  # characters of a context worth remembering
 # initials, titles, months, places, companies, scholarship; "no." and "etc." end sentences more often than not
 ABBREVIATIONS = """
 c d e f g h k l m n p r s t v w d.w e.m j.c j.j j.p m.j s.a adm ala ariz ark assn atty aug ave a.d a.m b.sc b.v bros
@@ -47,6 +49,7 @@ _parameters.sent_starters = set(STARTERS.split())
 _parameters.ortho_context = Counter(dict.fromkeys(_parameters.sent_starters, punkt._ORTHO_MID_LC))
 PUNKT = punkt.PunktSentenceTokenizer(_parameters, lang_vars=_Language())
 _boundary, _closing = PUNKT._lang_vars.period_context_re(), _Language.re_boundary_realignment
+_decided = lru_cache(1 << 14)(PUNKT.text_contains_sentbreak)
 _word = re.compile(r"[A-Za-z]{2,}")
 
 
@@ -84,7 +87,8 @@ def _breaks(text):
             if following and _word.fullmatch(word) and (previous[0] != "." or word.lower() not in _abbreviations):
                 ends = True
             else:
-                ends = PUNKT.text_contains_sentbreak(word + previous[0] + previous["after_tok"])
+                context = word + previous[0] + previous["after_tok"]
+                ends = (_decided if len(context) <= LONGEST else PUNKT.text_contains_sentbreak)(context)
             if ends:
                 yield previous.end(), previous.start("next_tok") if following else previous.end()
         begin, previous = next_begin, mark

@@ -16,12 +16,12 @@ from nltk.tokenize.treebank import TreebankWordTokenizer
 
 from memorization.alignment.compiled import compiled
 
-CACHE = 1 << 16  # chunks, and words, remembered
+CACHE = 1 << 18  # chunks, and words, remembered
 LONGEST = 64  # characters of a chunk worth remembering
 QUOTES = re.compile(r"``|''|\"")
 PUNCTUATION = frozenset(punctuation)
-# chunks that need no tokenizer: a word, single hyphens and points inside, one mark behind; no contraction
-SIMPLE = re.compile(r"(\w+(?:[-.]\w+)*)([,.;:?!]?)")
+# chunks that need no tokenizer: a word, single hyphens and points inside, perhaps a bracket or a mark at its ends
+SIMPLE = re.compile(r"([(\[]?)(\w+(?:[-.]\w+)*)([)\]]?)([,.;:?!]?)")
 CONTRACTED = re.compile(r"(?i)cannot|gimme|gonna|gotta|lemme|wanna")
 
 
@@ -51,9 +51,10 @@ def _tokens(before, chunk, after):
     """The tokens of `chunk` in its context, "x" standing for the chunks beside it."""
     simple = SIMPLE.fullmatch(chunk)
     if simple and not CONTRACTED.search(chunk):
-        if simple[2] and (simple[2] != "." or not after.endswith("x")):
-            return [simple[1], simple[2]]
-        return [chunk]
+        left, word, right, mark = simple.groups()
+        if mark == "." and not right and after.endswith("x"):  # only the last word of a sentence loses its point
+            word, mark = word + mark, ""
+        return [token for token in (left, word, right, mark) if token]
     tokens = _tokenize(before + chunk + after)
     return tokens[before.startswith("x") : len(tokens) - after.endswith("x")]
 
@@ -65,7 +66,8 @@ def _analyse(chunk, before="x ", after=" x"):
     32-bit integers a word, [start, end) within the chunk; sizes are three: characters, stems, words.
     """
     tokens, lower = _tokens(before, chunk, after), chunk.lower()
-    lower_tokens = tokens if lower == chunk else _tokens(before, lower, after)
+    # only contractions with an apostrophe depend on case: "DON't" is one token, "don't" two
+    lower_tokens = _tokens(before, lower, after) if "'" in chunk and lower != chunk else map(str.lower, tokens)
     stems = [_stem(token) for token in lower_tokens if len(token) > 2 and token[0].isalnum()]
     words, bounds, end = [], [], 0
     for token in tokens:
