@@ -14,17 +14,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from memorization import results
+from memorization import detection, results
 from memorization.alignment import PROFILES
 from memorization.alignment.pairs import run_pairs
 from memorization.cli import Parser, UserError, run
-from memorization.detection import detect
 from memorization.files import manifest_path, write_json, write_text
 from memorization.listing import read_generations
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.rows import Rows, run_key
-
-BATCH = 256  # generations retrieved, aligned and classified together
 
 
 def main(args):
@@ -35,6 +32,7 @@ def main(args):
             raise UserError(f"--{flag.replace('_', '-')} is needed; --help shows a command that works")
     rows, inputs = read_generations(args.filedir, args.probes, f"tokenized_data/{args.dataset}_prefix.json")
     index = open_index(args)
+    index.check()
     directions = ["pan", "paper"] if args.direction == "both" else [args.direction]
 
     from accelerate import PartialState  # imports torch, which --pairs does without
@@ -48,18 +46,18 @@ def main(args):
     settings = {name: getattr(args, name) for name in ("profile", "direction", "paraphrase_model")}
     key = run_key({**settings, "index": index.where}, [*inputs, index_manifest])
     ids = [row["id"] for row in rows]
-    detections = Rows(result, key, ids, BATCH, state.process_index, state.num_processes)
+    detections = Rows(result, key, ids, detection.BATCH, state.process_index, state.num_processes)
     state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
     if state.is_main_process:
         print(f"{detections.progress}; searching {index.where}")
     mine = detections.mine
     classify = load_classifier(classifier, state.device) if classifier and mine else None
-    with tqdm(
-        total=sum(len(batch) for _, batch in mine), desc="detecting", disable=not (mine and state.is_main_process)
-    ) as bar:
+    hidden = not (mine and state.is_main_process)
+    with tqdm(total=sum(len(batch) for _, batch in mine), desc="detecting", disable=hidden) as bar:
         for _, batch in mine:
-            detections.append(detect(rows[batch.start : batch.stop], index, args.profile, directions, classify))
-            bar.update(len(batch))
+            part = rows[batch.start : batch.stop]
+            detections.append(detection.detect(part, index, args.profile, directions, classify))
+            bar.update(len(part))
     state.wait_for_everyone()
     if not state.is_main_process:
         return None

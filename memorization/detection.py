@@ -7,6 +7,7 @@ from typing import NamedTuple
 from memorization.alignment import PROFILES, align, longest_common_run, prepare
 from memorization.labels import best_label, candidate_label, first_label, sentence_pairs
 
+BATCH = 256  # generations retrieved, aligned and classified together
 CANDIDATES = 10  # Lee et al. 2023, section 3
 
 _prepare_candidate = lru_cache(maxsize=50_000)(prepare)  # a training text is a candidate of many generations
