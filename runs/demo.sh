@@ -21,7 +21,7 @@ stage python run_clm.py --config_name configs/gpt-neo-small --tokenizer_name con
 stage python inference_prefix.py --model-path demo/finetuned_models/dialogue --tokenized-dir demo/tokenized_data \
   --output-dir demo
 stage python load_to_elastic.py -dir demo/tokenized_data -fn dialogue_prefix.json \
-  --index-xsuffix memorization_demo_suffix --indexes demo/indexes
+  --index-xsuffix memorization_demo_suffix --indexes demo/indexes --recreate
 stage python plagiarism_detect.py --filedir demo/memorization_finetuned_dialogue/dialogue/dialogue.jsonl \
   --type gpt-neo-small --dataset dialogue --index-xsuffix memorization_demo_suffix --indexes demo/indexes \
   --output-dir demo --paraphrase-model none

@@ -1,6 +1,10 @@
 """Servers for the tests: a real Elasticsearch, started when a test first asks for it."""
 
 import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a hub
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: a second thread only waits for the first
+
 import shutil
 import subprocess
 import tempfile
