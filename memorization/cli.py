@@ -21,7 +21,8 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose --help shows the script's docstring as it stands and whose errors are one line."""
 
     def __init__(self, description):
-        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        layout = {"usage": "%(prog)s [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(description=description, **layout)
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} (--help shows a command that works)\n")
