@@ -40,7 +40,7 @@ def run(main, *args):
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
-        message = f"{error.filename or 'writing'}: {error.strerror}; {REMEDIES[error.errno]}"
+        message = f"{error.filename}: {error.strerror}; {REMEDIES[error.errno]}"
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)

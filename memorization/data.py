@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import datasets
+from huggingface_hub import constants
 
 from memorization import hub
 from memorization.cli import UserError
@@ -67,8 +68,9 @@ def _read(name):
 
 
 def _from_hub(name, local_files_only=False):
-    config = datasets.DownloadConfig(local_files_only=local_files_only)
-    return datasets.load_dataset(name, split="train", download_config=config)
+    if local_files_only:
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    return datasets.load_dataset(name, split="train")
 
 
 def _saved(path):

@@ -17,6 +17,16 @@ LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "numpy", "nltk", 
 
 
 @contextmanager
+def naming(path):
+    """Let a system error that names no file, as a full disk's does, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
 def replacing(path):
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it when it does not.
 
@@ -26,7 +36,8 @@ def replacing(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         if path.is_dir():
             old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.rename(old)

@@ -5,7 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from memorization.files import fingerprint, manifest_path, read_manifest, write_manifest, write_text
+from memorization.files import fingerprint, manifest_path, naming, read_manifest, write_manifest, write_text
 
 
 def run_key(arguments, inputs):
@@ -40,7 +40,7 @@ class Rows:
     def append(self, rows):
         """Add the rows of a batch that are not there yet; they are on disk when this returns."""
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows if row["id"] not in self._done)
-        with self._partial.open("ab") as file:
+        with naming(self.path), self._partial.open("ab") as file:
             file.write(lines.encode())
 
     def finish(self, arguments, inputs, **facts):

@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from shell import one_line
 
-from memorization.cli import UserError
+from memorization.cli import UserError, run
 from memorization.files import fingerprint, read_json, read_jsonl, replacing, write_manifest, write_text
 from memorization.listing import read_generations, read_listing, write_listing
 from memorization.probes import read_probes, write_probes
@@ -18,6 +19,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         1 / 0  # noqa: B018
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
+
+
+def test_a_full_disk_gets_one_line_that_names_the_file(tmp_path, capsys):
+    rows = rows_of(tmp_path / "r.jsonl")
+    rows._partial.symlink_to("/dev/full")
+    with pytest.raises(SystemExit) as end:
+        run(rows.append, [{"id": 1}])
+    assert end.value.code == 2
+    assert "r.jsonl: No space left on device; free some space" in one_line(capsys)
 
 
 def test_a_directory_is_replaced_whole(tmp_path):
