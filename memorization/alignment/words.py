@@ -23,7 +23,7 @@ QUOTES = re.compile(r"``|''|\"")
 PUNCTUATION = frozenset(punctuation)
 # chunks that need no tokenizer: a word, single hyphens and points inside, perhaps a bracket or a mark at its ends
 SIMPLE = re.compile(r"([(\[]?)(\w+(?:[-.]\w+)*)([)\]]?)([,.;:?!]?)")
-CONTRACTED = re.compile(r"(?i)cannot|gimme|gonna|gotta|lemme|wanna")
+CONTRACTED = re.compile(r"(?i)cannot|d'ye|gimme|gonna|gotta|lemme|more'n|wanna|'t(?:i|wa)s")
 
 
 def _plain(rules):
@@ -40,7 +40,13 @@ class Treebank(TreebankWordTokenizer):
     ENDING_QUOTES = _plain(TreebankWordTokenizer.ENDING_QUOTES)
 
 
-_tokenize = Treebank().tokenize
+class Uncontracted(Treebank):
+    """For texts that CONTRACTED doesn't find anything in."""
+
+    CONTRACTIONS2 = CONTRACTIONS3 = ()
+
+
+_tokenize, _tokenize_contracted = Uncontracted().tokenize, Treebank().tokenize
 _porter = PorterStemmer().stem
 
 
@@ -59,13 +65,13 @@ def _stem(word):
 
 def _tokens(before, chunk, after):
     """The tokens of `chunk` in its context, "x" standing for the chunks beside it."""
-    simple = SIMPLE.fullmatch(chunk)
-    if simple and not CONTRACTED.search(chunk):
+    simple, contracted = SIMPLE.fullmatch(chunk), CONTRACTED.search(chunk)
+    if simple and not contracted:
         left, word, right, mark = simple.groups()
         if mark == "." and not right and after.endswith("x"):  # only the last word of a sentence loses its point
             word, mark = word + mark, ""
         return [token for token in (left, word, right, mark) if token]
-    tokens = _tokenize(before + chunk + after)
+    tokens = (_tokenize_contracted if contracted else _tokenize)(before + chunk + after)
     return tokens[before.startswith("x") : len(tokens) - after.endswith("x")]
 
 
@@ -122,7 +128,7 @@ def _lay_out(numbers, rows, chunk_stems, chunk_words, counts, begins, starts):
     """What analyse() returns, put together from what is known of the chunks.
 
     numbers: of all chunks, in order; rows, chunk_stems, chunk_words: the arrays of _Chunks; counts, begins: of each
-    sentence, the chunks and the start; starts: of each chunk, -1 if it comes one blank behind the one before.
+    sentence, the chunks and the start; starts: of each chunk, -1 if it comes one character behind the one before.
     """
     size = np.zeros(2, np.int64)
     for number in numbers:
@@ -166,15 +172,16 @@ def analyse(text, sentences):
             counts.append(len(chunks))
             if not chunks:
                 continue
-            even = " ".join(chunks) == sentence
+            # only quotes mind which blank is beside them, and the beginning; only they and points, the end
+            quotes = "'" in sentence or '"' in sentence
+            joined = " ".join(chunks)
+            even = joined == sentence if quotes else len(joined) == len(sentence)
             if not even:
                 ends, starts = [0], []
                 for chunk in chunks:
                     starts.append(sentence.find(chunk, ends[-1]))
                     ends.append(starts[-1] + len(chunk))
                 uneven.append((len(numbers), np.array(starts) + begin))
-            # only quotes mind which blank is beside them, and the beginning; only they and points, the end
-            quotes = "'" in sentence or '"' in sentence
             if quotes and not even:
                 before = [sentence[: starts[0]], *("x" + sentence[start - 1] for start in starts[1:])]
                 after = [*(sentence[end] + "x" for end in ends[1:-1]), sentence[ends[-1] :]]
