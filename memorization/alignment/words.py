@@ -13,9 +13,9 @@ from hashlib import blake2b
 from string import punctuation
 
 import numpy as np
-from nltk.stem.porter import PorterStemmer
 from nltk.tokenize.treebank import TreebankWordTokenizer
 
+from memorization.alignment import porter
 from memorization.alignment.compiled import compiled
 
 REMEMBERED = 1 << 22  # characters of chunks remembered; then all is forgotten
@@ -47,7 +47,6 @@ class Uncontracted(Treebank):
 
 
 _tokenize, _tokenize_contracted = Uncontracted().tokenize, Treebank().tokenize
-_porter = PorterStemmer().stem
 
 
 def _digest(word):
@@ -60,7 +59,7 @@ def _hash(word):
 
 @lru_cache(1 << 18)
 def _stem(word):
-    return _hash(_porter(word))
+    return _hash(porter.stem(word))
 
 
 def _tokens(before, chunk, after):
