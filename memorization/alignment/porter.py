@@ -5,15 +5,13 @@ from nltk.stem.porter import PorterStemmer
 NLTK = PorterStemmer()
 LONGEST = 64  # characters of a word not left to NLTK
 VOWELS = frozenset("aeiou")
-STEP2 = {
-    **{"ational": "ate", "tional": "tion", "enci": "ence", "anci": "ance", "izer": "ize", "bli": "ble"},
-    **{"alli": "al", "entli": "ent", "eli": "e", "ousli": "ous", "ization": "ize", "ation": "ate", "ator": "ate"},
-    **{"alism": "al", "iveness": "ive", "fulness": "ful", "ousness": "ous", "aliti": "al", "iviti": "ive"},
-    **{"biliti": "ble", "fulli": "ful"},
-}
-STEP3 = {"icate": "ic", "ative": "", "alize": "al", "iciti": "ic", "ical": "ic", "ful": "", "ness": ""}
-STEP4 = "al ance ence er ic able ible ant ement ment ent ion ou ism ate iti ous ive ize"
-STEP4 = dict.fromkeys(STEP4.split(), "")
+RULES2 = """
+ational>ate tional>tion enci>ence anci>ance izer>ize bli>ble alli>al entli>ent eli>e ousli>ous ization>ize ation>ate
+ator>ate alism>al iveness>ive fulness>ful ousness>ous aliti>al iviti>ive biliti>ble fulli>ful
+"""
+RULES3 = "icate>ic ative> alize>al iciti>ic ical>ic ful> ness>"
+RULES4 = "al> ance> ence> er> ic> able> ible> ant> ement> ment> ent> ion> ou> ism> ate> iti> ous> ive> ize>"
+STEP2, STEP3, STEP4 = (dict(rule.split(">") for rule in rules.split()) for rules in (RULES2, RULES3, RULES4))
 ENDINGS2, ENDINGS3, ENDINGS4 = map(tuple, (STEP2, STEP3, STEP4))
 
 

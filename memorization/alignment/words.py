@@ -8,45 +8,19 @@ import re
 import sys
 import threading
 from array import array
-from functools import lru_cache
+from functools import cache
 from hashlib import blake2b
 from string import punctuation
 
 import numpy as np
-from nltk.tokenize.treebank import TreebankWordTokenizer
 
 from memorization.alignment import porter
 from memorization.alignment.compiled import compiled
+from memorization.alignment.treebank import tokens_of
 
 REMEMBERED = 1 << 22  # characters of chunks remembered; then all is forgotten
 QUOTES = re.compile(r"``|''|\"")
 PUNCTUATION = frozenset(punctuation)
-# chunks that need no tokenizer: a word, single hyphens and points inside, perhaps a bracket or a mark at its ends
-SIMPLE = re.compile(r"([(\[]?)(\w+(?:[-.]\w+)*)([)\]]?)([,.;:?!]?)")
-CONTRACTED = re.compile(r"(?i)cannot|d'ye|gimme|gonna|gotta|lemme|more'n|wanna|'t(?:i|wa)s")
-
-
-def _plain(rules):
-    return [(re.compile(pattern.pattern), substitution) for pattern, substitution in rules]
-
-
-class Treebank(TreebankWordTokenizer):
-    """NLTK's tokenizer on Python's own `re`: the same rules, without a clock on each substitution."""
-
-    STARTING_QUOTES = _plain(TreebankWordTokenizer.STARTING_QUOTES)
-    PUNCTUATION = _plain(TreebankWordTokenizer.PUNCTUATION)
-    PARENS_BRACKETS = _plain([TreebankWordTokenizer.PARENS_BRACKETS])[0]
-    DOUBLE_DASHES = _plain([TreebankWordTokenizer.DOUBLE_DASHES])[0]
-    ENDING_QUOTES = _plain(TreebankWordTokenizer.ENDING_QUOTES)
-
-
-class Uncontracted(Treebank):
-    """For texts that CONTRACTED doesn't find anything in."""
-
-    CONTRACTIONS2 = CONTRACTIONS3 = ()
-
-
-_tokenize, _tokenize_contracted = Uncontracted().tokenize, Treebank().tokenize
 
 
 def _digest(word):
@@ -57,21 +31,9 @@ def _hash(word):
     return int.from_bytes(_digest(word), sys.byteorder, signed=True)
 
 
-@lru_cache(1 << 18)
+@cache
 def _stem(word):
     return _hash(porter.stem(word))
-
-
-def _tokens(before, chunk, after):
-    """The tokens of `chunk` in its context, "x" standing for the chunks beside it."""
-    simple, contracted = SIMPLE.fullmatch(chunk), CONTRACTED.search(chunk)
-    if simple and not contracted:
-        left, word, right, mark = simple.groups()
-        if mark == "." and not right and after.endswith("x"):  # only the last word of a sentence loses its point
-            word, mark = word + mark, ""
-        return [token for token in (left, word, right, mark) if token]
-    tokens = (_tokenize_contracted if contracted else _tokenize)(before + chunk + after)
-    return tokens[before.startswith("x") : len(tokens) - after.endswith("x")]
 
 
 def _analyse(chunk, before, after):
@@ -79,9 +41,9 @@ def _analyse(chunk, before, after):
 
     Hashes of the lower-cased things, so that no vocabulary is kept; a word's is followed by its bounds in the chunk.
     """
-    tokens, lower = _tokens(before, chunk, after), chunk.lower()
+    tokens, lower = tokens_of(before, chunk, after), chunk.lower()
     # only contractions with an apostrophe depend on case: "DON't" is one token, "don't" two
-    lower_tokens = _tokens(before, lower, after) if "'" in chunk and lower != chunk else map(str.lower, tokens)
+    lower_tokens = tokens_of(before, lower, after) if "'" in chunk and lower != chunk else map(str.lower, tokens)
     stems = [_stem(token) for token in lower_tokens if len(token) > 2 and token[0].isalnum()]
     words, end = [], 0
     for token in tokens:
@@ -115,6 +77,7 @@ class _Chunks(dict):
         return number
 
     def forget(self):
+        _stem.cache_clear()
         self.clear()
         self.__init__()
 
