@@ -20,7 +20,7 @@ from memorization.cli import Parser, UserError, run
 from memorization.data import add_data_arguments, read_data
 from memorization.dialogues import make_dialogues
 from memorization.encoding import encode, probe_ids
-from memorization.files import manifest_path, replacing, write_manifest
+from memorization.files import fingerprints, manifest_path, replacing, write_manifest
 from memorization.probes import write_probes
 from memorization.prompts import dialogue_text
 from memorization.tokenizers import load_tokenizer, tokenizer_fingerprint
@@ -34,6 +34,7 @@ def main(args):
             raise UserError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: must be at least 1")
     rows = (read_data(args) if args.data else make_dialogues())[: args.max_samples]
     tokenizer = load_tokenizer(args.tokenizer)
+    name = args.data or "made-up dialogues"
 
     texts = [dialogue_text(**row) for row in rows]
     duplicates = Counter(texts)
@@ -41,7 +42,7 @@ def main(args):
     rng = np.random.default_rng(args.seed)
     distinct = rng.permutation(sorted(first.values())).tolist()
     if len(distinct) < 2:
-        raise UserError(f"{args.data}: only one distinct sample; training and test set need one each at the least")
+        raise UserError(f"{name}: only one distinct sample; give two at the least, to train on and to hold out")
     test_size = min(max(round(len(distinct) * args.test_size), 1), len(distinct) - 1)
     held_out = set(distinct[:test_size])
 
@@ -60,7 +61,7 @@ def main(args):
         )
     if not probes:
         raise UserError(
-            f"{args.data}: all {too_short} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
+            f"{name}: all {too_short} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
             "tokens; lower --prefix-length or --min-suffix-length, or give longer texts"
         )
 
@@ -74,20 +75,20 @@ def main(args):
     results = {side: samples.select(ids).select_columns(columns) for side, ids in sides.items()}
     results["prefix"] = Dataset.from_list(tokens)
     facts = {
-        "rows": {name: len(result) for name, result in results.items()},
+        "rows": {side: len(result) for side, result in results.items()},
         "distinct_samples": len(distinct),
         "samples_too_short_for_a_probe": too_short,
         "tokenizer": tokenizer_fingerprint(tokenizer),
     }
-    inputs = [path for path in (args.data, args.tokenizer) if path]
+    inputs = fingerprints(path for path in (args.data, args.tokenizer) if path)
     out = Path(args.output_dir)
     listing = out / f"{args.name}_prefix.json"
-    paths = {name: out / f"tokenized_{args.name}_{name}" for name in results}
+    paths = {side: out / f"tokenized_{args.name}_{side}" for side in results}
     for path in [*paths.values(), listing]:  # a killed run leaves results without manifest, never two runs' mixed
         manifest_path(path).unlink(missing_ok=True)
-    for name, path in paths.items():
+    for side, path in paths.items():
         with replacing(path) as temporary:
-            results[name].save_to_disk(str(temporary))
+            results[side].save_to_disk(str(temporary))
     write_probes(listing, probes)
     for path in [*paths.values(), listing]:
         write_manifest(path, args, inputs, **facts)

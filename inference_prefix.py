@@ -19,7 +19,7 @@ from transformers import AutoConfig
 from memorization import hub
 from memorization.cli import Parser, UserError, run
 from memorization.extraction import exact_match, matched_tokens
-from memorization.files import read_manifest
+from memorization.files import fingerprints, read_manifest
 from memorization.generation import check_context, continue_prefixes, load_model
 from memorization.listing import write_listing
 from memorization.probes import read_probes
@@ -53,7 +53,7 @@ def main(args):
 
     result = Path(args.output_dir) / f"memorization_{args.dir_name}" / args.subset_name / f"{args.output_name}.jsonl"
     settings = ("max_new_tokens", "batch_size", "dtype", "temperature", "top_k", "top_p", "seed")
-    inputs = [args.model_path, prefix_ids, texts]
+    inputs = fingerprints([args.model_path, prefix_ids, texts])
     key = run_key({name: getattr(args, name) for name in settings}, inputs)
     state = PartialState(cpu=not torch.accelerator.is_available())
     ids = [probe["id"] for probe in probes]

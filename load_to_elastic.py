@@ -10,7 +10,7 @@ where an index that holds other documents is replaced only with --recreate. Afte
 from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
-from memorization.files import write_manifest
+from memorization.files import fingerprints, write_manifest
 from memorization.probes import read_probes
 from memorization.retrieval import add_index_arguments, open_index
 
@@ -23,7 +23,7 @@ def main(args):
         raise UserError(f"{path}: no members in it, so nothing to index; stage 1 writes members and non-members")
     documents = ((str(probe["id"]), probe["suffix"]) for probe in members)
     count = index.load(documents, args.recreate, len(members), args.shards, args.replicas)
-    write_manifest(args.indexes / args.index_xsuffix, args, [path], index=index.where, documents=count)
+    write_manifest(args.indexes / args.index_xsuffix, args, fingerprints([path]), index=index.where, documents=count)
     print(f"{index.where}: {count} training suffixes")
     if count < len(members):
         print(f"left out, as they have no word to search: {len(members) - count}")

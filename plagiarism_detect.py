@@ -18,7 +18,7 @@ from memorization import detection, results
 from memorization.alignment import PROFILES
 from memorization.alignment.pairs import run_pairs
 from memorization.cli import Parser, UserError, run
-from memorization.files import manifest_path, write_json, write_text
+from memorization.files import fingerprints, manifest_path, write_json, write_text
 from memorization.listing import read_generations
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.rows import Rows, run_key
@@ -30,7 +30,7 @@ def main(args):
     for flag in ("filedir", "type", "index_xsuffix"):
         if not getattr(args, flag):
             raise UserError(f"--{flag.replace('_', '-')} is needed; --help shows a command that works")
-    rows, inputs = read_generations(args.filedir, args.probes, f"tokenized_data/{args.dataset}_prefix.json")
+    rows, sources = read_generations(args.filedir, args.probes, f"tokenized_data/{args.dataset}_prefix.json")
     index = open_index(args)
     index.check()
     directions = ["pan", "paper"] if args.direction == "both" else [args.direction]
@@ -40,11 +40,10 @@ def main(args):
     state = PartialState(cpu=not has_accelerator())
     result = Path(args.output_dir) / args.type / args.dataset / "detections.jsonl"
     classifier = None if args.paraphrase_model == "none" else args.paraphrase_model
-    if classifier:
-        inputs.append(classifier)
     index_manifest = manifest_path(Path(args.indexes) / args.index_xsuffix)
+    inputs = fingerprints([*sources, index_manifest, *([classifier] if classifier else [])])
     settings = {name: getattr(args, name) for name in ("profile", "direction", "paraphrase_model")}
-    key = run_key({**settings, "index": index.where}, [*inputs, index_manifest])
+    key = run_key({**settings, "index": index.where}, inputs)
     ids = [row["id"] for row in rows]
     detections = Rows(result, key, ids, detection.BATCH, state.process_index, state.num_processes)
     state.wait_for_everyone()  # all ranks have seen what is done before any adds to it

@@ -26,7 +26,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from memorization import cli
 from memorization.blocks import Blocks, collate, load_rows
 from memorization.cli import UserError
-from memorization.files import fingerprint, manifest_path, read_json, write_json, write_manifest
+from memorization.files import fingerprint, fingerprints, manifest_path, read_json, write_json, write_manifest
 from memorization.training import ClmTrainer, EpochLosses, checkpoints, load_model, prepare_deepspeed, told_when_full
 
 RANK = int(os.environ.get("RANK", 0))
@@ -148,7 +148,7 @@ def main(argv=None):
         write_manifest(
             args.output_dir,
             {**vars(names), **vars(data), **args.to_sanitized_dict()},
-            [path for path in (data.train_file, data.validation_file, names.model_name_or_path) if path],
+            fingerprints(path for path in (data.train_file, data.validation_file, names.model_name_or_path) if path),
             rows={"train": len(train_set.rows), "validation": len(eval_set.rows) if eval_set else 0},
             blocks={"train": len(train_set), "validation": len(eval_set) if eval_set else 0},
             processes=args.world_size,

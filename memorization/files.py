@@ -74,29 +74,45 @@ def read_json(path):
 
 def read_jsonl(path):
     """The objects of a JSON-lines file, blank lines skipped. Raises UserError naming a malformed line's number."""
-    rows = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    path = Path(path)
+    if not path.is_file():
+        raise _no_such_file(path)
+    with path.open("rb") as file:
+        return [row for _, row in parse_jsonl(file, path)]
+
+
+def parse_jsonl(lines, name):
+    """(line number, object) of each of the lines (bytes) of JSON that is not blank, one at a time.
+
+    Raises UserError naming `name` and the number of a malformed line.
+    """
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            raise UserError(f"{name}: line {number} is not UTF-8; convert the file to UTF-8") from None
         except json.JSONDecodeError as error:
-            raise UserError(f"{path}: line {number} is not valid JSON: {error.msg}; mend or remove that line") from None
+            raise UserError(f"{name}: line {number} is not valid JSON: {error.msg}; mend or remove that line") from None
         if not isinstance(row, dict):
-            raise UserError(f"{path}: line {number} is not a JSON object; each line must be one, as {{...}}")
-        rows.append(row)
-    return rows
+            raise UserError(f"{name}: line {number} is not a JSON object; each line must be one, as {{...}}")
+        yield number, row
 
 
 def read_text(path):
     """A UTF-8 text file, line ends as they are. Raises UserError if it is missing or not UTF-8."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; check the path, or run the stage that writes it first")
+        raise _no_such_file(path)
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
+
+
+def _no_such_file(path):
+    return UserError(f"{path}: no such file; check the path, or run the stage that writes it first")
 
 
 def fingerprint(path):
@@ -111,24 +127,29 @@ def fingerprint(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def fingerprints(paths):
+    """dict path -> fingerprint; None for one that does not exist, which is a name on a hub."""
+    return {str(path): fingerprint(path) if Path(path).exists() else None for path in paths}
+
+
 def manifest_path(result):
     """Where the manifest of a result (a file or directory) lies: <result>.manifest.json beside it."""
     result = Path(result)
     return result.with_name(result.name + ".manifest.json")
 
 
-def write_manifest(result, arguments, inputs=(), **facts):
-    """Describe `result`: the arguments it was made with, its inputs' fingerprints, library versions, and `facts`.
+def write_manifest(result, arguments, inputs, **facts):
+    """Describe `result`: the arguments it was made with, its inputs, library versions, and `facts`.
 
-    arguments: dict or argparse.Namespace (its seed included). inputs: paths; those that do not exist are names on a
-    hub and stand as they are. facts: row counts and whatever else the next stage checks.
+    arguments: dict or argparse.Namespace (its seed included). inputs: fingerprints() of what was read. facts: row
+    counts and whatever else the next stage checks.
     """
     arguments = dict(arguments) if isinstance(arguments, dict) else vars(arguments)
     write_json(
         manifest_path(result),
         {
             "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()},
-            "inputs": {str(path): fingerprint(path) if Path(path).exists() else None for path in inputs},
+            "inputs": inputs,
             **facts,
             "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         },

@@ -16,10 +16,8 @@ def summarize(rows, label="label"):
     """
     groups = {"members": [row for row in rows if row["member"]]}
     groups["non_members"] = [row for row in rows if not row["member"]]
-    summary = {name: _rates(Counter(row[label] for row in group)) for name, group in groups.items()}
-    summary["members_by_copies"] = {
-        name: _rates(Counter(row[label] for row in group)) for name, group in _by_copies(groups["members"]).items()
-    }
+    summary = {name: _rates(group, label) for name, group in groups.items()}
+    summary["members_by_copies"] = {name: _rates(group, label) for name, group in _by_copies(groups["members"]).items()}
     a, b = summary["members"], summary["non_members"]
     if a["generations"] and b["generations"]:
         summary["difference"] = {}
@@ -82,8 +80,8 @@ def _signed(change):
     return f"{100 * change['rate']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def _rates(counts):
-    total = counts.total()
+def _rates(rows, label):
+    counts, total = Counter(row[label] for row in rows), len(rows)
     counts = {**{label: counts[label] for label in LABELS}, "any": total - counts["none"]}
     return {"generations": total} | {
         name: {"count": count, "rate": count / total if total else None, "interval": list(wilson(count, total))}

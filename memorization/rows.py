@@ -5,13 +5,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from memorization.files import fingerprint, manifest_path, naming, read_manifest, write_manifest, write_text
+from memorization.files import manifest_path, naming, read_manifest, write_manifest, write_text
 
 
 def run_key(arguments, inputs):
-    """A short name for these arguments on these inputs: a run may go on with rows of a former one that has the same."""
-    known = {str(path): fingerprint(path) if Path(path).exists() else None for path in inputs}
-    return hashlib.sha256(json.dumps([arguments, known], sort_keys=True, default=str).encode()).hexdigest()[:12]
+    """A short name of a run: these arguments on these inputs (fingerprints). Rows of the same run are used again."""
+    return hashlib.sha256(json.dumps([arguments, inputs], sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 class Rows:

@@ -6,7 +6,7 @@ import pytest
 from shell import one_line
 
 from memorization.cli import UserError, run
-from memorization.files import fingerprint, read_json, read_jsonl, replacing, write_manifest, write_text
+from memorization.files import fingerprint, fingerprints, read_json, read_jsonl, replacing, write_manifest, write_text
 from memorization.listing import read_generations, read_listing, write_listing
 from memorization.probes import read_probes, write_probes
 from memorization.rows import Rows, run_key
@@ -50,7 +50,7 @@ def test_a_fingerprint_tells_contents_and_names_apart(tmp_path):
 
 def test_a_manifest_holds_arguments_inputs_and_versions(tmp_path):
     (tmp_path / "in").write_text("x")
-    write_manifest(tmp_path / "out", {"seed": 5, "path": tmp_path}, [tmp_path / "in", "org/name"], rows=3)
+    write_manifest(tmp_path / "out", {"seed": 5, "path": tmp_path}, fingerprints([tmp_path / "in", "org/name"]), rows=3)
     manifest = read_json(tmp_path / "out.manifest.json")
     assert manifest["arguments"] == {"seed": 5, "path": str(tmp_path)}
     assert manifest["inputs"] == {str(tmp_path / "in"): fingerprint(tmp_path / "in"), "org/name": None}
@@ -70,7 +70,7 @@ def fill(rows, batches):
 def test_rows_go_on_after_a_kill_and_end_as_without_one(tmp_path):
     whole = rows_of(tmp_path / "whole.jsonl")
     fill(whole, whole.mine)
-    whole.finish({}, [])
+    whole.finish({}, {})
 
     killed = rows_of(tmp_path / "r.jsonl")
     fill(killed, killed.mine[:2])
@@ -79,7 +79,7 @@ def test_rows_go_on_after_a_kill_and_end_as_without_one(tmp_path):
     again = rows_of(tmp_path / "r.jsonl")
     assert [list(batch) for _, batch in again.mine] == [[2, 3], [4]]
     fill(again, again.mine)
-    again.finish({}, [])
+    again.finish({}, {})
     assert (tmp_path / "r.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert not list(tmp_path.glob("*.partial"))
     assert rows_of(tmp_path / "r.jsonl").mine == []
@@ -90,15 +90,15 @@ def test_ranks_share_the_batches_and_rank_0_merges_them(tmp_path):
     assert sorted(n for rows in ranks for n, _ in rows.mine) == [0, 1, 2]
     for rows in ranks:
         fill(rows, rows.mine)
-    merged = ranks[0].finish({}, [])
+    merged = ranks[0].finish({}, {})
     assert [row["id"] for row in merged] == [3, 1, 4, 15, 9] == [row["id"] for row in read_jsonl(tmp_path / "r.jsonl")]
 
 
 def test_rows_of_other_settings_or_changed_inputs_are_not_used(tmp_path):
     (tmp_path / "in").write_text("x")
-    keys = [run_key({"seed": 5}, [tmp_path / "in"]), run_key({"seed": 6}, [tmp_path / "in"])]
+    keys = [run_key({"seed": seed}, fingerprints([tmp_path / "in"])) for seed in (5, 6)]
     (tmp_path / "in").write_text("y")
-    keys.append(run_key({"seed": 5}, [tmp_path / "in"]))
+    keys.append(run_key({"seed": 5}, fingerprints([tmp_path / "in"])))
     assert len(set(keys)) == 3
     first = rows_of(tmp_path / "r.jsonl", key=keys[0])
     fill(first, first.mine)

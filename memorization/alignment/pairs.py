@@ -15,7 +15,7 @@ from memorization.alignment.detector import align, longest_common_run
 from memorization.alignment.document import prepare
 from memorization.alignment.profiles import PROFILES
 from memorization.cli import UserError
-from memorization.files import replacing
+from memorization.files import parse_jsonl, replacing
 
 BATCH = 64  # pairs handed to a process at a time
 
@@ -29,6 +29,8 @@ def run_pairs(pairs, output, profile, jobs=1):
     """
     if profile not in PROFILES:
         raise UserError(f"profile {profile!r}: no such profile; use one of {', '.join(PROFILES)}")
+    if jobs < 1:
+        raise UserError(f"--jobs {jobs}: must be at least 1")
     results = tqdm(_align_numbered(_read(pairs), profile, jobs), unit="pair", disable=None)
     lines = (json.dumps(result) + "\n" for result in results)
     if output == "-":
@@ -107,15 +109,4 @@ def _read(path):
     if path != "-" and not Path(path).is_file():
         raise UserError(f"{path}: no such file; check the path, or give - for standard input")
     with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig"))
-            except UnicodeDecodeError:
-                raise UserError(f"{path}: line {number} is not UTF-8; convert it") from None
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}: line {number} is not valid JSON: {error.msg}; mend that line") from None
-            if not isinstance(row, dict):
-                raise UserError(f"{path}: line {number} is not a JSON object; each line must be one, as {{...}}")
-            yield number, row
+        yield from parse_jsonl(file, path)
