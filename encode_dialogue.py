@@ -17,13 +17,14 @@ import numpy as np
 from datasets import Dataset
 
 from memorization.cli import Parser, UserError, run
-from memorization.data import add_data_arguments, read_data
-from memorization.dialogues import make_dialogues
-from memorization.encoding import encode, probe_ids
+from memorization.encoding.data import add_data_arguments, read_data
+from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.probes import write_probes
+from memorization.encoding.tasks import dialogue_text
+from memorization.encoding.tokens import encode, probe_ids
 from memorization.files import fingerprints, manifest_path, replacing, write_manifest
-from memorization.probes import write_probes
-from memorization.prompts import dialogue_text
-from memorization.tokenizers import load_tokenizer, tokenizer_fingerprint
+from memorization.hub import load_tokenizer
+from memorization.runs import tokenizer_fingerprint
 
 
 def main(args):

@@ -18,13 +18,15 @@ from transformers import AutoConfig
 
 from memorization import hub
 from memorization.cli import Parser, UserError, run
-from memorization.extraction import exact_match, matched_tokens
+from memorization.encoding.probes import read_probes
+from memorization.extraction.generation import check_context, continue_prefixes
+from memorization.extraction.listing import write_listing
+from memorization.extraction.matches import exact_match, matched_tokens
 from memorization.files import fingerprints, read_manifest
-from memorization.generation import check_context, continue_prefixes, load_model
-from memorization.listing import write_listing
-from memorization.probes import read_probes
+from memorization.hub import load_tokenizer
+from memorization.models import load_for_generation
 from memorization.rows import Rows, run_key
-from memorization.tokenizers import load_tokenizer, tokenizer_fingerprint
+from memorization.runs import tokenizer_fingerprint
 
 
 def main(args):
@@ -61,7 +63,7 @@ def main(args):
     state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
     if state.is_main_process:
         print(rows.progress)
-    model = load_model(args.model_path, args.dtype, state.device) if rows.mine else None
+    model = load_for_generation(args.model_path, args.dtype, state.device) if rows.mine else None
     hidden = not (rows.mine and state.is_main_process)
     for n, positions in tqdm(rows.mine, desc="generating", unit="batch", disable=hidden):
         batch = tokens[positions.start : positions.stop]

@@ -10,8 +10,8 @@ where an index that holds other documents is replaced only with --recreate. Afte
 from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
+from memorization.encoding.probes import read_probes
 from memorization.files import fingerprints, write_manifest
-from memorization.probes import read_probes
 from memorization.retrieval import add_index_arguments, open_index
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from memorization import detection, results
 from memorization.alignment import PROFILES
-from memorization.alignment.pairs import run_pairs
 from memorization.cli import Parser, UserError, run
+from memorization.detection.detect import BATCH, detect
+from memorization.detection.pairs import run_pairs
+from memorization.extraction.listing import read_generations
 from memorization.files import fingerprints, manifest_path, write_json, write_text
-from memorization.listing import read_generations
+from memorization.results import tables
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.rows import Rows, run_key
 
@@ -45,7 +46,7 @@ def main(args):
     settings = {name: getattr(args, name) for name in ("profile", "direction", "paraphrase_model")}
     key = run_key({**settings, "index": index.where}, inputs)
     ids = [row["id"] for row in rows]
-    detections = Rows(result, key, ids, detection.BATCH, state.process_index, state.num_processes)
+    detections = Rows(result, key, ids, BATCH, state.process_index, state.num_processes)
     state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
     if state.is_main_process:
         print(f"{detections.progress}; searching {index.where}")
@@ -55,7 +56,7 @@ def main(args):
     with tqdm(total=sum(len(batch) for _, batch in mine), desc="detecting", disable=hidden) as bar:
         for _, batch in mine:
             part = rows[batch.start : batch.stop]
-            detections.append(detection.detect(part, index, args.profile, directions, classify))
+            detections.append(detect(part, index, args.profile, directions, classify))
             bar.update(len(part))
     state.wait_for_everyone()
     if not state.is_main_process:
@@ -63,17 +64,17 @@ def main(args):
 
     finished = detections.finish(args, inputs, index=index.where)
     summary = {"profile": args.profile, "direction": directions[0], "paraphrase_model": classifier}
-    summary |= results.summarize(finished)
-    summary["without_scan"] = results.summarize(finished, "label_without_scan")
-    summary["first_label"] = results.summarize(finished, "first_label")
+    summary |= tables.summarize(finished)
+    summary["without_scan"] = tables.summarize(finished, "label_without_scan")
+    summary["first_label"] = tables.summarize(finished, "first_label")
     published = finished
     if args.direction == "both":
         published = [{**row, **row["paper"]} for row in finished]
-        summary["paper"] = results.summarize(published)
+        summary["paper"] = tables.summarize(published)
     write_json(result.with_name("result.json"), summary)
-    counts = results.published_counts(published)
-    write_text(result.with_name("result.txt"), results.published_line(counts))
-    print(results.table(summary))
+    counts = tables.published_counts(published)
+    write_text(result.with_name("result.txt"), tables.published_line(counts))
+    print(tables.table(summary))
     print(f"\nwrote {result}, result.json and result.txt")
     return None
 
@@ -85,7 +86,7 @@ def has_accelerator():
 
 
 def load_classifier(name, device):
-    from memorization.paraphrase import ParaphraseClassifier
+    from memorization.detection.paraphrase import ParaphraseClassifier
 
     return ParaphraseClassifier(name, device).probabilities
 

@@ -24,10 +24,11 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from memorization import cli
-from memorization.blocks import Blocks, collate, load_rows
 from memorization.cli import UserError
 from memorization.files import fingerprint, fingerprints, manifest_path, read_json, write_json, write_manifest
-from memorization.training import ClmTrainer, EpochLosses, checkpoints, load_model, prepare_deepspeed, told_when_full
+from memorization.models import load_for_training
+from memorization.training.blocks import Blocks, collate, load_rows
+from memorization.training.trainer import ClmTrainer, EpochLosses, checkpoints, prepare_deepspeed, told_when_full
 
 RANK = int(os.environ.get("RANK", 0))
 
@@ -107,7 +108,9 @@ def parse(argv=None):
 def main(argv=None):
     names, data, args = parse(argv)
     source = names.model_name_or_path or names.config_name
-    model, tokenizer = load_model(source, names.tokenizer_name, args.seed, from_scratch=not names.model_name_or_path)
+    model, tokenizer = load_for_training(
+        source, names.tokenizer_name, args.seed, from_scratch=not names.model_name_or_path
+    )
     config = model.config.get_text_config()
     if names.model_type and names.model_type.replace("-", "").replace("_", "") != config.model_type.replace("_", ""):
         say(f"--model_type {names.model_type}: {source} is of type {config.model_type}; going on with that")

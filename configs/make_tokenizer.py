@@ -16,9 +16,9 @@ from transformers import PreTrainedTokenizerFast
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from memorization.cli import Parser, run
-from memorization.data import add_data_arguments, read_data
-from memorization.dialogues import make_dialogues
-from memorization.prompts import dialogue_text
+from memorization.encoding.data import add_data_arguments, read_data
+from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.tasks import dialogue_text
 
 END = "<|endoftext|>"
 

@@ -27,6 +27,18 @@ def load(loader, name, what, **options):
         ) from None
 
 
+def load_tokenizer(name):
+    """The fast tokenizer at a path or hub name. Raises UserError if it cannot be loaded or has no end-of-text token."""
+    from transformers import AutoTokenizer
+
+    tokenizer = load(AutoTokenizer.from_pretrained, name, "a tokenizer")
+    if not tokenizer.is_fast:
+        raise UserError(f"{name}: not a fast tokenizer, which the character positions need; name one that is")
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"{name}: the tokenizer has no end-of-text token; name one that has")
+    return tokenizer
+
+
 def _hub_resolves():
     from huggingface_hub import constants
 

@@ -3,7 +3,7 @@
 import torch
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, RobertaConfig, RobertaForSequenceClassification
 
-from memorization.tokenizers import load_tokenizer
+from memorization.hub import load_tokenizer
 
 
 def save_language_model(path, tokenizer, context=256, seed=0):

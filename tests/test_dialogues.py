@@ -4,8 +4,8 @@ from collections import Counter
 from itertools import pairwise
 
 from memorization.alignment import longest_common_run, prepare
-from memorization.dialogues import make_dialogues
-from memorization.prompts import dialogue_text
+from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.tasks import dialogue_text
 
 
 def test_dialogues_are_repeated_as_asked_and_made_of_the_seed():

@@ -8,11 +8,11 @@ import pytest
 from datasets import Dataset, load_from_disk
 from shell import ROOT, one_line, run_script
 
-from memorization.dialogues import make_dialogues
+from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.probes import read_probes
+from memorization.encoding.tasks import dialogue_text
 from memorization.files import read_json
-from memorization.probes import read_probes
-from memorization.prompts import dialogue_text
-from memorization.tokenizers import load_tokenizer
+from memorization.hub import load_tokenizer
 
 ROWS = make_dialogues(seed=3, single=20, fourfold=4, sixteenfold=1)
 

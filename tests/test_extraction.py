@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.extraction import exact_match, matched_tokens
+from memorization.extraction.matches import exact_match, matched_tokens
 
 tokens = st.lists(st.integers(0, 2), max_size=12)
 

@@ -6,9 +6,9 @@ import pytest
 from shell import one_line
 
 from memorization.cli import UserError, run
+from memorization.encoding.probes import read_probes, write_probes
+from memorization.extraction.listing import read_generations, read_listing, write_listing
 from memorization.files import fingerprint, fingerprints, read_json, read_jsonl, replacing, write_manifest, write_text
-from memorization.listing import read_generations, read_listing, write_listing
-from memorization.probes import read_probes, write_probes
 from memorization.rows import Rows, run_key
 
 

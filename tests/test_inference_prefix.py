@@ -10,12 +10,12 @@ from models import gpt_neo_config, save_language_model
 from shell import ROOT, one_line, run_script
 from transformers import GPTNeoForCausalLM
 
-from memorization.dialogues import make_dialogues
+from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.probes import read_probes
+from memorization.extraction.generation import continue_prefixes
+from memorization.extraction.listing import read_listing
 from memorization.files import read_jsonl, write_json
-from memorization.generation import continue_prefixes
-from memorization.listing import read_listing
-from memorization.probes import read_probes
-from memorization.tokenizers import load_tokenizer
+from memorization.hub import load_tokenizer
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 
@@ -88,7 +88,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
             raise KeyboardInterrupt
         return continue_prefixes(*args)
 
-    monkeypatch.setattr("memorization.generation.continue_prefixes", killed_at_the_third_batch)
+    monkeypatch.setattr("memorization.extraction.generation.continue_prefixes", killed_at_the_third_batch)
     assert run_script("inference_prefix.py", *command(stage, tmp_path)) == 130
     assert not result(tmp_path).exists()
     assert run_script("inference_prefix.py", *command(stage, tmp_path)) == 0

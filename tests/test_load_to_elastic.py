@@ -8,8 +8,8 @@ import pytest
 from conftest import opened
 from shell import ROOT, one_line, run_script
 
+from memorization.encoding.probes import write_probes
 from memorization.files import fingerprint, read_manifest, write_json
-from memorization.probes import write_probes
 
 PROBES = [
     {"id": i, "member": i % 3 > 0, "prefix": f"prefix {i}", "suffix": f"suffix {i} of visit {i % 7}", "duplicates": 1}

@@ -8,8 +8,8 @@ from pathlib import Path
 from models import save_language_model, save_paraphrase_classifier
 from shell import ROOT
 
+from memorization.encoding.probes import read_probes
 from memorization.files import read_json, read_jsonl
-from memorization.probes import read_probes
 
 # design: The paper's commands keep working; as written but for --num_gpus and --num_train_epochs
 COMMANDS = """\

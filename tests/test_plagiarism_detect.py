@@ -8,10 +8,10 @@ from models import save_paraphrase_classifier
 from shell import ROOT, one_line, run_script
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from memorization.detection.paraphrase import ParaphraseClassifier
+from memorization.encoding.probes import write_probes
+from memorization.extraction.listing import write_listing
 from memorization.files import read_json, read_jsonl
-from memorization.listing import write_listing
-from memorization.paraphrase import ParaphraseClassifier
-from memorization.probes import write_probes
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
 SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn them during the night."
@@ -157,7 +157,7 @@ def sentences(text):
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, tmp_path, monkeypatch, capsys):
     detect(stage, tmp_path / "whole")
     whole = (tmp_path / "whole" / "m" / "dialogue" / "detections.jsonl").read_bytes()
-    from memorization import detection
+    from memorization.detection import detect as detection
 
     calls = []
 

@@ -1,8 +1,8 @@
 """From labels to counts and the table."""
 
-from memorization.labels import best_label, candidate_label, first_label
-from memorization.results import published_counts, published_line, summarize, table
-from memorization.stats import wilson
+from memorization.detection.labels import best_label, candidate_label, first_label
+from memorization.results.statistics import wilson
+from memorization.results.tables import published_counts, published_line, summarize, table
 
 
 def row(label, member=True, duplicates=1, prefix=None):

@@ -18,9 +18,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTN
 
 import run_clm
 from memorization import cli
-from memorization.blocks import COLUMNS, Blocks, collate
 from memorization.files import manifest_path, read_json, read_jsonl, write_json
-from memorization.tokenizers import tokenizer_fingerprint
+from memorization.runs import tokenizer_fingerprint
+from memorization.training.blocks import COLUMNS, Blocks, collate
 
 FEATURES = Features({name: List(Value("int64")) for name in COLUMNS})
 ROOT = Path(__file__).parent.parent

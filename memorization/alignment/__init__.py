@@ -7,7 +7,6 @@ longest_common_run(suspicious, source)                           the independent
 
 from memorization.alignment.detector import Alignment, align, longest_common_run
 from memorization.alignment.document import Document, prepare
-from memorization.alignment.pairs import align_pairs, run_pairs
 from memorization.alignment.profiles import PROFILES, Profile
 from memorization.alignment.sentences import split_sentences
 
@@ -17,9 +16,7 @@ __all__ = [
     "Document",
     "Profile",
     "align",
-    "align_pairs",
     "longest_common_run",
     "prepare",
-    "run_pairs",
     "split_sentences",
 ]

@@ -1,16 +1,8 @@
 """Continuing prefixes with a causal language model: batched, greedy unless told otherwise."""
 
 import torch
-from transformers import AutoModelForCausalLM
 
-from memorization import hub
 from memorization.cli import UserError
-
-
-def load_model(name, dtype, device):
-    """The causal LM at a path or hub name, in evaluation mode. Raises UserError if it cannot be loaded."""
-    model = hub.load(AutoModelForCausalLM.from_pretrained, name, "a causal language model", dtype=dtype)
-    return model.eval().to(device)
 
 
 def check_context(config, prefix_length, new_tokens):

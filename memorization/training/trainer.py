@@ -1,4 +1,4 @@
-"""What fine-tuning adds to the transformers Trainer: models, losses by token, the figures of each epoch (stage 2)."""
+"""What fine-tuning adds to the transformers Trainer: losses by token, the figures of each epoch (stage 2)."""
 
 import json
 import os
@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
-from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, set_seed
+from transformers import Trainer, TrainerCallback
 
-from memorization.blocks import IGNORED
 from memorization.cli import UserError
 from memorization.files import write_text
-from memorization.hub import load
-from memorization.tokenizers import load_tokenizer
+from memorization.training.blocks import IGNORED
 
 
 def prepare_deepspeed(on_cpu):
@@ -36,25 +34,6 @@ def prepare_deepspeed(on_cpu):
 
         # compiling this takes a minute, and gloo does without
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-
-
-def load_model(name, tokenizer_name, seed, from_scratch=False):
-    """The causal language model and tokenizer at a path or hub name, the model in 32-bit weights.
-
-    from_scratch: take only the configuration, and as vocabulary and special tokens the tokenizer's; the weights are
-    drawn from the seed. Raises UserError if something cannot be loaded.
-    """
-    tokenizer = load_tokenizer(tokenizer_name or name)
-    set_seed(seed)
-    if not from_scratch:
-        return load(
-            AutoModelForCausalLM.from_pretrained, name, "a causal language model", dtype=torch.float32
-        ), tokenizer
-    config = load(AutoConfig.from_pretrained, name, "a model configuration")
-    config.vocab_size = len(tokenizer)
-    for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        setattr(config, token, getattr(tokenizer, token))
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32), tokenizer
 
 
 def token_losses(logits, labels):

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from memorization.alignment import PROFILES, align, longest_common_run, prepare
-from memorization.labels import best_label, candidate_label, first_label, sentence_pairs
+from memorization.detection.labels import best_label, candidate_label, first_label, sentence_pairs
 
 BATCH = 256  # generations retrieved, aligned and classified together
 CANDIDATES = 10  # Lee et al. 2023, section 3

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from memorization.cli import UserError
 from memorization.files import manifest_path, read_json
-from memorization.tokenizers import tokenizer_fingerprint
+from memorization.runs import tokenizer_fingerprint
 
 COLUMNS = ("input_ids", "labels")
 IGNORED = -100  # the label that the loss leaves out

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from memorization.labels import LABELS, MEANINGS
-from memorization.stats import difference, wilson
+from memorization.detection.labels import LABELS, MEANINGS
+from memorization.results.statistics import difference, wilson
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 

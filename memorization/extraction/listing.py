@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from memorization.cli import UserError
+from memorization.encoding.probes import read_probes
 from memorization.files import read_jsonl, read_text, write_text
-from memorization.probes import read_probes
 
 RULE = "=" * 23
 
