@@ -10,6 +10,8 @@ texts, without an index or a model:
     python plagiarism_detect.py --pairs pairs.jsonl --profile pan --output alignments.jsonl
 """
 
+import sys
+
 import msgspec
 from tqdm import tqdm
 
@@ -20,7 +22,7 @@ from memorization.detection.detect import BATCH, detect
 from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.pairs import run_pairs
-from memorization.extraction.listing import read_generations
+from memorization.extraction.generations import read_generations
 from memorization.files import fingerprints, write_json, write_text
 from memorization.results import tables
 from memorization.retrieval import add_index_arguments, open_index
@@ -42,8 +44,11 @@ def main(args):
         differs = f"{index.where}: is not the index of the generations in {args.filedir}: another {differs}"
         if not args.unchecked:
             raise UserError(f"{differs}; load theirs with load_to_elastic.py, or go on with --unchecked")
+        print(f"WARNING: {differs}", file=sys.stderr)
     directions = ["pan", "paper"] if args.direction == "both" else [args.direction]
-    classifier = None if args.paraphrase_model == "none" else hub.directory(args.paraphrase_model)
+    classifier = (
+        None if args.paraphrase_model == "none" else hub.directory(args.paraphrase_model, "a paraphrase classifier")
+    )
     unchecked = args.unchecked or bool(manifest and manifest.made_of.get("unchecked"))
     settings = {name: getattr(args, name) for name in ("profile", "direction", "span_length")}
     made_of = detections_made_of(generations, manifest, indexed, settings, classifier, unchecked)
@@ -57,11 +62,7 @@ def main(args):
     with Rows(path, "detections", Detection, made_of, keys, BATCH, *ranks, args.overwrite) as detections:
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         if state.is_main_process:
-            print(
-                *([f"WARNING: {differs}"] if differs else []),
-                f"{detections.progress}; searching {index.where}",
-                sep="\n",
-            )
+            print(f"{detections.progress}; searching {index.where}")
         mine = detections.mine
         classify = load_classifier(classifier, state.device) if classifier and mine else None
         hidden = not (mine and state.is_main_process)
@@ -74,19 +75,8 @@ def main(args):
         if not state.is_main_process:
             return None
 
-        detections.merge()
-        facts = {
-            **settings,
-            "model": args.type,
-            "classifier": classifier and args.paraphrase_model,
-            "unchecked": unchecked,
-        }
-        rows = list(detections)
-        summary = {"identity": runs.identity(made_of), **tables.summarize(rows, facts)}
-        write_json(path.with_name("result.json"), summary)
-        if args.direction == "both":
-            rows = [msgspec.structs.replace(row, labels=row.paper) for row in rows]
-        write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(rows)))
+        facts = {**settings, "model": args.type, "classifier": classifier and args.paraphrase_model}
+        summary = write_results(path, list(detections), made_of, {**facts, "unchecked": unchecked})
         detections.finish(
             args,
             fingerprints([args.filedir]),
@@ -97,6 +87,16 @@ def main(args):
     print(tables.table(summary))
     print(f"\nwrote {path}, result.json and result.txt")
     return None
+
+
+def write_results(path, rows, made_of, facts):
+    """Write result.json and result.txt beside the detections; return the summary. facts: as tables.summarize has it."""
+    summary = {"identity": runs.identity(made_of), **tables.summarize(rows, facts)}
+    write_json(path.with_name("result.json"), summary)
+    if facts["direction"] == "both":
+        rows = [msgspec.structs.replace(row, labels=row.paper) for row in rows]
+    write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(rows)))
+    return summary
 
 
 def has_accelerator():
