@@ -1,0 +1,3 @@
+"""Measuring what a fine-tuned language model has memorized of its training data."""
+
+__version__ = "0.2.0"

@@ -1,10 +1,7 @@
-"""Files between the stages: written whole or not at all, read with errors a person can mend, described by a manifest.
+"""Files between the stages: written whole or not at all, by one process at a time, read with errors that help."""
 
-A stage writes to a temporary name and renames. Beside each result lies `<result>.manifest.json`.
-"""
-
+import fcntl
 import hashlib
-import importlib.metadata
 import json
 import os
 import shutil
@@ -12,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from memorization.cli import UserError
-
-LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "numpy", "nltk", "tantivy", "elasticsearch")
 
 
 @contextmanager
@@ -50,6 +45,31 @@ def replacing(path):
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path):
+    """Hold the lock of a result for the time of the block: one process writes it at a time.
+
+    The lock is a file beside `path` that the kernel releases when the process dies. Raises UserError if another
+    process has it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = path.with_name(f".{path.name}.lock")
+    while True:
+        with name.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{path}: another process is writing it; wait until that ends") from None
+            if not name.exists() or name.stat().st_ino != os.fstat(lock.fileno()).st_ino:
+                continue  # its last holder has just removed it
+            try:
+                yield
+            finally:
+                name.unlink(missing_ok=True)
+            return
 
 
 def write_text(path, text):
@@ -116,12 +136,12 @@ def _no_such_file(path):
 
 
 def fingerprint(path):
-    """SHA-256 of a file, or of the names and contents of a directory's files (its sub-directories left out)."""
+    """SHA-256 of a file, or of the names and contents of all files in a directory and below it."""
     path = Path(path)
     if path.is_dir():
         digest = hashlib.sha256()
-        for file in sorted(file for file in path.iterdir() if file.is_file()):
-            digest.update(f"{file.name} {fingerprint(file)}\n".encode())
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            digest.update(f"{file.relative_to(path)} {fingerprint(file)}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -130,35 +150,3 @@ def fingerprint(path):
 def fingerprints(paths):
     """dict path -> fingerprint; None for one that does not exist, which is a name on a hub."""
     return {str(path): fingerprint(path) if Path(path).exists() else None for path in paths}
-
-
-def manifest_path(result):
-    """Where the manifest of a result (a file or directory) lies: <result>.manifest.json beside it."""
-    result = Path(result)
-    return result.with_name(result.name + ".manifest.json")
-
-
-def write_manifest(result, arguments, inputs, **facts):
-    """Describe `result`: the arguments it was made with, its inputs, library versions, and `facts`.
-
-    arguments: dict or argparse.Namespace (its seed included). inputs: fingerprints() of what was read. facts: row
-    counts and whatever else the next stage checks.
-    """
-    arguments = dict(arguments) if isinstance(arguments, dict) else vars(arguments)
-    write_json(
-        manifest_path(result),
-        {
-            "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()},
-            "inputs": inputs,
-            **facts,
-            "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        },
-    )
-
-
-def read_manifest(result):
-    """The manifest of a result. Raises UserError where there is none: the stage that writes it did not finish."""
-    path = manifest_path(result)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; {result} is unfinished or not ours: run the stage that writes it")
-    return read_json(path)

@@ -1,9 +1,224 @@
-"""What makes a result (design.md): identities."""
+"""What makes a result, and where results lie (design.md, What makes a result).
+
+Beside each result lies `<result>.manifest.json`. Its `made_of` is everything that makes the result what it is, but no
+paths; its `identity` is the hash of that, and `contents` the hash of the result itself. A stage reads nothing that
+lacks its manifest or is not what the manifest says, and joins nothing that is of two runs.
+"""
 
 import hashlib
+import importlib.metadata
 import json
+from pathlib import Path, PurePath
+from typing import Any
+
+import msgspec
+
+from memorization import __version__
+from memorization.cli import UserError
+from memorization.files import fingerprint, read_json, write_json
+
+LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "numpy", "nltk", "tantivy", "elasticsearch")
+KINDS = {  # of result -> the stage that writes it
+    "training set": "encode_dialogue.py",
+    "held-out set": "encode_dialogue.py",
+    "probes": "encode_dialogue.py",
+    "probes as text": "encode_dialogue.py",
+    "model": "run_clm.py",
+    "generations": "inference_prefix.py",
+    "index": "load_to_elastic.py",
+    "detections": "plagiarism_detect.py",
+}
+
+
+class Manifest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The description of a result. facts: what the next stage or a reader wants to know beside what made it."""
+
+    kind: str
+    identity: str
+    made_of: dict[str, Any]
+    contents: str
+    rows: int
+    facts: dict[str, Any]
+    arguments: dict[str, Any]
+    inputs: dict[str, str | None]
+    version: str
+    libraries: dict[str, str]
+
+
+def identity(made_of):
+    """The hash of a dict of what makes a result, 16 hexadecimal digits: equal for the same work, however called."""
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def difference(one, other):
+    """What differs between two made_of dicts, in words: "seed (5, not 6) and model (a1b2..., not c3d4...)"."""
+
+    def short(value):
+        text = "none" if value is None else str(value)
+        return text[:12] if len(text) >= 32 and text.isalnum() else text
+
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return " and ".join(f"{name} ({short(one.get(name))}, not {short(other.get(name))})" for name in names)
+
+
+def manifest_path(result):
+    """Where the manifest of a result (a file or directory) lies: <result>.manifest.json beside it."""
+    result = Path(result)
+    return result.with_name(result.name + ".manifest.json")
+
+
+def write_manifest(result, kind, made_of, arguments, inputs=None, contents=None, rows=0, **facts):
+    """Describe a result that is complete.
+
+    arguments: dict or argparse.Namespace of the flags. inputs: files.fingerprints() of what was read. contents: the
+    hash of the result (default: its fingerprint).
+    """
+    arguments = dict(arguments) if isinstance(arguments, dict) else vars(arguments)
+    installed = {distribution.name for distribution in importlib.metadata.distributions()}
+    manifest = Manifest(
+        kind=kind,
+        identity=identity(made_of),
+        made_of=made_of,
+        contents=contents or fingerprint(result),
+        rows=rows,
+        facts=facts,
+        arguments={name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()},
+        inputs=inputs or {},
+        version=__version__,
+        libraries={name: importlib.metadata.version(name) for name in LIBRARIES if name in installed},
+    )
+    write_json(manifest_path(result), msgspec.to_builtins(manifest))
+
+
+def read_manifest(result, kind):
+    """The manifest of a result of a kind (of KINDS), its contents not looked at.
+
+    Raises UserError where there is none (the stage did not finish), or one of another kind.
+    """
+    path, stage = manifest_path(result), KINDS[kind]
+    if not Path(result).exists():
+        raise UserError(f"{result}: no such file or directory; check the path, or run {stage}, which writes it")
+    if not path.is_file():
+        raise UserError(f"{result}: has no manifest, so it is unfinished or not ours; run {stage} (again)")
+    try:
+        manifest = msgspec.convert(read_json(path), Manifest)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: not a manifest of this version ({error}); run {stage} again") from None
+    if manifest.kind != kind:
+        raise UserError(f"{result}: is of kind {manifest.kind!r}, not {kind!r}; name the {kind} that {stage} wrote")
+    return manifest
+
+
+def checked(result, kind, contents=None):
+    """The manifest of a result whose contents are those it was written with.
+
+    contents: the hash of the result as it is (default: its fingerprint). Raises UserError as read_manifest does, and
+    for a result that has changed.
+    """
+    manifest = read_manifest(result, kind)
+    found = contents or fingerprint(result)
+    if found != manifest.contents:
+        raise UserError(
+            f"{result}: has changed since it was written (contents {found[:12]}, by its manifest "
+            f"{manifest.contents[:12]}); run {KINDS[kind]} again"
+        )
+    return manifest
+
+
+class TextDigest:
+    """SHA-256 over (id, text) pairs in order: which documents an index holds."""
+
+    def __init__(self):
+        self._hash = hashlib.sha256()
+
+    def add(self, id, text):
+        for part in (id, text):
+            data = part.encode("utf-8", "surrogatepass")
+            self._hash.update(len(data).to_bytes(8, "little"))
+            self._hash.update(data)
+
+    def hex(self):
+        return self._hash.hexdigest()
+
+
+# ---- models and tokenizers
 
 
 def tokenizer_fingerprint(tokenizer):
-    """SHA-256 of a tokenizer's vocabulary (token -> id): equal for two stages that may exchange token ids."""
-    return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
+    """SHA-256 of a tokenizer's vocabulary, its special tokens and what it makes of a text.
+
+    Equal for two stages that may exchange token ids. What it makes of a text stands for rules that have no one
+    spelling: a tokenizer saved and loaded again describes them otherwise.
+    """
+    text = "Don't  stop: Ångström ate 3,141 naïve pies\n\tat 10:30 \U0001f967 日本語 <b>İSTANBUL</b>... x=1;"
+    facts = [
+        sorted(tokenizer.get_vocab().items()),
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+        tokenizer(text)["input_ids"],
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def is_model_file(name):
+    """Whether a file of a model's directory is of its weights, configuration or tokenizer."""
+    weights = name.endswith((".safetensors", ".safetensors.index.json", "pytorch_model.bin.index.json"))
+    weights = weights or name.startswith("pytorch_model") and name.endswith(".bin")
+    vocabulary = name.startswith(("tokenizer", "vocab", "merges", "spiece", "special_tokens", "added_tokens"))
+    return weights or vocabulary or name == "config.json" or name.endswith(".model")
+
+
+def model_fingerprint(directory):
+    """SHA-256 of the weights, configuration and tokenizer in a directory; not of checkpoints, logs, results."""
+    files = sorted(path for path in Path(directory).iterdir() if path.is_file() and is_model_file(path.name))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name} {fingerprint(path)}\n".encode())
+    return digest.hexdigest()
+
+
+RECORD = "run.json"  # in the output directory of stage 2 from its start: the made_of of the run
+
+
+def model_made_of(directory):
+    """What made the weights in a directory, as stage 2 recorded it, or None for a model that is not ours.
+
+    A checkpoint is of the run that its parent directory records. Raises UserError for training that did not finish, and
+    for weights that have changed since.
+    """
+    directory = Path(directory)
+    if manifest_path(directory).is_file():
+        return checked(directory, "model", model_fingerprint(directory)).made_of
+    if (directory / RECORD).is_file():
+        raise UserError(f"{directory}: its training did not finish; run run_clm.py again, or name a checkpoint in it")
+    if directory.name.startswith("checkpoint-") and (directory.parent / RECORD).is_file():
+        if not (directory / "trainer_state.json").is_file():
+            raise UserError(f"{directory}: this checkpoint is unfinished; name another")
+        state = read_json(directory / "trainer_state.json")
+        return read_json(directory.parent / RECORD) | {"epochs_done": state["epoch"]}
+    return None
+
+
+# ---- where results lie
+
+
+def encoding_paths(directory, name):
+    """Of an encoding, the paths of its training set, held-out set, probes and probes as text: dict kind -> Path."""
+    directory = Path(directory)
+    return {
+        "training set": directory / f"tokenized_{name}_train",
+        "held-out set": directory / f"tokenized_{name}_test",
+        "probes": directory / f"tokenized_{name}_prefix",
+        "probes as text": directory / f"{name}_prefix.json",
+    }
+
+
+def generations_path(directory, dir_name, subset_name, output_name):
+    """Of stage 3: memorization_<dir_name>/<subset_name>/<output_name>.jsonl."""
+    return Path(directory) / f"memorization_{dir_name}" / subset_name / f"{output_name}.jsonl"
+
+
+def detections_path(directory, type, dataset):
+    """Of stage 5: <type>/<dataset>/detections.jsonl under a directory, which no spelling of the two leaves."""
+    parts = [part for name in (type, dataset) for part in PurePath(name).parts if part not in ("/", "..")]
+    return Path(directory, *parts) / "detections.jsonl"
