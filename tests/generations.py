@@ -2,7 +2,8 @@
 
 import msgspec
 
-from memorization.extraction.generations import Generation
+from memorization.extraction.generations import Generation, write_listing
+from memorization.files import fingerprint
 from memorization.runs import write_manifest
 
 ENCODING, PREFIX_LENGTH = "0123456789abcdef", 50
@@ -16,14 +17,17 @@ def generation(id, generation, suffix="held out", **fields):
 
 
 def write_generations(path, rows, **made_of):
-    """Write rows and their manifest, as stage 3 does; return the path."""
+    """Write rows, the listing beside them and their manifest, as stage 3 does; return the path."""
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     made_of = {"model": "m", "encoding": ENCODING, "prefix_length": PREFIX_LENGTH} | made_of
-    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None)
+    write_listing(path.with_suffix(".txt"), rows, num_samples=1 + max(row.sample for row in rows))
+    listing = fingerprint(path.with_suffix(".txt"))
+    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing)
     return path
 
 
 def load_index(index, rows, encoding=ENCODING, prefix_length=PREFIX_LENGTH):
     """Load the suffixes of the members among rows into an index, as stage 4 does."""
     documents = {str(row.id): row.suffix for row in rows if row.member}
-    index.load(documents.items(), {"encoding": encoding, "prefix_length": prefix_length}, recreate=True)
+    made_of = {"encoding": encoding, "prefix_length": prefix_length}
+    index.load(documents.items(), made_of, recreate=True, total=len(documents))
