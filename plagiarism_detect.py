@@ -12,7 +12,6 @@ texts, without an index or a model:
 
 import sys
 
-import msgspec
 from tqdm import tqdm
 
 from memorization import hub, runs
@@ -44,11 +43,10 @@ def main(args):
         differs = f"{index.where}: is not the index of the generations in {args.filedir}: another {differs}"
         if not args.unchecked:
             raise UserError(f"{differs}; load theirs with load_to_elastic.py, or go on with --unchecked")
-        print(f"WARNING: {differs}", file=sys.stderr)
     directions = ["pan", "paper"] if args.direction == "both" else [args.direction]
-    classifier = (
-        None if args.paraphrase_model == "none" else hub.directory(args.paraphrase_model, "a paraphrase classifier")
-    )
+    classifier = None
+    if args.paraphrase_model != "none":
+        classifier = hub.directory(args.paraphrase_model, "a paraphrase classifier")
     unchecked = args.unchecked or bool(manifest and manifest.made_of.get("unchecked"))
     settings = {name: getattr(args, name) for name in ("profile", "direction", "span_length")}
     made_of = detections_made_of(generations, manifest, indexed, settings, classifier, unchecked)
@@ -62,6 +60,8 @@ def main(args):
     with Rows(path, "detections", Detection, made_of, keys, BATCH, *ranks, args.overwrite) as detections:
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         if state.is_main_process:
+            if differs:
+                print(f"WARNING: {differs}", file=sys.stderr)
             print(f"{detections.progress}; searching {index.where}")
         mine = detections.mine
         classify = load_classifier(classifier, state.device) if classifier and mine else None
@@ -75,8 +75,11 @@ def main(args):
         if not state.is_main_process:
             return None
 
-        facts = {**settings, "model": args.type, "classifier": classifier and args.paraphrase_model}
-        summary = write_results(path, list(detections), made_of, {**facts, "unchecked": unchecked})
+        facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "unchecked": unchecked}
+        rows = list(detections)
+        summary = {"identity": runs.identity(made_of), **tables.summarize(rows, settings | facts)}
+        write_json(path.with_name("result.json"), summary)
+        write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(rows)))
         detections.finish(
             args,
             fingerprints([args.filedir]),
@@ -87,16 +90,6 @@ def main(args):
     print(tables.table(summary))
     print(f"\nwrote {path}, result.json and result.txt")
     return None
-
-
-def write_results(path, rows, made_of, facts):
-    """Write result.json and result.txt beside the detections; return the summary. facts: as tables.summarize has it."""
-    summary = {"identity": runs.identity(made_of), **tables.summarize(rows, facts)}
-    write_json(path.with_name("result.json"), summary)
-    if facts["direction"] == "both":
-        rows = [msgspec.structs.replace(row, labels=row.paper) for row in rows]
-    write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(rows)))
-    return summary
 
 
 def has_accelerator():

@@ -145,7 +145,7 @@ def test_an_index_of_another_run_is_refused(flags, stage, tmp_path, capsys, case
 
     assert run_script("plagiarism_detect.py", *command(stage, out, *flags, "--unchecked")) == 0
     printed = capsys.readouterr()
-    assert named[0] in printed.err and "unchecked" in printed.out
+    assert named[0] in printed.err and "UNCHECKED" in printed.out
     _, manifest = read_rows(out / "m" / "dialogue" / "detections.jsonl", "detections", Detection)
     assert manifest.made_of["unchecked"] is True
 
@@ -386,7 +386,7 @@ def test_a_listing_of_other_code_is_taken_unchecked(stage, tmp_path, capsys):
     assert "--unchecked" in refused(capsys, stage, tmp_path / "out", *flags)
     rows, manifest = detect(stage, tmp_path / "out", *flags, "--unchecked")
     printed = capsys.readouterr()
-    assert "encoding (0123456789abcdef, not none)" in printed.err and "unchecked" in printed.out
+    assert "encoding (0123456789abcdef, not none)" in printed.err and "UNCHECKED" in printed.out
     assert "documents" not in printed.err
     assert manifest.facts["generations"] is manifest.facts["training"] is None and manifest.made_of["unchecked"]
     known, _ = detect(stage, tmp_path / "known")

@@ -3,15 +3,6 @@
 # The first of these that any text gives is the label. `unverified` is a passage that nobody has judged: it is last, and
 # no part of what is counted as found.
 LABELS = ("verbatim", "paraphrase", "idea", "paraphrase_low", "unverified")
-MEANINGS = {
-    "verbatim": "copies a long run of words of a training text, or is exactly what followed its prefix",
-    "paraphrase": "says a training sentence in other words, by the paraphrase classifier",
-    "idea": "an aligned passage is at least three times as long in the training text as in the generation (the other "
-    "way round in direction paper); a weak sign: it finds 2 % of real summaries, and fires on 14 to 17 % of unrelated "
-    "texts of one domain",
-    "paraphrase_low": "shares a passage with a training text, but no sentence the classifier calls a paraphrase",
-    "unverified": "shares a passage with a training text; no paraphrase classifier was asked",
-}
 
 
 def sentence_pairs(generation, text, passage):
