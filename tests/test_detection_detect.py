@@ -69,6 +69,15 @@ def test_the_span_scan_has_a_length_of_its_own_that_a_run_must_exceed(find):
         assert labels == ["verbatim", "none"]
 
 
+def test_the_longest_run_is_of_any_candidate_and_of_the_first_of_several(find):
+    half = SEA[: SEA.index(" along")]
+    for suffixes, candidate in (({10: half, 11: SEA, 12: SEA}, 11), ({10: SEA, 11: half, 12: SEA}, 10)):
+        (row,) = find(suffixes, [generation(100, SEA, half)])
+        assert {hit.id for hit in row.candidates} == {10, 11, 12}
+        assert (row.longest_common_run.candidate, row.own.run.candidate) == (candidate, 100)
+        assert (row.longest_common_run.characters, row.own.run.characters) == (len(SEA) - 1, len(half))
+
+
 def test_idea_means_condensed_in_direction_pan_only(find):
     rows = [generation(10, CONDENSED, LONG)]
     (both,) = find({10: LONG}, rows, directions=("pan", "paper"))
