@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from safetensors import SafetensorError
@@ -26,20 +25,6 @@ def load(loader, name, what, **options):
             f"{name}: {what} could not be loaded; name a directory that holds one, "
             "or a hub name that can be reached from here or is in the local cache"
         ) from None
-
-
-def directory(name, what):
-    """The directory of a model at a path or hub name; of the latter its snapshot in the cache, fetched if need be.
-
-    Raises UserError as load does.
-    """
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download
-
-    return Path(
-        load(snapshot_download, name, what, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors", "*.bin"])
-    )
 
 
 def load_tokenizer(name):
