@@ -14,7 +14,7 @@ import sys
 
 from tqdm import tqdm
 
-from memorization import hub, runs
+from memorization import runs
 from memorization.alignment import PROFILES
 from memorization.cli import Parser, UserError, run
 from memorization.detection.detect import BATCH, detect
@@ -44,9 +44,7 @@ def main(args):
         if not args.unchecked:
             raise UserError(f"{differs}; load theirs with load_to_elastic.py, or go on with --unchecked")
     directions = ["pan", "paper"] if args.direction == "both" else [args.direction]
-    classifier = None
-    if args.paraphrase_model != "none":
-        classifier = hub.directory(args.paraphrase_model, "a paraphrase classifier")
+    classifier = None if args.paraphrase_model == "none" else find_classifier(args.paraphrase_model)
     unchecked = args.unchecked or bool(manifest and manifest.made_of.get("unchecked"))
     settings = {name: getattr(args, name) for name in ("profile", "direction", "span_length")}
     made_of = detections_made_of(generations, manifest, indexed, settings, classifier, unchecked)
@@ -96,6 +94,12 @@ def has_accelerator():
     import torch
 
     return torch.accelerator.is_available()
+
+
+def find_classifier(name):
+    from memorization.detection.paraphrase import directory
+
+    return directory(name)
 
 
 def load_classifier(name, device):

@@ -1,6 +1,7 @@
 """Stage 5 at the shell: what must be of one run, resuming, results, what a person is told."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -292,15 +293,6 @@ def test_a_run_killed_as_it_ends_is_not_finished(stage, tmp_path, monkeypatch):
     detect(stage, tmp_path)
 
 
-def test_two_processes_give_the_same_bytes(stage, tmp_path):
-    detect(stage, tmp_path / "one")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", ROOT / "plagiarism_detect.py"]
-    subprocess.run([*torchrun, *map(str, command(stage, tmp_path / "two"))], check=True, capture_output=True)
-    one, two = (tmp_path / name / "m" / "dialogue" for name in ("one", "two"))
-    for name in ("detections.jsonl", "result.json", "result.txt"):
-        assert (one / name).read_bytes() == (two / name).read_bytes()
-
-
 # ---- the paraphrase classifier
 
 
@@ -331,6 +323,21 @@ def test_a_classifier_decides_between_paraphrase_and_paraphrase_low(stage, tmp_p
     assert passage.paraphrase_probability == pytest.approx(max(scores.values()), abs=1e-5)
     assert row.labels.label == ("paraphrase" if passage.paraphrase_probability > 0.5 else "paraphrase_low")
     assert manifest.made_of["classifier"] == model_fingerprint(classifier)
+
+
+def test_two_processes_and_a_hub_name_give_the_same_bytes(stage, tmp_path, classifier):
+    _, manifest = detect(stage, tmp_path / "one", "--paraphrase-model", classifier)
+    cached = tmp_path / "hub" / "models--some--classifier"
+    shutil.copytree(classifier, cached / "snapshots" / "0123")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0123")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", ROOT / "plagiarism_detect.py"]
+    flags = map(str, command(stage, tmp_path / "two", "--paraphrase-model", "some/classifier"))
+    subprocess.run([*torchrun, *flags], check=True, capture_output=True, env=os.environ | {"HF_HOME": str(tmp_path)})
+    one, two = (tmp_path / name / "m" / "dialogue" for name in ("one", "two"))
+    for name in ("detections.jsonl", "result.txt"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    assert read_json(two / "result.json")["identity"] == manifest.identity
 
 
 def sentences(text):
