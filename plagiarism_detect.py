@@ -45,7 +45,8 @@ def main(args):
             raise UserError(f"{differs}; load theirs with load_to_elastic.py, or go on with --unchecked")
     directions = ["pan", "paper"] if args.direction == "both" else [args.direction]
     classifier = None if args.paraphrase_model == "none" else find_classifier(args.paraphrase_model)
-    unchecked = args.unchecked or bool(manifest and manifest.made_of.get("unchecked"))
+    known = manifest.made_of if manifest else {}
+    unchecked = bool(differs or known.get("unchecked", True))
     settings = {name: getattr(args, name) for name in ("profile", "direction", "span_length")}
     made_of = detections_made_of(generations, manifest, indexed, settings, classifier, unchecked)
 
@@ -74,6 +75,7 @@ def main(args):
             return None
 
         facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "unchecked": unchecked}
+        facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
         rows = list(detections)
         summary = {"identity": runs.identity(made_of), **tables.summarize(rows, settings | facts)}
         write_json(path.with_name("result.json"), summary)
@@ -82,7 +84,7 @@ def main(args):
             args,
             fingerprints([args.filedir]),
             generations=manifest and manifest.made_of,
-            training=manifest and manifest.facts.get("training"),
+            training=manifest and manifest.facts["training"],
             index=indexed,
         )
     print(tables.table(summary))
@@ -120,7 +122,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--unchecked",
         action="store_true",
-        help="go on with an index and generations that do not fit each other; every table says so",
+        help="go on with generations and an index that are not of one run; every table says so",
     )
     parser.add_argument(
         "--paraphrase-model",

@@ -151,6 +151,21 @@ def test_an_index_of_another_run_is_refused(flags, stage, tmp_path, capsys, case
     assert manifest.made_of["unchecked"] is True
 
 
+def test_what_is_of_one_run_is_the_same_result_unchecked(stage, tmp_path, capsys):
+    _, manifest = detect(stage, tmp_path)
+    _, same = detect(stage, tmp_path, "--unchecked")
+    assert same == manifest
+    assert "UNCHECKED" not in capsys.readouterr().out
+
+
+def test_what_stage_3_let_pass_is_said_here_too(stage, tmp_path, capsys):
+    path = write_generations(tmp_path / "g.jsonl", ROWS, trained_on="fedcba9876543210", unchecked=True)
+    _, manifest = detect(stage, tmp_path, "--filedir", path)
+    assert manifest.made_of["unchecked"] is True
+    assert "UNCHECKED" in capsys.readouterr().out
+    assert read_json(tmp_path / "m" / "dialogue" / "result.json")["facts"]["trained_on"] == "fedcba9876543210"
+
+
 def test_an_index_is_what_it_says_itself_whatever_lies_beside_it(stage, tmp_path, capsys):
     """A copy of the right one is the right one; a copy of another in its place is another; half of one is none."""
     right, wrong = EmbeddedIndex(stage / "indexes", "suffixes"), EmbeddedIndex(tmp_path / "other", "suffixes")
