@@ -13,9 +13,11 @@ def misfits(rows, generations, index):
     made_of of a retrieval index.
     """
     known = generations.made_of if generations else {}
-    members, digest = {row.id: row.suffix for row in rows if row.member}, TextDigest()
-    for id, suffix in members.items():
-        digest.add(str(id), suffix)
+    digest, seen = TextDigest(), set()
+    for row in rows:
+        if row.member and row.id not in seen:  # several generations of a probe stand for one document
+            seen.add(row.id)
+            digest.add(str(row.id), row.suffix)
     needed = {name: known.get(name) for name in ("encoding", "prefix_length")} | {"documents": digest.hex()}
     return difference({name: index.get(name) for name in needed}, needed)
 
