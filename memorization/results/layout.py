@@ -30,7 +30,12 @@ def grid(rows):
 
 def paragraph(text, hanging=0):
     """Lines of a text, those after the first indented by so many blanks."""
-    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * hanging)
+    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * hanging, break_on_hyphens=False)
+
+
+def visible(text):
+    """A text in which nothing is hidden: control and format characters, line ends too, are written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.replace("\\", "\\\\"))
 
 
 def _number(x, signed):

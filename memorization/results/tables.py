@@ -1,19 +1,17 @@
-"""Counting the columns over groups of detections: as JSON, and as tables in plain text of at most 80 columns."""
+"""What stage 5 finds in all: as JSON, as a table in plain text of at most 80 columns, and the published counters."""
 
 from collections import Counter
 
-import numpy as np
-
 from memorization.results import statistics
 from memorization.results.columns import MAIN, VERDICT, columns, label_columns
-from memorization.results.layout import estimate, grid, paragraph
+from memorization.results.counts import HELD_OUT, MEMBERS, grouped, tally
+from memorization.results.layout import estimate, grid, paragraph, visible
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
-MEMBERS, HELD_OUT = "members", "held out"
 
 
 def summarize(rows, facts):
-    """What result.json holds of detections: facts, columns, groups, difference (see `tally`) and verdict.
+    """What result.json holds of detections: facts, columns, groups, difference (of counts.tally) and verdict.
 
     facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
     (profile, model, unchecked). Under without_scan and first_label, and under paper with direction both, stands the
@@ -28,13 +26,11 @@ def summarize(rows, facts):
         "generations_a_probe": max((row.sample for row in rows), default=0) + 1,
         **tally(groups, columns(facts["span_length"], facts["classifier"], direction)),
     }
-    pairs = {
-        name: (group[VERDICT]["count"], group["n"]) for name, group in summary["groups"].items() if name != HELD_OUT
-    }
-    held_out = summary["groups"][HELD_OUT]
     summary["verdict"] = None
-    if held_out["n"] and all(n for _, n in pairs.values()):
-        summary["verdict"] = statistics.verdict(pairs, (held_out[VERDICT]["count"], held_out["n"]))
+    if groups[MEMBERS] and groups[HELD_OUT]:
+        pairs = {name: (cells[VERDICT]["count"], cells["n"]) for name, cells in summary["groups"].items()}
+        held_out = pairs.pop(HELD_OUT)
+        summary["verdict"] = statistics.verdict(pairs, held_out)
     labels = {
         "without_scan": (lambda row: row.labels.label_without_scan, direction),
         "first_label": (lambda row: row.labels.first_label, direction),
@@ -46,56 +42,10 @@ def summarize(rows, facts):
     return summary
 
 
-def grouped(rows):
-    """dict name -> rows: members by copies (1, 2-3, 4-7, ..., named by those they really hold), members, held out.
-
-    Members who all have as many copies are one group.
-    """
-    members = [row for row in rows if row.member]
-    by_copies = {}
-    for row in sorted(members, key=lambda row: row.duplicates):
-        by_copies.setdefault(row.duplicates.bit_length(), []).append(row)
-    groups = {}
-    for group in by_copies.values() if len(by_copies) > 1 else ():
-        least, most = group[0].duplicates, group[-1].duplicates
-        groups[f"{least} {'copy' if most == 1 else 'copies'}" if least == most else f"{least}-{most} copies"] = group
-    return groups | {MEMBERS: members, HELD_OUT: [row for row in rows if not row.member]}
-
-
-def tally(groups, columns):
-    """The columns counted over groups (dict name -> detections), JSON-ready.
-
-    Returns columns (name, heading, kind, meaning), groups (name -> n and, for each column, its cell) and difference
-    (column -> cell, members less held out, where both have any). A cell holds n and interval (95 %), and count and rate
-    of a share, mean of a mean. What is counted is probes: one counts for a share if any of its generations does, and
-    for a mean with the mean of its generations.
-    """
-    values = {column.name: {name: _by_probe(rows, column) for name, rows in groups.items()} for column in columns}
-    columns = [column for column in columns if any(len(found) for found in values[column.name].values())]
-    differences = {}
-    for column in columns:
-        a, b = (values[column.name].get(name, ()) for name in (MEMBERS, HELD_OUT))
-        if len(a) and len(b):
-            differences[column.name] = _difference(a, b, column.kind)
-    return {
-        "columns": [
-            {name: getattr(column, name) for name in ("name", "heading", "kind", "meaning")} for column in columns
-        ],
-        "groups": {
-            name: {
-                "n": len({row.id for row in rows}),
-                **{column.name: _cell(values[column.name][name], column.kind) for column in columns},
-            }
-            for name, rows in groups.items()
-        },
-        "difference": differences,
-    }
-
-
 def published_counts(rows):
-    """The published counters: first labels of members, repeated prefixes counted once; in direction paper if asked."""
+    """The published counters: first labels of members, repeated prefixes counted once."""
     first = {row.prefix: row for row in reversed(rows) if row.member}
-    return Counter((row.paper or row.labels).first_label for row in first.values())
+    return Counter(row.labels.first_label for row in first.values())
 
 
 def published_line(counts):
@@ -107,18 +57,14 @@ def published_line(counts):
 def table(summary):
     """A summary as plain text: what was measured, every column, the main ones by group, the verdict, the meanings."""
     facts, groups, columns = summary["facts"], summary["groups"], summary["columns"]
-    several = summary["generations_a_probe"] > 1
-    lines = ["UNCHECKED: members and held-out texts may not be what the model was trained on"] * bool(
-        facts.get("unchecked")
-    )
+    lines = []
+    if facts.get("unchecked"):
+        lines += ["UNCHECKED: members and held-out texts may not be what the model was trained on"]
     lines += ["Memorization: what a model repeats of its training texts, and of texts held out", ""]
-    made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
-    made += [
-        f"{name} {facts[name] or 'none'}" for name in ("model", "profile", "direction", "classifier") if name in facts
-    ]
-    lines += paragraph(", ".join(made))
-    counted = "probes of which any generation does so" if several else "generations that do so"
-    lines += ["", *paragraph(f"Share of {counted}, in %, with its 95 % interval:"), ""]
+    counted = "generations that do so"
+    if summary["generations_a_probe"] > 1:
+        counted = "probes of which any generation does so"
+    lines += [*paragraph(made_with(summary)), "", f"Share of {counted}, in %, with its 95 % interval:", ""]
     sides = [groups[MEMBERS], groups[HELD_OUT]]
     body = [["", MEMBERS, HELD_OUT, "difference"], ["probes", *(str(side["n"]) for side in sides), ""]]
     for column in columns:
@@ -140,6 +86,14 @@ def table(summary):
     for meaning, named in headings.items():
         lines += paragraph(f"{', '.join(named)}: {meaning}", 4)
     return "\n".join(lines)
+
+
+def made_with(summary):
+    """What a summary is of, in words."""
+    facts = summary["facts"]
+    made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
+    shown = ("model", "profile", "direction", "classifier")
+    return ", ".join(made + [f"{name} {visible(str(facts[name] or 'none'))}" for name in shown if name in facts])
 
 
 def heading(column):
@@ -175,30 +129,3 @@ def verdict(summary):
         f"{len(groups)} {'groups' if len(groups) > 1 else 'group'}: any false yes has a chance of at most 5 %.)"
     )
     return lines
-
-
-def _by_probe(rows, column):
-    """The column's value for each probe of these detections that it says something of."""
-    values = {}
-    for row in rows:
-        if (value := column.value(row)) is not None:
-            values.setdefault(row.id, []).append(value)
-    return [max(found) if column.kind == "share" else float(np.mean(found)) for found in values.values()]
-
-
-def _cell(values, kind):
-    cell = {"n": len(values)}
-    if kind == "share":
-        count = sum(values)
-        low, high = statistics.wilson(count, len(values))
-        return cell | {"count": count, "rate": count / len(values) if values else None, "interval": [low, high]}
-    value, low, high = statistics.mean(values) if values else (None, None, None)
-    return cell | {"mean": value, "interval": None if low is None else [low, high]}
-
-
-def _difference(a, b, kind):
-    if kind == "share":
-        value, *interval = statistics.difference(sum(a), len(a), sum(b), len(b))
-        return {"rate": value, "interval": interval}
-    value, *interval = statistics.mean_difference(a, b)
-    return {"mean": value, "interval": None if None in interval else interval}
