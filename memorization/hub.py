@@ -64,10 +64,3 @@ def _hub_resolves():
     except OSError:
         return False
     return True
-
-
-def directory(name):
-    """The directory of a path or hub name; of a hub name, once it is loaded, its snapshot in the local cache."""
-    from huggingface_hub import snapshot_download
-
-    return Path(name) if Path(name).is_dir() else Path(snapshot_download(str(name), local_files_only=True))
