@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test fuzz lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: $(READY) ## the five stages on made-up dialogues, in minutes; ELASTIC_URL=
 
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest
+
+fuzz: $(READY) ## the property tests, on examples that are other ones every time
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis
 
 lint: $(READY) ## formatting and static checks
 	$(BIN)/ruff format --check .

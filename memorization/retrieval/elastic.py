@@ -149,7 +149,7 @@ class ElasticIndex(Index):
 
     def _search(self, queries, limit):
         answers = self._msearch([_any_of(query, limit) for query in queries])
-        return [[(hit["_score"], hit["_id"]) for hit in answer["hits"]["hits"]] for answer in answers]
+        return [[(hit["_score"], hit["fields"]["id"][0]) for hit in answer["hits"]["hits"]] for answer in answers]
 
     def _find(self, ids):
         texts = {}
@@ -196,5 +196,10 @@ class ElasticIndex(Index):
 
 
 def _any_of(query, limit):
-    clauses = [{"term": {"terms": {"value": term, "boost": count}}} for term, count in query.items()]
-    return {"size": limit, "_source": False, "track_total_hits": False, "query": {"bool": {"should": clauses}}}
+    return {
+        "size": limit,
+        "stored_fields": "_none_",
+        "docvalue_fields": ["id"],  # twice as fast as the _id, which is stored with the text
+        "track_total_hits": False,
+        "query": {"bool": {"should": [{"term": {"terms": {"value": t, "boost": n}}} for t, n in query.items()]}},
+    }
