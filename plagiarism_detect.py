@@ -12,6 +12,7 @@ texts, without an index or a model:
 
 import sys
 
+import msgspec
 from tqdm import tqdm
 
 from memorization import runs
@@ -79,6 +80,8 @@ def main(args):
         rows = list(detections)
         summary = {"identity": runs.identity(made_of), **tables.summarize(rows, settings | facts)}
         write_json(path.with_name("result.json"), summary)
+        if args.direction == "both":  # the published counters are of direction paper
+            rows = [msgspec.structs.replace(row, labels=row.paper) for row in rows]
         write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(rows)))
         detections.finish(
             args,

@@ -50,10 +50,16 @@ LABELLED = {  # id -> generation, expected label and label without the span scan
 
 
 def test_generations_get_their_labels_with_and_without_the_span_scan(find):
-    rows = [generation(id, text, SUFFIXES.get(id, "held out")) for id, (text, *_) in LABELLED.items()]
+    rows = [
+        generation(id, text, SUFFIXES.get(id, "held out"), sample=id % 3, duplicates=id, matched_tokens=id + 1)
+        for id, (text, *_) in LABELLED.items()
+    ]
     found = {row.id: row for row in find(SUFFIXES, rows)}
     labels = {id: [row.labels.label, row.labels.label_without_scan] for id, row in found.items()}
     assert labels == {id: expected for id, (_, *expected) in LABELLED.items()}
+    for row in rows:
+        for name in ("sample", "member", "duplicates", "prefix", "suffix", "generation", "matched_tokens"):
+            assert getattr(found[row.id], name) == getattr(row, name)
     passage = found[10].labels.passages[0]
     theirs = SUFFIXES[passage.candidate][slice(*passage.candidate_span)]
     assert LABELLED[10][0][slice(*passage.generation_span)] == theirs
@@ -70,12 +76,12 @@ def test_the_span_scan_has_a_length_of_its_own_that_a_run_must_exceed(find):
 
 
 def test_the_longest_run_is_of_any_candidate_and_of_the_first_of_several(find):
-    half = SEA[: SEA.index(" along")]
-    for suffixes, candidate in (({10: half, 11: SEA, 12: SEA}, 11), ({10: SEA, 11: half, 12: SEA}, 10)):
-        (row,) = find(suffixes, [generation(100, SEA, half)])
-        assert {hit.id for hit in row.candidates} == {10, 11, 12}
-        assert (row.longest_common_run.candidate, row.own.run.candidate) == (candidate, 100)
-        assert (row.longest_common_run.characters, row.own.run.characters) == (len(SEA) - 1, len(half))
+    scattered = " ".join(sorted(SEA.split())) + " mended their nets"
+    suffixes = {10: scattered, 11: f"{SEA} {LAW}", 12: f"{SEA} {LAW}"}
+    (row,) = find(suffixes, [generation(100, SEA, scattered)])
+    assert [hit.id for hit in row.candidates] == [10, 11, 12]
+    assert (row.longest_common_run.candidate, row.own.run.candidate) == (11, 100)
+    assert (row.longest_common_run.characters, row.own.run.characters) == (len(SEA) - 1, len("mended their nets"))
 
 
 def test_idea_means_condensed_in_direction_pan_only(find):
@@ -136,8 +142,8 @@ def test_candidates_and_own_suffixes_are_judged_in_one_batch(find):
         calls.append(pairs)
         return common_words(pairs)
 
-    rows = [generation(10, EDITED, LAW), generation(100, EDITED, CAT), generation(101, "", CAT)]
-    member, held_out, _ = find({10: LAW, 11: CAT}, rows, directions=("pan", "paper"), classify=classify)
+    rows = [generation(10, EDITED, LAW), generation(100, EDITED, CAT), generation(101, f"{CAT} Some say.", CAT)]
+    member, held_out, copied = find({10: LAW, 11: CAT}, rows, directions=("pan", "paper"), classify=classify)
     assert len(calls) == 1
     for row, labels in ((member, member.labels), (member, member.paper), (held_out, held_out.own)):
         (passage,) = labels.passages
@@ -146,6 +152,8 @@ def test_candidates_and_own_suffixes_are_judged_in_one_batch(find):
         assert passage.paraphrase_probability == max(scores.values()) > 0.5
         assert labels.label == passage.label == "paraphrase"
     assert member.own.label == "none"
+    assert copied.own.passages and {passage.paraphrase_probability for passage in copied.own.passages} == {None}
+    assert not any("Some say." in pair[0] for pair in calls[0])
     (low,) = find({10: LAW}, rows[1:2], classify=lambda pairs: dict.fromkeys(pairs, 0.5))
     assert low.own.label == "paraphrase_low"
 
