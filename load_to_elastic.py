@@ -10,27 +10,43 @@ where an index that holds other documents is replaced only with --recreate. Afte
 from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
-from memorization.encoding.probes import read_probes
-from memorization.files import fingerprint, fingerprints
+from memorization.encoding.probes import Probes
+from memorization.files import fingerprints
 from memorization.retrieval import add_index_arguments, open_index
-from memorization.runs import write_manifest
+from memorization.runs import encoding_paths, write_manifest
+
+ENDING = "_prefix.json"
+BATCH = 1000  # probes in memory together
 
 
 def main(args):
-    path = args.directory / args.file_name
-    if not args.file_name.endswith("_prefix.json"):
-        raise UserError(f"--file-name {args.file_name}: must be <name>_prefix.json, which stage 1 writes; correct it")
+    name = args.file_name.removesuffix(ENDING)
+    if name == args.file_name:
+        raise UserError(f"--file-name {args.file_name}: must be <name>{ENDING}, which stage 1 writes; correct it")
     index = open_index(args)
-    probes = read_probes(path)
-    members = sum(probe["member"] for probe in probes)
+    probes = Probes(args.directory, name, args.prefix_length)
+    members = int(probes.members.sum())
     if not members:
-        raise UserError(f"{path}: no members in it, so nothing to index; stage 1 writes members and non-members")
-    documents = ((str(probe["id"]), probe["suffix"]) for probe in probes if probe["member"])
-    made_of = {"encoding": fingerprint(path), "prefix_length": args.prefix_length}
+        raise UserError(f"{args.directory / args.file_name}: no members in it, so nothing to index; encode more data")
+    documents = (
+        (str(probe["id"]), probe["suffix"])
+        for start in range(0, len(probes), BATCH)
+        for probe in probes[start : start + BATCH]
+        if probe["member"]
+    )
+    made_of = {"encoding": probes.encoding, "prefix_length": args.prefix_length}
     count = index.load(documents, made_of, args.recreate, members, args.shards, args.replicas)
-    made_of = index.made_of()
-    result, inputs = args.indexes / args.index_xsuffix, fingerprints([path])
-    write_manifest(result, "index", made_of, args, inputs, made_of["documents"], count, index=index.where)
+    made_of, inputs = index.made_of(), fingerprints(encoding_paths(args.directory, name).values())
+    write_manifest(
+        args.indexes / args.index_xsuffix,
+        "index",
+        made_of,
+        args,
+        inputs,
+        made_of["documents"],
+        count,
+        index=index.where,
+    )
     print(f"{index.where}: {count} training suffixes")
     if count < members:
         print(f"left out, as they have no word to search: {members - count}")

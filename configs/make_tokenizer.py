@@ -16,18 +16,18 @@ from transformers import PreTrainedTokenizerFast
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from memorization.cli import Parser, run
-from memorization.encoding.data import add_data_arguments, read_data
+from memorization.encoding.data import add_data_arguments, read_texts
 from memorization.encoding.dialogues import make_dialogues
-from memorization.encoding.tasks import dialogue_text
+from memorization.encoding.tasks import DIALOGUE
 
 END = "<|endoftext|>"
 
 
 def main(args):
-    rows = read_data(args) if args.data else make_dialogues(seed=1, single=5000, fourfold=0, sixteenfold=0)
+    made_up = map(DIALOGUE.text, make_dialogues(seed=1, single=5000, fourfold=0, sixteenfold=0))
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(
-        (dialogue_text(**row) for row in rows),
+        read_texts(args, DIALOGUE) if args.data else made_up,
         vocab_size=args.vocab_size,
         min_frequency=2,
         special_tokens=[END],
@@ -40,7 +40,7 @@ def main(args):
 
 if __name__ == "__main__":
     parser = Parser(__doc__)
-    add_data_arguments(parser)
+    add_data_arguments(parser, DIALOGUE)
     parser.add_argument("--vocab-size", type=int, default=2048, help="tokens, the end-of-text token included")
     parser.add_argument("--output", required=True, help="directory to write tokenizer.json to")
     run(main, parser.parse_args())

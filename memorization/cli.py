@@ -18,11 +18,24 @@ class UserError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose --help shows the script's docstring as it stands and whose errors are one line."""
+    """An argument parser whose --help shows the script's docstring as it stands and whose errors are one line.
+
+    Every flag --a-b is known as --a_b as well, the spelling of published commands.
+    """
 
     def __init__(self, description):
         layout = {"usage": "%(prog)s [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
         super().__init__(description=description, **layout)
+
+    def parse_known_args(self, args=None, namespace=None):
+        args = sys.argv[1:] if args is None else args
+        return super().parse_known_args([self._documented(arg) for arg in args], namespace)
+
+    def _documented(self, arg):
+        flag, *value = arg.split("=", 1)
+        if not flag.startswith("--") or flag in self._option_string_actions:
+            return arg
+        return "=".join([flag.replace("_", "-"), *value])
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} (--help shows a command that works)\n")

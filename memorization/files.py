@@ -63,7 +63,7 @@ def locked(path):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"{path}: another process is writing it; wait until that ends") from None
-            if not name.exists() or name.stat().st_ino != os.fstat(lock.fileno()).st_ino:
+            if not os.fstat(lock.fileno()).st_nlink:
                 continue  # its last holder has just removed it
             try:
                 yield

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from safetensors import SafetensorError
@@ -37,6 +38,18 @@ def load_tokenizer(name):
     if tokenizer.eos_token_id is None:
         raise UserError(f"{name}: the tokenizer has no end-of-text token; name one that has")
     return tokenizer
+
+
+def directory(name):
+    """The local directory of a model that was loaded from a path or hub name (then its snapshot in the cache), a Path.
+
+    Raises UserError if it is neither a directory nor in the cache.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    return Path(load(snapshot_download, name, "a model", local_files_only=True, allow_patterns="config.json"))
 
 
 def _hub_resolves():

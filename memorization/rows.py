@@ -1,64 +1,209 @@
-"""Results of long work: appended row by row, gone on with by id after a kill."""
+"""Results of long work: appended row by row, gone on with by id after a kill (design.md, Files between the stages)."""
 
 import glob
-import hashlib
-import json
+import os
+from array import array
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from memorization.files import manifest_path, naming, read_manifest, write_manifest, write_text
+import msgspec
+import numpy as np
 
-
-def run_key(arguments, inputs):
-    """A short name of a run: these arguments on these inputs (fingerprints). Rows of the same run are used again."""
-    return hashlib.sha256(json.dumps([arguments, inputs], sort_keys=True, default=str).encode()).hexdigest()[:12]
+from memorization.cli import UserError
+from memorization.files import locked, naming, replacing
+from memorization.runs import checked, difference, identity, manifest_path, write_manifest
 
 
 class Rows:
-    """A JSON-lines result written as it grows, one row an id, batch by batch; after a kill it goes on where it was.
+    """A JSON-lines result written as it grows, batch by batch; after a kill it goes on where it was.
 
-    path: the result; key: run_key of what it is made with. Until `finish`, rows stand in <path>.<key>.<rank>.partial:
-    each of several ranks writes a file of its own. `mine` lists this rank's open batches as (number, range of
-    positions in ids). A batch is the same whatever is done already and however many ranks there are, because numbers
-    out of a model can depend on the shape of the batch.
+    path: the result, of a kind (runs.KINDS). row_type: the msgspec.Struct of its rows, which has `id` and `sample`.
+    made_of: everything that makes the result (runs); rows that were made of the same are used again. keys: the
+    (id, sample) of every row, in order. Until `finish`, rows stand in <path>.<identity>.<rank>.partial: each of several
+    ranks writes a file of its own. `mine` lists this rank's open batches as (number, range of positions in keys). A
+    batch is the same whatever is done already and however many ranks there are, because numbers out of a model can
+    depend on the shape of the batch. No rank may append before every rank has its Rows.
+
+    A context manager: each rank holds the lock of what it writes. Raises UserError if another process does, or if a
+    result of other making, or one that was changed, is there and may not be overwritten.
     """
 
-    def __init__(self, path, key, ids, batch_size, rank=0, ranks=1):
-        self.path, self.key, self.ids = Path(path), key, ids
+    def __init__(self, path, kind, row_type, made_of, keys, batch_size, rank=0, ranks=1, overwrite=False):
+        self.path, self.kind, self.made_of, self.keys = Path(path), kind, made_of, keys
+        self._decode = msgspec.json.Decoder(row_type).decode
+        self._position = {key: i for i, key in enumerate(keys)}
+        self._overwrite, self._rank = overwrite, rank
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = self.path.with_name(f"{self.path.name}.{key}.{rank}.partial")
-        if self._partial.exists():  # a kill may have cut the last line
-            whole = self._partial.read_bytes()
-            self._partial.write_bytes(whole[: whole.rfind(b"\n") + 1])
-        self._done = self._collect().keys()
-        batches = [range(i, min(i + batch_size, len(ids))) for i in range(0, len(ids), batch_size)]
-        todo = [(n, batch) for n, batch in enumerate(batches) if any(ids[i] not in self._done for i in batch)]
+        self._name = f"{self.path.name}.{identity(made_of)}"
+        self._partial = self.path.with_name(f"{self._name}.{rank}.partial")
+        self._done = np.zeros(len(keys), bool)
+        with ExitStack() as stack:
+            stack.enter_context(locked(self._partial if rank else self.path))
+            self.finished = self._is_finished()
+            if self.finished:
+                self._done[:] = True
+                self._forget_partials()
+            else:
+                self._mend()
+                for _, position, _, _ in self._lines(self._partials()):
+                    self._done[position] = True
+            self._stack = stack.pop_all()
+        todo = [
+            (n, range(start, min(start + batch_size, len(keys))))
+            for n, start in enumerate(range(0, len(keys), batch_size))
+            if not self._done[start : start + batch_size].all()
+        ]
         self.mine = todo[rank::ranks]
-        before = f", {len(self._done)} of them done before" if self._done else ""
-        self.progress = f"{len(ids)} rows{before}; writing to {self.path}"
+        before = f", {self._done.sum()} of them done before" if self._done.any() else ""
+        self.progress = f"{len(keys)} rows{before}; writing to {self.path}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
 
     def append(self, rows):
-        """Add the rows of a batch that are not there yet; they are on disk when this returns."""
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows if row["id"] not in self._done)
+        """Add the rows of a batch that are not there yet; a kill after this does not lose them."""
+        new = (row for row in rows if not self._done[self._position[row.id, row.sample]])
+        lines = b"".join(msgspec.json.encode(row) + b"\n" for row in new)
         with naming(self.path), self._partial.open("ab") as file:
-            file.write(lines.encode())
+            file.write(lines)
+
+    def __iter__(self):
+        """The rows of all ranks in the order of the keys, finished or not. Raises UserError if one is missing."""
+        return map(self._decode, self._merged())
 
     def finish(self, arguments, inputs, **facts):
-        """Write the rows of all ranks, in the order of the ids, to `path`, and its manifest; returns the rows."""
-        ordered = list(self._collect().values())
-        manifest_path(self.path).unlink(missing_ok=True)
-        write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ordered))
-        write_manifest(self.path, arguments, inputs, key=self.key, rows=len(ordered), **facts)
-        for partial in self.path.parent.glob(f"{glob.escape(self.path.name)}.*.partial"):
-            partial.unlink()
-        return ordered
+        """Write the rows of all ranks, in the order of the keys, to `path`, and its manifest.
 
-    def _collect(self):
-        files = list(self.path.parent.glob(f"{glob.escape(self.path.name)}.{self.key}.*.partial"))
-        if self.path.is_file() and manifest_path(self.path).is_file() and read_manifest(self.path)["key"] == self.key:
-            files.append(self.path)  # a finished result of the same run
-        rows = {}
-        for file in files:
-            for line in file.read_bytes().decode().split("\n")[:-1]:
-                row = json.loads(line)
-                rows[row["id"]] = row
-        return {i: rows[i] for i in self.ids if i in rows}
+        Raises UserError if rows are missing, as they are where ranks have no disk in common.
+        """
+        if self.finished:
+            return
+        with replacing(self.path) as temporary:
+            with temporary.open("wb") as result:
+                result.writelines(self._merged())
+            manifest_path(self.path).unlink(missing_ok=True)
+        write_manifest(self.path, self.kind, self.made_of, arguments, inputs, rows=len(self.keys), **facts)
+        self.finished = True
+        self._forget_partials()
+
+    def _merged(self):
+        """The lines of the result, one at a time: only where each of them lies is held in memory."""
+        if self.finished:
+            with self.path.open("rb") as file:
+                yield from file
+            return
+        files = self._partials()
+        place = np.full((len(self.keys), 3), -1, np.int64)  # file, where the row begins, its length
+        for file, position, begin, length in self._lines(files):
+            place[position] = file, begin, length
+        if missing := int((place[:, 0] < 0).sum()):
+            raise UserError(
+                f"{self.path}: only {len(place) - missing} of its {len(place)} rows are here; give all processes a "
+                "disk in common and run the same command again"
+            )
+        with ExitStack() as stack:
+            opened = [stack.enter_context(file.open("rb")) for file in files]
+            for file, begin, length in place.tolist():
+                opened[file].seek(begin)
+                yield opened[file].read(length)
+
+    def _is_finished(self):
+        """Whether the result is there already. Raises UserError for another one that may not be overwritten."""
+        if not self.path.exists():
+            return False
+        if not manifest_path(self.path).is_file():
+            if self._overwrite or self._partials():  # killed while it was finished
+                return False
+            raise UserError(
+                f"{self.path}: is there without a manifest; replace it with --overwrite, or write elsewhere"
+            )
+        try:
+            manifest = checked(self.path, self.kind)
+        except UserError as error:
+            if self._overwrite:
+                return False
+            raise UserError(f"{error}, with --overwrite") from None
+        if manifest.identity == identity(self.made_of):
+            return True
+        if self._overwrite:
+            return False
+        raise UserError(
+            f"{self.path}: is the result of another run, of other {difference(manifest.made_of, self.made_of)}; "
+            "replace it with --overwrite, or write elsewhere"
+        )
+
+    def _partials(self):
+        return sorted(self.path.parent.glob(f"{glob.escape(self._name)}.*.partial"))
+
+    def _forget_partials(self):
+        for file in self._partials() if self._rank == 0 else ():
+            file.unlink()
+
+    def _mend(self):
+        """Cut off the last line of this rank's rows if a kill has left it unfinished."""
+        if self._partial.exists():
+            with self._partial.open("r+b") as file:
+                whole = sum(len(line) for line in file if line.endswith(b"\n"))
+                file.truncate(whole)
+
+    def _lines(self, files):
+        """(number of the file, position of the row, where it begins, its length) of every whole row in the files."""
+        for number, path in enumerate(files):
+            begin = 0
+            with path.open("rb") as file:
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    try:
+                        row = self._decode(line)
+                        yield number, self._position[row.id, row.sample], begin, len(line)
+                    except (msgspec.DecodeError, KeyError):
+                        raise UserError(f"{path}: is damaged at byte {begin}; remove it and start again") from None
+                    begin += len(line)
+
+
+class StoredRows(Sequence):
+    """The rows of a finished result, read from disk when they are asked for; only their places are in memory.
+
+    manifest: of the result. Whatever takes the place of the result later, these stay its rows. Raises UserError for a
+    result that is not as its manifest says: edited rows, too few, one twice.
+    """
+
+    def __init__(self, path, kind, row_type):
+        self.manifest = checked(path, kind)
+        self._decode = msgspec.json.Decoder(row_type).decode
+        self._file = Path(path).open("rb")  # noqa: SIM115
+        ends, keys = array("q", [0]), set()
+        for line in self._file:
+            try:
+                row = self._decode(line)
+            except msgspec.DecodeError as error:
+                raise UserError(f"{path}: row {len(ends)}: {error}; make it anew with --overwrite") from None
+            keys.add((row.id, row.sample))
+            ends.append(ends[-1] + len(line))
+        self._ends = ends
+        if not len(self) == len(keys) == self.manifest.rows:
+            raise UserError(
+                f"{path}: has {len(self)} rows of {len(keys)} ids, by its manifest {self.manifest.rows}; "
+                "make it anew with --overwrite"
+            )
+
+    def __len__(self):
+        return len(self._ends) - 1
+
+    def __getitem__(self, where):
+        if isinstance(where, slice):
+            return [self[i] for i in range(*where.indices(len(self)))]
+        where = range(len(self))[where]
+        begin, end = self._ends[where : where + 2]
+        return self._decode(os.pread(self._file.fileno(), end - begin, begin))
+
+
+def read_rows(path, kind, row_type):
+    """The rows of a finished result, as a list, and its manifest. Raises UserError as StoredRows does."""
+    rows = StoredRows(path, kind, row_type)
+    return list(rows), rows.manifest

@@ -8,6 +8,7 @@ lacks its manifest or is not what the manifest says, and joins nothing that is o
 import hashlib
 import importlib.metadata
 import json
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -57,8 +58,11 @@ def difference(one, other):
         text = "none" if value is None else str(value)
         return text[:12] if len(text) >= 32 and text.isalnum() else text
 
-    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    return " and ".join(f"{name} ({short(one.get(name))}, not {short(other.get(name))})" for name in names)
+    unknown = "unknown"  # None is a value
+    sides = [(name, one.get(name, unknown), other.get(name, unknown)) for name in {**one, **other}]
+    return " and ".join(
+        f"{name} ({short(a)}, not {short(b)})" for name, a, b in sides if identity({name: a}) != identity({name: b})
+    )
 
 
 def manifest_path(result):
@@ -74,7 +78,10 @@ def write_manifest(result, kind, made_of, arguments, inputs=None, contents=None,
     hash of the result (default: its fingerprint).
     """
     arguments = dict(arguments) if isinstance(arguments, dict) else vars(arguments)
-    installed = {distribution.name for distribution in importlib.metadata.distributions()}
+    libraries = {}
+    for name in LIBRARIES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            libraries[name] = importlib.metadata.version(name)
     manifest = Manifest(
         kind=kind,
         identity=identity(made_of),
@@ -85,7 +92,7 @@ def write_manifest(result, kind, made_of, arguments, inputs=None, contents=None,
         arguments={name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()},
         inputs=inputs or {},
         version=__version__,
-        libraries={name: importlib.metadata.version(name) for name in LIBRARIES if name in installed},
+        libraries=libraries,
     )
     write_json(manifest_path(result), msgspec.to_builtins(manifest))
 
@@ -180,17 +187,20 @@ def model_fingerprint(directory):
 RECORD = "run.json"  # in the output directory of stage 2 from its start: the made_of of the run
 
 
-def model_made_of(directory):
+def model_made_of(directory, contents=None):
     """What made the weights in a directory, as stage 2 recorded it, or None for a model that is not ours.
 
-    A checkpoint is of the run that its parent directory records. Raises UserError for training that did not finish, and
-    for weights that have changed since.
+    contents: its model_fingerprint, if that is known. A checkpoint is of the run that its parent directory records.
+    Raises UserError for training that did not finish, and for weights that have changed since.
     """
-    directory = Path(directory)
+    directory = Path(directory).resolve()  # a link, or ".", has its manifest beside what it stands for
     if manifest_path(directory).is_file():
-        return checked(directory, "model", model_fingerprint(directory)).made_of
+        return checked(directory, "model", contents or model_fingerprint(directory)).made_of
     if (directory / RECORD).is_file():
-        raise UserError(f"{directory}: its training did not finish; run run_clm.py again, or name a checkpoint in it")
+        raise UserError(
+            f"{directory}: has no manifest beside it, so its training did not finish; run run_clm.py again, or name a "
+            "checkpoint in it"
+        )
     if directory.name.startswith("checkpoint-") and (directory.parent / RECORD).is_file():
         if not (directory / "trainer_state.json").is_file():
             raise UserError(f"{directory}: this checkpoint is unfinished; name another")

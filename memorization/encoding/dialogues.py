@@ -92,7 +92,7 @@ def _dialogue(rng):
         return " ".join(sentence[0].upper() + sentence[1:] + "." for sentence in map(fill, frames))
 
     return {
-        "instruction": "Answer the patient. ",
+        "instruction": "Answer the patient.",
         "input": speak([rng.choice(GREETING), *rng.sample(PATIENT, 4)]),
         "output": speak(rng.sample(DOCTOR, 11)),
     }

@@ -1,38 +1,106 @@
-"""Samples as token ids, and the cut of a sample into the prefix and suffix of its probe (design: Terms)."""
+"""Samples as token ids, and the cut of a sample into the prefix and suffix of its probe (design: Terms).
+
+The tokens of many samples lie in flat arrays, those of sample i in [bounds[i], bounds[i + 1]). Beside the ids stand the
+`starts`: the character at which each text token starts, SPECIAL for a token that is none of the text, INSIDE for one
+that begins inside a character, as tokens of single bytes do.
+"""
+
+import signal
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain
+
+import numpy as np
+
+from memorization.cli import UserError
+from memorization.encoding.samples import Samples
+
+SPECIAL, INSIDE = -1, -2
+AHEAD = 3  # batches for each process that are begun before the first is asked for
 
 
-def encode(samples, tokenizer, num_proc):
-    """Tokenize a datasets.Dataset with a column `text`; the end-of-text token closes every sample, to be learned.
+def encode(texts, tokenizer, eos):
+    """(ids, starts, bounds), int32, of a list of texts; the token `eos` closes each, to be learned.
 
-    Adds input_ids, attention_mask, labels (equal to input_ids) and `starts`, the character at which each text token
-    starts (end-of-text and other special tokens have none: -1).
+    tokenizer: tokenizers.Tokenizer. A special token's name that stands in a text is text like any other.
     """
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    encoded = tokenizer.encode_batch(texts)
+    flat, bounds = chain.from_iterable, np.cumsum([0, *map(len, encoded)])
+    # one text's Python lists at a time: kept for all texts, they cost more than the tokenizing
+    ids = np.fromiter(flat(one.ids for one in encoded), np.int32, bounds[-1])
+    text = np.fromiter(flat(one.special_tokens_mask for one in encoded), np.int8, bounds[-1]) == 0
+    offsets = np.fromiter(flat(flat(one.offsets for one in encoded)), np.int32, 2 * bounds[-1]).reshape(-1, 2)
+    ends = bounds[1:]
+    closed = (np.diff(bounds) > 0) & (ids[ends - 1] == eos) & ~text[ends - 1] if len(ids) else np.zeros(len(ends), bool)
+    ids, text, offsets = (
+        np.insert(array, ends[~closed], value, 0) for array, value in ((ids, eos), (text, False), (offsets, 0))
+    )
+    bounds = np.concatenate([[0], ends + np.cumsum(~closed)]).astype(np.int32)
+    begin, end = offsets.T
 
-    def batch(rows):
-        encoded = tokenizer(rows["text"], return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
-        starts = [
-            [-1 if special else start for (start, _), special in zip(offsets, specials, strict=True)]
-            for offsets, specials in zip(encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
-        ]
-        ids = encoded["input_ids"]
-        for row, row_starts in zip(ids, starts, strict=True):
-            if not row or row[-1] != tokenizer.eos_token_id:
-                row.append(tokenizer.eos_token_id)
-                row_starts.append(-1)
-        return {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids], "labels": ids, "starts": starts}
-
-    return samples.map(batch, batched=True, num_proc=num_proc if num_proc > 1 else None, desc="tokenizing")
+    sample = np.repeat(np.arange(len(texts)), np.diff(bounds))[text]
+    before = np.zeros(len(sample), np.int32)  # the end of the text token before it in the same sample
+    before[1:] = np.where(sample[1:] == sample[:-1], end[text][:-1], 0)
+    starts = np.full(len(ids), SPECIAL, np.int32)
+    # what lies between two tokens, as blanks that a tokenizer trims off, belongs to the later one
+    starts[text] = np.where(begin[text] < before, INSIDE, before)
+    return ids, starts, bounds
 
 
-def probe_ids(sample, prefix_length):
-    """Cut an encoded sample behind its first prefix_length text tokens, or None if it has no more than those.
+def cut(starts, bounds, prefix_length):
+    """(begin, end) of each sample's suffix, int64, as places in the flat arrays; both -1 if it has none.
 
-    Returns prefix_ids (with the special tokens that come before the text), suffix_ids (without end-of-text) and `cut`,
-    the character of the text at which the suffix starts.
+    The suffix begins at the first token that begins a character and has prefix_length text tokens or more before it.
     """
-    text_tokens = [i for i, start in enumerate(sample["starts"]) if start >= 0]
-    if len(text_tokens) <= prefix_length:
-        return None
-    begin, end = text_tokens[prefix_length], text_tokens[-1] + 1
-    ids = sample["input_ids"]
-    return {"prefix_ids": ids[:begin], "suffix_ids": ids[begin:end], "cut": sample["starts"][begin]}
+    text = starts != SPECIAL
+    seen = np.concatenate([[0], np.cumsum(text)])  # text tokens before each place
+    before = np.repeat(seen[bounds[:-1]], np.diff(bounds))  # ... of earlier samples
+    places = np.flatnonzero((starts >= 0) & (seen[:-1] - before >= prefix_length))
+    first = np.searchsorted(places, bounds[:-1])
+    has = first < np.searchsorted(places, bounds[1:])
+    begin, end = np.full((2, len(bounds) - 1), -1)
+    begin[has] = places[first[has]]
+    text_places = np.flatnonzero(text)
+    end[has] = text_places[seen[bounds[1:]][has] - 1] + 1
+    return begin, end
+
+
+def encoded_batches(path, tokenizer, num_proc):
+    """(texts, ids, starts, bounds) of each batch of samples.store's file, in order: `encode` in num_proc processes.
+
+    texts: pyarrow.StringArray.
+    """
+    samples = Samples(path)
+    settings = path, tokenizer.backend_tokenizer, tokenizer.eos_token_id
+    if num_proc == 1:
+        _start(*settings)
+        yield from ((samples[n], *_encode_batch(n)) for n in range(len(samples)))
+        return
+    ahead, depth = deque(), AHEAD * num_proc
+    with ProcessPoolExecutor(num_proc, initializer=_start, initargs=(*settings, True)) as pool:
+        try:
+            for n in range(len(samples) + depth):
+                if n < len(samples):
+                    ahead.append(pool.submit(_encode_batch, n))
+                if n >= depth:
+                    yield samples[n - depth], *ahead.popleft().result()
+        except BrokenProcessPool:
+            raise UserError("a process that tokenizes died, likely for want of memory; lower --num-proc") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start(path, tokenizer, eos, in_pool=False):
+    global _settings
+    _settings = Samples(path), tokenizer, eos
+    if in_pool:  # Ctrl-C is the main process's business
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _encode_batch(n):
+    samples, tokenizer, eos = _settings
+    return encode(samples[n].to_pylist(), tokenizer, eos)

@@ -1,6 +1,9 @@
 """Continuing prefixes with a causal language model: batched, greedy unless told otherwise."""
 
+import numpy as np
 import torch
+from transformers import GenerationConfig, LogitsProcessorList
+from transformers.generation import LogitsProcessor, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from memorization.cli import UserError
 
@@ -11,16 +14,17 @@ def check_context(config, prefix_length, new_tokens):
     if context is not None and prefix_length + new_tokens > context:
         raise UserError(
             f"the model's context of {context} tokens is shorter than prefix + new tokens ({prefix_length} + "
-            f"{new_tokens}); lower --max-new-tokens, or encode with a lower --prefix-length"
+            f"{new_tokens}); lower --max-new-tokens or --prefix-length"
         )
 
 
 @torch.inference_mode()
-def continue_prefixes(model, prefixes, new_tokens, eos, temperature=0.0, top_k=0, top_p=1.0):
+def continue_prefixes(model, prefixes, new_tokens, eos, sampling=()):
     """Continue each prefix by up to `new_tokens` tokens, ending before the end-of-text token `eos`.
 
-    prefixes: list of lists of token ids. Greedy if temperature is 0, else sampled from torch's generator.
-    Returns a list of lists of token ids, the prefix left out.
+    prefixes: list of lists of token ids. sampling: the logits processors that draw (below); without them the
+    continuation is greedy. Nothing else decides it: what the checkpoint says of generation is put aside.
+    Returns a list of lists of token ids, the prefix left out. Raises UserError for scores that are not numbers.
     """
     width = max(map(len, prefixes))
     ids = torch.full((len(prefixes), width), eos)
@@ -28,15 +32,57 @@ def continue_prefixes(model, prefixes, new_tokens, eos, temperature=0.0, top_k=0
     for row, prefix in enumerate(prefixes):  # padded on the left: every continuation starts in the same column
         ids[row, width - len(prefix) :] = torch.tensor(prefix)
         mask[row, width - len(prefix) :] = 1
-    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p} if temperature else {}
+    # an argument alone would not do: what it leaves unset is filled from the model's own
+    model.generation_config = GenerationConfig(
+        max_new_tokens=new_tokens, do_sample=False, eos_token_id=eos, pad_token_id=eos
+    )
+    numbers = Numbers()
     output = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
-        max_new_tokens=new_tokens,
-        do_sample=temperature > 0,
-        eos_token_id=eos,
-        pad_token_id=eos,
-        **sampling,
+        generation_config=model.generation_config,
+        logits_processor=LogitsProcessorList([numbers, *sampling]),
     )
+    if numbers.missing:
+        raise UserError(f"the model's scores are not numbers in {model.dtype}; choose --dtype float32 or bfloat16")
     rows = output[:, width:].tolist()
     return [row[: row.index(eos)] if eos in row else row for row in rows]
+
+
+def sampling(keys, seed, temperature, top_k=0, top_p=1.0):
+    """The logits processors that let each row of a batch be a draw: temperature, then top-k, then top-p, then Gumbel.
+
+    keys: (id, sample) of each row, ints. Serves for one batch.
+    """
+    processors = [TemperatureLogitsWarper(float(temperature))]
+    if top_k:
+        processors.append(TopKLogitsWarper(top_k))
+    if top_p < 1:
+        processors.append(TopPLogitsWarper(top_p))
+    return [*processors, Gumbel(keys, seed)]
+
+
+class Gumbel(LogitsProcessor):
+    """Adds Gumbel noise to the scores, so that their argmax is a draw from their softmax (Gumbel 1954).
+
+    The noise of a row depends on (seed, id, sample) alone, whatever batch the row is in and on whatever device.
+    """
+
+    def __init__(self, keys, seed):
+        self._generators = [np.random.default_rng((seed, *key)) for key in keys]
+
+    def __call__(self, input_ids, scores):
+        noise = np.empty(scores.shape)  # of 64 bits: in 32 an exponential draw is exactly 0 too often
+        for row, generator in zip(noise, self._generators, strict=True):
+            generator.standard_exponential(out=row)
+        return scores - torch.from_numpy(noise).to(scores.dtype).to(scores.device).log()
+
+
+class Numbers(LogitsProcessor):
+    """Sees whether any score is not a number: its argmax would be a token like any other."""
+
+    missing = False
+
+    def __call__(self, input_ids, scores):
+        self.missing = scores.isnan().any() | self.missing  # stays on the device: no wait in each step
+        return scores

@@ -1,0 +1,69 @@
+"""Stage 5's rows: one a generation (design.md, Files between the stages)."""
+
+import msgspec
+
+FORMAT = 2  # of these rows; raise it when a field or its meaning changes
+
+Span = tuple[int, int]  # [start, end) in characters
+
+
+class Candidate(msgspec.Struct, forbid_unknown_fields=True):
+    """A training sample whose suffix BM25 ranks among the ten best."""
+
+    id: int
+    score: float
+
+
+class Passage(msgspec.Struct, forbid_unknown_fields=True):
+    """A span of the generation aligned with one of a training text. candidate: the id of that sample."""
+
+    candidate: int
+    label: str
+    generation_span: Span
+    candidate_span: Span
+    paraphrase_probability: float | None
+
+
+class Run(msgspec.Struct, forbid_unknown_fields=True):
+    """A run of words that the generation shares with a training text, of so many characters in the generation."""
+
+    candidate: int
+    characters: int
+    generation_span: Span
+    candidate_span: Span
+
+
+class Labels(msgspec.Struct, forbid_unknown_fields=True):
+    """What a generation's alignments say of it: the strongest label, the same without the span scan, the published."""
+
+    label: str
+    label_without_scan: str
+    first_label: str
+    passages: list[Passage]
+
+
+class Own(msgspec.Struct, forbid_unknown_fields=True):
+    """A generation beside its own suffix, member or not (design.md, Terms). run: None without a word in common."""
+
+    label: str
+    run: Run | None
+    passages: list[Passage]
+
+
+class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a generation reproduces of its candidates, and of its own suffix."""
+
+    id: int
+    sample: int
+    member: bool
+    duplicates: int
+    prefix: str
+    suffix: str
+    generation: str
+    matched_tokens: int | None
+    exact_match: bool | None
+    candidates: list[Candidate]
+    longest_common_run: Run | None
+    own: Own
+    labels: Labels  # in the first direction asked for
+    paper: Labels | None  # with --direction both, in direction paper

@@ -1,0 +1,74 @@
+"""Data sets on disk as Hugging Face `datasets` saves and loads them, written and read in batches."""
+
+import json
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+
+ROWS = "data-00000-of-00001.arrow"  # the one file of a saved data set that holds its rows: a stream of record batches
+
+
+@contextmanager
+def saved(path, schema, fingerprint):
+    """Write a data set to the directory `path`: yields a function that adds a pyarrow.RecordBatch.
+
+    fingerprint: under which `datasets` caches what it makes of the set; another one for other contents.
+    """
+    from datasets import Features  # slow to import, and those who only read do without
+
+    path.mkdir()
+    with pa.OSFile(str(path / ROWS), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        yield lambda batch: writer.write_batch(batch) if len(batch) else None
+    state = {
+        "_data_files": [{"filename": ROWS}],
+        "_fingerprint": fingerprint,
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    info = {"features": Features.from_arrow_schema(schema).to_dict()}
+    for name, value in {"state.json": state, "dataset_info.json": info}.items():
+        (path / name).write_text(json.dumps(value, indent=2, sort_keys=True), encoding="utf-8")
+
+
+class Batches:
+    """The record batches of a saved data set: iterating reads them in order, `self[n]` reads the n-th again.
+
+    Only what is asked for is read into memory; a memory-mapped set counts as memory of the process once it is read.
+    """
+
+    def __init__(self, path):
+        self._file = pa.OSFile(str(path / ROWS))
+        self._at = []
+
+    def __iter__(self):
+        self._file.seek(0)
+        reader = pa.ipc.open_stream(self._file)
+        self._schema, self._at = reader.schema, []
+        while True:
+            self._at.append(self._file.tell())
+            try:
+                yield reader.read_next_batch()
+            except StopIteration:
+                return
+
+    def __getitem__(self, n):
+        self._file.seek(self._at[n])
+        return pa.ipc.read_record_batch(pa.ipc.read_message(self._file), self._schema)
+
+
+def flat(lists):
+    """(values, bounds) of an Arrow array of lists of numbers, in numpy: list i is values[bounds[i] : bounds[i + 1]]."""
+    bounds = lists.offsets.to_numpy()
+    return lists.values.to_numpy()[bounds[0] : bounds[-1]], bounds - bounds[0]
+
+
+def chosen_lists(rows, bounds, *arrays):
+    """The Arrow array of lists, for each of the arrays of values, of those lists that `rows` (bool) chooses."""
+    lengths = np.diff(bounds)
+    values = np.repeat(rows, lengths)
+    offsets = pa.array(np.cumsum([0, *lengths[rows]], dtype=np.int32))
+    return [pa.ListArray.from_arrays(offsets, pa.array(array[values])) for array in arrays]

@@ -1,0 +1,217 @@
+"""The body of stage 1: a task's data as tokenized training and held-out sets and the probes of both."""
+
+import os
+import shutil
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from memorization.cli import Parser, UserError
+from memorization.encoding.arrow import chosen_lists, saved
+from memorization.encoding.data import add_data_arguments, read_texts
+from memorization.encoding.probes import write_probes
+from memorization.encoding.samples import store
+from memorization.encoding.split import repeats, split
+from memorization.encoding.tokens import cut, encoded_batches
+from memorization.files import fingerprints, locked, naming, replacing
+from memorization.hub import load_tokenizer
+from memorization.runs import (
+    difference,
+    encoding_paths,
+    identity,
+    manifest_path,
+    read_manifest,
+    tokenizer_fingerprint,
+    write_manifest,
+)
+
+FORMAT = 2  # of the results; raise it when a column or its meaning changes
+TOKENS = pa.list_(pa.int32())
+SIDE = pa.schema(
+    {
+        "id": pa.int64(),
+        "text": pa.string(),
+        "input_ids": TOKENS,
+        "attention_mask": pa.list_(pa.int8()),
+        "labels": TOKENS,
+    }
+)
+PROBES = pa.schema(
+    {
+        "id": pa.int64(),
+        "member": pa.bool_(),
+        "duplicates": pa.int64(),
+        "text": pa.string(),
+        "input_ids": TOKENS,
+        "starts": TOKENS,
+    }
+)
+SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
+DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
+
+
+def parse_arguments(description, task):
+    """The flags of the script that encodes a task."""
+    parser = Parser(description)
+    add_data_arguments(parser, task)
+    parser.add_argument("--max-samples", type=int, help="take only the first N samples of the data (default: all)")
+    parser.add_argument("--tokenizer", default=str(DEFAULT_TOKENIZER), help="path or hub name (default: %(default)s)")
+    parser.add_argument("--name", default=task.name, help="what the outputs are called (default: %(default)s)")
+    parser.add_argument("--output-dir", default="tokenized_data", help="where they go (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what was made of other data or settings")
+    parser.add_argument(
+        "--prefix-length", type=int, default=50, help="tokens of a prefix in the text file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--min-suffix-length", type=int, default=20, help="least tokens of a suffix (default: %(default)s)"
+    )
+    parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
+    parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
+    return parser.parse_args()
+
+
+def encode_task(args, task):
+    """Write the encoding of a task's data (design: Files between the stages), with a few batches of it in memory.
+
+    Raises UserError for data that cannot be read or split, and where an encoding of other making may not be replaced.
+    """
+    if not 0 < args.test_size < 1:
+        raise UserError(f"--test-size {args.test_size:g}: not a share between 0 and 1; give 0.1, say")
+    for flag in ("prefix_length", "min_suffix_length", "max_samples", "num_proc"):
+        if getattr(args, flag) is not None and getattr(args, flag) < 1:
+            raise UserError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: must be at least 1")
+    if args.num_proc > 1:  # processes instead of the tokenizer's own threads
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    tokenizer = load_tokenizer(args.tokenizer)
+    name = args.data or "made-up data"
+    texts = (
+        read_texts(args, task, args.max_samples) if args.data else map(task.text, task.made_up()[: args.max_samples])
+    )
+    paths = encoding_paths(args.output_dir, args.name)
+    with _workspace(paths["probes"]) as work:
+        hashes, data = store(tqdm(texts, desc="reading", unit=" samples", delay=1), work / "samples")
+        first, copies = repeats(hashes)
+        distinct = int((first == np.arange(len(first))).sum())
+        if distinct < 2:
+            raise UserError(f"{name}: only one distinct sample; give two at the least, to train on and to hold out")
+        made_of = {
+            "data": data,
+            "task": task.name,
+            "tokenizer": tokenizer_fingerprint(tokenizer),
+            "seed": args.seed,
+            "test_size": args.test_size,
+            "min_suffix_length": args.min_suffix_length,
+            "format": FORMAT,
+        }
+        if not args.overwrite:
+            _refuse_to_replace_another(paths, made_of)
+        member, probe = split(first, args.test_size, args.seed), np.zeros(len(first), bool)
+        new = {kind: work / path.name for kind, path in paths.items()}
+        batches = encoded_batches(work / "samples", tokenizer, args.num_proc)
+        write_probes(new["probes as text"], _write_sets(new, made_of, batches, first, copies, member, probe, args))
+        too_short = distinct - int(probe.sum())
+        if not probe.any():
+            raise UserError(
+                f"{name}: all {too_short} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
+                "tokens; lower --prefix-length or --min-suffix-length, or give longer texts"
+            )
+        rows = dict(zip(paths, map(int, (member.sum(), (~member).sum(), distinct, probe.sum())), strict=True))
+        facts = {
+            "distinct_samples": distinct,
+            "prefix_length": args.prefix_length,
+            "samples_too_short_for_a_probe": too_short,
+        }
+        inputs = fingerprints(path for path in (args.data, args.tokenizer) if path)
+        for path in paths.values():  # a killed run leaves results without manifest, never two runs' mixed
+            manifest_path(path).unlink(missing_ok=True)
+        for kind, path in paths.items():
+            with replacing(path) as temporary:
+                new[kind].rename(temporary)
+        for kind, path in paths.items():
+            write_manifest(path, kind, made_of, args, inputs, rows=rows[kind], **facts)
+
+    members = int((probe & member).sum())
+    print(
+        f"{len(first)} samples, {distinct} of them distinct: "
+        f"{rows['training set']} to train on, {rows['held-out set']} held out"
+    )
+    print(
+        f"{probe.sum()} probes: {members} members, {probe.sum() - members} non-members; {too_short} samples too short"
+    )
+    for path in paths.values():
+        print(f"wrote {path}")
+
+
+@contextmanager
+def _workspace(result):
+    """A directory beside a result for the time of the block, in which one process works on it at a time.
+
+    What a killed process left there goes; so do the directories made for the result if nothing came of it.
+    """
+    made = [directory for directory in result.parents if not directory.exists()]
+    work = result.with_name(f".{result.name}.unfinished")
+    try:
+        with locked(result), naming(work):
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            try:
+                yield work
+            finally:
+                shutil.rmtree(work)
+    finally:
+        with suppress(OSError):  # not empty
+            for directory in made:
+                directory.rmdir()
+
+
+def _refuse_to_replace_another(paths, made_of):
+    remedy = "replace it with --overwrite, or write elsewhere (--output-dir, --name)"
+    for kind, path in paths.items():
+        if not (path.exists() and manifest_path(path).is_file()):
+            continue
+        try:
+            before = read_manifest(path, kind).made_of
+        except UserError:
+            raise UserError(f"{path}: was written by another version; {remedy}") from None
+        if identity(before) != identity(made_of):
+            raise UserError(f"{path}: is another encoding, with another {difference(before, made_of)}; {remedy}")
+
+
+def _write_sets(paths, made_of, batches, first, copies, member, probe, args):
+    """Write the three sets batch by batch; yields the probes for the text file and marks them in `probe`.
+
+    first, copies, member, probe: of each sample.
+    """
+    at = 0
+    with ExitStack() as stack:
+        bar = stack.enter_context(tqdm(total=len(first), desc="tokenizing", unit=" samples", delay=1))
+        train, test, probes = (
+            stack.enter_context(saved(paths[kind], schema, identity({**made_of, "kind": kind})))
+            for kind, schema in SETS.items()
+        )
+        for texts, ids, starts, bounds in batches:
+            id = np.arange(at, at + len(texts))
+            here = slice(at, at := at + len(texts))
+            for add, rows in ((train, member[here]), (test, ~member[here])):
+                tokens, ones = chosen_lists(rows, bounds, ids, np.ones(len(ids), np.int8))
+                add(pa.record_batch([id[rows], texts.filter(pa.array(rows)), tokens, ones, tokens], SIDE))
+            rows = first[here] == id
+            columns = [id[rows], pa.array(member[here][rows]), copies[here][rows], texts.filter(pa.array(rows))]
+            probes(pa.record_batch([*columns, *chosen_lists(rows, bounds, ids, starts)], PROBES))
+
+            begin, end = cut(starts, bounds, args.prefix_length)
+            probe[here] = rows & (end - begin >= args.min_suffix_length)
+            for i in np.flatnonzero(probe[here]).tolist():
+                text, place = texts[i].as_py(), starts[begin[i]]
+                yield {
+                    "id": int(id[i]),
+                    "member": bool(member[id[i]]),
+                    "prefix": text[:place],
+                    "suffix": text[place:],
+                    "duplicates": int(copies[id[i]]),
+                }
+            bar.update(len(texts))

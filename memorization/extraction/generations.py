@@ -1,0 +1,95 @@
+"""Stage 3's rows, one a generation, and the published listing of their texts beside them."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from memorization.cli import UserError
+from memorization.encoding.probes import read_probes
+from memorization.files import fingerprint, read_text, replacing
+from memorization.rows import StoredRows
+
+FORMAT = 2  # of these rows; raise it when a field or its meaning changes
+RULE = "=" * 23  # behind a generation's number in the listing
+
+
+class Generation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A model's continuation of a probe's prefix (design.md, Terms)."""
+
+    id: int  # of the sample: its first row in the data
+    sample: int  # 0 to num_samples - 1: which of the probe's generations
+    member: bool
+    duplicates: int  # copies of the sample on its side of the split
+    prefix: str
+    suffix: str
+    generation: str  # the prompt stripped
+    generation_ids: list[int]
+    matched_tokens: int | None  # of the suffix's, from the start; None where the tokens are not known
+    exact_match: bool | None
+
+
+def write_listing(path, rows, num_samples=1):
+    """Write the published listing: each generation's id (id.sample where there are several), 23 equal signs, its text.
+
+    rows: Generation objects, one at a time.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for row in rows:
+            number = row.id if num_samples == 1 else f"{row.id}.{row.sample}"
+            file.write(f"{number}{RULE}\n{row.generation}\n")
+
+
+def read_listing(path):
+    """dict (id, sample) -> text. Raises UserError if there is no header line, or a generation stands twice."""
+    headers = list(re.finditer(rf"^(\d+)(?:\.(\d+))?{RULE}\n", text := read_text(path), re.MULTILINE))
+    if not headers or headers[0].start() != 0:
+        raise UserError(f"{path}: does not begin with a line such as 0{RULE}; name a listing written by stage 3")
+    texts = {}
+    for header, following in zip(headers, [*headers[1:], None], strict=True):
+        key = int(header[1]), int(header[2] or 0)
+        if key in texts:
+            raise UserError(f"{path}: {header[0].partition('=')[0]} is listed twice; remove one")
+        # the line end before the next header is the listing's, not the text's
+        texts[key] = text[header.end() : following.start() if following else None].removesuffix("\n")
+    return texts
+
+
+def read_generations(path, probes=None, unchecked=False):
+    """Stage 3's rows, a sequence of Generation, and their manifest.
+
+    path: the .jsonl, or the listing beside it. A listing without one, as other code writes it, is taken only if
+    `unchecked`, with the rest of its rows from `probes` (a <name>_prefix.json), without metrics and manifest. Raises
+    UserError for rows that are not as their manifest says, a listing of another run than the rows beside it, and
+    probes of other samples than the listing.
+    """
+    path = Path(path)
+    beside = path.with_suffix(".jsonl")
+    if path != beside and not beside.exists():
+        return _read_foreign(path, probes, unchecked), None
+    rows = StoredRows(beside, "generations", Generation)
+    if path != beside and (found := fingerprint(path)) != rows.manifest.facts["listing"]:
+        raise UserError(
+            f"{path}: is not the listing of {beside} beside it (contents {found[:12]}, by the manifest "
+            f"{rows.manifest.facts['listing'][:12]}); name {beside.name}, or run inference_prefix.py again"
+        )
+    return rows, rows.manifest
+
+
+def _read_foreign(path, probes, unchecked):
+    if not (unchecked and probes):
+        raise UserError(
+            f"{path}: has no .jsonl beside it, so nothing is known of its model and probes; "
+            "--unchecked --probes <name>_prefix.json takes it as it is"
+        )
+    texts = read_listing(path)
+    records = {record["id"]: record for record in read_probes(probes)}
+    if strangers := records.keys() ^ {id for id, _ in texts}:
+        raise UserError(
+            f"{path} and {probes} differ in {len(strangers)} ids, {min(strangers)} for one: they are not of one run; "
+            "name the right probes by --probes"
+        )
+    unknown = {"generation_ids": [], "matched_tokens": None, "exact_match": None}
+    return [
+        Generation(sample=sample, generation=text, **records[id], **unknown) for (id, sample), text in texts.items()
+    ]

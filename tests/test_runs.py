@@ -1,0 +1,239 @@
+"""Identities and manifests: what is of two runs is never taken for one."""
+
+import shutil
+from argparse import Namespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from models import save_language_model
+from shell import ROOT
+from tokenizers import normalizers
+
+from memorization import __version__, runs
+from memorization.cli import UserError
+from memorization.files import fingerprint, fingerprints, read_json, write_json
+from memorization.hub import load_tokenizer
+
+TOKENIZER = ROOT / "configs" / "gpt-neo-small"
+
+
+def test_an_identity_is_of_the_values_not_of_their_order():
+    assert runs.identity({"a": 1, "b": [2, None]}) == runs.identity({"b": [2, None], "a": 1})
+    others = [{"a": 1}, {"a": 1, "b": [2]}, {"a": 2, "b": [2, None]}, {"a": 1, "b": [2, None], "c": None}]
+    assert len({runs.identity(other) for other in [*others, {"a": 1, "b": [2, None]}]}) == 5
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ({"seed": 5, "name": "x"}, {"seed": 6, "name": "x"}, "seed (5, not 6)"),
+        (
+            {"model": "a" * 64, "k": 1},
+            {"model": "b" * 64, "k": 2},
+            f"model ({'a' * 12}, not {'b' * 12}) and k (1, not 2)",
+        ),
+        ({"base": None}, {"base": "gpt"}, "base (none, not gpt)"),
+        ({"seed": 5}, {"seed": 5, "format": None}, "format (unknown, not none)"),
+        ({"template": "x" * 40 + "{}"}, {"template": ""}, f"template ({'x' * 40}{{}}, not )"),
+        ({"temperature": 1}, {"temperature": 1.0}, "temperature (1, not 1.0)"),
+    ],
+)
+def test_a_difference_names_each_setting_with_both_values(one, other, words):
+    assert runs.difference(one, other) == words
+    assert runs.difference(one, one) == ""
+
+
+json_values = st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 1.0, "", "1", "none"])
+made_of = st.dictionaries(st.sampled_from("abc"), json_values)
+
+
+@given(made_of, made_of)
+def test_what_has_another_identity_has_a_difference(one, other):
+    assert (runs.identity(one) == runs.identity(other)) == (runs.difference(one, other) == "")
+
+
+def described(path, kind="generations", text="rows", **facts):
+    path.write_text(text)
+    runs.write_manifest(path, kind, {"seed": 5}, {}, rows=3, **facts)
+    return path
+
+
+def test_a_manifest_says_what_made_the_result_from_what_and_with_what(tmp_path):
+    (tmp_path / "in").write_text("x")
+    (tmp_path / "out").write_text("y")
+    arguments = Namespace(seed=5, output_dir=tmp_path)
+    inputs = fingerprints([tmp_path / "in", "org/name"])
+    runs.write_manifest(tmp_path / "out", "generations", {"seed": 5}, arguments, inputs, rows=3, listing="abc")
+    manifest = runs.checked(tmp_path / "out", "generations")
+    assert manifest.identity == runs.identity({"seed": 5})
+    assert manifest.arguments == {"seed": 5, "output_dir": str(tmp_path)}
+    assert manifest.inputs == {str(tmp_path / "in"): fingerprint(tmp_path / "in"), "org/name": None}
+    assert (manifest.rows, manifest.facts, manifest.version) == (3, {"listing": "abc"}, __version__)
+    assert manifest.contents == fingerprint(tmp_path / "out")
+    assert {"torch", "transformers"} <= manifest.libraries.keys()
+
+
+def test_a_result_without_its_manifest_is_refused(tmp_path):
+    with pytest.raises(UserError, match="nothing: no such file or directory; .*run inference_prefix.py"):
+        runs.read_manifest(tmp_path / "nothing", "generations")
+    (tmp_path / "out").write_text("rows")
+    with pytest.raises(UserError, match=r"out: has no manifest, .*run inference_prefix.py \(again\)"):
+        runs.checked(tmp_path / "out", "generations")
+
+
+def test_a_manifest_of_another_kind_or_version_is_refused(tmp_path):
+    described(tmp_path / "out")
+    with pytest.raises(UserError, match="is of kind 'generations', not 'probes'; name the probes that encode_dialogue"):
+        runs.checked(tmp_path / "out", "probes")
+    path = runs.manifest_path(tmp_path / "out")
+    manifest = read_json(path)
+    for other in ({**manifest, "more": 1}, {"kind": "generations"}, [], {**manifest, "rows": "3"}):
+        write_json(path, other)
+        with pytest.raises(UserError, match="not a manifest of this version .*; run inference_prefix.py again"):
+            runs.read_manifest(tmp_path / "out", "generations")
+    path.write_text("{")
+    with pytest.raises(UserError, match="out.manifest.json: not valid JSON at line 1"):
+        runs.read_manifest(tmp_path / "out", "generations")
+
+
+def test_a_result_that_changed_is_refused(tmp_path):
+    described(tmp_path / "out")
+    (tmp_path / "out").write_text("Rows")
+    with pytest.raises(UserError) as refused:
+        runs.checked(tmp_path / "out", "generations")
+    found, written = (
+        fingerprint(tmp_path / "out")[:12],
+        runs.read_manifest(tmp_path / "out", "generations").contents[:12],
+    )
+    assert f"(contents {found}, by its manifest {written}); run inference_prefix.py again" in str(refused.value)
+
+
+def test_a_change_in_a_directory_below_is_a_change(tmp_path):
+    (tmp_path / "index" / "segments").mkdir(parents=True)
+    (tmp_path / "index" / "segments" / "0").write_text("documents")
+    runs.write_manifest(tmp_path / "index", "index", {}, {})
+    assert runs.checked(tmp_path / "index", "index").rows == 0
+    (tmp_path / "index" / "segments" / "0").write_text("others")
+    with pytest.raises(UserError, match="index: has changed"):
+        runs.checked(tmp_path / "index", "index")
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=3), st.data())
+def test_the_digest_of_texts_tells_where_one_ends(texts, data):
+    def digest(pairs):
+        whole = runs.TextDigest()
+        for id, text in pairs:
+            whole.add(id, text)
+        return whole.hex()
+
+    others = data.draw(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=3))
+    shifted = [(id + text[:1], text[1:]) for id, text in texts]
+    for other in (others, shifted, texts[::-1], texts[1:]):
+        assert (digest(texts) == digest(other)) == (texts == other)
+
+
+# ---- models and tokenizers
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_language_model(tmp_path_factory.mktemp("model") / "model", TOKENIZER)
+
+
+@pytest.fixture
+def trained(model, tmp_path):
+    """A copy of the model as stage 2 leaves it."""
+    directory = shutil.copytree(model, tmp_path / "out" / "trained")
+    write_json(directory / runs.RECORD, {"encoding": "e", "seed": 5})
+    contents = runs.model_fingerprint(directory)
+    runs.write_manifest(directory, "model", {"encoding": "e", "seed": 5}, {}, contents=contents)
+    return directory
+
+
+def test_a_model_is_its_weights_configuration_and_tokenizer(model, tmp_path):
+    copy = shutil.copytree(model, tmp_path / "elsewhere")
+    for name in ("losses.jsonl", "train_results.json", "README.md", "generation_config.json", "optimizer.pt"):
+        (copy / name).write_text("other")
+    (copy / "checkpoint-3").mkdir()
+    (copy / "checkpoint-3" / "model.safetensors").write_text("other")
+    assert runs.model_fingerprint(copy) == runs.model_fingerprint(model)
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"):
+        before = (copy / name).read_bytes()
+        (copy / name).write_bytes(before + b" ")
+        assert runs.model_fingerprint(copy) != runs.model_fingerprint(model)
+        (copy / name).write_bytes(before)
+    for name in ("pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "vocab.json", "merges.txt", "spiece.model"):
+        (copy / name).write_text("more")
+        assert runs.model_fingerprint(copy) != runs.model_fingerprint(model)
+        (copy / name).unlink()
+
+
+def test_a_model_of_ours_says_what_made_it_however_it_is_named(trained, monkeypatch):
+    record = {"encoding": "e", "seed": 5}
+    link = trained.parent / "latest"
+    link.symlink_to(trained)
+    monkeypatch.chdir(trained)
+    for name in (trained, f"{trained}/", link, ".", "../trained"):
+        assert runs.model_made_of(name) == record
+    assert runs.model_made_of(trained, runs.model_fingerprint(trained)) == record
+
+
+def test_a_model_of_ours_with_other_weights_is_refused(trained):
+    with (trained / "model.safetensors").open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(UserError, match="trained: has changed since it was written .*; run run_clm.py again"):
+        runs.model_made_of(trained)
+
+
+def test_training_that_did_not_finish_makes_no_model(trained):
+    runs.manifest_path(trained).unlink()
+    with pytest.raises(
+        UserError, match="trained: .*its training did not finish; run run_clm.py again, or name a checkpoint"
+    ):
+        runs.model_made_of(trained)
+
+
+def test_a_checkpoint_is_of_the_run_it_lies_in(model, trained):
+    for finished in (True, False):
+        if not finished:
+            runs.manifest_path(trained).unlink()
+        checkpoint = shutil.copytree(model, trained / f"checkpoint-{finished:d}")
+        with pytest.raises(UserError, match="this checkpoint is unfinished; name another"):
+            runs.model_made_of(checkpoint)
+        write_json(checkpoint / "trainer_state.json", {"epoch": 2.0})
+        assert runs.model_made_of(checkpoint) == {"encoding": "e", "seed": 5, "epochs_done": 2.0}
+
+
+def test_of_a_model_from_elsewhere_nothing_is_known(model):
+    assert runs.model_made_of(model) is None
+    assert runs.model_made_of("org/name") is None
+
+
+def test_a_tokenizer_is_known_by_what_it_makes_of_texts(tmp_path):
+    tokenizer = load_tokenizer(TOKENIZER)
+    own = runs.tokenizer_fingerprint(tokenizer)
+    tokenizer.save_pretrained(tmp_path / "same")
+    assert runs.tokenizer_fingerprint(load_tokenizer(tmp_path / "same")) == own
+    tokenizer.add_tokens(["hippocampus"])
+    assert runs.tokenizer_fingerprint(tokenizer) != own
+    other = load_tokenizer(TOKENIZER)
+    other.eos_token = other.convert_ids_to_tokens(7)
+    assert runs.tokenizer_fingerprint(other) != own
+    lowering = load_tokenizer(TOKENIZER)
+    lowering.backend_tokenizer.normalizer = normalizers.Lowercase()
+    assert runs.tokenizer_fingerprint(lowering) != own
+
+
+# ---- where results lie
+
+
+def test_results_lie_where_the_flags_say():
+    assert str(runs.encoding_paths("data", "qa")["probes"]) == "data/tokenized_qa_prefix"
+    assert str(runs.generations_path(".", "tuned", "qa", "first")) == "memorization_tuned/qa/first.jsonl"
+    assert str(runs.detections_path("results", "gpt-neo", "qa")) == "results/gpt-neo/qa/detections.jsonl"
+
+
+@pytest.mark.parametrize("type", ["./gpt-neo", "/gpt-neo", "../gpt-neo", "gpt-neo/", "../../gpt-neo"])
+def test_no_spelling_of_a_type_leaves_the_directory_of_results(type):
+    assert str(runs.detections_path("results", type, "qa")) == "results/gpt-neo/qa/detections.jsonl"
