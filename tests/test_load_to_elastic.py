@@ -9,8 +9,7 @@ from conftest import opened
 from shell import ROOT, one_line, run_script
 
 from memorization.encoding.probes import write_probes
-from memorization.files import fingerprint, read_json, write_json
-from memorization.runs import manifest_path
+from memorization.files import fingerprint, read_manifest, write_json
 
 PROBES = [
     {"id": i, "member": i % 3 > 0, "prefix": f"prefix {i}", "suffix": f"suffix {i} of visit {i % 7}", "duplicates": 1}
@@ -37,12 +36,11 @@ def test_the_papers_command_indexes_the_members(here, capsys):
     index = opened(["--index-xsuffix", "dialogue_suffix"])
     assert index.texts(MEMBERS) == MEMBERS
     assert {hit.id for hit in index.search(["suffix"], 100)[0]} == set(MEMBERS)
-    manifest = read_json(manifest_path("indexes/dialogue_suffix"))
-    contents = fingerprint("tokenized_data/dialogue_prefix.json")
-    assert manifest["inputs"] == {"tokenized_data/dialogue_prefix.json": contents}
-    made_of = index.made_of()
-    assert made_of == {"encoding": contents, "prefix_length": 50, "documents": made_of["documents"]}
-    assert (manifest["made_of"], manifest["contents"], manifest["rows"]) == (made_of, made_of["documents"], 20)
+    manifest = read_manifest("indexes/dialogue_suffix")
+    assert manifest["inputs"] == {
+        "tokenized_data/dialogue_prefix.json": fingerprint("tokenized_data/dialogue_prefix.json")
+    }
+    assert manifest["documents"] == 20
 
 
 def test_the_papers_command_loads_into_a_server(here, elastic_url, elastic_flags, monkeypatch):
@@ -52,7 +50,7 @@ def test_the_papers_command_loads_into_a_server(here, elastic_url, elastic_flags
     index = opened(elastic_flags)
     assert index.texts(MEMBERS) == MEMBERS
     assert {hit.id for hit in index.search(["suffix"], 100)[0]} == set(MEMBERS)
-    assert read_json(manifest_path(here / "indexes" / elastic_flags[-1]))["made_of"] == index.made_of()
+    assert read_manifest(here / "indexes" / elastic_flags[-1])["index"] == index.where
     assert [path.name for path in (here / "indexes").iterdir()] == [f"{elastic_flags[-1]}.manifest.json"]
 
 
@@ -68,8 +66,8 @@ def test_a_secured_server_with_credentials_from_the_environment(here, secure_ser
 
 def test_a_killed_load_into_a_server_continues(here, elastic_flags):
     many = [PROBES[1] | {"id": i, "suffix": f"suffix {i} " + "word " * 100} for i in range(20_000)]
-    write_probes("many_prefix.json", many)
-    command = [sys.executable, ROOT / "load_to_elastic.py", "-dir", ".", "-fn", "many_prefix.json", *elastic_flags]
+    write_probes("many.json", many)
+    command = [sys.executable, ROOT / "load_to_elastic.py", "-dir", ".", "-fn", "many.json", *elastic_flags]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     said = b""
     while b"000/20000" not in said and b"001/20000" not in said:  # the bar has left 0
@@ -77,8 +75,7 @@ def test_a_killed_load_into_a_server_continues(here, elastic_flags):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     client = opened(elastic_flags).client
-    mark = client.indices.get_mapping(index=elastic_flags[-1])[elastic_flags[-1]]["mappings"]["_meta"]
-    assert mark.keys() == {"format", "made_of"}  # unfinished
+    assert not client.indices.get_mapping(index=elastic_flags[-1])[elastic_flags[-1]]["mappings"]["_meta"]["finished"]
     client.indices.refresh(index=elastic_flags[-1])
     assert 0 < client.count(index=elastic_flags[-1])["count"] < 20_000
     assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
@@ -87,16 +84,9 @@ def test_a_killed_load_into_a_server_continues(here, elastic_flags):
     assert client.count(index=elastic_flags[-1])["count"] == 20_000
 
 
-def test_an_index_of_another_prefix_length_on_a_server_is_kept(here, elastic_flags, capsys):
-    assert run_script("load_to_elastic.py", *PAPER, *elastic_flags) == 0
-    assert run_script("load_to_elastic.py", *PAPER, *elastic_flags, "--prefix-length", "30") == 2
-    assert "prefix_length (50, not 30); replace it with --recreate" in capsys.readouterr().err
-    assert opened(elastic_flags).made_of()["prefix_length"] == 50
-
-
 def test_suffixes_without_a_word_are_counted(here, capsys):
-    write_probes("few_prefix.json", [PROBES[1], PROBES[2] | {"suffix": " ... "}])
-    assert run_script("load_to_elastic.py", "-dir", ".", "-fn", "few_prefix.json", "--index-xsuffix", "few") == 0
+    write_probes("few.json", [PROBES[1], PROBES[2] | {"suffix": " ... "}])
+    assert run_script("load_to_elastic.py", "-dir", ".", "-fn", "few.json", "--index-xsuffix", "few") == 0
     out = capsys.readouterr().out
     assert "1 training suffixes" in out and "left out, as they have no word to search: 1" in out
 
@@ -104,14 +94,10 @@ def test_suffixes_without_a_word_are_counted(here, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-dir", ".", "-fn", "nothing_prefix.json", "--index-xsuffix", "x"], "nothing_prefix.json: no such file"),
-        (
-            ["-dir", ".", "-fn", "torn_prefix.json", "--index-xsuffix", "x"],
-            "torn_prefix.json: not valid JSON at line 1",
-        ),
-        (["-dir", ".", "-fn", "rows_prefix.json", "--index-xsuffix", "x"], "rows_prefix.json: not in pandas"),
-        (["-dir", ".", "-fn", "outsiders_prefix.json", "--index-xsuffix", "x"], "outsiders_prefix.json: no members"),
-        (["-dir", ".", "-fn", "rows.json", "--index-xsuffix", "x"], "rows.json: must be <name>_prefix.json"),
+        (["-dir", ".", "-fn", "nothing.json", "--index-xsuffix", "x"], "nothing.json: no such file"),
+        (["-dir", ".", "-fn", "torn.json", "--index-xsuffix", "x"], "torn.json: not valid JSON at line 1"),
+        (["-dir", ".", "-fn", "rows.json", "--index-xsuffix", "x"], "rows.json: not in pandas"),
+        (["-dir", ".", "-fn", "outsiders.json", "--index-xsuffix", "x"], "outsiders.json: no members"),
         ([*PAPER, "--index-xsuffix", "Upper Case"], "index name 'Upper Case'"),
         ([*PAPER, "--index-xsuffix", ""], "--index-xsuffix is needed"),
         (PAPER, "--index-xsuffix is needed"),
@@ -121,9 +107,9 @@ def test_suffixes_without_a_word_are_counted(here, capsys):
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(here, capsys, arguments, message):
-    (here / "torn_prefix.json").write_text('{"columns": [')
-    write_json("rows_prefix.json", [1, 2])
-    write_probes("outsiders_prefix.json", [PROBES[0]])
+    (here / "torn.json").write_text('{"columns": [')
+    write_json("rows.json", [1, 2])
+    write_probes("outsiders.json", [PROBES[0]])
     before = set(here.iterdir())
     assert run_script("load_to_elastic.py", *arguments) == 2
     line = one_line(capsys)
