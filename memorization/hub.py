@@ -40,6 +40,18 @@ def load_tokenizer(name):
     return tokenizer
 
 
+def directory(name):
+    """The local directory of a model that was loaded from a path or hub name (then its snapshot in the cache), a Path.
+
+    Raises UserError if it is neither a directory nor in the cache.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    return Path(load(snapshot_download, name, "a model", local_files_only=True, allow_patterns="config.json"))
+
+
 def _hub_resolves():
     from huggingface_hub import constants
 
@@ -52,10 +64,3 @@ def _hub_resolves():
     except OSError:
         return False
     return True
-
-
-def directory(name):
-    """The directory of a path or hub name; of a hub name, once it is loaded, its snapshot in the local cache."""
-    from huggingface_hub import snapshot_download
-
-    return Path(name) if Path(name).is_dir() else Path(snapshot_download(str(name), local_files_only=True))
