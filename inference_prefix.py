@@ -3,121 +3,161 @@
     python inference_prefix.py --model-path ./finetuned_models/finetuned_dialogue --subset-name dialogue
 
 Reads stage 1's probes under --tokenized-dir. Writes memorization_<dir-name>/<subset-name>/<output-name>.jsonl, one row
-a probe, and beside it the published .txt listing. A killed run goes on where it was; on several GPUs:
+a generation, and beside it the published .txt listing. A killed run goes on where it was; on several GPUs:
 
     torchrun --nproc-per-node 4 inference_prefix.py --model-path ./finetuned_models/finetuned_dialogue
 """
 
-from pathlib import Path
-
 import torch
 from accelerate import PartialState
-from datasets import load_from_disk
 from tqdm import tqdm
 from transformers import AutoConfig
 
-from memorization import hub
+from memorization import hub, runs
 from memorization.cli import Parser, UserError, run
-from memorization.encoding.probes import read_probes
-from memorization.extraction.generation import check_context, continue_prefixes
-from memorization.extraction.listing import write_listing
+from memorization.encoding.probes import Probes
+from memorization.extraction.generation import check_model, continue_prefixes, sampling
+from memorization.extraction.generations import FORMAT, Generation, write_listing
 from memorization.extraction.matches import exact_match, matched_tokens
-from memorization.files import fingerprints, read_manifest
-from memorization.hub import load_tokenizer
+from memorization.files import fingerprint
 from memorization.models import load_for_generation
-from memorization.rows import Rows, run_key
-from memorization.runs import tokenizer_fingerprint
+from memorization.rows import Rows
 
 
 def main(args):
-    for flag, least in {"batch_size": 1, "max_new_tokens": 1, "temperature": 0, "top_k": 0}.items():
-        if getattr(args, flag) < least:
-            raise UserError(f"--{flag.replace('_', '-')} {getattr(args, flag):g}: must be at least {least}")
-    if not 0 < args.top_p <= 1:
-        raise UserError(f"--top-p {args.top_p:g}: must be over 0 and at most 1")
-    tokenized = Path(args.tokenized_dir)
-    prefix_ids = tokenized / f"tokenized_{args.subset_name}_prefix"
-    texts = tokenized / f"{args.subset_name}_prefix.json"
-    probes = read_probes(texts)
-    manifest = read_manifest(prefix_ids)
-    tokens = load_from_disk(str(prefix_ids))
-    if tokens["id"][:] != [probe["id"] for probe in probes]:
-        raise UserError(f"{prefix_ids} and {texts} hold different probes; run encode_dialogue.py again")
-
-    tokenizer = load_tokenizer(args.token_path or args.model_path)
-    if tokenizer_fingerprint(tokenizer) != manifest["tokenizer"]:
+    check_flags(args)
+    probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length)
+    probes_path = runs.encoding_paths(args.tokenized_dir, args.subset_name)["probes"]
+    tokenizer = hub.load_tokenizer(args.token_path or args.model_path)
+    if runs.tokenizer_fingerprint(tokenizer) != probes.tokenizer:
         raise UserError(
-            f"{args.token_path or args.model_path}: another tokenizer than the probes in {prefix_ids} were encoded "
+            f"{args.token_path or args.model_path}: another tokenizer than the probes in {probes_path} were encoded "
             "with; encode with --tokenizer set to it, or name the right one by --token-path"
         )
     config = hub.load(AutoConfig.from_pretrained, args.model_path, "a model configuration")
-    check_context(config, max(map(len, tokens["prefix_ids"])), args.max_new_tokens)
+    check_model(args.model_path, config, tokenizer, probes.longest_prefix, args.max_new_tokens)
 
-    result = Path(args.output_dir) / f"memorization_{args.dir_name}" / args.subset_name / f"{args.output_name}.jsonl"
-    settings = ("max_new_tokens", "batch_size", "dtype", "temperature", "top_k", "top_p", "seed")
-    inputs = fingerprints([args.model_path, prefix_ids, texts])
-    key = run_key({name: getattr(args, name) for name in settings}, inputs)
     state = PartialState(cpu=not torch.accelerator.is_available())
-    ids = [probe["id"] for probe in probes]
-    rows = Rows(result, key, ids, args.batch_size, state.process_index, state.num_processes)
-    state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
-    if state.is_main_process:
-        print(rows.progress)
-    model = load_for_generation(args.model_path, args.dtype, state.device) if rows.mine else None
-    hidden = not (rows.mine and state.is_main_process)
-    for n, positions in tqdm(rows.mine, desc="generating", unit="batch", disable=hidden):
-        batch = tokens[positions.start : positions.stop]
-        torch.manual_seed(args.seed + n)
-        generations = continue_prefixes(
-            model,
-            batch["prefix_ids"],
-            args.max_new_tokens,
-            tokenizer.eos_token_id,
-            args.temperature,
-            args.top_k,
-            args.top_p,
+    model = load_for_generation(args.model_path, args.dtype, state.device)
+    contents = runs.model_fingerprint(hub.directory(args.model_path))
+    training = runs.model_made_of(args.model_path, contents)
+    strange = training is not None and training["encoding"] != probes.encoding
+    if strange and not args.unchecked:
+        raise UserError(
+            f"{args.model_path}: was trained on another encoding ({training['encoding']}) than the probes in "
+            f"{probes_path} are of ({probes.encoding}), so members and held-out texts would be wrong; name the right "
+            "ones by --tokenized-dir and --subset-name, or go on with --unchecked"
         )
-        rows.append(
-            {
-                **probes[i],
-                "generation": tokenizer.decode(generation, skip_special_tokens=True),
-                "generation_ids": generation,
-                "matched_tokens": matched_tokens(generation, suffix),
-                "exact_match": exact_match(generation, suffix, args.max_new_tokens),
-            }
-            for i, generation, suffix in zip(positions, generations, batch["suffix_ids"], strict=True)
+    made_of = {
+        "model": contents,
+        "encoding": probes.encoding,
+        "trained_on": training and training["encoding"],
+        "prefix_length": args.prefix_length,
+        "max_new_tokens": args.max_new_tokens,
+        "temperature": args.temperature,
+        "top_k": args.top_k,
+        "top_p": args.top_p,
+        "num_samples": args.num_samples,
+        "seed": args.seed if args.temperature else None,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "batch_size": args.batch_size,
+        "format": FORMAT,
+        "unchecked": strange,
+    }
+    path = runs.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name)
+    listing = path.with_suffix(".txt")
+    keys = [(id, sample) for id in probes.ids.tolist() for sample in range(args.num_samples)]
+    ranks = state.process_index, state.num_processes
+    with Rows(path, "generations", Generation, made_of, keys, args.batch_size, *ranks, args.overwrite) as rows:
+        state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
+        if state.is_main_process:
+            print(rows.progress)
+        hidden = not (rows.mine and state.is_main_process)
+        for _, batch in tqdm(rows.mine, desc="generating", unit="batch", disable=hidden):
+            rows.append(generations(model, tokenizer, probes, keys, batch, args))
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return
+        write_listing(listing, rows, args.num_samples)  # a kill here leaves rows without a manifest, or another run's
+        rows.finish(
+            args,
+            {args.model_path: contents, str(probes_path): probes.manifest.contents},
+            listing=fingerprint(listing),
+            tokenizer=probes.tokenizer,
+            training=training,
+            too_short=probes.too_short,
         )
-    state.wait_for_everyone()
-    if not state.is_main_process:
-        return
-    finished = rows.finish(args, inputs, tokenizer=manifest["tokenizer"])
-    write_listing(result.with_suffix(".txt"), {row["id"]: row["generation"] for row in finished})
-    for name, member in {"members": True, "non-members": False}.items():
-        side = [row for row in finished if row["member"] == member]
-        if side:
-            exact = sum(row["exact_match"] for row in side)
-            mean = sum(row["matched_tokens"] for row in side) / len(side)
-            print(f"{name}: {exact} of {len(side)} reproduced exactly, {mean:.1f} tokens matched on average")
-    print(f"wrote {result} and {result.with_suffix('.txt')}")
+        report(rows)
+    print(f"wrote {path} and {listing}")
+
+
+def generations(model, tokenizer, probes, keys, batch, args):
+    """The rows of a batch, a range of positions in keys."""
+    n = args.num_samples
+    first = batch.start // n
+    near = probes[first : (batch.stop - 1) // n + 1]
+    batch_probes = [near[i // n - first] for i in batch]
+    batch_keys = keys[batch.start : batch.stop]
+    draw = sampling(batch_keys, args.seed, args.temperature, args.top_k, args.top_p) if args.temperature else ()
+    prefixes = [probe["prefix_ids"] for probe in batch_probes]
+    continued = continue_prefixes(model, prefixes, args.max_new_tokens, tokenizer.eos_token_id, draw)
+    for (_, sample), probe, ids in zip(batch_keys, batch_probes, continued, strict=True):
+        yield Generation(
+            id=probe["id"],
+            sample=sample,
+            member=probe["member"],
+            duplicates=probe["duplicates"],
+            prefix=probe["prefix"],
+            suffix=probe["suffix"],
+            generation=tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+            generation_ids=ids,
+            matched_tokens=matched_tokens(ids, probe["suffix_ids"]),
+            exact_match=exact_match(ids, probe["suffix_ids"], args.max_new_tokens),
+        )
+
+
+def report(rows):
+    counts = {True: [0, 0, 0], False: [0, 0, 0]}  # generations, exact matches, matched tokens
+    for row in rows:
+        for i, value in enumerate((1, row.exact_match, row.matched_tokens)):
+            counts[row.member][i] += value
+    for name, (number, exact, tokens) in zip(("members", "non-members"), counts.values(), strict=True):
+        if number:
+            print(f"{name}: {exact} of {number} reproduced exactly, {tokens / number:.1f} tokens matched on average")
+
+
+def check_flags(args):
+    least = {"prefix_length": 1, "batch_size": 1, "max_new_tokens": 1, "num_samples": 1}
+    for flag, number in {**least, "temperature": 0, "top_k": 0, "seed": 0}.items():
+        if getattr(args, flag) < number:
+            raise UserError(f"--{flag.replace('_', '-')} {getattr(args, flag):g}: must be at least {number}")
+    if not 0 < args.top_p <= 1:
+        raise UserError(f"--top-p {args.top_p:g}: must be over 0 and at most 1")
+    sampled = {"num_samples": args.num_samples > 1, "top_k": args.top_k, "top_p": args.top_p < 1}
+    for flag in sampled if not args.temperature else ():
+        if sampled[flag]:
+            raise UserError(
+                f"--{flag.replace('_', '-')} {getattr(args, flag):g}: has no effect without sampling; "
+                "add --temperature 1, say"
+            )
 
 
 if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("--model-path", required=True, help="the causal LM: path or hub name")
     parser.add_argument("--token-path", help="its tokenizer: path or hub name (default: --model-path)")
-    parser.add_argument(
-        "--subset-name", "--subset_name", default="dialogue", help="stage 1's --name (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--output-name", "--output_name", default="dialogue", help="name of the result (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--dir-name", "--dir_name", default="finetuned_dialogue", help="directory of the result (default: %(default)s)"
-    )
+    parser.add_argument("--subset-name", default="dialogue", help="stage 1's --name (default: %(default)s)")
+    parser.add_argument("--output-name", default="dialogue", help="name of the result (default: %(default)s)")
+    parser.add_argument("--dir-name", default="finetuned_dialogue", help="its directory (default: %(default)s)")
     parser.add_argument("--tokenized-dir", default="tokenized_data", help="where stage 1 wrote (default: %(default)s)")
     parser.add_argument("--output-dir", default=".", help="where memorization_<dir-name>/ goes (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the result of another run")
+    parser.add_argument(
+        "--unchecked", action="store_true", help="go on with probes that the model was not trained with"
+    )
+    parser.add_argument("--prefix-length", type=int, default=50, help="tokens of a prefix (default: %(default)s)")
     parser.add_argument("--max-new-tokens", type=int, default=100, help="tokens of a generation (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=32, help="probes at a time (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32, help="generations at a time (default: %(default)s)")
     parser.add_argument(
         "--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="auto: the checkpoint's"
     )
@@ -126,5 +166,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--top-p", type=float, default=1.0, help="sample among the likeliest that sum to p (default: %(default)s)"
     )
+    parser.add_argument("--num-samples", type=int, default=1, help="generations of a probe (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=5, help="of the sampling (default: %(default)s)")
     run(main, parser.parse_args())

@@ -1,33 +1,46 @@
-"""Stage 3: generations against step-by-step decoding, every probe once, and the same bytes however it ran."""
+"""Stage 3: every probe once, the same bytes however it ran, and nothing of two runs taken for one."""
 
-import random
+import shutil
 import subprocess
 import sys
 
 import pytest
-import torch
-from models import gpt_neo_config, save_language_model
+from models import save_language_model
 from shell import ROOT, one_line, run_script
-from transformers import GPTNeoForCausalLM
 
+from memorization import runs
+from memorization.cli import UserError
 from memorization.encoding.dialogues import make_dialogues
-from memorization.encoding.probes import read_probes
+from memorization.encoding.probes import Probes
 from memorization.extraction.generation import continue_prefixes
-from memorization.extraction.listing import read_listing
-from memorization.files import read_jsonl, write_json
+from memorization.extraction.generations import FORMAT, read_generations, read_listing
+from memorization.extraction.matches import exact_match, matched_tokens
+from memorization.files import fingerprint, read_json, write_json
 from memorization.hub import load_tokenizer
+from memorization.models import load_for_generation
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    """Stage 1's output for 11 dialogues and a random model."""
+    """Stage 1's output for 11 dialogues, of two encodings, and a random model that was trained on the first."""
     path = tmp_path_factory.mktemp("stage")
     write_json(path / "d.json", make_dialogues(seed=2, single=11, fourfold=0, sixteenfold=0))
-    assert run_script("encode_dialogue.py", "--data", path / "d.json", "--output-dir", path, "--test-size", "0.3") == 0
+    encode = ["--data", path / "d.json", "--output-dir", path, "--test-size", "0.3"]
+    assert run_script("encode_dialogue.py", *encode) == 0
+    assert run_script("encode_dialogue.py", *encode, "--seed", "6", "--name", "other") == 0
     save_language_model(path / "model", TOKENIZER)
+    encoding = Probes(path, "dialogue").encoding
+    trained(path / "model", encoding)
     return path
+
+
+def trained(directory, encoding):
+    """Describe a model as stage 2 does when it has trained it on an encoding."""
+    made_of = {"encoding": encoding, "seed": 5}
+    write_json(directory / runs.RECORD, made_of)
+    runs.write_manifest(directory, "model", made_of, {}, contents=runs.model_fingerprint(directory))
 
 
 def command(stage, out, *flags):
@@ -35,48 +48,76 @@ def command(stage, out, *flags):
     return [*paths, "--max-new-tokens", "12", "--batch-size", "4", *flags]
 
 
-def result(out):
-    return out / "memorization_finetuned_dialogue" / "dialogue" / "dialogue.jsonl"
+def infer(stage, out, *flags):
+    return run_script("inference_prefix.py", *command(stage, out, *flags))
+
+
+def result(out, subset="dialogue"):
+    return out / "memorization_finetuned_dialogue" / subset / "dialogue.jsonl"
 
 
 @pytest.fixture(scope="module")
 def finished(stage):
-    assert run_script("inference_prefix.py", *command(stage, stage / "whole")) == 0
+    assert infer(stage, stage / "whole") == 0
     return result(stage / "whole")
 
 
-def test_greedy_batches_equal_one_token_at_a_time():
-    torch.manual_seed(1)
-    eos, limit = 5, 20
-    model = GPTNeoForCausalLM(gpt_neo_config(8, eos)).eval()
-    with torch.no_grad():  # larger weights, so that generations differ and some meet the end-of-text token
-        for weights in model.parameters():
-            weights.mul_(4)
-    rng = random.Random(1)
-    prefixes = [[rng.choice([0, 1, 2, 3, 4, 6, 7]) for _ in range(rng.randint(3, 9))] for _ in range(40)]
-    slow = []
-    for prefix in prefixes:
-        ids = list(prefix)
-        while len(ids) < len(prefix) + limit:
-            token = int(model(torch.tensor([ids])).logits[0, -1].argmax())
-            if token == eos:
-                break
-            ids.append(token)
-        slow.append(ids[len(prefix) :])
-    assert {0 < len(row) < limit for row in slow} == {True, False}  # both ended early and at the limit
-    assert continue_prefixes(model, prefixes, limit, eos) == slow
-
-
 def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
-    rows, probes = read_jsonl(finished), read_probes(stage / "dialogue_prefix.json")
-    assert [{name: row[name] for name in probes[0]} for row in rows] == probes
-    assert len(rows) == 11  # the last batch of 4 is not full
+    rows, _ = read_generations(finished)
+    probes = Probes(stage, "dialogue")[:]
+    assert len(rows) == len(probes) == 11  # the last batch of 4 is not full
     tokenizer = load_tokenizer(TOKENIZER)
-    for row in rows:
-        assert row["generation"] == tokenizer.decode(row["generation_ids"])
-        assert row["generation_ids"] and len(row["generation_ids"]) <= 12
-        assert not row["generation"].startswith(row["prefix"])
-    assert read_listing(finished.with_suffix(".txt")) == {row["id"]: row["generation"] for row in rows}
+    model = load_for_generation(stage / "model", "auto", "cpu")
+    for row, probe in zip(rows, probes, strict=True):
+        assert (row.id, row.sample, row.member, row.duplicates) == (
+            probe["id"],
+            0,
+            probe["member"],
+            probe["duplicates"],
+        )
+        assert (row.prefix, row.suffix) == (probe["prefix"], probe["suffix"])
+        assert [row.generation_ids] == continue_prefixes(model, [probe["prefix_ids"]], 12, tokenizer.eos_token_id)
+        assert row.generation == tokenizer.decode(row.generation_ids)
+        assert row.matched_tokens == matched_tokens(row.generation_ids, probe["suffix_ids"])
+        assert row.exact_match == exact_match(row.generation_ids, probe["suffix_ids"], 12)
+    assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0): row.generation for row in rows}
+
+
+def test_the_manifest_says_what_made_the_generations(stage, finished):
+    _, manifest = read_generations(finished)
+    probes = Probes(stage, "dialogue")
+    assert manifest.made_of == {
+        "model": runs.model_fingerprint(stage / "model"),
+        "encoding": probes.encoding,
+        "trained_on": probes.encoding,
+        "prefix_length": 50,
+        "max_new_tokens": 12,
+        "temperature": 0.0,
+        "top_k": 0,
+        "top_p": 1.0,
+        "num_samples": 1,
+        "seed": None,
+        "dtype": "float32",
+        "batch_size": 4,
+        "format": FORMAT,
+        "unchecked": False,
+    }
+    assert manifest.rows == 11
+    assert manifest.facts == {
+        "listing": fingerprint(finished.with_suffix(".txt")),
+        "tokenizer": probes.tokenizer,
+        "training": {"encoding": probes.encoding, "seed": 5},
+        "too_short": probes.too_short,
+    }
+
+
+def test_a_model_from_elsewhere_is_taken_and_its_training_unknown(stage, tmp_path):
+    (tmp_path / "model").symlink_to(shutil.copytree(stage / "model", tmp_path / "hub"))
+    (tmp_path / "hub" / runs.RECORD).unlink()
+    assert infer(stage, tmp_path, "--model-path", tmp_path / "model", "--dtype", "bfloat16") == 0
+    _, manifest = read_generations(result(tmp_path))
+    assert (manifest.made_of["trained_on"], manifest.facts["training"]) == (None, None)
+    assert (manifest.made_of["dtype"], manifest.made_of["unchecked"]) == ("bfloat16", False)
 
 
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path, capsys, monkeypatch):
@@ -89,9 +130,9 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
         return continue_prefixes(*args)
 
     monkeypatch.setattr("memorization.extraction.generation.continue_prefixes", killed_at_the_third_batch)
-    assert run_script("inference_prefix.py", *command(stage, tmp_path)) == 130
+    assert infer(stage, tmp_path) == 130
     assert not result(tmp_path).exists()
-    assert run_script("inference_prefix.py", *command(stage, tmp_path)) == 0
+    assert infer(stage, tmp_path) == 0
     assert "8 of them done before" in capsys.readouterr().out
     assert len(calls) == 4
     assert result(tmp_path).read_bytes() == finished.read_bytes()
@@ -100,43 +141,172 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
 def test_two_ranks_give_the_same_bytes_as_one(stage, finished, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", ROOT / "inference_prefix.py"]
     subprocess.run([*torchrun, *command(stage, tmp_path)], check=True, capture_output=True)
+    for suffix in (".jsonl", ".txt"):
+        assert result(tmp_path).with_suffix(suffix).read_bytes() == finished.with_suffix(suffix).read_bytes()
+
+
+def test_the_same_again_makes_nothing_anew_and_mends_the_listing(stage, tmp_path, monkeypatch):
+    assert infer(stage, tmp_path) == 0
+    listing = result(tmp_path).with_suffix(".txt")
+    before = result(tmp_path).stat().st_mtime_ns, listing.read_bytes()
+    listing.write_text("0=======================\nof another run\n")
+    monkeypatch.delattr("memorization.extraction.generation.GenerationConfig")  # nothing is generated
+    same = [stage / "whole" / ".." / "model", "--tokenized_dir", f"{stage}/", "--seed", "9"]
+    assert infer(stage, tmp_path, "--model-path", *same) == 0
+    assert (result(tmp_path).stat().st_mtime_ns, listing.read_bytes()) == before
+
+
+def test_a_result_of_other_settings_is_replaced_only_when_told(stage, finished, tmp_path, capsys):
+    assert infer(stage, tmp_path) == 0
+    assert infer(stage, tmp_path, "--temperature", "1.0") == 2
+    said = one_line(capsys)
+    assert "is the result of another run, of other temperature (0.0, not 1.0) and seed (none, not 5); replace" in said
     assert result(tmp_path).read_bytes() == finished.read_bytes()
+    assert infer(stage, tmp_path, "--temperature", "1.0", "--overwrite") == 0
+    rows, manifest = read_generations(result(tmp_path).with_suffix(".txt"))
+    assert manifest.made_of["temperature"] == 1.0
+    assert result(tmp_path).read_bytes() != finished.read_bytes()
 
 
-def test_sampling_depends_on_the_seed_alone(stage, finished, tmp_path):
-    rows = {}
-    for name, seed in {"a": 1, "b": 1, "c": 2}.items():
-        flags = ["--temperature", "1", "--top-k", "50", "--seed", seed]
-        assert run_script("inference_prefix.py", *command(stage, tmp_path / name, *flags)) == 0
-        rows[name] = result(tmp_path / name).read_bytes()
-    assert rows["a"] == rows["b"] != rows["c"]
+def test_a_kill_never_leaves_rows_with_a_listing_of_another_run(stage, tmp_path, monkeypatch):
+    """Killed after the listing: the rows are whole, of the run before, and the listing beside them is refused."""
+    assert infer(stage, tmp_path) == 0
+    before = read_generations(result(tmp_path))
+    flags = ["--temperature", "1", "--overwrite"]
+    with monkeypatch.context() as patch:
+        patch.setattr("memorization.rows.replacing", lambda path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            infer(stage, tmp_path, *flags)
+    assert read_generations(result(tmp_path)) == before
+    with pytest.raises(UserError, match="is not the listing of"):
+        read_generations(result(tmp_path).with_suffix(".txt"))
+    with monkeypatch.context() as patch:  # killed before the manifest
+        patch.setattr("memorization.rows.write_manifest", lambda *args, **facts: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            infer(stage, tmp_path, *flags)
+    for suffix in (".jsonl", ".txt"):
+        with pytest.raises(UserError, match="has no manifest"):
+            read_generations(result(tmp_path).with_suffix(suffix))
+    assert infer(stage, tmp_path, *flags) == 0
+    assert read_generations(result(tmp_path).with_suffix(".txt"))[1].made_of["temperature"] == 1
 
 
-def test_a_context_too_short_is_named(stage, tmp_path, capsys):
-    assert run_script("inference_prefix.py", *command(stage, tmp_path, "--max-new-tokens", "207")) == 2
-    assert "50 + 207" in one_line(capsys)
-    assert not result(tmp_path).parent.exists()
+def test_several_samples_are_each_reproducible_on_their_own(stage, tmp_path):
+    flags = ["--temperature", "1", "--top-k", "50", "--top-p", "0.95", "--num-samples"]
+    assert infer(stage, tmp_path / "3", *flags, "3") == 0
+    assert infer(stage, tmp_path / "2", *flags, "2", "--batch-size", "5") == 0
+    assert infer(stage, tmp_path / "other", *flags, "2", "--seed", "6") == 0
+    three, two, other = (
+        {(row.id, row.sample): row for row in read_generations(result(tmp_path / name))[0]}
+        for name in ("3", "2", "other")
+    )
+    probes = Probes(stage, "dialogue")
+    assert list(three) == [(id, sample) for id in probes.ids.tolist() for sample in range(3)]
+    assert two == {key: row for key, row in three.items() if key[1] < 2}
+    assert len({tuple(row.generation_ids) for row in three.values()}) == len(three)
+    assert all(two[key].generation_ids != other[key].generation_ids for key in two)
+    assert {row.suffix for row in three.values()} == {probe["suffix"] for probe in probes[:]}
+    listing = result(tmp_path / "3").with_suffix(".txt")
+    assert read_listing(listing) == {key: row.generation for key, row in three.items()}
+    assert f"{probes.ids[0]}.2=======================\n" in listing.read_text()
+
+
+def test_the_prefix_length_is_a_flag_of_this_stage(stage, tmp_path):
+    assert infer(stage, tmp_path, "--prefix-length", "10") == 0
+    rows, manifest = read_generations(result(tmp_path))
+    assert manifest.made_of["prefix_length"] == 10
+    probes = Probes(stage, "dialogue", 10)[:]
+    assert [(row.id, row.prefix, row.suffix) for row in rows] == [
+        (probe["id"], probe["prefix"], probe["suffix"]) for probe in probes
+    ]
+    assert {len(probe["prefix_ids"]) for probe in probes} == {10}
+
+
+# ---- what is refused
+
+
+def refused(capsys, stage, tmp_path, *flags):
+    assert infer(stage, tmp_path, *flags) == 2
+    assert not result(tmp_path).exists()
+    return one_line(capsys)
+
+
+def test_probes_of_another_encoding_than_the_models_are_refused(stage, tmp_path, capsys):
+    said = refused(capsys, stage, tmp_path, "--subset-name", "other")
+    own, other = (Probes(stage, name).encoding for name in ("dialogue", "other"))
+    assert f"{stage / 'model'}: was trained on another encoding ({own})" in said
+    assert f"{stage / 'tokenized_other_prefix'} are of ({other})" in said
+    assert "--subset-name, or go on with --unchecked" in said
+    assert infer(stage, tmp_path, "--subset-name", "other", "--unchecked") == 0
+    made_of = read_generations(result(tmp_path, "other"))[1].made_of
+    assert (made_of["encoding"], made_of["trained_on"], made_of["unchecked"]) == (other, own, True)
+
+
+def test_what_needs_no_leave_is_not_called_unchecked(stage, finished, tmp_path):
+    assert infer(stage, tmp_path, "--unchecked") == 0
+    assert read_generations(result(tmp_path))[1].identity == read_generations(finished)[1].identity
+
+
+def test_a_model_whose_training_did_not_finish_is_refused(stage, tmp_path, capsys):
+    shutil.copytree(stage / "model", tmp_path / "model")
+    assert "training did not finish" in refused(capsys, stage, tmp_path, "--model-path", tmp_path / "model")
 
 
 def test_another_tokenizer_than_the_probes_is_refused(stage, tmp_path, capsys):
-    other = tmp_path / "other"
     tokenizer = load_tokenizer(TOKENIZER)
     tokenizer.add_tokens(["hippocampus"])
-    tokenizer.save_pretrained(other)
-    assert run_script("inference_prefix.py", *command(stage, tmp_path, "--token-path", other)) == 2
-    assert "another tokenizer" in one_line(capsys)
+    tokenizer.save_pretrained(tmp_path / "other")
+    assert "other: another tokenizer than the probes in" in refused(
+        capsys, stage, tmp_path, "--token-path", tmp_path / "other"
+    )
+
+
+@pytest.mark.parametrize("end", [7, [7, 9]])
+def test_a_model_with_another_end_of_text_token_is_refused(stage, tmp_path, capsys, end):
+    model = shutil.copytree(stage / "model", tmp_path / "model")
+    config = read_json(model / "config.json")
+    own = config["eos_token_id"]
+    write_json(model / "config.json", config | {"eos_token_id": end})
+    said = refused(capsys, stage, tmp_path, "--model-path", model)
+    assert f"{model}: ends a text with token {end}, the tokenizer with {own} (<|endoftext|>)" in said
+    (model / runs.RECORD).unlink()
+    write_json(model / "config.json", config | {"eos_token_id": [7, own]})
+    assert infer(stage, tmp_path, "--model-path", model) == 0
+
+
+def test_probes_without_their_manifest_are_refused(stage, tmp_path, capsys):
+    shutil.copytree(stage / "tokenized_dialogue_prefix", tmp_path / "tokenized_dialogue_prefix")
+    shutil.copy(stage / "dialogue_prefix.json", tmp_path)
+    assert "has no manifest" in refused(capsys, stage, tmp_path, "--tokenized-dir", tmp_path)
+
+
+def test_a_smaller_model_is_named(stage, tmp_path, capsys):
+    save_language_model(tmp_path / "model", TOKENIZER, context=61)
+    assert "its context of 61 tokens is shorter than prefix + new tokens (50 + 12)" in refused(
+        capsys, stage, tmp_path, "--model-path", tmp_path / "model"
+    )
+    config = read_json(tmp_path / "model" / "config.json")
+    write_json(tmp_path / "model" / "config.json", config | {"vocab_size": 100, "max_position_embeddings": 256})
+    assert "its vocabulary of 100 tokens is smaller" in refused(
+        capsys, stage, tmp_path, "--model-path", tmp_path / "model"
+    )
 
 
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
         (["--model-path", "no/such-model"], "no/such-model"),
-        (["--subset-name", "nothing"], "nothing_prefix.json"),
+        (["--subset-name", "nothing"], "nothing_prefix"),
         (["--batch-size", "0"], "--batch-size 0"),
+        (["--prefix-length", "0"], "--prefix-length 0"),
+        (["--prefix-length", "5000"], "lower --prefix-length"),
         (["--top-p", "1.5"], "--top-p 1.5"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--num-samples", "2"], "--num-samples 2: has no effect without sampling; add --temperature 1"),
+        (["--top-k", "40"], "--top-k 40: has no effect without sampling"),
+        (["--top-p", "0.9"], "--top-p 0.9: has no effect without sampling"),
     ],
 )
 def test_a_mistake_gets_one_line(stage, tmp_path, capsys, flags, named):
-    assert run_script("inference_prefix.py", *command(stage, tmp_path, *flags)) == 2
-    assert named in one_line(capsys)
+    assert named in refused(capsys, stage, tmp_path, *flags)
     assert not result(tmp_path).parent.exists()

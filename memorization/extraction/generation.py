@@ -8,13 +8,28 @@ from transformers.generation import LogitsProcessor, TemperatureLogitsWarper, To
 from memorization.cli import UserError
 
 
-def check_context(config, prefix_length, new_tokens):
-    """Raise UserError if a model of this config cannot hold a prefix and its continuation."""
+def check_model(name, config, tokenizer, prefix_length, new_tokens):
+    """Raise UserError if a model of this config cannot hold a prefix and its continuation, or ends texts otherwise.
+
+    name: of the model. tokenizer: of the probes; it says which token ends a generation.
+    """
+    config = config.get_text_config()
     context = getattr(config, "max_position_embeddings", None)
     if context is not None and prefix_length + new_tokens > context:
         raise UserError(
-            f"the model's context of {context} tokens is shorter than prefix + new tokens ({prefix_length} + "
+            f"{name}: its context of {context} tokens is shorter than prefix + new tokens ({prefix_length} + "
             f"{new_tokens}); lower --max-new-tokens or --prefix-length"
+        )
+    if config.vocab_size <= (last := max(tokenizer.get_vocab().values())):
+        raise UserError(
+            f"{name}: its vocabulary of {config.vocab_size} tokens is smaller than the tokenizer's of {last + 1}; "
+            "name the model that the probes were encoded for"
+        )
+    ends = config.eos_token_id  # None: it does not say
+    if ends is not None and tokenizer.eos_token_id not in (ends if isinstance(ends, list) else [ends]):
+        raise UserError(
+            f"{name}: ends a text with token {ends}, the tokenizer with {tokenizer.eos_token_id} "
+            f"({tokenizer.eos_token}); encode with the model's own tokenizer and name it by --token-path"
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from memorization.cli import UserError
-from memorization.encoding.probes import read_probes
+from memorization.encoding.probes import COLUMNS, read_probes
 from memorization.files import fingerprint, read_text, replacing
 from memorization.rows import StoredRows
 
@@ -91,5 +91,6 @@ def _read_foreign(path, probes, unchecked):
         )
     unknown = {"generation_ids": [], "matched_tokens": None, "exact_match": None}
     return [
-        Generation(sample=sample, generation=text, **records[id], **unknown) for (id, sample), text in texts.items()
+        Generation(sample=sample, generation=text, **{name: records[id][name] for name in COLUMNS}, **unknown)
+        for (id, sample), text in texts.items()
     ]
