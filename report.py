@@ -48,6 +48,8 @@ def main(args):
     if len(set(data)) > 1:
         which = ", ".join(f"{label} {(one or 'unknown')[:12]}" for label, one in zip(labels, data, strict=True))
         notes = paragraph(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")
+    if any(run.summary["generations_a_probe"] > 1 for run in runs):
+        notes += paragraph("Of several generations a probe: a share counts the probes of which any does so.")
     print(reports.text(runs, notes), end="")
     if output:
         files = {

@@ -146,10 +146,13 @@ def _flags(runs):
 
 
 def _blocks(runs):
-    """(title, rows of name and three cells) for every column that any run has."""
+    """(title, rows of label and three cells) for every column that any run has, after the number of probes."""
     blocks = {}
     for run in runs:
         groups, changes = run.summary["groups"], run.summary["difference"]
+        blocks.setdefault("probes", []).append(
+            [run.label, *(str(groups[side]["n"]) for side in (MEMBERS, HELD_OUT)), ""]
+        )
         for column in run.summary["columns"]:
             sides = [estimate(groups[side][column["name"]]) for side in (MEMBERS, HELD_OUT)]
             change = estimate(changes[column["name"]], True) if column["name"] in changes else "-"
