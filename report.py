@@ -39,7 +39,8 @@ def main(args):
     for path, name, label in zip(paths, names, labels, strict=True):
         rows, manifest = read_rows(path / "detections.jsonl", "detections", Detection)
         facts = {name: manifest.made_of[name] for name in ("profile", "direction", "span_length", "unchecked")}
-        facts |= {"model": manifest.arguments["type"], "classifier": manifest.made_of["classifier"]}
+        classifier = manifest.made_of["classifier"] and manifest.arguments["paraphrase_model"]
+        facts |= {"model": manifest.arguments["type"], "classifier": classifier}
         runs.append(reports.Run(name, label, visible(str(path)), summarize(rows, facts)))
         if output:
             leaked.append(leaks(name, rows, facts["span_length"]))
