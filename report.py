@@ -39,7 +39,8 @@ def main(args):
     for path, name, label in zip(paths, names, labels, strict=True):
         rows, manifest = read_rows(path / "detections.jsonl", "detections", Detection)
         facts = {name: manifest.made_of[name] for name in ("profile", "direction", "span_length", "unchecked")}
-        facts |= {"model": manifest.arguments["type"], "classifier": manifest.made_of["classifier"]}
+        classifier = manifest.made_of["classifier"] and manifest.arguments["paraphrase_model"]
+        facts |= {"model": manifest.arguments["type"], "classifier": classifier}
         runs.append(reports.Run(name, label, visible(str(path)), summarize(rows, facts)))
         if output:
             leaked.append(leaks(name, rows, facts["span_length"]))
@@ -48,6 +49,8 @@ def main(args):
     if len(set(data)) > 1:
         which = ", ".join(f"{label} {(one or 'unknown')[:12]}" for label, one in zip(labels, data, strict=True))
         notes = paragraph(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")
+    if any(run.summary["generations_a_probe"] > 1 for run in runs):
+        notes += paragraph("Of several generations a probe: a share counts the probes of which any does so.")
     print(reports.text(runs, notes), end="")
     if output:
         files = {

@@ -24,7 +24,7 @@ from memorization.cli import Parser, run
 from memorization.encoding.probes import Probes
 from memorization.extraction.generations import Generation
 from memorization.files import naming
-from memorization.rows import Rows, read_rows
+from memorization.rows import Rows, StoredRows
 from memorization.runs import generations_path
 
 WORDS = 50_000  # of the vocabulary, with Zipf's frequencies: the frequent ones are short
@@ -149,7 +149,9 @@ def second_half(directory):
 
 
 def read(directory):
-    read_rows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
+    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
+    for start in range(0, len(rows), 1000):
+        rows[start : start + 1000]
 
 
 PARTS = {

@@ -54,6 +54,9 @@ def test_runs_are_named_by_the_setting_they_differ_in_and_shown_with_their_contr
     assert blocks["prefix_length 50"][6:] == [f"{value:+.1f}", f"[{low:+.1f},", f"{high:+.1f}]"]
     assert "30 generations (1 a probe), model small, profile paper, direction pan" in " ".join(said.split())
     assert said.count("Verdict: no evidence") == said.count("Verdict: yes") == 1
+    assert [line.split()[-2:] for line in lines if re.match(r"prefix_length \d+ +\d+ +\d+$", line)] == [
+        ["20", "10"]
+    ] * 2
     assert max(map(len, lines)) <= 80 and "Not of the same data" not in said and "UNCHECKED" not in said
 
 
@@ -148,7 +151,8 @@ def test_leaks_show_the_longest_run_first_beside_the_sample(tmp_path, capsys):
         detection(1000, own=300),
     ]
     result = write_detections(tmp_path / "result", some)
-    report(capsys, result, "--output", tmp_path / "report")
+    said = report(capsys, result, "--output", tmp_path / "report")
+    assert "a share counts the probes of which any does so" in said
     leaks = (tmp_path / "report" / "leaks.txt").read_text()
     assert re.findall(r"^(\d)\. sample (\d+), (.*)", leaks, re.MULTILINE) == [
         ("1", "8", "16 copies, a run of 100 characters"),

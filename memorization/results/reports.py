@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from memorization.cli import UserError
+from memorization.results.columns import VERDICT
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph, visible
-from memorization.results.tables import heading, made_with, verdict
+from memorization.results.tables import UNCHECKED, heading, made_with, verdict
 
 FIELDS = (
     "run directory unchecked generations generations_a_probe group metric kind n count estimate low high "
@@ -17,9 +18,7 @@ FIELDS = (
 ).split()
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", **{c: f"\\{c}" for c in "&%$#_{}"}}
-
-
-SOURCES = ("detection", "generations", "training", "index")  # what a manifest of stage 5 tells the settings of
+SOURCES = ("detection", "generations", "training", "index")  # the stages whose settings a manifest of stage 5 tells
 
 
 class Run(NamedTuple):
@@ -127,7 +126,7 @@ def comma_separated(runs):
                 if (cell := cells.get(column["name"])) is None:
                     continue
                 low, high = cell["interval"] or (None, None)
-                tested = (summary["verdict"] or {}).get(group, {}) if column["name"] == "own" else {}
+                tested = (summary["verdict"] or {}).get(group, {}) if column["name"] == VERDICT else {}
                 row = {"group": group, "metric": column["name"], "kind": column["kind"], "low": low, "high": high}
                 row |= {name: cell.get(name) for name in ("n", "count")} | tested
                 writer.writerow(same | row | {"estimate": cell.get("rate", cell.get("mean"))})
@@ -141,15 +140,17 @@ def _described(run):
 
 def _flags(runs):
     unchecked = [run.label for run in runs if run.summary["facts"].get("unchecked")]
-    said = "UNCHECKED: members and held-out texts may not be what the model was trained on"
-    return paragraph(f"{said}, in {'; '.join(unchecked)}") if unchecked else []
+    return paragraph(f"{UNCHECKED}, in {'; '.join(unchecked)}") if unchecked else []
 
 
 def _blocks(runs):
-    """(title, rows of name and three cells) for every column that any run has."""
+    """(title, rows of label and three cells) for every column that any run has, after the number of probes."""
     blocks = {}
     for run in runs:
         groups, changes = run.summary["groups"], run.summary["difference"]
+        blocks.setdefault("probes", []).append(
+            [run.label, *(str(groups[side]["n"]) for side in (MEMBERS, HELD_OUT)), ""]
+        )
         for column in run.summary["columns"]:
             sides = [estimate(groups[side][column["name"]]) for side in (MEMBERS, HELD_OUT)]
             change = estimate(changes[column["name"]], True) if column["name"] in changes else "-"

@@ -8,6 +8,7 @@ from memorization.results.counts import HELD_OUT, MEMBERS, grouped, tally
 from memorization.results.layout import estimate, grid, paragraph, visible
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
+UNCHECKED = "UNCHECKED: members and held-out texts may not be what the model was trained on"
 
 
 def summarize(rows, facts):
@@ -59,7 +60,7 @@ def table(summary):
     facts, groups, columns = summary["facts"], summary["groups"], summary["columns"]
     lines = []
     if facts.get("unchecked"):
-        lines += ["UNCHECKED: members and held-out texts may not be what the model was trained on"]
+        lines += [UNCHECKED]
     lines += ["Memorization: what a model repeats of its training texts, and of texts held out", ""]
     counted = "generations that do so"
     if summary["generations_a_probe"] > 1:

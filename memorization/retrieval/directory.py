@@ -3,7 +3,6 @@
 import re
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 
 from memorization.cli import UserError
 from memorization.files import locked, read_json, replacing, write_json
@@ -35,7 +34,8 @@ def read_mark(path):
             pass
     if not path.exists():
         return None
-    return read_json(path / MARK) if (path / MARK).is_file() else {}
+    mark = read_json(path / MARK) if (path / MARK).is_file() else None
+    return mark if isinstance(mark, dict) else {}
 
 
 @contextmanager
@@ -55,4 +55,4 @@ def _locked(path):
 def _left(path, suffix):
     """What files.replacing, killed, left beside `path`: a new directory (tmp), or the one that was there (old)."""
     name = re.compile(rf"\.{re.escape(path.name)}\.\d+\.{suffix}")
-    return [found for found in Path(path.parent).glob(f".{path.name}.*") if name.fullmatch(found.name)]
+    return [found for found in path.parent.glob(f".{path.name}.*") if name.fullmatch(found.name)]

@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from memorization.cli import UserError
 from memorization.retrieval.connection import BUSY, PATIENCE, connect, told
-from memorization.retrieval.index import FORMAT, Documents, Index
+from memorization.retrieval.documents import FORMAT, Documents
+from memorization.retrieval.index import Index
 from memorization.runs import difference
 
 BATCH = 200  # searches in one request

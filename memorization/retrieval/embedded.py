@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from memorization.cli import UserError
 from memorization.retrieval.directory import building, read_mark
-from memorization.retrieval.index import Documents, Index
+from memorization.retrieval.documents import Documents
+from memorization.retrieval.index import Index
 
 HEAP = 256 << 20  # bytes of documents gathered in memory before they are written out
 

@@ -9,15 +9,13 @@ from typing import NamedTuple
 from memorization.cli import UserError
 from memorization.retrieval import bm25
 from memorization.retrieval.analysis import tokenize
+from memorization.retrieval.documents import FORMAT
 from memorization.retrieval.stopwords import STOP_WORDS
-from memorization.runs import TextDigest, difference
+from memorization.runs import difference
 
-FORMAT = 2  # of what an index holds; raise it when documents or their analysis change
 MAX_TERMS = 1024  # distinct terms of a query: the least limit on clauses that an Elasticsearch server has
 SPARE = 8  # documents asked for beyond k, to see whether near ties cross the end
 READ = 1000  # documents in memory together
-
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Hit(NamedTuple):
@@ -124,41 +122,18 @@ class Index(ABC):
         """
         self.check()
         queries = self._terms(queries)
-        wanted = defaultdict(list)  # key -> of the queries that may have it among their best, number and engine's score
-        for number, found in enumerate(self._candidates(queries, k)):
-            for score, key in found:
-                wanted[key].append((number, score))
-        frequencies, documents = self._known, self._opened["count"]
-        weights = [bm25.term_weights(counts, frequencies, documents) for counts in queries]
-        hits = [[] for _ in queries]
-        keys = list(wanted)
-        for start in range(0, len(keys), READ):
-            texts = self._read(keys[start : start + READ])
-            for key in keys[start : start + READ]:
-                numbers, estimates = zip(*wanted[key], strict=True)
-                id, text = texts.get(key, ("", ""))
-                scores = bm25.score(text, [weights[n] for n in numbers], self._opened["length"] / documents)
-                for number, estimate, score in zip(numbers, estimates, scores, strict=True):
-                    if abs(score - estimate) > bm25.tolerance(score, queries[number]):
-                        self._check_unchanged()
-                        raise UserError(
-                            f"{self.where}: damaged, its words are not those of its texts; {self._remedy()} --recreate"
-                        )
-                    hits[number].append(Hit(id, score))
+        hits = self._scored(self._candidates(queries, k), queries)
         self._check_unchanged()
         return [sorted(found, key=lambda hit: (-hit.score, hit.id))[:k] for found in hits]
 
     def _terms(self, queries):
-        """The terms of each query that the index has, a dict term -> count."""
+        """The terms of each query that the index has, a dict term -> count; the rarest MAX_TERMS of them."""
         queries = [Counter(term for term in tokenize(query) if term not in STOP_WORDS) for query in queries]
         new = [term for term in dict.fromkeys(chain.from_iterable(queries)) if term not in self._known]
-        frequencies = self._known | dict(zip(new, self._frequencies(new), strict=True))
-        self._known = frequencies
-        present = [{term: n for term, n in counts.items() if frequencies[term]} for counts in queries]
-        return [
-            {term: counts[term] for term in sorted(counts, key=lambda term: (frequencies[term], term))[:MAX_TERMS]}
-            for counts in present
-        ]
+        self._known |= zip(new, self._frequencies(new), strict=True)
+        having = self._known
+        rarest = [sorted((t for t in counts if having[t]), key=lambda t: (having[t], t)) for counts in queries]
+        return [{t: counts[t] for t in terms[:MAX_TERMS]} for counts, terms in zip(queries, rarest, strict=True)]
 
     def _candidates(self, queries, k):
         """For each query the (score, key) of every document that may be among its k best."""
@@ -174,6 +149,29 @@ class Index(ABC):
             open = [n for n in open if len(found[n]) == limit]  # ties may go on beyond these
             limit *= 8
         return found
+
+    def _scored(self, candidates, queries):
+        """The candidates of each query as Hits, scored from their texts."""
+        wanted = defaultdict(list)  # each text is read once: key -> number of a query, the engine's score for it
+        for number, found in enumerate(candidates):
+            for estimate, key in found:
+                wanted[key].append((number, estimate))
+        weights = [bm25.term_weights(counts, self._known, self._opened["count"]) for counts in queries]
+        mean_length = self._opened["length"] / self._opened["count"] if wanted else None
+        hits, keys = [[] for _ in queries], list(wanted)
+        for start in range(0, len(keys), READ):
+            texts = self._read(keys[start : start + READ])
+            for key in keys[start : start + READ]:
+                id, text = texts.get(key, ("", ""))
+                scores = bm25.score(text, [weights[number] for number, _ in wanted[key]], mean_length)
+                for (number, estimate), score in zip(wanted[key], scores, strict=True):
+                    if not id or abs(score - estimate) > bm25.tolerance(score, queries[number]):
+                        self._check_unchanged()
+                        raise UserError(
+                            f"{self.where}: damaged, its words are not those of its texts; {self._remedy()} --recreate"
+                        )
+                    hits[number].append(Hit(id, score))
+        return hits
 
     def _check_unchanged(self):
         mark = self._mark()
@@ -191,33 +189,3 @@ class Index(ABC):
 
     def _remedy(self):
         return f"make it with: python load_to_elastic.py -dir DIR -fn PROBES --index-xsuffix {self.name}"
-
-
-class Documents:
-    """The documents of a load as they stream by, checked: iterate over (id, text, terms) of those that have terms.
-
-    count, length: how many these are so far, and how many terms they have. Raises UserError for a bad or repeated id.
-    """
-
-    def __init__(self, documents):
-        self._documents, self._ids, self._digest = documents, set(), TextDigest()
-        self.count = self.length = 0
-
-    def __iter__(self):
-        for id, text in self._documents:
-            if not 0 < len(id.encode("utf-8", "replace")) <= 512 or LONE_SURROGATE.search(id):
-                raise UserError(f"document id {id[:50]!r}: must have 1 to 512 bytes of UTF-8; mend the probes file")
-            if id in self._ids:
-                raise UserError(f"document id {id!r}: occurs twice; each must be unique: mend the probes file")
-            self._ids.add(id)
-            self._digest.add(id, text)
-            text = LONE_SURROGATE.sub("\ufffd", text)
-            if terms := tokenize(text):
-                self.count += 1
-                self.length += len(terms)
-                yield id, text, terms
-
-    def mark(self, made_of):
-        """The mark of an index of what has streamed by."""
-        made_of = made_of | {"documents": self._digest.hex()}
-        return {"format": FORMAT, "made_of": made_of, "count": self.count, "length": self.length}
