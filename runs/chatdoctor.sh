@@ -18,7 +18,7 @@ mkdir -p "$out/model"
 stage python configs/make_tokenizer.py --data "$data" --vocab-size 4096 --output "$out/model"
 cp configs/gpt-neo-small/config.json "$out/model/"
 stage python encode_dialogue.py --data "$data" --tokenizer "$out/model" --max-samples "${SAMPLES:-1000}" \
-  --test-size 0.2 --output-dir "$out/tokenized_data"
+  --test-size 0.2 --output-dir "$out/tokenized_data" --overwrite
 stage python run_clm.py --config_name "$out/model" --tokenizer_name "$out/model" \
   --train_file "$out/tokenized_data/tokenized_dialogue_train" \
   --validation_file "$out/tokenized_data/tokenized_dialogue_test" \
@@ -26,9 +26,9 @@ stage python run_clm.py --config_name "$out/model" --tokenizer_name "$out/model"
   --num_train_epochs "${EPOCHS:-14}" --per_device_train_batch_size 8 --learning_rate 4e-3 --weight_decay 0 \
   --warmup_steps 100 --block_size 512 --seed 5 --save_strategy no
 stage python inference_prefix.py --model-path "$out/finetuned_models/dialogue" \
-  --tokenized-dir "$out/tokenized_data" --output-dir "$out"
+  --tokenized-dir "$out/tokenized_data" --output-dir "$out" --overwrite
 stage python load_to_elastic.py -dir "$out/tokenized_data" -fn dialogue_prefix.json \
   --index-xsuffix chatdoctor_suffix --indexes "$out/indexes"
 stage python plagiarism_detect.py --filedir "$out/memorization_finetuned_dialogue/dialogue/dialogue.jsonl" \
   --type gpt-neo-small --dataset dialogue --index-xsuffix chatdoctor_suffix --indexes "$out/indexes" \
-  --output-dir "$out" --paraphrase-model none
+  --output-dir "$out/results" --paraphrase-model none --overwrite

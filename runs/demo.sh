@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive
 stage() { printf '\n== %s\n' "$*"; "$@"; }
 
-stage python encode_dialogue.py --test-size 0.25 --output-dir demo/tokenized_data
+stage python encode_dialogue.py --test-size 0.25 --output-dir demo/tokenized_data --overwrite
 stage python run_clm.py --config_name configs/gpt-neo-small --tokenizer_name configs/gpt-neo-small \
   --train_file demo/tokenized_data/tokenized_dialogue_train \
   --validation_file demo/tokenized_data/tokenized_dialogue_test \
@@ -19,9 +19,9 @@ stage python run_clm.py --config_name configs/gpt-neo-small --tokenizer_name con
   --num_train_epochs 8 --per_device_train_batch_size 8 --learning_rate 4e-3 --weight_decay 0 \
   --warmup_steps 20 --block_size 256 --seed 5 --save_strategy no
 stage python inference_prefix.py --model-path demo/finetuned_models/dialogue --tokenized-dir demo/tokenized_data \
-  --output-dir demo
+  --output-dir demo --overwrite
 stage python load_to_elastic.py -dir demo/tokenized_data -fn dialogue_prefix.json \
   --index-xsuffix memorization_demo_suffix --indexes demo/indexes --recreate
 stage python plagiarism_detect.py --filedir demo/memorization_finetuned_dialogue/dialogue/dialogue.jsonl \
   --type gpt-neo-small --dataset dialogue --index-xsuffix memorization_demo_suffix --indexes demo/indexes \
-  --output-dir demo --paraphrase-model none
+  --output-dir demo/results --paraphrase-model none --overwrite
