@@ -316,6 +316,24 @@ def test_gaps_narrow_until_the_fragments_are_alike():
     assert find_cases(a, b, (1, 0), 0.3, 0.33, alike + 1e-9).tolist() == []  # no gap is less than 0
 
 
+def test_groups_are_in_the_order_of_the_suspicious_side_when_gaps_narrow():
+    """Two sentences that changed places: one group at a gap of 1, two at none."""
+    one, two = "Grey cats chase seven mice.", "Old dogs guard wooden houses."
+    susp, src = f"{one} Parliament passed budgets. {two}", f"{two} Critics called taxes unfair. {one}"
+    pair = pair_up(prepare(susp).vectors(3), prepare(src).vectors(3))
+    assert extend(pair, (1, 1), 0.3, 0.33, 0.0).tolist() == [[0, 2, 0, 2]]
+    assert extend(pair, (1, 1), 0.3, 0.33, 0.9).tolist() == [[0, 0, 2, 2], [2, 2, 0, 0]]
+
+
+def test_a_sentence_without_words_lends_its_ends_to_no_word():
+    text = "The cat sat. ?! (The dog) ran! ..."
+    document = prepare(text, [(0, 12), (13, 15), (16, 30), (31, 34)])
+    expected = plain.words(text, document.sentences, 0, len(text))
+    assert document.reach.tolist() == [[start, end] for _, start, end in expected]
+    assert document.reach.tolist()[2:4] == [[8, 12], [16, 20]]
+    assert document.words_of(1, 1) == slice(3, 3) and document.words_of(2, 3) == slice(3, 6)
+
+
 def test_of_two_near_copies_the_longer_one_stays():
     """Cases 0 to 1 and 1 to 3 share sentence 1; all are copies, so that the qualities are 1."""
     text = "Grey cats chase mice. Old dogs guard houses. Rivers froze last winter. Critics called taxes unfair."

@@ -12,17 +12,16 @@ from nltk.tokenize.treebank import TreebankWordTokenizer
 
 
 class Context(NamedTuple):
-    """What the tokenizer is given on either side of a chunk: NEIGHBOUR stands for the chunk there, if there is one."""
+    """What the tokenizer is given on either side of a chunk."""
 
     before: str
     after: str
 
 
-NEIGHBOUR = "x"
-# the context of a chunk, by its place in the sentence; an odd blank, or one at an end of the sentence, stands as it is
+NEIGHBOUR = "x"  # stands for the chunk beside a chunk
+# where there is one blank between the chunks; the beginning of a sentence is like a blank to every rule, so FIRST would
+# be MIDDLE and ALONE would be LAST. Beside other blanks, or blanks at its ends, a quote is in a Context of its own:
 #                before after
-ALONE = Context("", "")
-FIRST = Context("", " x")
 MIDDLE = Context("x ", " x")
 LAST = Context("x ", "")
 
@@ -57,14 +56,14 @@ _tokenize, _tokenize_contracted = Uncontracted().tokenize, Treebank().tokenize
 def chunks_of(sentence):
     """(chunks, offsets) of a sentence: its chunks as tokens_of() takes them, and where each begins in the sentence.
 
-    A chunk is a string if its context is MIDDLE, else (string, Context). Most are strings: where the context makes no
-    difference it is MIDDLE, or LAST, so that a chunk is seldom more than one thing to remember.
+    A chunk is a string if its context is MIDDLE, else (string, Context). Where the context makes no difference it is
+    MIDDLE or LAST, so that a chunk is seldom more than one thing to remember.
     offsets: None where one blank is between any two chunks, and none before or behind them all.
     """
     chunks = sentence.split()
     if not chunks:
         return [], None
-    # only quotes mind which blank is beside them, and the beginning; only they and points, the end
+    # only quotes mind which blank is beside them; only they and points mind the end
     quotes = "'" in sentence or '"' in sentence
     joined = " ".join(chunks)
     offsets = None
@@ -78,11 +77,7 @@ def chunks_of(sentence):
         before = [sentence[: offsets[0]], *(NEIGHBOUR + sentence[offset - 1] for offset in offsets[1:])]
         after = [*(sentence[end] + NEIGHBOUR for end in ends[:-1]), sentence[ends[-1] :]]
         return list(zip(chunks, map(Context, before, after), strict=True)), offsets
-    if quotes and len(chunks) == 1:
-        return [(sentence, ALONE)], None
     chunks[-1] = chunks[-1], LAST
-    if quotes:
-        chunks[0] = chunks[0], FIRST
     return chunks, offsets
 
 
