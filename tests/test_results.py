@@ -8,7 +8,6 @@ from detections import FACTS, detection
 from scipy import stats
 
 from memorization.detection.detections import Labels
-from memorization.detection.labels import best_label, candidate_label, first_label
 from memorization.results.layout import estimate, grid, visible
 from memorization.results.statistics import difference, fisher, holm, wilson
 from memorization.results.tables import published_counts, published_line, summarize, table
@@ -22,21 +21,6 @@ ROWS = [
     *(detection(i, "none", own=20, run=60, exact_match=False, matched_tokens=1) for i in range(1000, 1009)),
     detection(1009, "unverified", own=80, run=60, exact_match=False, matched_tokens=11),
 ]
-
-
-def test_the_label_is_the_strongest_and_the_first_label_the_first():
-    labels = ["none", "paraphrase_low", "idea", "paraphrase"]
-    assert best_label(labels) == "paraphrase"
-    assert first_label(labels) == "paraphrase_low"
-    assert best_label([]) == first_label(["none"]) == "none"
-
-
-def test_a_paraphrase_needs_one_sentence_pair_over_a_half():
-    assert candidate_label("obfuscated", [0.5, 0.2]) == "paraphrase_low"
-    assert candidate_label("obfuscated", [0.2, 0.51]) == "paraphrase"
-    assert candidate_label("obfuscated", []) == "paraphrase_low"
-    assert candidate_label("obfuscated", None) == "unverified"
-    assert [candidate_label(kind, None) for kind in ("none", "verbatim", "summary")] == ["none", "verbatim", "idea"]
 
 
 def test_every_column_counts_what_it_says():
