@@ -10,29 +10,55 @@ where an index that holds other documents is replaced only with --recreate. Afte
 from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
-from memorization.encoding.probes import read_probes
-from memorization.files import fingerprints, write_manifest
+from memorization.encoding.probes import Probes
+from memorization.files import fingerprints
 from memorization.retrieval import add_index_arguments, open_index
+from memorization.runs import encoding_paths, write_manifest
+
+ENDING = "_prefix.json"
+BATCH = 1000  # probes in memory together
 
 
 def main(args):
-    path = args.directory / args.file_name
+    name = args.file_name.removesuffix(ENDING)
+    if name == args.file_name:
+        raise UserError(f"--file-name {args.file_name}: must be <name>{ENDING}, which stage 1 writes; correct it")
     index = open_index(args)
-    members = [probe for probe in read_probes(path) if probe["member"]]
+    probes = Probes(args.directory, name, args.prefix_length)
+    members = int(probes.members.sum())
     if not members:
-        raise UserError(f"{path}: no members in it, so nothing to index; stage 1 writes members and non-members")
-    documents = ((str(probe["id"]), probe["suffix"]) for probe in members)
-    count = index.load(documents, args.recreate, len(members), args.shards, args.replicas)
-    write_manifest(args.indexes / args.index_xsuffix, args, fingerprints([path]), index=index.where, documents=count)
+        raise UserError(f"{args.directory / args.file_name}: no members in it, so nothing to index; encode more data")
+    documents = (
+        (str(probe["id"]), probe["suffix"])
+        for start in range(0, len(probes), BATCH)
+        for probe in probes[start : start + BATCH]
+        if probe["member"]
+    )
+    made_of = {"encoding": probes.encoding, "prefix_length": args.prefix_length}
+    count = index.load(documents, made_of, args.recreate, members, args.shards, args.replicas)
+    made_of, inputs = index.made_of(), fingerprints(encoding_paths(args.directory, name).values())
+    write_manifest(
+        args.indexes / args.index_xsuffix,
+        "index",
+        made_of,
+        args,
+        inputs,
+        made_of["documents"],
+        count,
+        index=index.where,
+    )
     print(f"{index.where}: {count} training suffixes")
-    if count < len(members):
-        print(f"left out, as they have no word to search: {len(members) - count}")
+    if count < members:
+        print(f"left out, as they have no word to search: {members - count}")
 
 
 if __name__ == "__main__":
     parser = Parser(__doc__)
-    parser.add_argument("-dir", "--directory", type=Path, required=True, help="directory of the probes file")
-    parser.add_argument("-fn", "--file-name", required=True, help="the probes file, <name>_prefix.json of stage 1")
+    parser.add_argument("--directory", "-dir", type=Path, required=True, help="directory of the probes")
+    parser.add_argument("--file-name", "-fn", required=True, help="the probes, <name>_prefix.json of stage 1")
+    parser.add_argument(
+        "--prefix-length", type=int, default=50, help="tokens of a prefix, as in stage 3 (default: %(default)s)"
+    )
     add_index_arguments(parser)
     server = parser.add_argument_group("server", "of a new index on a server")
     server.add_argument("--recreate", action="store_true", help="remove the index first")

@@ -1,28 +1,32 @@
-"""Stage 5: align each generation with its ten best candidates; label it and count.
+"""Stage 5: align each generation with its ten best candidates and with its own suffix; label it and count.
 
     python plagiarism_detect.py --filedir ./memorization_finetuned_dialogue/dialogue/dialogue.jsonl \\
         --type gpt-neo-small --dataset dialogue --index-xsuffix dialogue_suffix --paraphrase-model none
 
-Writes <type>/<dataset>/detections.jsonl (one row a generation), result.json and result.txt. A killed run goes on where
-it was; `torchrun --nproc-per-node 4 plagiarism_detect.py ...` shares the work among processes. Given pairs of texts,
-without an index or a model:
+Writes results/<type>/<dataset>/detections.jsonl (one row a generation), result.json and result.txt. A killed run goes
+on where it was; `torchrun --nproc-per-node 4 plagiarism_detect.py ...` shares the work among processes. Given pairs of
+texts, without an index or a model:
 
     python plagiarism_detect.py --pairs pairs.jsonl --profile pan --output alignments.jsonl
 """
 
-from pathlib import Path
+import sys
 
+import msgspec
 from tqdm import tqdm
 
+from memorization import runs
 from memorization.alignment import PROFILES
 from memorization.cli import Parser, UserError, run
 from memorization.detection.detect import BATCH, detect
+from memorization.detection.detections import Detection
+from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.pairs import run_pairs
-from memorization.extraction.listing import read_generations
-from memorization.files import fingerprints, manifest_path, write_json, write_text
+from memorization.extraction.generations import read_generations
+from memorization.files import fingerprints, write_json, write_text
 from memorization.results import tables
 from memorization.retrieval import add_index_arguments, open_index
-from memorization.rows import Rows, run_key
+from memorization.rows import Rows
 
 
 def main(args):
@@ -31,51 +35,63 @@ def main(args):
     for flag in ("filedir", "type", "index_xsuffix"):
         if not getattr(args, flag):
             raise UserError(f"--{flag.replace('_', '-')} is needed; --help shows a command that works")
-    rows, sources = read_generations(args.filedir, args.probes, f"tokenized_data/{args.dataset}_prefix.json")
+    if args.span_length < 1:
+        raise UserError(f"--span-length {args.span_length}: must be at least 1")
+    generations, manifest = read_generations(args.filedir, args.probes, args.unchecked)
     index = open_index(args)
-    index.check()
+    indexed = index.made_of()
+    if differs := misfits(generations, manifest, indexed):
+        differs = f"{index.where}: is not the index of the generations in {args.filedir}: another {differs}"
+        if not args.unchecked:
+            raise UserError(f"{differs}; load theirs with load_to_elastic.py, or go on with --unchecked")
     directions = ["pan", "paper"] if args.direction == "both" else [args.direction]
+    classifier = None if args.paraphrase_model == "none" else find_classifier(args.paraphrase_model)
+    known = manifest.made_of if manifest else {}
+    unchecked = bool(differs or known.get("unchecked", True))
+    settings = {name: getattr(args, name) for name in ("profile", "direction", "span_length")}
+    made_of = detections_made_of(generations, manifest, indexed, settings, classifier, unchecked)
 
     from accelerate import PartialState  # imports torch, which --pairs does without
 
     state = PartialState(cpu=not has_accelerator())
-    result = Path(args.output_dir) / args.type / args.dataset / "detections.jsonl"
-    classifier = None if args.paraphrase_model == "none" else args.paraphrase_model
-    index_manifest = manifest_path(Path(args.indexes) / args.index_xsuffix)
-    inputs = fingerprints([*sources, index_manifest, *([classifier] if classifier else [])])
-    settings = {name: getattr(args, name) for name in ("profile", "direction", "paraphrase_model")}
-    key = run_key({**settings, "index": index.where}, inputs)
-    ids = [row["id"] for row in rows]
-    detections = Rows(result, key, ids, BATCH, state.process_index, state.num_processes)
-    state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
-    if state.is_main_process:
-        print(f"{detections.progress}; searching {index.where}")
-    mine = detections.mine
-    classify = load_classifier(classifier, state.device) if classifier and mine else None
-    hidden = not (mine and state.is_main_process)
-    with tqdm(total=sum(len(batch) for _, batch in mine), desc="detecting", disable=hidden) as bar:
-        for _, batch in mine:
-            part = rows[batch.start : batch.stop]
-            detections.append(detect(part, index, args.profile, directions, classify))
-            bar.update(len(part))
-    state.wait_for_everyone()
-    if not state.is_main_process:
-        return None
+    path = runs.detections_path(args.output_dir, args.type, args.dataset)
+    keys = [(row.id, row.sample) for row in generations]
+    ranks = (state.process_index, state.num_processes)
+    with Rows(path, "detections", Detection, made_of, keys, BATCH, *ranks, args.overwrite) as detections:
+        state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
+        if state.is_main_process:
+            if differs:
+                print(f"WARNING: {differs}", file=sys.stderr)
+            print(f"{detections.progress}; searching {index.where}")
+        mine = detections.mine
+        classify = load_classifier(classifier, state.device) if classifier and mine else None
+        hidden = not (mine and state.is_main_process)
+        with tqdm(total=sum(len(batch) for _, batch in mine), desc="detecting", disable=hidden) as bar:
+            for _, batch in mine:
+                part = generations[batch.start : batch.stop]
+                detections.append(detect(part, index, args.profile, directions, args.span_length, classify))
+                bar.update(len(part))
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return None
 
-    finished = detections.finish(args, inputs, index=index.where)
-    summary = {"profile": args.profile, "direction": directions[0], "paraphrase_model": classifier}
-    summary |= tables.summarize(finished)
-    summary["without_scan"] = tables.summarize(finished, "label_without_scan")
-    summary["first_label"] = tables.summarize(finished, "first_label")
-    published = finished
-    if args.direction == "both":
-        published = [{**row, **row["paper"]} for row in finished]
-        summary["paper"] = tables.summarize(published)
-    write_json(result.with_name("result.json"), summary)
-    counts = tables.published_counts(published)
-    write_text(result.with_name("result.txt"), tables.published_line(counts))
+        facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "unchecked": unchecked}
+        facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
+        rows = list(detections)
+        summary = {"identity": runs.identity(made_of), **tables.summarize(rows, settings | facts)}
+        write_json(path.with_name("result.json"), summary)
+        if args.direction == "both":  # the published counters are of direction paper
+            rows = [msgspec.structs.replace(row, labels=row.paper) for row in rows]
+        write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(rows)))
+        detections.finish(
+            args,
+            fingerprints([args.filedir]),
+            generations=manifest and manifest.made_of,
+            training=manifest and manifest.facts["training"],
+            index=indexed,
+        )
     print(tables.table(summary))
-    print(f"\nwrote {result}, result.json and result.txt")
+    print(f"\nwrote {path}, result.json and result.txt")
     return None
 
 
@@ -83,6 +99,12 @@ def has_accelerator():
     import torch
 
     return torch.accelerator.is_available()
+
+
+def find_classifier(name):
+    from memorization.detection.paraphrase import directory
+
+    return directory(name)
 
 
 def load_classifier(name, device):
@@ -94,11 +116,17 @@ def load_classifier(name, device):
 if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("--filedir", "-filedir", help="generations: stage 3's .jsonl, or a published .txt listing")
-    parser.add_argument("--type", "-type", help="the model's name, first directory of the output")
+    parser.add_argument("--type", "-type", help="the model's name, first directory of the result")
     parser.add_argument("--dataset", "-dataset", default="dialogue", help="second directory (default: %(default)s)")
     add_index_arguments(parser)
-    parser.add_argument("--probes", help="stage 1's probes (default: tokenized_data/<dataset>_prefix.json)")
-    parser.add_argument("--output-dir", default=".", help="where <type>/<dataset>/ goes (default: %(default)s)")
+    parser.add_argument("--probes", help="stage 1's <name>_prefix.json, for a listing without the .jsonl beside it")
+    parser.add_argument("--output-dir", default="results", help="where <type>/<dataset>/ goes (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the result of another run")
+    parser.add_argument(
+        "--unchecked",
+        action="store_true",
+        help="go on with generations and an index that are not of one run; every table says so",
+    )
     parser.add_argument(
         "--paraphrase-model",
         default="textattack/roberta-base-MRPC",
@@ -110,6 +138,12 @@ if __name__ == "__main__":
         choices=["pan", "paper", "both"],
         default="pan",
         help="pan: the generation is the suspicious text; paper: the training text is, as published (default: pan)",
+    )
+    parser.add_argument(
+        "--span-length",
+        type=int,
+        default=50,
+        help="a copied run of more characters makes a generation verbatim (default: %(default)s)",
     )
     parser.add_argument("--pairs", help="align the pairs of texts of this .jsonl file (- is standard input) instead")
     parser.add_argument("--output", default="-", help="of --pairs (default: -, standard output)")

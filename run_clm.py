@@ -7,14 +7,13 @@ Trains from scratch with --config-name (and --tokenizer-name) in place of --mode
 it with `deepspeed --num_gpus=4 run_clm.py --deepspeed ds_config.json ...` or with torchrun; on a machine without GPUs
 these ranks run on the CPU. A run that was stopped goes on from its last checkpoint when it is started again.
 Takes every flag of transformers.TrainingArguments too; unless told otherwise there are a checkpoint and an evaluation
-an epoch. Writes the model, its tokenizer, checkpoints, train_results.json, eval_results.json and memorization.jsonl
-(the losses of each epoch) to the output directory.
+an epoch. Writes the model, its tokenizer, checkpoints, train_results.json, eval_results.json, losses.jsonl
+(a row an epoch) and run.json (what makes the weights) to the output directory.
 """
 
 import os
-import shutil
-import time
 from argparse import RawDescriptionHelpFormatter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,14 +22,16 @@ from typing import Literal
 import torch
 from transformers import HfArgumentParser, TrainingArguments
 
-from memorization import cli
+from memorization import cli, hub, runs
 from memorization.cli import UserError
-from memorization.files import fingerprint, fingerprints, manifest_path, read_json, write_json, write_manifest
+from memorization.files import locked, read_json
 from memorization.models import load_for_training
-from memorization.training.blocks import Blocks, collate, load_rows
-from memorization.training.trainer import ClmTrainer, EpochLosses, checkpoints, prepare_deepspeed, told_when_full
-
-RANK = int(os.environ.get("RANK", 0))
+from memorization.training.blocks import collate, read_blocks
+from memorization.training.checkpoints import begin, check_whole, checkpoints, is_finished, told_when_full
+from memorization.training.inputs import check_model, check_output_dir, check_sets
+from memorization.training.launch import on_first_rank, prepare_deepspeed, say, told_once
+from memorization.training.made_of import made_of
+from memorization.training.trainer import ClmTrainer
 
 
 def flag(text, default=None):
@@ -62,18 +63,14 @@ class Parser(HfArgumentParser):
         raise UserError(f"{message} (--help shows a command that works)")
 
 
-def say(text):
-    if RANK == 0:
-        print(text, flush=True)
-
-
 def parse(argv=None):
     """The flags as ModelArguments, DataArguments and TrainingArguments, which set up the devices and ranks."""
     groups = (ModelArguments, DataArguments, TrainingArguments)
     layout = {"usage": "run_clm.py [flags, see below]", "formatter_class": RawDescriptionHelpFormatter}
     parser = Parser(groups, description=__doc__, **layout)
     by_epoch = dict.fromkeys(("save_strategy", "logging_strategy"), "epoch")
-    parser.set_defaults(**by_epoch, eval_strategy=None, ddp_find_unused_parameters=False)
+    ours = {"ddp_find_unused_parameters": False, "logging_nan_inf_filter": False}  # such a loss ends the run
+    parser.set_defaults(**by_epoch, **ours, eval_strategy=None)
     options = vars(parser.parse_args(argv))
     train, evaluate = options["train_file"], options["validation_file"]
     if (options["do_train"] or not evaluate) and not train:
@@ -82,8 +79,10 @@ def parse(argv=None):
         parser.error("--validation-file is missing: name stage 1's held-out set")
     if not options["output_dir"]:
         parser.error("--output-dir is missing: name the directory to write the model to")
-    if Path(options["output_dir"]).is_file():
-        parser.error(f"--output-dir {options['output_dir']}: is a file; name a directory")
+    if Path(options["output_dir"]).is_file() or Path(options["output_dir"]).name in ("", ".."):
+        parser.error(f"--output-dir {options['output_dir']}: name a directory of the model's own")
+    if options["resume_from_checkpoint"]:
+        parser.error("--resume-from-checkpoint: leave it out; a stopped run goes on from its own last checkpoint")
     if bool(options["model_name_or_path"]) == bool(options["config_name"]):
         parser.error("name either a --model-name-or-path to fine-tune or a --config-name to train from scratch")
     if options["block_size"] is not None and options["block_size"] < 2:
@@ -92,7 +91,7 @@ def parse(argv=None):
     options["eval_strategy"] = options["eval_strategy"] or ("epoch" if train and evaluate else "no")
     if not torch.accelerator.is_available():
         options["use_cpu"] = True
-        say(f"no GPU found: training on the CPU, processes: {os.environ.get('WORLD_SIZE', 1)}")
+        say(f"no GPU found: working on the CPU, processes: {os.environ.get('WORLD_SIZE', 1)}")
     if options["deepspeed"]:
         read_json(options["deepspeed"])  # names the line of a mistake in it
         prepare_deepspeed(options["use_cpu"])
@@ -107,99 +106,90 @@ def parse(argv=None):
 
 def main(argv=None):
     names, data, args = parse(argv)
-    source = names.model_name_or_path or names.config_name
-    model, tokenizer = load_for_training(
-        source, names.tokenizer_name, args.seed, from_scratch=not names.model_name_or_path
-    )
+    with ExitStack() as stack:
+        on_first_rank(lambda: stack.enter_context(locked(args.output_dir)))
+        fine_tune(names, data, args)
+
+
+def fine_tune(names, data, args):
+    """Train the model unless that is done, evaluate it, and describe it."""
+    source, from_scratch = names.model_name_or_path or names.config_name, not names.model_name_or_path
+    on_first_rank(check_output_dir, args.output_dir, names.model_name_or_path, args.do_train)
+    tokenizer = hub.load_tokenizer(names.tokenizer_name or source)
+    paths = {"training set": data.train_file, "held-out set": data.validation_file}
+    sets = on_first_rank(check_sets, paths, tokenizer)
+    model = load_for_training(source, tokenizer, args.seed, from_scratch)
     config = model.config.get_text_config()
+    base, base_encoding = (None, None) if from_scratch else on_first_rank(check_model, source, sets, args.do_train)
     if names.model_type and names.model_type.replace("-", "").replace("_", "") != config.model_type.replace("_", ""):
         say(f"--model_type {names.model_type}: {source} is of type {config.model_type}; going on with that")
     limits = [size for size in (data.block_size, getattr(config, "max_position_embeddings", None)) if size]
     block_size = min(limits, default=2**31)
     if data.block_size and data.block_size > block_size:
         say(f"--block_size {data.block_size} is beyond the model's context: taking {block_size}")
+    blocks, vocab_size = {}, model.get_input_embeddings().num_embeddings
+    for kind in sets:
+        blocks[kind] = found = read_blocks(paths[kind], vocab_size, block_size, data.long_samples)
+        cut = f"{found.longer} over {block_size} tokens"
+        say(f"{paths[kind]}: {len(found.rows)} samples, {cut}, make {len(found)} blocks")
 
-    def blocks(directory):
-        rows = load_rows(directory, tokenizer, model.get_input_embeddings().num_embeddings)
-        blocks = Blocks(rows, block_size, data.long_samples)
-        if not len(blocks):
-            raise UserError(f"{directory}: no sample has two tokens; give encode_dialogue.py longer ones")
-        say(f"{directory}: {len(rows)} samples, {blocks.longer} over {block_size} tokens, make {len(blocks)} blocks")
-        return blocks
-
-    train_set = blocks(data.train_file) if args.do_train else None
-    eval_set = blocks(data.validation_file) if args.do_eval else None
+    run, finished = None, False
+    if args.do_train:
+        run = made_of(args, sets, tokenizer, base, config, block_size, data.long_samples)
+        finished = on_first_rank(is_finished, args.output_dir, run) if not data.overwrite_output_dir else False
+    if finished:
+        say(f"{args.output_dir}: this run is finished, nothing to train (--overwrite-output-dir starts over)")
+        model = load_for_training(args.output_dir, tokenizer, args.seed)
+    elif args.do_train and config.eos_token_id != tokenizer.eos_token_id:
+        say(f"the model's end-of-text token {config.eos_token_id} becomes the tokenizer's, {tokenizer.eos_token_id}")
+        config.eos_token_id = tokenizer.eos_token_id
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     trainer = ClmTrainer(
         model=model,
         args=args,
-        train_dataset=train_set,
-        eval_dataset=eval_set,
+        train_dataset=blocks.get("training set"),
+        eval_dataset=blocks.get("held-out set"),
         data_collator=partial(collate, pad_token_id=pad_token_id),
         processing_class=tokenizer,
-        callbacks=[EpochLosses()],
     )
     say(f"writing to {args.output_dir}")
-    if args.do_train:
-        run = {"model": source, "block_size": block_size, "long_samples": data.long_samples, "seed": args.seed}
-        train(trainer, {**run, "train_file": fingerprint(data.train_file)}, data.overwrite_output_dir)
+    if run and not finished:
+        train(trainer, run, data.overwrite_output_dir)
     if args.do_eval:
         metrics = trainer.evaluate()
         trainer.save_metrics("eval", metrics, combined=False)
         say(f"held-out loss {metrics['eval_loss']:.4f} nats a token, perplexity {metrics['eval_perplexity']:.2f}")
-    if args.do_train and trainer.is_world_process_zero():
-        write_manifest(
+    if run and not finished and trainer.is_world_process_zero():
+        runs.write_manifest(
             args.output_dir,
+            "model",
+            run,
             {**vars(names), **vars(data), **args.to_sanitized_dict()},
-            fingerprints(path for path in (data.train_file, data.validation_file, names.model_name_or_path) if path),
-            rows={"train": len(train_set.rows), "validation": len(eval_set.rows) if eval_set else 0},
-            blocks={"train": len(train_set), "validation": len(eval_set) if eval_set else 0},
-            processes=args.world_size,
-            seed=args.seed,
+            inputs={paths[kind]: manifest.contents for kind, manifest in sets.items()} | {source: base},
+            contents=runs.model_fingerprint(args.output_dir),
+            rows=len(blocks["training set"].rows),
+            blocks=len(blocks["training set"]),
+            base_encoding=base_encoding,
+            device=torch.cuda.get_device_name() if args.device.type == "cuda" else args.device.type,
         )
         say(f"model and tokenizer are in {args.output_dir}")
 
 
 def train(trainer, run, start_over):
-    """Train from the last checkpoint, or from the start; save the model, its tokenizer and the training figures.
-
-    run: what makes it this run and no other. Raises UserError where the checkpoints come from another one.
-    """
-    output_dir = Path(trainer.args.output_dir)
-    found, record = checkpoints(output_dir), output_dir / "run.json"
-    if found and not start_over:
-        before = read_json(record) if record.is_file() else run
-        if differs := [name for name in run if before.get(name) != run[name]]:
-            raise UserError(
-                f"{found[-1]}: comes from a run with another {' and '.join(differs)}; "
-                "--overwrite-output-dir starts over, or name another --output-dir"
-            )
-        say(f"going on from {found[-1]} (--overwrite-output-dir starts over)")
-    trainer.accelerator.wait_for_everyone()
-    if trainer.is_world_process_zero():
-        manifest_path(output_dir).unlink(missing_ok=True)  # it comes back when this run is finished
-        if start_over and found:
-            say(f"starting over: removing {len(found)} checkpoints from {output_dir}")
-        for checkpoint in output_dir.glob("checkpoint-*") if start_over else ():
-            shutil.rmtree(checkpoint)
-        write_json(record, run)
-    trainer.accelerator.wait_for_everyone()
+    """Train from the last checkpoint, or from the start; save the model, its tokenizer and the training figures."""
+    output_dir = trainer.args.output_dir
+    last = None
+    if not start_over and (found := on_first_rank(checkpoints, output_dir)):
+        last = found[-1]
+        on_first_rank(check_whole, last, trainer)
+        say(f"going on from {last} (--overwrite-output-dir starts over)")
+        trainer.args.eval_on_start = False
+    on_first_rank(begin, output_dir, run, start_over)
     with told_when_full(output_dir):
-        result = trainer.train(resume_from_checkpoint=str(found[-1]) if found and not start_over else None)
+        result = trainer.train(resume_from_checkpoint=str(last) if last else None)
         trainer.save_model()
-    if result.metrics["train_loss"]:  # else nothing was left to train
-        trainer.save_metrics("train", result.metrics, combined=False)
-
-
-def run_rank():
-    """main(), with a mistake that all ranks meet told once: the launcher ends the others when the first has told it."""
-    try:
-        main()
-    except UserError:
-        if RANK:
-            time.sleep(20)
-        raise
+    trainer.save_metrics("train", result.metrics, combined=False)
 
 
 if __name__ == "__main__":
-    cli.run(run_rank)
+    cli.run(told_once, main)

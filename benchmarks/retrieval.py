@@ -35,7 +35,7 @@ class Ours:
         self.index = index
 
     def load(self, texts):
-        self.index.load(((str(i), text) for i, text in enumerate(texts)), recreate=True)
+        self.index.load(((str(i), text) for i, text in enumerate(texts)), {}, recreate=True)
 
     def search(self, queries):
         self.index.search(queries, 10)

@@ -1,6 +1,9 @@
 """Results of long work: appended row by row, gone on with by id after a kill (design.md, Files between the stages)."""
 
 import glob
+import os
+from array import array
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -171,24 +174,44 @@ class Rows:
                     begin += len(line)
 
 
-def read_rows(path, kind, row_type):
-    """The rows of a finished result, as a list, and its manifest.
+class StoredRows(Sequence):
+    """The rows of a finished result, read from disk when they are asked for; only their places are in memory.
 
-    Raises UserError for a result that is not as its manifest says: edited rows, too few, one twice.
+    manifest: of the result. Whatever takes the place of the result later, these stay its rows. Raises UserError for a
+    result that is not as its manifest says: edited rows, too few, one twice.
     """
-    manifest = checked(path, kind)
-    decode = msgspec.json.Decoder(row_type).decode
-    rows = []
-    with Path(path).open("rb") as file:
-        for line in file:
+
+    def __init__(self, path, kind, row_type):
+        self.manifest = checked(path, kind)
+        self._decode = msgspec.json.Decoder(row_type).decode
+        self._file = Path(path).open("rb")  # noqa: SIM115
+        ends, keys = array("q", [0]), set()
+        for line in self._file:
             try:
-                rows.append(decode(line))
+                row = self._decode(line)
             except msgspec.DecodeError as error:
-                raise UserError(f"{path}: row {len(rows) + 1}: {error}; make it anew with --overwrite") from None
-    keys = {(row.id, row.sample) for row in rows}
-    if not len(rows) == len(keys) == manifest.rows:
-        raise UserError(
-            f"{path}: has {len(rows)} rows of {len(keys)} ids, by its manifest {manifest.rows}; "
-            "make it anew with --overwrite"
-        )
-    return rows, manifest
+                raise UserError(f"{path}: row {len(ends)}: {error}; make it anew with --overwrite") from None
+            keys.add((row.id, row.sample))
+            ends.append(ends[-1] + len(line))
+        self._ends = ends
+        if not len(self) == len(keys) == self.manifest.rows:
+            raise UserError(
+                f"{path}: has {len(self)} rows of {len(keys)} ids, by its manifest {self.manifest.rows}; "
+                "make it anew with --overwrite"
+            )
+
+    def __len__(self):
+        return len(self._ends) - 1
+
+    def __getitem__(self, where):
+        if isinstance(where, slice):
+            return [self[i] for i in range(*where.indices(len(self)))]
+        where = range(len(self))[where]
+        begin, end = self._ends[where : where + 2]
+        return self._decode(os.pread(self._file.fileno(), end - begin, begin))
+
+
+def read_rows(path, kind, row_type):
+    """The rows of a finished result, as a list, and its manifest. Raises UserError as StoredRows does."""
+    rows = StoredRows(path, kind, row_type)
+    return list(rows), rows.manifest

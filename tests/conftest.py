@@ -1,4 +1,7 @@
-"""Servers for the tests: a real Elasticsearch, started when a test first asks for it."""
+"""What tests share: how hypothesis searches; a real Elasticsearch server, started when a test first asks for it.
+
+HYPOTHESIS_PROFILE=fuzz (`make fuzz`) searches at random; else a test tries the same examples every time.
+"""
 
 import os
 
@@ -11,16 +14,24 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from memorization.cli import Parser
 from memorization.retrieval import add_index_arguments, open_index
+
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile(
+    "fuzz", derandomize=False, deadline=None, database=None, max_examples=1000, print_blob=True
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 SERVER = Path(__file__).parents[2] / "shared" / "elasticsearch" / "server.sh"
 HOW = (
     "no Elasticsearch: set ELASTIC_TEST_URL to one of yours, as from: docker run -p 9200:9200 -e discovery.type="
     "single-node -e xpack.security.enabled=false docker.elastic.co/elasticsearch/elasticsearch:8.19.8"
 )
+MADE_OF = {"encoding": "0123456789abcdef" * 4, "prefix_length": 50}  # of an index
 CONNECTION = ("ELASTIC_URL", "ELASTIC_API_KEY", "ELASTIC_USER", "ELASTIC_PASSWORD", "ELASTIC_CA_CERTS")
 
 

@@ -67,6 +67,15 @@ def dice(a, b):
     return 2 * sum(stem in b for stem in a) / (len(a) + len(b))
 
 
+def find_seeds(susp, src, th1, th2):
+    return [
+        (i, j)
+        for i in range(len(susp))
+        for j in range(len(src))
+        if cosine(susp[i], src[j]) > th1 and dice(susp[i], src[j]) > th2
+    ]
+
+
 def total(vectors):
     result = {}
     for vector in vectors:
@@ -170,6 +179,27 @@ def common_runs(susp, src):
     return [((susp[i][1], susp[i + n - 1][2]), (src[j][1], src[j + n - 1][2])) for n, i, j in kept]
 
 
+def passages_of(cases, susp_spans, src_spans, min_plaglen):
+    """Cases in characters, ((s0, s1), (r0, r1)), without those that are too short on either side."""
+    found = [((susp_spans[a][0], susp_spans[b][1]), (src_spans[c][0], src_spans[d][1])) for (a, b), (c, d) in cases]
+    return [passage for passage in found if min(end - start for start, end in passage) >= min_plaglen]
+
+
+def verbatim_runs(passages, susp_text, src_text, susp_sentences, src_sentences, minlen):
+    found = {
+        run
+        for susp, src in passages
+        for run in common_runs(words(susp_text, susp_sentences, *susp), words(src_text, src_sentences, *src))
+        if run[0][1] - run[0][0] > minlen
+    }
+    return sorted(found)
+
+
+def is_summary(passages, ratio):
+    susp, src = (sum(end - start for start, end in (passage[side] for passage in passages)) for side in (0, 1))
+    return len(passages) > 0 and src >= ratio * susp
+
+
 def align(susp_text, src_text, susp_sentences, src_sentences, profile):
     """(kind, passages) of one pair of texts."""
     susp, susp_spans, susp_frequency = analyse(susp_text, susp_sentences, profile.min_sentlen)
@@ -178,29 +208,17 @@ def align(susp_text, src_text, susp_sentences, src_sentences, profile):
         weigh(susp, src, susp_frequency, src_frequency),
         weigh(src, susp, src_frequency, susp_frequency),
     )
-    seeds = [
-        (i, j)
-        for i in range(len(susp))
-        for j in range(len(src))
-        if cosine(susp[i], src[j]) > profile.th1 and dice(susp[i], src[j]) > profile.th2
-    ]
+    seeds = find_seeds(susp, src, profile.th1, profile.th2)
 
-    def passages(susp_gap, src_gap):
-        cases = resolve(extend(seeds, (susp_gap, src_gap), susp, src, profile.th3), susp, src)
-        found = [((susp_spans[a][0], susp_spans[b][1]), (src_spans[c][0], src_spans[d][1])) for (a, b), (c, d) in cases]
-        return [p for p in found if min(e - s for s, e in p) >= profile.min_plaglen]
+    def passages(*gaps):
+        cases = resolve(extend(seeds, gaps, susp, src, profile.th3), susp, src)
+        return passages_of(cases, susp_spans, src_spans, profile.min_plaglen)
 
-    cases = passages(profile.susp_gap, profile.src_gap)
-    verbatim = [
-        run
-        for susp_case, src_case in cases
-        for run in common_runs(words(susp_text, susp_sentences, *susp_case), words(src_text, src_sentences, *src_case))
-        if run[0][1] - run[0][0] > profile.verbatim_minlen
-    ]
-    if verbatim:
-        return "verbatim", sorted(set(verbatim))
+    narrow = passages(profile.susp_gap, profile.src_gap)
+    runs = verbatim_runs(narrow, susp_text, src_text, susp_sentences, src_sentences, profile.verbatim_minlen)
+    if runs:
+        return "verbatim", runs
     wide = passages(profile.susp_gap_summary, profile.src_gap_summary)
-    susp_size, src_size = (sum(e - s for s, e in (p[side] for p in wide)) for side in (0, 1))
-    if wide and src_size >= profile.summary_ratio * susp_size:
+    if is_summary(wide, profile.summary_ratio):
         return "summary", wide
-    return ("obfuscated", cases) if cases else ("none", [])
+    return ("obfuscated", narrow) if narrow else ("none", [])

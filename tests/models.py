@@ -1,7 +1,16 @@
 """Small random models, made on the spot."""
 
 import torch
-from transformers import GPTNeoConfig, GPTNeoForCausalLM, RobertaConfig, RobertaForSequenceClassification
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from memorization.hub import load_tokenizer
 
@@ -27,6 +36,17 @@ def gpt_neo_config(vocabulary, eos, context=256):
         bos_token_id=eos,
         eos_token_id=eos,
     )
+
+
+def save_word_tokenizer(path, vocabulary, eos="<|endoftext|>"):
+    """A tokenizer of the words <|endoftext|>, w1, w2, ... with the ids 0, 1, 2, ..., in a directory."""
+    words = {"<|endoftext|>": 0} | {f"w{number}": number for number in range(1, vocabulary)}
+    fast = Tokenizer(WordLevel(words, unk_token="<|endoftext|>"))
+    fast.pre_tokenizer = Whitespace()
+    special = dict.fromkeys(("eos_token", "bos_token", "pad_token"), eos)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=fast, **special)
+    tokenizer.save_pretrained(path)
+    return tokenizer
 
 
 def save_paraphrase_classifier(path, tokenizer, labels=2):

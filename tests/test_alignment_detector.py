@@ -1,5 +1,7 @@
 """Alignments worked out by hand, and the fast version beside the plain one on made-up documents."""
 
+from dataclasses import asdict
+
 import dictionary_alignment as plain
 import numpy as np
 import pytest
@@ -23,6 +25,13 @@ def test_a_copied_passage_is_verbatim_and_its_spans_are_exact():
 
 def test_a_passage_too_short_for_the_profile_is_no_case():
     assert align(f"{LAW} {CAT}", f"{CAT} {SEA}", "pan") == ("none", [])
+
+
+def test_the_profiles_are_the_published_ones():
+    common = {"th1": 0.30, "th2": 0.33, "th3": 0.34, "src_gap": 4, "susp_gap": 4, "min_sentlen": 3}
+    common |= {"src_gap_summary": 24, "susp_gap_summary": 24, "summary_ratio": 3}
+    assert asdict(PROFILES["paper"]) == common | {"min_plaglen": 50, "verbatim_minlen": 50}
+    assert asdict(PROFILES["pan"]) == common | {"min_plaglen": 150, "verbatim_minlen": 256}
 
 
 def test_an_edited_passage_is_obfuscated():

@@ -12,7 +12,9 @@ from memorization.alignment import PROFILES, align, prepare, split_sentences
 
 SHARED = Path(__file__).parents[2] / "shared"
 
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
+OWN = Path(__file__).with_name("golden_alignment.jsonl")
+
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
 
 
 def rows(name):
@@ -52,6 +54,7 @@ def golden(outputs, profile):
     return outputs[profile]["kind"], passages
 
 
+@needs_shared
 @pytest.mark.parametrize("profile", PROFILES)
 def test_real_documents_align_as_in_the_golden_outputs(pan, profile):
     for suspicious, source, row in pan:
@@ -60,6 +63,7 @@ def test_real_documents_align_as_in_the_golden_outputs(pan, profile):
     assert len(pan) == 300
 
 
+@needs_shared
 @pytest.mark.parametrize("profile", PROFILES)
 def test_generations_align_as_in_the_golden_outputs_both_ways(generations, profile):
     for training, generation, row in generations:
@@ -69,6 +73,7 @@ def test_generations_align_as_in_the_golden_outputs_both_ways(generations, profi
     assert len(generations) == 304
 
 
+@needs_shared
 def test_the_plain_version_gives_the_golden_outputs_too(generations):
     for training, generation, row in generations[::4]:
         kind, passages = plain.align(
@@ -77,6 +82,7 @@ def test_the_plain_version_gives_the_golden_outputs_too(generations):
         assert (kind, set(passages)) == golden(row["direction_pan"], "paper")
 
 
+@needs_shared
 def test_sentence_boundaries_agree_with_the_golden_spans(pan, generations):
     for documents in pan, generations:
         distinct = {document.text: document for pair in documents for document in pair[:2]}
@@ -85,3 +91,15 @@ def test_sentence_boundaries_agree_with_the_golden_spans(pan, generations):
             mine, golden_ends = ({end for _, end in spans} for spans in (split_sentences(text), document.sentences))
             both, ours, theirs = both + len(mine & golden_ends), ours + len(mine), theirs + len(golden_ends)
         assert 2 * both / (ours + theirs) >= 0.995
+
+
+@pytest.mark.parametrize("row", [json.loads(line) for line in OWN.open()], ids=lambda row: row["made"])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_made_up_texts_align_as_in_our_own_golden_outputs(row, profile):
+    texts = row["suspicious"], row["source"]
+    spans = [[tuple(span) for span in row[f"{side}_sentences"]] for side in ("suspicious", "source")]
+    assert [split_sentences(text) for text in texts] == spans
+    kind, passages = align(*texts, profile)
+    assert (kind, set(passages)) == golden(row, profile)
+    kind, passages = plain.align(*texts, *spans, PROFILES[profile])
+    assert (kind, set(passages)) == golden(row, profile)

@@ -5,14 +5,14 @@ from itertools import pairwise
 
 from memorization.alignment import longest_common_run, prepare
 from memorization.encoding.dialogues import make_dialogues
-from memorization.encoding.tasks import dialogue_text
+from memorization.encoding.tasks import DIALOGUE
 
 
 def test_dialogues_are_repeated_as_asked_and_made_of_the_seed():
-    texts = [dialogue_text(**row) for row in make_dialogues(1, single=5, fourfold=3, sixteenfold=2)]
+    texts = [DIALOGUE.text(row) for row in make_dialogues(1, single=5, fourfold=3, sixteenfold=2)]
     assert Counter(Counter(texts).values()) == {1: 5, 4: 3, 16: 2}
-    assert texts == [dialogue_text(**row) for row in make_dialogues(1, single=5, fourfold=3, sixteenfold=2)]
-    assert not set(texts) & {dialogue_text(**row) for row in make_dialogues(2, 5, 3, 2)}
+    assert texts == [DIALOGUE.text(row) for row in make_dialogues(1, single=5, fourfold=3, sixteenfold=2)]
+    assert not set(texts) & {DIALOGUE.text(row) for row in make_dialogues(2, 5, 3, 2)}
 
 
 def test_two_dialogues_hardly_share_fifty_characters():

@@ -9,10 +9,11 @@ from datasets import Dataset, load_from_disk
 from shell import ROOT, one_line, run_script
 
 from memorization.encoding.dialogues import make_dialogues
-from memorization.encoding.probes import read_probes
-from memorization.encoding.tasks import dialogue_text
-from memorization.files import read_json
+from memorization.encoding.probes import Probes, read_probes
+from memorization.encoding.tasks import DIALOGUE
+from memorization.files import locked
 from memorization.hub import load_tokenizer
+from memorization.runs import KINDS, checked, encoding_paths, manifest_path, read_manifest
 
 ROWS = make_dialogues(seed=3, single=20, fourfold=4, sixteenfold=1)
 
@@ -61,7 +62,7 @@ def test_without_arguments_it_encodes_the_projects_own_dialogues(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     assert run_script("encode_dialogue.py") == 0
     train, test = sides(tmp_path / "tokenized_data")
-    assert sorted(train["text"][:] + test["text"][:]) == sorted(dialogue_text(**row) for row in make_dialogues())
+    assert sorted(train["text"][:] + test["text"][:]) == sorted(DIALOGUE.text(row) for row in make_dialogues())
 
 
 @pytest.mark.parametrize(
@@ -105,15 +106,6 @@ def test_copies_of_a_sample_stay_on_one_side_and_are_counted(encoded):
     assert {p["prefix"] + p["suffix"]: p["duplicates"] for p in probes if not p["member"]} == test
 
 
-def test_a_probe_is_cut_behind_its_first_tokens(encoded):
-    tokenizer = load_tokenizer(ROOT / "configs" / "gpt-neo-small")
-    tokens = load_from_disk(str(encoded / "tokenized_dialogue_prefix"))
-    for probe, row in zip(read_probes(encoded / "dialogue_prefix.json"), tokens, strict=True):
-        assert (row["id"], row["member"], len(row["prefix_ids"])) == (probe["id"], probe["member"], 50)
-        assert tokenizer.decode(row["prefix_ids"]) == probe["prefix"]
-        assert tokenizer.decode(row["suffix_ids"]) == probe["suffix"]
-
-
 def test_same_seed_gives_same_bytes_and_another_seed_another_split(tmp_path, encoded):
     for seed in (5, 6):
         data = ["--data", encoded / "data.json", "--test-size", "0.2"]
@@ -132,9 +124,9 @@ def test_hard_text_passes_unharmed(tmp_path):
         write(tmp_path / f"d.{kind}", rows)
         assert encode(tmp_path / kind, "--data", tmp_path / f"d.{kind}", "--test-size", "0.4") == 0
         train, test = sides(tmp_path / kind)
-        assert sorted(train["text"][:] + test["text"][:]) == sorted(dialogue_text(**row) for row in rows)
+        assert sorted(train["text"][:] + test["text"][:]) == sorted(DIALOGUE.text(row) for row in rows)
         for probe in read_probes(tmp_path / kind / "dialogue_prefix.json"):
-            assert probe["prefix"] + probe["suffix"] == dialogue_text(**rows[probe["id"]])
+            assert probe["prefix"] + probe["suffix"] == DIALOGUE.text(rows[probe["id"]])
 
 
 def test_a_missing_value_is_empty_and_a_lone_surrogate_is_replaced(tmp_path):
@@ -143,24 +135,140 @@ def test_a_missing_value_is_empty_and_a_lone_surrogate_is_replaced(tmp_path):
     assert encode(tmp_path, "--data", tmp_path / "d.json", "--prefix-length", "10") == 0
     texts = [text for side in sides(tmp_path) for text in side["text"]]
     assert any("half \ufffd a pair" in text for text in texts)
-    assert dialogue_text(**{**ROWS[0], "input": ""}) in texts
+    assert DIALOGUE.text(ROWS[0] | {"input": ""}) in texts
 
 
 def test_samples_too_short_for_a_probe_are_counted_but_trained_on(tmp_path):
     write_json(tmp_path / "d.json", [*ROWS[:8], {"instruction": "Too", "input": "short", "output": "."}])
     assert encode(tmp_path, "--data", tmp_path / "d.json") == 0
-    facts = read_json(tmp_path / "dialogue_prefix.json.manifest.json")
-    assert facts["samples_too_short_for_a_probe"] == 1
-    assert facts["rows"]["train"] + facts["rows"]["test"] == 9
-    assert (
-        facts["rows"]["prefix"] == len(read_probes(tmp_path / "dialogue_prefix.json")) == facts["distinct_samples"] - 1
+    manifests = {kind: read_manifest(path, kind) for kind, path in encoding_paths(tmp_path, "dialogue").items()}
+    assert manifests["training set"].rows + manifests["held-out set"].rows == 9
+    distinct = manifests["probes"].rows
+    assert manifests["probes as text"].rows == len(read_probes(tmp_path / "dialogue_prefix.json")) == distinct - 1
+    assert manifests["probes"].facts["samples_too_short_for_a_probe"] == Probes(tmp_path, "dialogue").too_short == 1
+
+
+def test_data_without_an_instruction(tmp_path, capsys):
+    rows = [{"input": row["input"], "output": row["output"]} for row in ROWS]
+    write_csv(tmp_path / "d.csv", rows)
+    data = ["--data", tmp_path / "d.csv"]
+    assert encode(tmp_path / "out", *data) == 2
+    assert '--instruction-column ""' in one_line(capsys)
+    assert encode(tmp_path / "none", *data, "--instruction_column", "") == 0
+    train, test = sides(tmp_path / "none")
+    assert set(train["text"][:] + test["text"][:]) == {
+        row["input"] + "\n ---------- \n" + row["output"] for row in rows
+    }
+    assert encode(tmp_path / "one", *data, "--instruction", "Dr.") == 0
+    train, test = sides(tmp_path / "one")
+    assert set(train["text"][:] + test["text"][:]) == {
+        f"Dr. {row['input']}\n ---------- \n{row['output']}" for row in rows
+    }
+    assert encode(tmp_path / "out", *data, "--output-column", "") == 2
+    assert "--output-column" in one_line(capsys)
+
+
+def test_the_end_of_text_spelled_out_in_a_text_is_text(tmp_path):
+    rows = [row | {"output": "one<|endoftext|>two " + row["output"]} for row in ROWS]
+    write_json(tmp_path / "d.json", rows)
+    assert encode(tmp_path, "--data", tmp_path / "d.json") == 0
+    tokenizer = load_tokenizer(ROOT / "configs" / "gpt-neo-small")
+    for row in sides(tmp_path)[0]:
+        assert [i for i in row["input_ids"] if i == tokenizer.eos_token_id] == row["input_ids"][-1:]
+        assert tokenizer.decode(row["input_ids"][:-1]) == row["text"]
+    for probe in Probes(tmp_path, "dialogue")[:]:
+        assert tokenizer.eos_token_id not in probe["prefix_ids"] + probe["suffix_ids"]
+
+
+# ---- what makes an encoding
+
+
+def identities(out, name="dialogue"):
+    return [checked(path, kind).identity for kind, path in encoding_paths(out, name).items()]
+
+
+def test_all_results_carry_one_identity_of_samples_and_split_alone(tmp_path, encoded):
+    write_csv(
+        tmp_path / "d.csv", [{"a": row["instruction"], "b": row["input"], "output": row["output"]} for row in ROWS]
     )
+    data = ["--data", tmp_path / "d.csv", "--instruction-column", "a", "--input-column", "b", "--test-size", "0.2"]
+    same = encode(tmp_path / "same", *data, "--prefix-length", "30", "--num-proc", "2", "--name", "x")
+    assert same == 0 and set(identities(tmp_path / "same", "x")) == set(identities(encoded))
+    assert len(set(identities(encoded))) == 1
+    facts = checked(tmp_path / "same" / "x_prefix.json", "probes as text").facts
+    assert facts["prefix_length"] == 30
+    others = [
+        ["--seed", "6"],
+        ["--test-size", "0.3"],
+        ["--min-suffix-length", "21"],
+        ["--max-samples", str(len(ROWS) - 1)],
+        ["--data", tmp_path / "other.csv"],
+    ]
+    write_csv(tmp_path / "other.csv", [{"a": "", "b": row["input"], "output": row["output"]} for row in ROWS])
+    for i, other in enumerate(others):
+        assert encode(tmp_path / str(i), *data, *other) == 0
+        assert identities(tmp_path / str(i))[0] not in identities(encoded)
+
+
+def test_an_encoding_is_replaced_by_another_only_when_told_so(tmp_path, capsys):
+    write_json(tmp_path / "d.json", ROWS)
+    data = ["--data", tmp_path / "d.json"]
+    assert encode(tmp_path, *data) == 0
+    before = identities(tmp_path)
+    assert encode(tmp_path, *data, "--num-proc", "2") == 0  # the same again
+    assert identities(tmp_path) == before
+    capsys.readouterr()
+    assert encode(tmp_path, *data, "--seed", "6") == 2
+    assert "seed (5, not 6)" in (line := one_line(capsys)) and "--overwrite" in line
+    assert identities(tmp_path) == before
+    assert encode(tmp_path, *data, "--seed", "6", "--overwrite") == 0
+    assert len({*before, *identities(tmp_path)}) == 2
+    manifest_path(tmp_path / "dialogue_prefix.json").write_text('{"seed": 5}')
+    capsys.readouterr()
+    assert encode(tmp_path, *data) == 2
+    assert "another version" in (line := one_line(capsys)) and "--overwrite" in line
+
+
+def test_a_killed_run_leaves_nothing_that_passes_for_finished(tmp_path, monkeypatch):
+    write_json(tmp_path / "d.json", ROWS)
+    assert encode(tmp_path / "out", "--data", tmp_path / "d.json") == 0
+    paths = encoding_paths(tmp_path / "out", "dialogue")
+    (tmp_path / "out" / ".tokenized_dialogue_prefix.unfinished").mkdir()  # what another killed run left
+    results = list(paths.values())
+    renamed = []
+
+    def kill(path, target):
+        renamed.append(path)
+        if len(renamed) == 4:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    rename = type(results[0]).rename
+    with monkeypatch.context() as patch:
+        patch.setattr(type(results[0]), "rename", kill)
+        assert encode(tmp_path / "out", "--data", tmp_path / "d.json", "--seed", "6", "--overwrite") == 130
+    assert not any(manifest_path(path).exists() for path in results)
+    assert encode(tmp_path / "out", "--data", tmp_path / "d.json", "--seed", "6") == 0
+    assert len(set(identities(tmp_path / "out"))) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")] == []
+
+
+def test_one_process_encodes_at_a_time(tmp_path, capsys):
+    with locked(encoding_paths(tmp_path, "dialogue")["probes"]):
+        assert encode(tmp_path) == 2
+    assert "another process" in one_line(capsys)
+    assert set(KINDS) > set(encoding_paths(tmp_path, "dialogue"))
+
+
+# ---- mistakes
 
 
 BAD = {
     "missing file": (None, [], "no such file"),
     "empty file": ("", [], "line 1"),
     "no rows": ("[]", [], "no rows"),
+    "no rows taken": (json.dumps(ROWS), ["--max-samples", "0"], "--max-samples 0"),
+    "two instructions": (json.dumps(ROWS), ["--instruction", "a", "--instruction-column", "b"], "not allowed with"),
     "not JSON": ('[{"a": 1},\n{"b": }]', [], "line 2"),
     "not objects": ('["a"]', [], "list of objects"),
     "missing column": ('[{"instruction": "a", "question": "b", "output": "c"}]', [], "it has 'instruction'"),
@@ -190,3 +298,18 @@ def test_a_malformed_line_is_named_by_its_number(tmp_path, capsys):
     (tmp_path / "d.csv").write_text("instruction,input,output\na,b,c\nd,e\n")
     assert encode(tmp_path, "--data", tmp_path / "d.csv") == 2
     assert "line 3" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("d.json", b'[{"instruction": "a"},\n{"instruction": "\xe9"}]'),
+        ("d.jsonl", b'{"instruction": "a"}\n{"instruction": "\xe9"}\n'),
+        ("d.csv", b"instruction,input,output\na,b,\xe9\n"),
+    ],
+)
+def test_a_line_that_is_not_utf8_is_named(tmp_path, capsys, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert encode(tmp_path / "out", "--data", tmp_path / name) == 2
+    assert "line 2 is not UTF-8" in one_line(capsys)
+    assert not (tmp_path / "out").exists()

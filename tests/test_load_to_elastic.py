@@ -1,5 +1,6 @@
 """Stage 4 at the shell."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,22 +9,39 @@ import pytest
 from conftest import opened
 from shell import ROOT, one_line, run_script
 
-from memorization.encoding.probes import write_probes
-from memorization.files import fingerprint, read_manifest, write_json
+from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.probes import Probes
+from memorization.files import fingerprint, read_json, write_json
+from memorization.runs import TextDigest, encoding_paths, read_manifest
 
-PROBES = [
-    {"id": i, "member": i % 3 > 0, "prefix": f"prefix {i}", "suffix": f"suffix {i} of visit {i % 7}", "duplicates": 1}
-    for i in range(30)
-]
-MEMBERS = {str(probe["id"]): probe["suffix"] for probe in PROBES if probe["member"]}
+
+def encode(rows, name="dialogue", *flags):
+    """The suffixes of the members that stage 1 makes of these rows, by id."""
+    write_json(f"{name}.json", rows)
+    how = ["--data", f"{name}.json", "--name", name, "--test-size", "0.3", *flags]
+    assert run_script("encode_dialogue.py", *how) == 0
+    return members(name)
+
+
+def members(name="dialogue", prefix_length=50):
+    probes = Probes("tokenized_data", name, prefix_length)
+    return {str(probe["id"]): probe["suffix"] for probe in probes[:] if probe["member"]}
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(home)
+        encode(make_dialogues(seed=4, single=30, fourfold=0, sixteenfold=0))
+    return home
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A working directory with the probes of stage 1 in it."""
+def here(encoded, tmp_path, monkeypatch):
+    """A working directory with what stage 1 makes of 30 dialogues, 21 of them members."""
+    shutil.copytree(encoded / "tokenized_data", tmp_path / "tokenized_data")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tokenized_data").mkdir()
-    write_probes(tmp_path / "tokenized_data" / "dialogue_prefix.json", PROBES)
     return tmp_path
 
 
@@ -32,15 +50,25 @@ PAPER = ["-dir", "./tokenized_data/", "-fn", "dialogue_prefix.json"]  # the publ
 
 def test_the_papers_command_indexes_the_members(here, capsys):
     assert run_script("load_to_elastic.py", *PAPER, "--index-xsuffix", "dialogue_suffix") == 0
-    assert "indexes/dialogue_suffix: 20 training suffixes" in capsys.readouterr().out
+    assert "indexes/dialogue_suffix: 21 training suffixes" in capsys.readouterr().out
     index = opened(["--index-xsuffix", "dialogue_suffix"])
-    assert index.texts(MEMBERS) == MEMBERS
-    assert {hit.id for hit in index.search(["suffix"], 100)[0]} == set(MEMBERS)
-    manifest = read_manifest("indexes/dialogue_suffix")
-    assert manifest["inputs"] == {
-        "tokenized_data/dialogue_prefix.json": fingerprint("tokenized_data/dialogue_prefix.json")
-    }
-    assert manifest["documents"] == 20
+    assert index.texts(members()) == members()
+    assert [hits[0].id for hits in index.search(members().values(), 1)] == list(members())
+    manifest = read_manifest("indexes/dialogue_suffix", "index")
+    paths = encoding_paths("tokenized_data", "dialogue").values()
+    assert manifest.inputs == {str(path): fingerprint(path) for path in paths}
+    assert (manifest.rows, manifest.made_of) == (21, index.made_of())
+
+
+def test_the_index_says_what_it_is_made_of(here):
+    flags = [*PAPER, "--index-xsuffix", "short", "--prefix-length", "30"]
+    assert run_script("load_to_elastic.py", *flags) == 0
+    digest = TextDigest()
+    for id, suffix in members(prefix_length=30).items():
+        digest.add(id, suffix)
+    encoding = read_manifest("tokenized_data/tokenized_dialogue_prefix", "probes").identity
+    made_of = {"encoding": encoding, "prefix_length": 30, "documents": digest.hex()}
+    assert opened(["--index-xsuffix", "short"]).made_of() == made_of
 
 
 def test_the_papers_command_loads_into_a_server(here, elastic_url, elastic_flags, monkeypatch):
@@ -48,9 +76,9 @@ def test_the_papers_command_loads_into_a_server(here, elastic_url, elastic_flags
     for _ in range(2):
         assert run_script("load_to_elastic.py", *PAPER, "--index-xsuffix", elastic_flags[-1]) == 0
     index = opened(elastic_flags)
-    assert index.texts(MEMBERS) == MEMBERS
-    assert {hit.id for hit in index.search(["suffix"], 100)[0]} == set(MEMBERS)
-    assert read_manifest(here / "indexes" / elastic_flags[-1])["index"] == index.where
+    assert index.texts(members()) == members()
+    assert [hits[0].id for hits in index.search(members().values(), 1)] == list(members())
+    assert read_json(f"indexes/{elastic_flags[-1]}.manifest.json")["facts"]["index"] == index.where
     assert [path.name for path in (here / "indexes").iterdir()] == [f"{elastic_flags[-1]}.manifest.json"]
 
 
@@ -59,45 +87,47 @@ def test_a_secured_server_with_credentials_from_the_environment(here, secure_ser
         monkeypatch.setenv(name, value)
     assert run_script("load_to_elastic.py", *PAPER, "--index-xsuffix", "stage4", "--recreate") == 0
     index = opened(["--index-xsuffix", "stage4"])
-    assert index.texts(MEMBERS) == MEMBERS
+    assert index.texts(members()) == members()
     written = (here / "indexes" / "stage4.manifest.json").read_text() + "".join(capsys.readouterr())
     assert secure_server.env["ELASTIC_PASSWORD"] not in written
 
 
 def test_a_killed_load_into_a_server_continues(here, elastic_flags):
-    many = [PROBES[1] | {"id": i, "suffix": f"suffix {i} " + "word " * 100} for i in range(20_000)]
-    write_probes("many.json", many)
-    command = [sys.executable, ROOT / "load_to_elastic.py", "-dir", ".", "-fn", "many.json", *elastic_flags]
+    rows = [{"instruction": "", "input": f"visit {i} " + "word " * 30, "output": "word " * 70} for i in range(12_000)]
+    texts = encode(rows, "many", "--prefix-length", "10")
+    paths = ["-dir", "tokenized_data", "-fn", "many_prefix.json"]
+    command = [sys.executable, ROOT / "load_to_elastic.py", *paths, *elastic_flags]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     said = b""
-    while b"000/20000" not in said and b"001/20000" not in said:  # the bar has left 0
+    while b"000/8400" not in said and b"001/8400" not in said:  # the bar has left 0
         said += process.stderr.read1()
     process.send_signal(signal.SIGKILL)
     process.communicate()
     client = opened(elastic_flags).client
-    assert not client.indices.get_mapping(index=elastic_flags[-1])[elastic_flags[-1]]["mappings"]["_meta"]["finished"]
+    assert "count" not in client.indices.get_mapping(index=elastic_flags[-1])[elastic_flags[-1]]["mappings"]["_meta"]
     client.indices.refresh(index=elastic_flags[-1])
-    assert 0 < client.count(index=elastic_flags[-1])["count"] < 20_000
+    assert 0 < client.count(index=elastic_flags[-1])["count"] < 8_400
     assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
-    texts = {str(probe["id"]): probe["suffix"] for probe in many}
-    assert opened(elastic_flags).texts(texts) == texts
-    assert client.count(index=elastic_flags[-1])["count"] == 20_000
+    assert len(texts) == 8_400 and opened(elastic_flags).texts(texts) == texts
+    assert client.count(index=elastic_flags[-1])["count"] == 8_400
 
 
 def test_suffixes_without_a_word_are_counted(here, capsys):
-    write_probes("few.json", [PROBES[1], PROBES[2] | {"suffix": " ... "}])
-    assert run_script("load_to_elastic.py", "-dir", ".", "-fn", "few.json", "--index-xsuffix", "few") == 0
+    rows = [{"instruction": "", "input": f"{i} word" * 40, "output": " ... " * 40} for i in range(2)]
+    assert len(encode(rows, "few")) == 1
+    paths = ["-dir", "tokenized_data", "-fn", "few_prefix.json"]
+    assert run_script("load_to_elastic.py", *paths, "--prefix-length", "130", "--index-xsuffix", "few") == 0
     out = capsys.readouterr().out
-    assert "1 training suffixes" in out and "left out, as they have no word to search: 1" in out
+    assert "0 training suffixes" in out and "left out, as they have no word to search: 1" in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-dir", ".", "-fn", "nothing.json", "--index-xsuffix", "x"], "nothing.json: no such file"),
-        (["-dir", ".", "-fn", "torn.json", "--index-xsuffix", "x"], "torn.json: not valid JSON at line 1"),
-        (["-dir", ".", "-fn", "rows.json", "--index-xsuffix", "x"], "rows.json: not in pandas"),
-        (["-dir", ".", "-fn", "outsiders.json", "--index-xsuffix", "x"], "outsiders.json: no members"),
+        (["-dir", ".", "-fn", "nothing_prefix.json", "--index-xsuffix", "x"], "tokenized_nothing_prefix: no such file"),
+        (["-dir", "tokenized_data", "-fn", "dialogue.json", "--index-xsuffix", "x"], "must be <name>_prefix.json"),
+        ([*PAPER, "--index-xsuffix", "x", "--prefix-length", "9999"], "lower --prefix-length"),
+        ([*PAPER, "--index-xsuffix", "x", "--prefix-length", "0"], "--prefix-length 0"),
         ([*PAPER, "--index-xsuffix", "Upper Case"], "index name 'Upper Case'"),
         ([*PAPER, "--index-xsuffix", ""], "--index-xsuffix is needed"),
         (PAPER, "--index-xsuffix is needed"),
@@ -107,9 +137,6 @@ def test_suffixes_without_a_word_are_counted(here, capsys):
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(here, capsys, arguments, message):
-    (here / "torn.json").write_text('{"columns": [')
-    write_json("rows.json", [1, 2])
-    write_probes("outsiders.json", [PROBES[0]])
     before = set(here.iterdir())
     assert run_script("load_to_elastic.py", *arguments) == 2
     line = one_line(capsys)

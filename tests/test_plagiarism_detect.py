@@ -1,63 +1,54 @@
-"""Stage 5: labels of generations made by hand, the classifier, resuming, counts, and what a person is told."""
+"""Stage 5 at the shell: what must be of one run, resuming, results, what a person is told."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 
+import msgspec
 import pytest
 import torch
+from conftest import opened
+from generations import ENCODING, generation, load_index, write_generations
 from models import save_paraphrase_classifier
 from shell import ROOT, one_line, run_script
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from memorization.alignment import split_sentences
+from memorization.detection import detect as detection
+from memorization.detection.detections import Detection
 from memorization.detection.paraphrase import ParaphraseClassifier
-from memorization.encoding.probes import write_probes
-from memorization.extraction.listing import write_listing
+from memorization.encoding.probes import COLUMNS, write_probes
+from memorization.extraction.generations import write_listing
 from memorization.files import read_json, read_jsonl
+from memorization.retrieval.embedded import EmbeddedIndex
+from memorization.rows import read_rows
+from memorization.runs import identity, manifest_path, model_fingerprint
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
 SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn them during the night."
 LAW = "Parliament passed the budget after long debates. Critics called several taxes unfair."
-LONG = (
-    "The old grey cat chased seven hungry mice up and down through the dusty granary of the farm. "
-    "The cat was grey, the granary was old, and seven mice had been chased through it by the cat since early spring. "
-    "Beside the warm kitchen stove it slept until late, and nobody in the kitchen disturbed it as it slept near the "
-    "stove. Slept well, warm kitchen, old stove: such were its evenings there beside the stove in the kitchen."
-)
 EDITED = "Seven mice the grey cat chased today through an old granary. Beside the stove it slept every evening."
-ONE = "a storm had torn them during the night, when nobody listened"  # within one sentence: invisible to the aligner
-SUFFIXES = {10: f"{CAT} {SEA}", 11: f"{SEA} {LAW}", 12: LAW, 13: f"They said {ONE}, unlike {LAW}"}
-
-# id -> generation, expected label and label without the span scan
-GENERATIONS = {
-    10: (f"{LAW} {CAT}", "verbatim", "verbatim"),
-    11: ("", "none", "none"),
-    12: (f"Seagulls cried over {ONE} but fled", "verbatim", "none"),
-    13: (f"{LAW.upper()[:30]} {EDITED}", "unverified", "unverified"),
-    20: ("Nothing of this kind was written anywhere before now.", "none", "none"),
-    21: ("\0 \U0001f600 ... !!! \u05e9\u05dc\u05d5\u05dd", "none", "none"),
-}
+ROWS = [
+    generation(10, f"{LAW} {CAT}", f"{CAT} {SEA}"),
+    generation(11, "", f"{SEA} {LAW}"),
+    generation(12, "Quite so.", f"Quite so. {LAW}", exact_match=True, matched_tokens=3),
+    generation(13, f"{LAW.upper()[:30]} {EDITED}", LAW),
+    generation(13, CAT, LAW, sample=1),
+    generation(100, "Nothing of this kind was written anywhere before now."),
+    generation(101, f"A word and then {SEA}", SEA),
+]
+OTHERS = [generation(10, "", "Quite different words"), generation(11, "", SEA)]
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    """Probes, generations of four members and two non-members, and the index of the members' suffixes."""
+    """Generations of four members and two held-out samples, and the embedded index of the members' suffixes."""
     path = tmp_path_factory.mktemp("stage")
-    probes = [
-        {"id": i, "member": i < 20, "prefix": f"prefix {i}", "suffix": SUFFIXES.get(i, "held out"), "duplicates": 1}
-        for i in GENERATIONS
-    ]
-    write_probes(path / "dialogue_prefix.json", probes)
-    rows = [{**probe, "generation": GENERATIONS[probe["id"]][0]} for probe in probes]
-    (path / "g.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    write_listing(path / "g.txt", {row["id"]: row["generation"] for row in rows})
-    index(path, "dialogue_prefix.json", "suffixes")
-    write_probes(path / "long_prefix.json", [{**probes[0], "suffix": LONG}])
-    index(path, "long_prefix.json", "long")
+    write_generations(path / "g.jsonl", ROWS)
+    load_index(EmbeddedIndex(path / "indexes", "suffixes"), ROWS)
     return path
-
-
-def index(path, probes, name):
-    flags = ["-dir", path, "-fn", probes, "--indexes", path / "indexes", "--index-xsuffix", name]
-    assert run_script("load_to_elastic.py", *flags) == 0
 
 
 def command(stage, out, *flags):
@@ -66,57 +57,258 @@ def command(stage, out, *flags):
 
 
 def detect(stage, out, *flags):
-    """The detections by id."""
+    """The detections and their manifest."""
     assert run_script("plagiarism_detect.py", *command(stage, out, *flags)) == 0
-    return {row["id"]: row for row in read_jsonl(out / "m" / "dialogue" / "detections.jsonl")}
+    return read_rows(out / "m" / "dialogue" / "detections.jsonl", "detections", Detection)
 
 
-def test_generations_get_their_labels_with_and_without_the_span_scan(stage, tmp_path):
-    found = detect(stage, tmp_path)
-    labels = {i: (row["label"], row["label_without_scan"]) for i, row in found.items()}
-    assert labels == {i: (label, without) for i, (_, label, without) in GENERATIONS.items()}
-    passage = found[10]["passages"][0]
-    text, suffix = GENERATIONS[10][0], SUFFIXES[passage["candidate"]]
-    assert text[slice(*passage["generation_span"])] == suffix[slice(*passage["candidate_span"])]
-    scan = found[12]["longest_common_run"]
-    assert GENERATIONS[12][0][slice(*scan["generation_span"])] == ONE == SUFFIXES[13][slice(*scan["candidate_span"])]
-    assert scan["characters"] == len(ONE)
+def refused(capsys, stage, out, *flags):
+    """The one line that refuses this, and that nothing was written."""
+    before = sorted(out.rglob("*"))
+    capsys.readouterr()
+    assert run_script("plagiarism_detect.py", *command(stage, out, *flags)) == 2
+    assert sorted(out.rglob("*")) == before
+    return one_line(capsys)
 
 
-def test_idea_means_condensed_in_direction_pan_only(stage, tmp_path):
-    condensed = "The grey cat chased mice in the old granary. It slept beside the kitchen stove."
-    row = {"id": 10, "member": True, "prefix": "p", "suffix": LONG, "duplicates": 1, "generation": condensed}
-    (tmp_path / "g.jsonl").write_text(json.dumps(row) + "\n")
-    flags = ["--filedir", tmp_path / "g.jsonl", "--index-xsuffix", "long"]
-    both = detect(stage, tmp_path / "both", *flags, "--direction", "both")[10]
-    assert (both["label"], both["paper"]["label"]) == ("idea", "unverified")
-    for result in (both, both["paper"]):
-        (passage,) = result["passages"]
-        assert passage["generation_span"][1] <= len(condensed) < passage["candidate_span"][1] <= len(LONG)
-    alone = detect(stage, tmp_path / "paper", *flags, "--direction", "paper")[10]
-    assert {name: alone[name] for name in both["paper"]} == both["paper"]
-
-
-def test_a_listing_gives_what_its_json_lines_give(stage, tmp_path):
-    rows = detect(stage, tmp_path / "jsonl")
-    assert detect(stage, tmp_path / "txt", "--filedir", stage / "g.txt") == rows
-    write_listing(tmp_path / "alone.txt", {i: generation for i, (generation, *_) in GENERATIONS.items()})
-    probes = ["--probes", stage / "dialogue_prefix.json"]
-    assert detect(stage, tmp_path / "alone", "--filedir", tmp_path / "alone.txt", *probes) == rows
+def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
+    rows, manifest = detect(stage, tmp_path, "--profile", "pan", "--span-length", 60)
+    assert [(row.id, row.sample) for row in rows] == [(row.id, row.sample) for row in ROWS]
+    generations = read_json(manifest_path(stage / "g.jsonl"))
+    index = EmbeddedIndex(stage / "indexes", "suffixes").made_of()
+    assert manifest.made_of == {
+        "generations": identity([generations["identity"], generations["contents"]]),
+        "index": identity(index),
+        "profile": "pan",
+        "direction": "pan",
+        "span_length": 60,
+        "classifier": None,
+        "unchecked": False,
+        "format": 2,
+    }
+    assert manifest.facts == {"generations": generations["made_of"], "training": None, "index": index}
+    assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity
+    assert rows[2].exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
 
 
 def test_result_files_count_what_the_detections_say(stage, tmp_path, capsys):
-    detect(stage, tmp_path)
-    out = tmp_path / "m" / "dialogue"
-    result = read_json(out / "result.json")
-    assert result["members"]["generations"] == 4
-    assert result["members"]["verbatim"]["count"] == 2
-    assert result["without_scan"]["members"]["verbatim"]["count"] == 1
-    assert result["non_members"]["any"]["count"] == 0
+    rows, _ = detect(stage, tmp_path)
+    assert [row.labels.label for row in rows[:4]] == ["verbatim", "none", "verbatim", "unverified"]
     line = "verbatim: 1 paraphrase: 0 paraphrase_low: 0 idea: 0 none: 2 unverified: 1\n"
+    out = tmp_path / "m" / "dialogue"
     assert (out / "result.txt").read_text() == line
-    assert read_json(out / "detections.jsonl.manifest.json")["rows"] == 6
-    assert "members, all" in capsys.readouterr().out
+    assert "held out" in capsys.readouterr().out
+    for name in ("result.json", "result.txt"):
+        (out / name).unlink()
+    detect(stage, tmp_path)
+    assert (out / "result.txt").read_text() == line and (out / "result.json").exists()
+
+
+def test_the_published_counts_are_of_direction_paper_where_both_are_asked_for(stage, tmp_path):
+    lines = []
+    for direction in ("both", "paper"):
+        rows, _ = detect(stage, tmp_path / direction, "--direction", direction)
+        lines.append((tmp_path / direction / "m" / "dialogue" / "result.txt").read_text())
+    assert lines[0] == lines[1]
+    assert all(row.paper is None for row in rows)
+
+
+def test_a_models_own_directory_is_no_place_for_results(stage, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt-neo-1.3B").mkdir()
+    flags = command(stage, tmp_path)
+    del flags[flags.index("--output-dir") : flags.index("--output-dir") + 2]
+    assert run_script("plagiarism_detect.py", *flags, "-type", "./gpt-neo-1.3B") == 0
+    assert (tmp_path / "results" / "gpt-neo-1.3B" / "dialogue" / "result.txt").exists()
+    assert not list((tmp_path / "gpt-neo-1.3B").iterdir())
+
+
+# ---- what must be of one run
+
+OTHER = {  # what the index holds -> what is named
+    "another encoding": ((ROWS, "fedcba9876543210"), ["encoding (fedcba9876543210, not 0123456789abcdef)"]),
+    "another prefix length": ((ROWS, ENCODING, 32), ["prefix_length (32, not 50)"]),
+    "other documents": ((OTHERS,), ["documents ("]),
+    "fewer documents": ((ROWS[1:],), ["documents ("]),
+}
+
+
+@pytest.mark.parametrize("case", OTHER)
+def test_an_index_of_another_run_is_refused(flags, stage, tmp_path, capsys, case):
+    """Embedded and on a server."""
+    holds, named = OTHER[case]
+    index = opened(flags)
+    load_index(index, *holds)
+    out = tmp_path / "out"
+    said = refused(capsys, stage, out, *flags)
+    for words in (index.where, str(stage / "g.jsonl"), "load_to_elastic.py", "--unchecked", *named):
+        assert words in said
+
+    assert run_script("plagiarism_detect.py", *command(stage, out, *flags, "--unchecked")) == 0
+    printed = capsys.readouterr()
+    assert named[0] in printed.err and "UNCHECKED" in printed.out
+    _, manifest = read_rows(out / "m" / "dialogue" / "detections.jsonl", "detections", Detection)
+    assert manifest.made_of["unchecked"] is True
+
+
+def test_what_is_of_one_run_is_the_same_result_unchecked(stage, tmp_path, capsys):
+    _, manifest = detect(stage, tmp_path)
+    _, same = detect(stage, tmp_path, "--unchecked")
+    assert same == manifest
+    assert "UNCHECKED" not in capsys.readouterr().out
+
+
+def test_what_stage_3_let_pass_is_said_here_too(stage, tmp_path, capsys):
+    path = write_generations(tmp_path / "g.jsonl", ROWS, trained_on="fedcba9876543210", unchecked=True)
+    _, manifest = detect(stage, tmp_path, "--filedir", path)
+    assert manifest.made_of["unchecked"] is True
+    assert "UNCHECKED" in capsys.readouterr().out
+    assert read_json(tmp_path / "m" / "dialogue" / "result.json")["facts"]["trained_on"] == "fedcba9876543210"
+
+
+def test_an_index_is_what_it_says_itself_whatever_lies_beside_it(stage, tmp_path, capsys):
+    """A copy of the right one is the right one; a copy of another in its place is another; half of one is none."""
+    right, wrong = EmbeddedIndex(stage / "indexes", "suffixes"), EmbeddedIndex(tmp_path / "other", "suffixes")
+    load_index(wrong, OTHERS)
+    rows, _ = detect(stage, tmp_path / "expected")
+    here = tmp_path / "indexes"
+    shutil.copytree(right.path, here / "suffixes")
+    copied, _ = detect(stage, tmp_path / "copied", "--indexes", here)
+    assert copied == rows
+    shutil.rmtree(here / "suffixes")
+    shutil.copytree(wrong.path, here / "suffixes")
+    assert "documents (" in refused(capsys, stage, tmp_path / "out", "--indexes", here)
+    (here / "suffixes" / "memorization-index.json").unlink()
+    assert "load_to_elastic.py" in refused(capsys, stage, tmp_path / "out", "--indexes", here)
+
+
+def stopping_after(monkeypatch, batches, stop):
+    """Let stage 5 work in batches of 2, and call stop() before batch number `batches`; return the list of batches."""
+    calls, real = [], detection.detect
+
+    def detect(*args):
+        if len(calls) == batches:
+            stop()
+        calls.append(args)
+        return real(*args)
+
+    monkeypatch.setattr(detection, "BATCH", 2)
+    monkeypatch.setattr(detection, "detect", detect)
+    return calls
+
+
+def test_nothing_is_kept_of_an_index_that_is_replaced_meanwhile(flags, stage, tmp_path, capsys, monkeypatch):
+    index = opened(flags)
+    load_index(index, ROWS)
+    monkeypatch.setattr(detection, "BATCH", 2)
+    rows, _ = detect(stage, tmp_path / "whole", *flags)
+    out = tmp_path / "out" / "m" / "dialogue"
+    with monkeypatch.context() as patch:
+        stopping_after(patch, 2, lambda: load_index(opened(flags), OTHERS))
+        capsys.readouterr()
+        assert run_script("plagiarism_detect.py", *command(stage, tmp_path / "out", *flags)) == 2
+    assert index.where in one_line(capsys)
+    (kept,) = out.glob("*.partial")
+    assert [msgspec.convert(row, Detection) for row in read_jsonl(kept)] == rows[:4]
+    assert not (out / "detections.jsonl").exists() and not (out / "result.json").exists()
+    assert "documents (" in refused(capsys, stage, tmp_path / "out", *flags)
+
+    load_index(opened(flags), ROWS)
+    again, _ = detect(stage, tmp_path / "out", *flags)
+    assert again == rows
+
+
+def edited(path):
+    path.write_text(path.read_text().replace("Quite so.", "Quite not."))
+
+
+def shortened(path):
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def doubled(path):
+    write_generations(path, [*ROWS, ROWS[0]])
+
+
+def without_manifest(path):
+    manifest_path(path).unlink()
+
+
+@pytest.mark.parametrize("damage", [edited, shortened, doubled, without_manifest])
+def test_generations_that_are_not_as_stage_3_wrote_them_are_refused(stage, tmp_path, capsys, damage):
+    path = write_generations(tmp_path / "g.jsonl", ROWS)
+    damage(path)
+    said = refused(capsys, stage, tmp_path / "out", "--filedir", path)
+    assert str(path) in said
+    assert "inference_prefix.py" in said or "--overwrite" in said
+
+
+def test_a_result_of_another_run_is_replaced_only_if_told_to(stage, tmp_path, capsys):
+    detect(stage, tmp_path)
+    path = tmp_path / "m" / "dialogue" / "detections.jsonl"
+    before = path.read_bytes()
+    said = refused(capsys, stage, tmp_path, "--profile", "pan", "--span-length", 40)
+    for words in (str(path), "profile (paper, not pan)", "span_length (50, not 40)", "--overwrite"):
+        assert words in said
+    other = write_generations(tmp_path / "g.jsonl", ROWS, seed=6)
+    assert "generations (" in refused(capsys, stage, tmp_path, "--filedir", other)
+    assert path.read_bytes() == before
+    _, manifest = detect(stage, tmp_path, "--profile", "pan", "--overwrite")
+    assert manifest.made_of["profile"] == "pan"
+    assert read_json(path.with_name("result.json"))["identity"] == manifest.identity
+
+
+def test_where_the_same_files_lie_makes_no_difference(stage, tmp_path):
+    _, manifest = detect(stage, tmp_path)
+    moved = tmp_path / "moved"
+    shutil.copytree(stage, moved)
+    (moved / "g.jsonl").rename(moved / "other.jsonl")
+    manifest_path(moved / "g.jsonl").rename(manifest_path(moved / "other.jsonl"))
+    _, again = detect(moved, tmp_path, "--filedir", moved / "other.jsonl")
+    assert again == manifest
+
+
+# ---- work that is gone on with
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, tmp_path, monkeypatch, capsys):
+    detect(stage, tmp_path / "whole")
+    whole = (tmp_path / "whole" / "m" / "dialogue" / "detections.jsonl").read_bytes()
+
+    def kill():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        stopping_after(patch, 2, kill)
+        assert run_script("plagiarism_detect.py", *command(stage, tmp_path)) == 130
+    out = tmp_path / "m" / "dialogue"
+    assert not (out / "result.json").exists() and not (out / "detections.jsonl").exists()
+    calls = stopping_after(monkeypatch, -1, kill)
+    assert run_script("plagiarism_detect.py", *command(stage, tmp_path)) == 0
+    assert len(calls) == 2
+    assert "4 of them done before" in capsys.readouterr().out
+    assert (out / "detections.jsonl").read_bytes() == whole
+
+
+def test_a_run_killed_as_it_ends_is_not_finished(stage, tmp_path, monkeypatch):
+    """The results come before the manifest: with it all is there."""
+    from memorization import rows
+
+    real = rows.write_manifest
+
+    def kill(*args, **facts):
+        assert {"result.json", "result.txt", "detections.jsonl"} <= {path.name for path in out.iterdir()}
+        raise KeyboardInterrupt
+
+    out = tmp_path / "m" / "dialogue"
+    monkeypatch.setattr(rows, "write_manifest", kill)
+    assert run_script("plagiarism_detect.py", *command(stage, tmp_path)) == 130
+    assert not manifest_path(out / "detections.jsonl").exists()
+    monkeypatch.setattr(rows, "write_manifest", real)
+    detect(stage, tmp_path)
+
+
+# ---- the paraphrase classifier
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +318,7 @@ def classifier(tmp_path_factory):
 
 
 def test_batched_probabilities_equal_one_pair_at_a_time(classifier):
-    pairs = [(a, b) for a in (CAT, SEA, "", "x" * 5000) for b in (LAW, LONG, "one word")]
+    pairs = [(a, b) for a in (CAT, SEA, "", "x" * 5000) for b in (LAW, EDITED, "one word")]
     batched = ParaphraseClassifier(classifier, "cpu").probabilities(pairs + pairs[:3], batch_size=5)
     tokenizer = AutoTokenizer.from_pretrained(classifier)
     model = AutoModelForSequenceClassification.from_pretrained(classifier).eval()
@@ -138,57 +330,46 @@ def test_batched_probabilities_equal_one_pair_at_a_time(classifier):
 
 
 def test_a_classifier_decides_between_paraphrase_and_paraphrase_low(stage, tmp_path, classifier):
-    row = detect(stage, tmp_path, "--paraphrase-model", classifier)[13]
-    (best,) = {passage["paraphrase_probability"] for passage in row["passages"]}
-    pairs = [(a, b) for a in sentences(GENERATIONS[13][0]) for b in sentences(CAT)]
-    scores = ParaphraseClassifier(classifier, "cpu").probabilities(pairs)
-    spans = row["passages"][0]
-    ours = GENERATIONS[13][0][slice(*spans["generation_span"])]
-    assert best == pytest.approx(max(score for (a, _), score in scores.items() if a in ours), abs=1e-5)
-    assert row["label"] == ("paraphrase" if best > 0.5 else "paraphrase_low")
+    rows, manifest = detect(stage, tmp_path, "--paraphrase-model", classifier)
+    row = rows[3]
+    (passage,) = row.labels.passages
+    ours = [s for s in sentences(row.generation) if s in row.generation[slice(*passage.generation_span)]]
+    scores = ParaphraseClassifier(classifier, "cpu").probabilities([(a, b) for a in ours for b in sentences(CAT)])
+    assert passage.paraphrase_probability == pytest.approx(max(scores.values()), abs=1e-5)
+    assert row.labels.label == ("paraphrase" if passage.paraphrase_probability > 0.5 else "paraphrase_low")
+    assert manifest.made_of["classifier"] == model_fingerprint(classifier)
+
+
+def test_two_processes_and_a_hub_name_give_the_same_bytes(stage, tmp_path, classifier):
+    _, manifest = detect(stage, tmp_path / "one", "--paraphrase-model", classifier)
+    cached = tmp_path / "hub" / "models--some--classifier"
+    shutil.copytree(classifier, cached / "snapshots" / "0123")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0123")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", ROOT / "plagiarism_detect.py"]
+    flags = map(str, command(stage, tmp_path / "two", "--paraphrase-model", "some/classifier"))
+    subprocess.run([*torchrun, *flags], check=True, capture_output=True, env=os.environ | {"HF_HOME": str(tmp_path)})
+    one, two = (tmp_path / name / "m" / "dialogue" for name in ("one", "two"))
+    for name in ("detections.jsonl", "result.txt"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    assert read_json(two / "result.json")["identity"] == manifest.identity
 
 
 def sentences(text):
-    from memorization.alignment import split_sentences
-
     return [text[start:end] for start, end in split_sentences(text)]
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, tmp_path, monkeypatch, capsys):
-    detect(stage, tmp_path / "whole")
-    whole = (tmp_path / "whole" / "m" / "dialogue" / "detections.jsonl").read_bytes()
-    from memorization.detection import detect as detection
-
-    calls = []
-
-    def killed_at_the_third_batch(*args):
-        calls.append(args)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*args)
-
-    real = detection.detect
-    monkeypatch.setattr(detection, "BATCH", 2)
-    monkeypatch.setattr(detection, "detect", killed_at_the_third_batch)
-    assert run_script("plagiarism_detect.py", *command(stage, tmp_path)) == 130
-    out = tmp_path / "m" / "dialogue"
-    assert not (out / "result.json").exists() and not (out / "detections.jsonl").exists()
-    assert run_script("plagiarism_detect.py", *command(stage, tmp_path)) == 0
-    assert len(calls) == 4
-    assert "4 of them done before" in capsys.readouterr().out
-    assert (out / "detections.jsonl").read_bytes() == whole
+def test_a_classifier_with_other_weights_is_another_one(stage, tmp_path, classifier, capsys):
+    detect(stage, tmp_path, "--paraphrase-model", classifier)
+    shutil.copytree(classifier, tmp_path / "c")
+    detect(stage, tmp_path, "--paraphrase-model", tmp_path / "c")
+    model = AutoModelForSequenceClassification.from_pretrained(classifier)
+    model.classifier.out_proj.bias.data += 1
+    model.save_pretrained(tmp_path / "c")
+    assert "classifier (" in refused(capsys, stage, tmp_path, "--paraphrase-model", tmp_path / "c")
 
 
-def test_an_index_loaded_anew_is_searched_anew(stage, tmp_path):
-    probes = [{"id": 1, "member": True, "prefix": "p", "suffix": LAW, "duplicates": 1}]
-    write_probes(tmp_path / "dialogue_prefix.json", probes)
-    index(tmp_path, "dialogue_prefix.json", "suffixes")
-    flags = ["--indexes", tmp_path / "indexes"]
-    assert detect(stage, tmp_path, *flags)[10]["candidates"]
-    write_probes(tmp_path / "dialogue_prefix.json", [{**probes[0], "suffix": "quite different words"}])
-    index(tmp_path, "dialogue_prefix.json", "suffixes")
-    assert detect(stage, tmp_path, *flags)[10]["candidates"] == []
-
+# ---- mistakes
 
 BAD = {
     "no such file": (["--filedir", "nothing.jsonl"], "nothing.jsonl"),
@@ -197,6 +378,7 @@ BAD = {
     "no such classifier": (["--paraphrase-model", "no/such-classifier"], "no/such-classifier"),
     "no type": (["--type", ""], "--type"),
     "unknown profile": (["--profile", "fast"], "--profile"),
+    "no span": (["--span-length", "0"], "--span-length"),
     "no server": (["--elastic-url", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
 }
 
@@ -204,16 +386,35 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_mistake_gets_one_line_and_leaves_nothing_behind(stage, tmp_path, capsys, case):
     flags, named = BAD[case]
-    assert run_script("plagiarism_detect.py", *command(stage, tmp_path, *flags)) == 2
-    assert named in one_line(capsys)
-    assert not list(tmp_path.rglob("*.jsonl*"))
+    assert named in refused(capsys, stage, tmp_path, *flags)
 
 
-def test_ids_that_are_not_the_probes_are_named(stage, tmp_path, capsys):
-    write_listing(tmp_path / "g.txt", {10: "text", 99: "text"})
-    flags = ["--filedir", tmp_path / "g.txt", "--probes", stage / "dialogue_prefix.json"]
-    assert run_script("plagiarism_detect.py", *command(stage, tmp_path, *flags)) == 2
-    assert "differ in 6 ids, 11 for one" in one_line(capsys)
+def test_a_listing_stands_for_the_rows_beside_it(stage, tmp_path, capsys):
+    path = write_generations(tmp_path / "g.jsonl", ROWS)
+    rows, manifest = detect(stage, tmp_path)
+    listed, same = detect(stage, tmp_path, "-filedir", tmp_path / "g.txt")
+    assert (listed, same) == (rows, manifest)
+    path.with_suffix(".txt").write_text(path.with_suffix(".txt").read_text().replace("Quite so.", "Quite not."))
+    assert str(path.with_suffix(".txt")) in refused(capsys, stage, tmp_path, "-filedir", tmp_path / "g.txt")
+
+
+def test_a_listing_of_other_code_is_taken_unchecked(stage, tmp_path, capsys):
+    """Its labels are those that the same texts have; what nobody knows is null, and the table says so."""
+    probes = {row.id: {name: getattr(row, name) for name in COLUMNS} for row in ROWS}
+    write_probes(tmp_path / "dialogue_prefix.json", list(probes.values()))
+    once = [row for row in ROWS if row.sample == 0]
+    write_listing(tmp_path / "g.txt", once)
+    flags = ["--filedir", tmp_path / "g.txt", "--probes", tmp_path / "dialogue_prefix.json"]
+    assert "--unchecked" in refused(capsys, stage, tmp_path / "out", *flags)
+    rows, manifest = detect(stage, tmp_path / "out", *flags, "--unchecked")
+    printed = capsys.readouterr()
+    assert "encoding (0123456789abcdef, not none)" in printed.err and "UNCHECKED" in printed.out
+    assert "documents" not in printed.err
+    assert manifest.facts["generations"] is manifest.facts["training"] is None and manifest.made_of["unchecked"]
+    known, _ = detect(stage, tmp_path / "known")
+    for row, other in zip(rows, (row for row in known if row.sample == 0), strict=True):
+        assert row.exact_match is row.matched_tokens is None
+        assert (row.labels.passages, row.own.passages) == (other.labels.passages, other.own.passages)
 
 
 def test_pairs_of_texts_are_aligned_without_an_index(tmp_path):

@@ -1,15 +1,18 @@
 """The embedded index: built aside, one writer, checked when opened."""
 
+import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from conftest import MADE_OF
 
 from memorization.cli import UserError
 from memorization.files import read_json, write_json
-from memorization.retrieval.embedded import MARK, EmbeddedIndex
+from memorization.retrieval.directory import MARK
+from memorization.retrieval.embedded import EmbeddedIndex
 
 ROOT = Path(__file__).parents[1]
 OLD = [("1", "old words"), ("2", "more of them")]
@@ -18,7 +21,7 @@ OLD = [("1", "old words"), ("2", "more of them")]
 @pytest.fixture
 def index(tmp_path):
     index = EmbeddedIndex(tmp_path, "test")
-    index.load(OLD)
+    index.load(OLD, MADE_OF)
     return index
 
 
@@ -32,7 +35,7 @@ def start_endless_load(directory):
                 if i == 1000:
                     print("loading", flush=True)
                 yield str(i), "new words"
-        EmbeddedIndex(sys.argv[1], "test").load(documents())
+        EmbeddedIndex(sys.argv[1], "test").load(documents(), {})
     """
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), directory],
@@ -46,15 +49,15 @@ def start_endless_load(directory):
 
 def test_a_killed_load_leaves_the_old_index_and_the_next_clears_its_remains(index, tmp_path):
     process = start_endless_load(tmp_path)
-    with pytest.raises(UserError, match="another process is loading it"):
-        EmbeddedIndex(tmp_path, "test").load(OLD)
+    with pytest.raises(UserError, match="another process is writing it"):
+        EmbeddedIndex(tmp_path, "test").load(OLD, MADE_OF)
     assert EmbeddedIndex(tmp_path, "test").search(["old"])[0][0].id == "1"  # searched while the other loads
     process.kill()
     process.wait()
     assert EmbeddedIndex(tmp_path, "test").texts(["1", "2"]) == dict(OLD)
     assert any(path.name.endswith(".tmp") for path in tmp_path.iterdir())
-    EmbeddedIndex(tmp_path, "test").load([("3", "newest words")])
-    assert {path.name for path in tmp_path.iterdir()} == {"test", ".test.lock"}
+    EmbeddedIndex(tmp_path, "test").load([("3", "newest words")], MADE_OF)
+    assert {path.name for path in tmp_path.iterdir()} == {"test"}
     assert EmbeddedIndex(tmp_path, "test").texts(["3"]) == {"3": "newest words"}
 
 
@@ -64,9 +67,9 @@ def test_a_load_that_fails_leaves_the_old_index(index, tmp_path):
         raise UserError("no more")
 
     with pytest.raises(UserError, match="no more"):
-        index.load(failing())
+        index.load(failing(), MADE_OF)
     assert EmbeddedIndex(tmp_path, "test").texts(["1", "2"]) == dict(OLD)
-    assert {path.name for path in tmp_path.iterdir()} == {"test", ".test.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"test"}
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_index(index, tmp_path):
@@ -75,15 +78,16 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_index(index, tmp_path):
         from memorization.cli import run
         from memorization.retrieval.embedded import EmbeddedIndex
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        random.seed(1)
         documents = ((str(i), random.randbytes(2000).hex(" ", 8)) for i in range(2000))
-        run(EmbeddedIndex(sys.argv[1], "test").load, documents)
+        run(EmbeddedIndex(sys.argv[1], "test").load, documents, {})
     """
     command = [sys.executable, "-c", textwrap.dedent(code), tmp_path]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 2
     assert "cannot be written" in ended.stderr.splitlines()[-1] and "Traceback" not in ended.stderr
     assert EmbeddedIndex(tmp_path, "test").texts(["1", "2"]) == dict(OLD)
-    assert {path.name for path in tmp_path.iterdir()} == {"test", ".test.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"test"}
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(index, tmp_path):
@@ -92,12 +96,35 @@ def test_a_kill_between_the_two_renames_loses_nothing(index, tmp_path):
     assert (tmp_path / "test").is_dir()
 
 
-def test_a_reader_goes_on_while_the_index_is_replaced(index, tmp_path):
-    reader = EmbeddedIndex(tmp_path, "test")
-    assert len(reader.search(["words"])[0]) == 1
-    index.load([("9", "new words")])
-    assert reader.texts(["1", "2"]) == dict(OLD)
-    assert index.texts(["9"]) == {"9": "new words"}
+def test_a_load_leaves_another_index_of_a_longer_name_alone(index, tmp_path):
+    loading = tmp_path / ".test.two.123.tmp"
+    loading.mkdir()
+    index.load(OLD, MADE_OF)
+    assert loading.is_dir()
+
+
+def test_the_mark_counts_wherever_the_directory_lies(index, tmp_path):
+    shutil.copytree(tmp_path / "test", tmp_path / "copy")
+    (tmp_path / "test").rename(tmp_path / "renamed")
+    made_of = EmbeddedIndex(tmp_path, "copy").made_of()
+    assert made_of == EmbeddedIndex(tmp_path, "renamed").made_of()
+    assert made_of | MADE_OF == made_of and len(made_of["documents"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda mark: mark | {"count": 3}, "holds 2 documents, by its mark 3; make it with"),
+        (lambda mark: mark | {"length": 6}, "damaged, its words are not those of its texts; make it with"),
+        (lambda mark: {"format": mark["format"]}, "its load has not finished"),
+        (lambda mark: [], "is no index of ours"),
+    ],
+)
+def test_a_mark_that_does_not_fit_is_one_line(index, tmp_path, change, message):
+    mark = tmp_path / "test" / MARK
+    write_json(mark, change(read_json(mark)))
+    with pytest.raises(UserError, match=message):
+        EmbeddedIndex(tmp_path, "test").search(["old"])
 
 
 def test_a_directory_that_is_no_index_is_neither_searched_nor_replaced(tmp_path):
@@ -106,16 +133,16 @@ def test_a_directory_that_is_no_index_is_neither_searched_nor_replaced(tmp_path)
     with pytest.raises(UserError, match="is no index of ours"):
         EmbeddedIndex(tmp_path, "test").search(["x"])
     with pytest.raises(UserError, match="is no index of ours"):
-        EmbeddedIndex(tmp_path, "test").load(OLD, recreate=True)
+        EmbeddedIndex(tmp_path, "test").load(OLD, MADE_OF, recreate=True)
     assert (tmp_path / "test" / "thesis.txt").read_text() == "years of work"
 
 
 def test_another_format_says_so_and_can_be_built_anew(index, tmp_path):
     mark = tmp_path / "test" / MARK
     write_json(mark, read_json(mark) | {"format": 0})
-    with pytest.raises(UserError, match="has format 0, this version reads 1; make it with: python load_to_elastic.py"):
+    with pytest.raises(UserError, match="has format 0, this version reads 2; make it with: python load_to_elastic.py"):
         EmbeddedIndex(tmp_path, "test").check()
-    index.load(OLD)
+    index.load(OLD, MADE_OF)
     EmbeddedIndex(tmp_path, "test").check()
 
 
@@ -134,7 +161,7 @@ def test_memory_stays_bounded_while_documents_stream_in(tmp_path):
         def peak():  # MiB
             return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
         def load(count):
-            EmbeddedIndex(sys.argv[1], "test").load((str(i), f"text {i} " + "-" * 40_000) for i in range(count))
+            EmbeddedIndex(sys.argv[1], "test").load(((str(i), f"text {i} " + "-" * 40_000) for i in range(count)), {})
         load(200)
         before = peak()
         load(4000)

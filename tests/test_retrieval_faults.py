@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import opened
+from conftest import MADE_OF, opened
 
 from memorization.cli import UserError
 
@@ -29,9 +29,9 @@ def local_flags(local_server, elastic_flags):
 
 
 def test_a_load_and_a_search_go_on_through_a_restart(local_server, local_flags, capsys):
-    queries = [f"patient {i} {WORDS[i % 7]}" for i in range(1000)]
+    queries = [f"patient {i} {WORDS[i % 7]}" for i in range(100)]
     finished = opened(local_flags)
-    finished.load(DOCUMENTS.items())
+    finished.load(DOCUMENTS.items(), MADE_OF)
     before = finished.search(queries)
     loading, loaded = opened([*local_flags[:-1], f"{local_flags[-1]}-2"]), threading.Event()
 
@@ -50,7 +50,7 @@ def test_a_load_and_a_search_go_on_through_a_restart(local_server, local_flags, 
     with ThreadPoolExecutor() as pool:
         searching = pool.submit(search)
         try:
-            assert loading.load(documents()) == len(DOCUMENTS)
+            assert loading.load(documents(), MADE_OF) == len(DOCUMENTS)
         finally:
             loaded.set()
         searching.result()
@@ -66,47 +66,27 @@ def test_a_load_that_broke_off_is_not_searched_and_goes_on(elastic_flags):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        opened(elastic_flags).load(broken())
+        opened(elastic_flags).load(broken(), MADE_OF)
     with pytest.raises(UserError, match="its load has not finished; run that load_to_elastic.py again"):
         opened(elastic_flags).search(["fever"])
     index = opened(elastic_flags)
-    assert index.load(DOCUMENTS.items()) == len(DOCUMENTS)
+    assert index.load(DOCUMENTS.items(), MADE_OF) == len(DOCUMENTS)
     assert ids_on(index) == sorted(DOCUMENTS)
     stats = index.client.indices.stats(index=index.name)["_all"]["primaries"]
     assert stats["docs"]["deleted"] == 0  # nothing was written twice, which BM25 would count twice
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda texts: texts | {"5": "another text"},
-        lambda texts: texts | {"new": "one more"},
-        lambda texts: {id: text for id, text in texts.items() if id != "5"},
-    ],
-    ids=["changed", "added", "removed"],
-)
-def test_a_finished_index_is_never_mixed_with_other_documents(elastic_flags, change):
-    texts = dict(itertools.islice(DOCUMENTS.items(), 20))
-    index = opened(elastic_flags)
-    index.load(texts.items())
-    with pytest.raises(UserError, match="holds other documents than these.*--recreate"):
-        opened(elastic_flags).load(change(texts).items())
-    assert opened(elastic_flags).texts(ids_on(index)) == texts  # and it can still be searched
-    assert opened(elastic_flags).load(change(texts).items(), recreate=True) == len(change(texts))
-    assert opened(elastic_flags).texts(ids_on(index)) == change(texts)
-
-
 def test_shards_and_replicas_are_set(elastic_flags):
     index = opened(elastic_flags)
     with pytest.raises(UserError, match="number_of_shards.* must be >= 1"):
-        index.load([("1", "fever")], shards=0)
-    index.load([("1", "fever")], shards=3, replicas=2)
+        index.load([("1", "fever")], MADE_OF, shards=0)
+    index.load([("1", "fever")], MADE_OF, shards=3, replicas=2)
     settings = index.client.indices.get_settings(index=index.name)[index.name]["settings"]["index"]
     assert (settings["number_of_shards"], settings["number_of_replicas"]) == ("3", "2")
     assert "refresh_interval" not in settings  # the server's own again
     with pytest.raises(UserError, match="has 3 shards; to change that, add --recreate"):
-        index.load([("1", "fever")], shards=2)
-    index.load([("1", "fever")], replicas=0)
+        index.load([("1", "fever")], MADE_OF, shards=2)
+    index.load([("1", "fever")], MADE_OF, replicas=0)
     settings = index.client.indices.get_settings(index=index.name)[index.name]["settings"]["index"]
     assert (settings["number_of_shards"], settings["number_of_replicas"]) == ("3", "0")
 
@@ -115,7 +95,7 @@ def test_an_index_that_others_made_is_left_alone(elastic_flags):
     index = opened(elastic_flags)
     index.client.index(index=index.name, document={"title": "years of work"}, refresh=True)
     with pytest.raises(UserError, match="exists and is not of this format.*--recreate"):
-        index.load(DOCUMENTS.items())
+        index.load(DOCUMENTS.items(), MADE_OF)
     with pytest.raises(UserError, match="is no index of ours"):
         index.search(["x"])
     assert index.client.count(index=index.name)["count"] == 1
@@ -154,7 +134,7 @@ class TestSecureServer:
 
     def test_the_right_ones_are_accepted(self, monkeypatch):
         index = opened([*self.flags, "--ca-certs", self.authority])
-        index.load([("1", "fever")], recreate=True)
+        index.load([("1", "fever")], MADE_OF, recreate=True)
         monkeypatch.setenv("ELASTIC_CA_CERTS", self.authority)
         assert [hit.id for hit in opened(self.flags).search(["fever"])[0]] == ["1"]
 

@@ -13,7 +13,7 @@ from shell import ROOT, one_line
 
 from memorization.cli import UserError, run
 from memorization.files import fingerprint, read_jsonl
-from memorization.rows import Rows, read_rows
+from memorization.rows import Rows, StoredRows, read_rows
 from memorization.runs import manifest_path, read_manifest, write_manifest
 
 
@@ -235,6 +235,18 @@ def test_a_result_of_other_settings_is_replaced_only_when_told(whole, tmp_path):
         rows.finish({}, {})
     assert fingerprint(path) == fingerprint(whole)
     assert read_manifest(path, "generations").made_of == MADE_OF
+
+
+def test_stored_rows_are_those_of_the_result_that_was_opened(tmp_path):
+    path = finished(tmp_path / "r.jsonl")
+    stored, rows = StoredRows(path, "generations", Square), read_rows(path, "generations", Square)[0]
+    finished(path, keys=KEYS[::-1], made_of={"seed": 6}, overwrite=True)
+    assert list(stored) == rows and len(stored) == len(rows)
+    for where in (slice(1, 3), slice(3, 99), slice(None, None, -2)):
+        assert stored[where] == rows[where]
+    assert stored[-1] == rows[-1]
+    with pytest.raises(IndexError):
+        stored[len(rows)]
 
 
 EDITS = {

@@ -1,75 +1,89 @@
-"""Stage 2: labels, blocks, the same result after a kill, the paper's command, and one line for each mistake."""
+"""Stage 2: labels, blocks, the same result after a kill, only its own run resumed, one line for each mistake."""
 
+import dataclasses
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets import Dataset, Features, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoConfig, PreTrainedTokenizerFast
+from models import save_word_tokenizer
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoConfig, TrainingArguments
 
 import run_clm
-from memorization import cli
-from memorization.files import manifest_path, read_json, read_jsonl, write_json
-from memorization.runs import tokenizer_fingerprint
+from memorization import cli, hub, runs
+from memorization.files import locked, read_json, read_jsonl, write_json
 from memorization.training.blocks import COLUMNS, Blocks, collate
+from memorization.training.checkpoints import check_whole
+from memorization.training.launch import told_once
+from memorization.training.made_of import APART, BY_HELD_OUT, made_of
 
 FEATURES = Features({name: List(Value("int64")) for name in COLUMNS})
 ROOT = Path(__file__).parent.parent
 EOS = 0
+KINDS = {"train": "training set", "test": "held-out set"}
 TRAIN = (
     "--num_train_epochs 2 --per_device_train_batch_size 4 --gradient_accumulation_steps 2 --learning_rate 1e-2 --seed 5"
 )
+EVERY_STEP = ("--save_strategy", "steps", "--save_steps", "1")
 
 
-def write_rows(directory, ids, **columns):
-    """Stage 1's layout for lists of token ids."""
+def write_set(directory, kind, ids, **made_of):
+    """A set of lists of token ids as stage 1 writes it, with its manifest."""
     names = [str(number) for number in range(len(ids))]
-    rows = {
-        "id": names,
-        "text": names,
-        "input_ids": ids,
-        "attention_mask": [[1] * len(row) for row in ids],
-        "labels": ids,
-    }
-    rows = {name: column for name, column in (rows | columns).items() if column is not None}
-    (rows if isinstance(rows, DatasetDict) else Dataset.from_dict(rows)).save_to_disk(str(directory))
+    rows = {"id": names, "text": names, "input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
+    Dataset.from_dict({**rows, "labels": ids}).save_to_disk(str(directory))
+    runs.write_manifest(directory, kind, made_of, {}, rows=len(ids))
+    return directory
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A directory with a tokenizer, a GPT-Neo configuration with dropout, train and test rows, and their manifests."""
+    """A directory with a tokenizer, a GPT-Neo configuration with dropout, and the two sets of an encoding."""
     home = tmp_path_factory.mktemp("home")
-    words = {"<|endoftext|>": EOS} | {f"w{number}": number for number in range(1, 64)}
-    fast = Tokenizer(models.WordLevel(words, unk_token="<|endoftext|>"))
-    fast.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = dict.fromkeys(("eos_token", "bos_token", "pad_token"), "<|endoftext|>")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=fast, **special)
-    config = GPTNeoConfig(
+    tokenizer = save_word_tokenizer(home / "small", 64)
+    GPTNeoConfig(
         hidden_size=32, num_layers=2, num_heads=2, attention_types=[[["global", "local"], 1]], window_size=8,
         max_position_embeddings=32, resid_dropout=0.1, embed_dropout=0.1, attention_dropout=0.1,
-    )  # fmt: skip
-    for part in (tokenizer, config):
-        part.save_pretrained(home / "small")
+    ).save_pretrained(home / "small")  # fmt: skip
     rng = np.random.default_rng(1)
     for name, rows in (("train", 37), ("test", 7)):
-        lengths = rng.integers(3, 40, rows)
-        write_rows(home / f"data_{name}", [[*rng.integers(1, 64, length).tolist(), EOS] for length in lengths])
-        write_json(manifest_path(home / f"data_{name}"), {"tokenizer": tokenizer_fingerprint(tokenizer)})
+        ids = [[*rng.integers(1, 64, length).tolist(), EOS] for length in rng.integers(3, 40, rows)]
+        for encoding in ("data", "other"):
+            facts = {"tokenizer": runs.tokenizer_fingerprint(tokenizer), "encoding": encoding}
+            write_set(home / f"{encoding}_{name}", KINDS[name], ids, **facts)
     return home
 
 
 def flags(home, output_dir, more=TRAIN):
     data = f"--train-file {home}/data_train --validation-file {home}/data_test"
     return shlex.split(f"--config_name {home}/small {data} --output_dir {output_dir} {more}")
+
+
+def everything(directory):
+    """The bytes of all files in a directory and below, and of its manifest."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    manifest = runs.manifest_path(directory)
+    return {path: path.read_bytes() for path in [*files, *([manifest] if manifest.is_file() else [])]}
+
+
+def as_killed(source, output, *steps):
+    """An output directory as a kill leaves it: the record of the run and these checkpoints."""
+    output.mkdir()
+    shutil.copy(source / runs.RECORD, output)
+    for step in steps:
+        shutil.copytree(source / f"checkpoint-{step}", output / f"checkpoint-{step}")
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +95,8 @@ def finished(home):
 
 @pytest.fixture(scope="module")
 def stepwise(home):
-    """The same run with a checkpoint every 3 steps, which is within an epoch."""
-    run_clm.main([*flags(home, home / "stepwise"), "--save_strategy", "steps", "--save_steps", "3"])
+    """The same run with a checkpoint every step."""
+    run_clm.main([*flags(home, home / "stepwise"), *EVERY_STEP])
     return home / "stepwise"
 
 
@@ -128,7 +142,7 @@ def test_the_held_out_loss_is_the_mean_over_tokens(home, finished):
     figures = read_json(finished / "eval_results.json")
     assert figures["eval_loss"] == pytest.approx(loss, rel=1e-5)
     assert figures["eval_perplexity"] == pytest.approx(np.exp(loss), rel=1e-5)
-    epochs = read_jsonl(finished / "memorization.jsonl")
+    epochs = read_jsonl(finished / "losses.jsonl")
     assert [(row["epoch"], row["step"]) for row in epochs] == [(1, 5), (2, 10)]
     assert epochs[-1]["eval_loss"] == figures["eval_loss"] and epochs[1]["train_loss"] < epochs[0]["train_loss"]
     # without training: the same model, the same figure
@@ -138,41 +152,228 @@ def test_the_held_out_loss_is_the_mean_over_tokens(home, finished):
     assert read_json(home / "eval" / "eval_results.json")["eval_loss"] == pytest.approx(loss, rel=1e-5)
 
 
+def test_the_training_loss_is_the_mean_over_the_steps(home, finished, tmp_path):
+    run_clm.main([*flags(home, tmp_path / "out"), "--logging_strategy", "steps", "--logging_steps", "1"])
+    steps = [row["train_loss"] for row in read_jsonl(tmp_path / "out" / "losses.jsonl")]
+    epochs = [row["train_loss"] for row in read_jsonl(finished / "losses.jsonl")]
+    assert len(steps) == 10 and epochs == pytest.approx([np.mean(steps[:5]), np.mean(steps[5:])], rel=1e-6)
+    assert read_json(finished / "train_results.json")["train_loss"] == pytest.approx(np.mean(steps), rel=1e-6)
+
+
 def test_the_same_seed_gives_the_same_bytes(finished, stepwise):
-    assert (stepwise / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
+    for name in ("model.safetensors", "losses.jsonl", runs.RECORD):
+        assert (stepwise / name).read_bytes() == (finished / name).read_bytes()
 
 
-@pytest.mark.parametrize(("source", "last"), [("stepwise", 3), ("finished", 5)])
-def test_a_killed_run_ends_in_the_same_bytes(home, source, last, request, tmp_path, capsys):
-    source, output = request.getfixturevalue(source), tmp_path / "killed"
-    shutil.copytree(source / f"checkpoint-{last}", output / f"checkpoint-{last}")
-    shutil.copy(source / "run.json", output)
-    (output / "checkpoint-9").mkdir()  # killed while saving this one
-    run_clm.main(flags(home, output))
+@pytest.mark.parametrize("last", [1, 3, 5, 8, 10])
+def test_a_killed_run_ends_in_the_same_bytes(home, finished, stepwise, last, tmp_path, capsys):
+    output = as_killed(stepwise, tmp_path / "killed", last)
+    (output / "checkpoint-11").mkdir()  # killed while saving this one
+    (output / "checkpoint-11" / "trainer_state.json").write_text('{"epoch": ')
+    run_clm.main([*flags(home, output), *EVERY_STEP])
     assert f"going on from {output}/checkpoint-{last} " in capsys.readouterr().out
-    assert (output / "model.safetensors").read_bytes() == (source / "model.safetensors").read_bytes()
-    if last == 5:  # within an epoch, its training loss is the mean of the steps since
-        assert (output / "memorization.jsonl").read_text() == (source / "memorization.jsonl").read_text()
+    for name in ("model.safetensors", "losses.jsonl", runs.RECORD):
+        assert (output / name).read_bytes() == (finished / name).read_bytes()
+    total = [read_json(run / "train_results.json")["train_loss"] for run in (output, finished)]
+    assert total[0] == total[1]
+    assert runs.model_made_of(output) == runs.model_made_of(finished)
+
+
+def test_losses_logged_by_steps_are_the_same_after_a_kill(home, tmp_path):
+    argv = [*EVERY_STEP, "--logging_strategy", "steps", "--logging_steps", "3", "--eval_on_start"]
+    run_clm.main([*flags(home, tmp_path / "whole"), *argv])
+    output = as_killed(tmp_path / "whole", tmp_path / "killed", 5)
+    run_clm.main([*flags(home, output), *argv])
+    assert [row["step"] for row in read_jsonl(output / "losses.jsonl")] == [0, 3, 5, 6, 9, 10]
+    assert (output / "losses.jsonl").read_bytes() == (tmp_path / "whole" / "losses.jsonl").read_bytes()
+
+
+def test_plain_python_needs_no_deepspeed_and_survives_a_real_kill(home, finished, tmp_path):
+    killed = """if True:
+        import os, runpy, sys
+        sys.modules["deepspeed"] = None  # as if it were not installed
+        from transformers.trainer_callback import TrainerState
+        save = TrainerState.save_to_json
+        def save_or_die(self, path):
+            os.kill(os.getpid(), 9) if self.global_step == 8 else save(self, path)
+        TrainerState.save_to_json = save_or_die
+        sys.argv = ["run_clm.py", *sys.argv[1:]]
+        runpy.run_path("run_clm.py", run_name="__main__")"""
+    argv = [*flags(home, tmp_path / "out"), *EVERY_STEP]
+    done = subprocess.run([sys.executable, "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+    with pytest.raises(cli.UserError, match="its training did not finish"):
+        runs.model_made_of(tmp_path / "out")
+    run_clm.main(argv)
+    for name in ("model.safetensors", "losses.jsonl"):
+        assert (tmp_path / "out" / name).read_bytes() == (finished / name).read_bytes()
 
 
 def test_starting_over_removes_the_checkpoints_and_says_so(home, finished, tmp_path, capsys):
-    output = tmp_path / "over"
-    shutil.copytree(finished / "checkpoint-5", output / "checkpoint-5")
+    output = as_killed(finished, tmp_path / "over", 5)
     run_clm.main([*flags(home, output), "--overwrite_output_dir", "--overwrite_cache", "--num_train_epochs", "1"])
     assert "starting over: removing 1 checkpoints" in capsys.readouterr().out
-    assert (read_jsonl(output / "memorization.jsonl")[0]["step"], len(list(output.glob("checkpoint-*")))) == (5, 1)
+    assert (read_jsonl(output / "losses.jsonl")[0]["step"], len(list(output.glob("checkpoint-*")))) == (5, 1)
+    assert runs.model_made_of(output)["num_train_epochs"] == 1
 
 
-def test_checkpoints_of_another_run_are_not_continued(home, finished):
-    with pytest.raises(cli.UserError, match="another seed; --overwrite-output-dir"):
-        run_clm.main([*flags(home, finished), "--seed", "6"])
+def test_a_finished_run_is_evaluated_again_and_stays_as_it_is(home, finished, tmp_path, capsys):
+    output = tmp_path / "again"
+    shutil.copytree(finished, output)
+    shutil.copy(runs.manifest_path(finished), runs.manifest_path(output))
+    before = everything(output)
+    harmless = "--logging_steps 7 --save_total_limit 1 --eval_strategy no --per_device_eval_batch_size 2 --run_name x"
+    run_clm.main([*flags(home, output), *harmless.split()])
+    assert "this run is finished, nothing to train" in capsys.readouterr().out
+    after = everything(output)
+    assert before.keys() == after.keys()
+    assert [path.name for path in before if before[path] != after[path]] == ["eval_results.json"]
+    losses = [read_json(run / "eval_results.json")["eval_loss"] for run in (output, finished)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
-def test_the_model_takes_vocabulary_and_special_tokens_from_the_tokenizer(finished):
+# ---- only its own run
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--seed 6", "seed (5, not 6)"),
+        ("--learning_rate 2e-2", "learning_rate (0.01, not 0.02)"),
+        ("--weight_decay 0.1", "weight_decay (0, not 0.1)"),
+        ("--lr_scheduler_type cosine", "lr_scheduler_type (linear, not cosine)"),
+        ("--warmup_steps 3", "warmup_steps (0, not 3)"),
+        ("--gradient_accumulation_steps 1", "gradient_accumulation_steps (2, not 1)"),
+        ("--num_train_epochs 3", "num_train_epochs (2, not 3)"),
+        ("--bf16", "precision (no, not bf16)"),
+        ("--block_size 16 --long_samples split", "block_size (32, not 16) and long_samples (cut, not split)"),
+        ("--config_name {home}/wide", "configuration ("),
+        ("--train_file {home}/other_train --validation_file {home}/other_test", "encoding ("),
+        ("--lr_scheduler_type greedy", "held_out_set (none, not "),
+    ],
+)
+@pytest.mark.parametrize("state", ["killed", "finished"])
+def test_another_run_is_not_gone_on_with(home, finished, tmp_path, state, more, message):
+    config = GPTNeoConfig.from_pretrained(home / "small", hidden_size=64)
+    for part in (config, hub.load_tokenizer(home / "small")):
+        part.save_pretrained(home / "wide")
+    output = finished if state == "finished" else as_killed(finished, tmp_path / "killed", 5)
+    before = everything(output)
+    with pytest.raises(cli.UserError) as told:
+        run_clm.main([*flags(home, output), *more.format(home=home).split()])
+    assert f"{output}: is of a run with another " in str(told.value) and message in str(told.value)
+    assert "; --overwrite-output-dir starts over, or name another --output-dir" in str(told.value)
+    assert everything(output) == before
+
+
+def test_another_base_model_is_not_gone_on_with(home, finished, tmp_path):
+    tuned = shlex.split(f"--model_name_or_path {finished} --train-file {home}/data_train {TRAIN} --max_steps 2")
+    argv = [*tuned, "--save_strategy", "steps", "--save_steps", "1", "--output_dir", str(tmp_path / "tuned")]
+    run_clm.main(argv)
+    assert runs.model_made_of(tmp_path / "tuned")["base_model"] == runs.model_fingerprint(finished)
+    other = shutil.copytree(finished, tmp_path / "other", ignore=shutil.ignore_patterns("run.json", "checkpoint-*"))
+    weights = load_file(other / "model.safetensors")
+    save_file({name: tensor + 0.01 for name, tensor in weights.items()}, other / "model.safetensors", {"format": "pt"})
+    with pytest.raises(cli.UserError, match=r"another base_model \(\w{12}, not \w{12}\); --overwrite"):
+        run_clm.main([*argv, "--model_name_or_path", str(other)])
+    # made of the same weights elsewhere it is the same run
+    moved = shutil.copytree(finished, tmp_path / "moved", ignore=shutil.ignore_patterns("run.json", "checkpoint-*"))
+    run_clm.main([*argv, "--model_name_or_path", str(moved)])
+
+
+def test_every_training_argument_counts_unless_named(home, tmp_path):
+    class Config:
+        def to_json_string(self, use_diff):
+            return "{}"
+
+    tokenizer = hub.load_tokenizer(home / "small")
+    sets = {kind: runs.read_manifest(home / f"data_{name}", kind) for name, kind in KINDS.items()}
+
+    def of(args):
+        return made_of(args, sets, tokenizer, None, Config(), 32, "cut")
+
+    names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+    assert names >= APART >= BY_HELD_OUT
+    for led in ({}, {"lr_scheduler_type": "greedy", "eval_strategy": "steps", "eval_steps": 2}):
+        args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **led)
+        before = of(args)
+        for name in sorted(names - {"deepspeed", "parallelism_config"}):
+            value = getattr(args, name)
+            setattr(args, name, "another")
+            changed = {key for key in {**before, **of(args)} if before.get(key) != of(args).get(key)}
+            counts = name not in APART or led and name in BY_HELD_OUT
+            if name in ("lr_scheduler_type", "load_best_model_at_end"):  # they decide whether the held-out set counts
+                assert name in changed
+            else:
+                assert {key.split(".")[0] for key in changed} == ({name} if counts else set()), name
+            setattr(args, name, value)
+
+
+@pytest.mark.parametrize("lost", ["run.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_checkpoint_that_lacks_something_is_not_gone_on_with(home, finished, tmp_path, lost):
+    output = as_killed(finished, tmp_path / "killed", 5)
+    (output / lost if lost == runs.RECORD else output / "checkpoint-5" / lost).unlink()
+    before, wanted = everything(output), lost.replace("model.", r"model\*\.")
+    with pytest.raises(cli.UserError, match=f"checkpoint-5: .*{wanted}.*--overwrite-output-dir"):
+        run_clm.main(flags(home, output))
+    assert everything(output) == before
+
+
+def test_no_other_result_is_written_over(home, finished, tmp_path):
+    tuned = shlex.split(f"--model_name_or_path {finished} --train-file {home}/data_train --overwrite-output-dir")
+    evaluated = shlex.split(f"--model_name_or_path {finished} --validation-file {home}/data_test")
+    strange = shutil.copytree(finished, tmp_path / "strange", ignore=shutil.ignore_patterns("run.json"))
+    changed = shutil.copytree(finished, tmp_path / "changed")
+    shutil.copy(runs.manifest_path(finished), runs.manifest_path(changed))
+    (changed / "config.json").write_text((changed / "config.json").read_text() + " ")
+    other = as_killed(finished, tmp_path / "other")
+    before = everything(home), everything(tmp_path)
+    for argv, output, message in [
+        (flags(home, "here"), strange, "nothing says of which run it is"),
+        (flags(home, "here"), changed, "its model has changed since it was trained"),
+        (tuned, finished, "holds the model to fine-tune"),
+        (tuned, home, "holds the model to fine-tune"),
+        (tuned, home / "data_test", "is of kind 'held-out set', not 'model'"),
+        (evaluated, other, "holds another model than the one to evaluate"),
+    ]:
+        with pytest.raises(cli.UserError, match=message):
+            run_clm.main([*argv, "--output-dir", str(output)])
+    assert (everything(home), everything(tmp_path)) == before
+
+
+def test_a_model_whose_training_did_not_finish_is_not_taken(home, finished, tmp_path):
+    base = as_killed(finished, tmp_path / "base")
+    for file in finished.glob("*.json"):
+        shutil.copy(file, base)
+    shutil.copy(finished / "model.safetensors", base)
+    with pytest.raises(cli.UserError, match="base: its training did not finish"):
+        run_clm.main(
+            shlex.split(f"--model_name_or_path {base} --train-file {home}/data_train --output-dir {tmp_path}/out")
+        )
+
+
+def test_two_processes_do_not_train_in_one_directory(home, tmp_path):
+    with locked(tmp_path / "out"), pytest.raises(cli.UserError, match="out: another process is writing it"):
+        run_clm.main(flags(home, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_model_takes_vocabulary_and_special_tokens_from_the_tokenizer(home, finished, tmp_path, capsys):
+    config = AutoModelForCausalLM.from_pretrained(finished).config
+    assert (config.vocab_size, config.eos_token_id, config.pad_token_id) == (64, EOS, EOS)
+    manifest = runs.checked(finished, "model", runs.model_fingerprint(finished))
+    assert manifest.rows == 37 and manifest.made_of["seed"] == 5 and manifest.made_of["processes"] == 1
+    assert manifest.made_of["encoding"] == runs.read_manifest(home / "data_train", "training set").identity
+    assert manifest.libraries["torch"] == torch.__version__.split("+")[0] or "+" in manifest.libraries["torch"]
+
+    base = shutil.copytree(home / "small", tmp_path / "base")
     model = AutoModelForCausalLM.from_pretrained(finished)
-    assert (model.config.vocab_size, model.config.eos_token_id, model.config.pad_token_id) == (64, EOS, EOS)
-    manifest = read_json(manifest_path(finished))
-    assert manifest["rows"] == {"train": 37, "validation": 7} and manifest["seed"] == 5
+    model.config.eos_token_id = [7, EOS]
+    model.save_pretrained(base)
+    argv = f"--model_name_or_path {base} --train-file {home}/data_train --output-dir {tmp_path}/out --max_steps 1"
+    run_clm.main(shlex.split(argv))
+    assert "the model's end-of-text token [7, 0] becomes the tokenizer's, 0" in capsys.readouterr().out
+    assert read_json(tmp_path / "out" / "config.json")["eos_token_id"] == EOS
 
 
 def test_a_block_size_beyond_the_context_is_capped(home, tmp_path, capsys):
@@ -185,64 +386,120 @@ def test_a_block_size_beyond_the_context_is_capped(home, tmp_path, capsys):
     assert f"make {sum(-(-length // 32) - (length % 32 == 1) for length in lengths)} blocks" in lines
 
 
+def test_the_directory_of_a_hub_model_is_its_snapshot(tmp_path, monkeypatch):
+    model = tmp_path / "models--someone--model"
+    snapshot = model / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text("a" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert hub.directory("someone/model") == snapshot and hub.directory(snapshot) == snapshot
+    with pytest.raises(cli.UserError, match="someone/else: a model could not be loaded"):
+        hub.directory("someone/else")
+
+
 # ---- mistakes
 
 
-def broken(home, tmp_path, what):
-    """A data directory with something wrong."""
-    ids = [[1, 2, EOS]] * 4
-    if what == "splits":
-        DatasetDict({"train": Dataset.from_dict({"input_ids": ids})}).save_to_disk(str(tmp_path / what))
-    elif what == "files":
-        (tmp_path / what).mkdir()
-    elif what != "missing":
-        wrong = {
-            "columns": {"labels": None},
-            "rows": dict.fromkeys(("id", "text", "input_ids", "attention_mask", "labels"), []),
-            "lengths": {"labels": [[1, 2]] * 4},
-            "short": {"input_ids": [[1]] * 4, "labels": [[1]] * 4},
-            "beyond": {"input_ids": [[1, 2, 999]] * 4, "labels": [[1, 2, 999]] * 4},
-        }
-        write_rows(tmp_path / what, ids, **wrong.get(what, {}))
-        if what == "tokenizer":
-            write_json(manifest_path(tmp_path / what), {"tokenizer": "of another model"})
-    return f"--config_name {home}/small --train_file {tmp_path / what}"
+def sets(home, tmp_path, what):
+    """The flags of data with something wrong."""
+    train, test = home / "data_train", home / "data_test"
+    made_of = {"tokenizer": runs.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))}
+    ids = {"short": [[1]] * 4, "beyond": [[1, 2, 999]] * 4}.get(what, [[1, 2, EOS]] * 4)
+    if what == "swapped":
+        train, test = test, train
+    elif what == "twice":
+        test = train
+    elif what == "other":
+        test = home / "other_test"
+    elif what == "missing":
+        train = tmp_path / what
+    elif what == "bare":
+        train = write_set(tmp_path / what, "training set", ids, **made_of)
+        runs.manifest_path(train).unlink()
+    elif what == "changed":
+        train = write_set(tmp_path / what, "training set", ids, **made_of)
+        (train / "more.txt").write_text("more")
+    elif what == "eos":
+        other = save_word_tokenizer(tmp_path / "tokenizer", 64, eos="w1")
+        made_of = {"tokenizer": runs.tokenizer_fingerprint(other)}
+        train = write_set(tmp_path / what, "training set", ids, **made_of)
+        test = write_set(tmp_path / f"{what}_test", "held-out set", ids, **made_of)
+    else:
+        train = write_set(tmp_path / what, "training set", ids, **made_of)
+        test = write_set(tmp_path / f"{what}_test", "held-out set", ids, **made_of)
+    return f"--config_name {home}/small --train_file {train} --validation_file {test}"
 
 
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("missing", "missing: no such directory; run encode_dialogue.py"),
-        ("files", "files: not a data set saved to disk; run encode_dialogue.py"),
-        ("splits", "splits: holds the splits train; name the directory of one"),
-        ("columns", r"no column labels \(there: id, text, input_ids, attention_mask\)"),
-        ("rows", "rows: has no rows"),
-        ("lengths", "input_ids and labels differ in length"),
+        ("missing", "missing: no such file or directory; .*run encode_dialogue.py"),
+        ("bare", "bare: has no manifest, .*run encode_dialogue.py"),
+        ("changed", r"changed: has changed since .*run encode_dialogue.py"),
+        ("swapped", "data_test: is of kind 'held-out set', not 'training set'"),
+        ("twice", "data_train: is of kind 'training set', not 'held-out set'"),
+        ("other", r"data_train \(\w{16}\) and .*other_test \(\w{16}\): are of different encodings; name"),
+        ("eos", "eos: was encoded with another tokenizer or end-of-text token than the model's"),
         ("short", "no sample has two tokens"),
         ("beyond", "token id 999 is beyond the model's vocabulary of 64"),
-        ("tokenizer", "was encoded with another tokenizer than the model's"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_named(home, tmp_path, what, message):
-    argv = shlex.split(f"{broken(home, tmp_path, what)} --output_dir {tmp_path}/out")
+    argv = shlex.split(f"{sets(home, tmp_path, what)} --output_dir {tmp_path}/out")
     with pytest.raises(cli.UserError, match=message):
         run_clm.main(argv)
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_is_not_evaluated_on_another_encoding(home, finished, tmp_path):
+    argv = f"--model_name_or_path {finished} --validation_file {home}/other_test --output_dir {tmp_path}/out"
+    with pytest.raises(cli.UserError, match=r"finished: was trained on another encoding \(\w{16}\) than .*\(\w{16}\)"):
+        run_clm.main(shlex.split(argv))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(home, finished, tmp_path):
+    with pytest.raises(cli.UserError, match=r"training loss is (nan|inf) at step \d+, .*lower --learning-rate"):
+        run_clm.main([*flags(home, tmp_path / "out"), "--learning_rate", "1e38", "--max_grad_norm", "0"])
+    assert not runs.manifest_path(tmp_path / "out").exists()
+    with pytest.raises(cli.UserError, match="did not finish"):
+        (tmp_path / "out" / runs.RECORD).is_file() and runs.model_made_of(tmp_path / "out")
+
+    broken = shutil.copytree(finished, tmp_path / "broken", ignore=shutil.ignore_patterns("run.json", "checkpoint-*"))
+    weights = load_file(broken / "model.safetensors")
+    weights["transformer.ln_f.bias"][0] = float("nan")
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    argv = f"--model_name_or_path {broken} --validation_file {home}/data_test --output_dir {tmp_path}/eval"
+    with pytest.raises(cli.UserError, match="held-out loss is nan at step 0"):
+        run_clm.main(shlex.split(argv))
+    assert not (tmp_path / "eval" / "eval_results.json").exists()
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (
+            "--config_name {home}/small --train_file x --resume_from_checkpoint y",
+            "--resume-from-checkpoint: leave it out",
+        ),
+        (
+            "--config_name {home}/small --train_file x --output_dir .",
+            "--output-dir .: name a directory of the model's own",
+        ),
         ("--model_name_or_path nowhere/at-all --train_file x", "nowhere/at-all: a .*could not be loaded"),
         (
-            "--config_name nowhere --tokenizer_name {home}/small --train_file x",
+            "--config_name nowhere --tokenizer_name {home}/small --train_file {home}/data_train",
             "nowhere: a model configuration could not",
         ),
-        ("--model_name_or_path {home}/small --train_file x", "small: a causal language model could not be loaded"),
+        (
+            "--model_name_or_path {home}/small --train_file {home}/data_train",
+            "small: a causal language model could not be loaded",
+        ),
         ("--config_name {home}/small --train_file x --block_size 1", "--block-size 1: a block needs at least 2 tokens"),
         ("--config_name {home}/small", "--train-file is missing"),
         ("--config_name {home}/small --train_file x --do_eval", "--validation-file is missing"),
-        ("--config_name {home}/small --train_file x --output_dir run_clm.py", "run_clm.py: is a file"),
+        ("--config_name {home}/small --train_file x --output_dir run_clm.py", "run_clm.py: name a directory"),
         ("--train_file x", "name either a --model-name-or-path"),
         (
             "--config_name {home}/small --train_file x --learning_rate fast",
@@ -255,7 +512,10 @@ def test_data_that_cannot_be_trained_on_is_named(home, tmp_path, what, message):
             "--config_name {home}/small --train_file x --deepspeed {home}/ds.json",
             "ds.json: - ds train_batch_size=7 vs hf",
         ),
-        ("--model_name_or_path {home}/damaged --train_file x", "damaged: a causal language model could not be loaded"),
+        (
+            "--model_name_or_path {home}/damaged --train_file {home}/data_train",
+            "damaged: a causal language model could not be loaded",
+        ),
     ],
 )
 def test_a_wrong_flag_gets_one_line_and_status_2(home, tmp_path, argv, message, monkeypatch, capsys):
@@ -266,7 +526,7 @@ def test_a_wrong_flag_gets_one_line_and_status_2(home, tmp_path, argv, message, 
     (home / "damaged" / "model.safetensors").write_bytes(b"half")
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with pytest.raises(SystemExit) as stop:
-        cli.run(run_clm.run_rank)
+        cli.run(told_once, run_clm.main)
     assert stop.value.code == 2 and not (tmp_path / "out").exists()
     error = capsys.readouterr().err.strip().split("\n")[-1]
     assert error.startswith("run_clm.py: ") and message.split(": a .*")[0] in error
@@ -281,6 +541,28 @@ def test_a_full_disk_is_told_and_leaves_no_unfinished_checkpoint(home, tmp_path)
     assert not list((tmp_path / "out").glob("checkpoint-*"))
 
 
+def test_deepspeed_that_is_not_installed_is_told(home, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    with pytest.raises(cli.UserError, match="--deepspeed: DeepSpeed is not installed; pip install deepspeed, or"):
+        run_clm.main([*flags(home, tmp_path / "out"), "--deepspeed", str(ROOT / "ds_config.json")])
+
+
+def test_flags_are_the_same_in_kebab_case(home, tmp_path):
+    argv = [
+        *flags(home, tmp_path / "out"),
+        "--overwrite_output_dir",
+        "--save_total_limit",
+        "3",
+        "--model_type",
+        "gptneo",
+    ]
+    kebab = [f"--{arg[2:].replace('_', '-')}" if arg.startswith("--") else arg for arg in argv]
+    assert kebab != argv
+    *ours, training = run_clm.parse(argv)
+    *ours_too, training_too = run_clm.parse(kebab)
+    assert ours == ours_too and training.to_dict() == training_too.to_dict()
+
+
 def test_help_shows_the_command(capsys):
     with pytest.raises(SystemExit) as stop:
         run_clm.main(["--help"])
@@ -288,13 +570,12 @@ def test_help_shows_the_command(capsys):
     assert stop.value.code == 0 and "python run_clm.py --model-name-or-path" in text and "--block-size" in text
 
 
-# ---- the paper's command
+# ---- many processes
 
 
-def launch(home, output, more=""):
-    """The paper's command as it stands, apart from paths and sizes, and its output. Two ranks, with or without GPUs."""
-    command = f"""-m deepspeed.launcher.runner --num_gpus=2 --master_port {free_port()} run_clm.py
-        --deepspeed ds_config.json --model_name_or_path {home}/finished --train_file {home}/data_train
+def launch(home, output, launcher, more=""):
+    """The paper's command, apart from paths and sizes, and its output. Two ranks, with or without GPUs."""
+    command = f"""-m {launcher} run_clm.py --model_name_or_path {home}/finished --train_file {home}/data_train
         --validation_file {home}/data_test --model_type gptneo --do_train --overwrite_cache --output_dir {output}
         --num_train_epochs 2 --gradient_accumulation_steps 2 --per_device_train_batch_size 8 --learning_rate 2e-05
         --save_total_limit 20 --save_strategy epoch --block_size 1028 --seed 5 --warmup_steps 10 {more}"""
@@ -310,26 +591,48 @@ def free_port():
         return free.getsockname()[1]
 
 
-@pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two ranks need two GPUs or none")
+two_ranks = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two ranks need two GPUs or none")
+
+
+@two_ranks
 def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(home, finished, tmp_path):
     output = tmp_path / "tuned"
-    status, printed, errors = launch(home, output, "--overwrite_output_dir")
+    deepspeed = f"deepspeed.launcher.runner --num_gpus=2 --master_port {free_port()}"
+    more = f"--deepspeed ds_config.json {' '.join(EVERY_STEP)}"
+    status, printed, errors = launch(home, output, deepspeed, f"{more} --overwrite_output_dir")
     assert status == 0, errors[-3000:]
-    assert torch.cuda.is_available() or printed.count("no GPU found: training on the CPU, processes: 2") == 1
-    assert sorted(path.name for path in output.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
-    assert read_json(manifest_path(output))["processes"] == 2
-    weights = (output / "model.safetensors").read_bytes()
-    assert weights != (finished / "model.safetensors").read_bytes()
+    assert torch.cuda.is_available() or printed.count("no GPU found: working on the CPU, processes: 2") == 1
+    assert len(list(output.glob("checkpoint-*"))) == 4
+    made_of = runs.model_made_of(output)
+    assert made_of["processes"] == 2 and made_of["deepspeed.zero_optimization.stage"] == 2
+    names = ("model.safetensors", "losses.jsonl")
+    whole = {name: (output / name).read_bytes() for name in names}
+    assert whole["model.safetensors"] != (finished / "model.safetensors").read_bytes()
 
-    shutil.rmtree(output / "checkpoint-4")
+    for step in (2, 3, 4):  # what is left is within the first epoch
+        shutil.rmtree(output / f"checkpoint-{step}")
     (output / "model.safetensors").unlink()
-    status, printed, errors = launch(home, output)
+    runs.manifest_path(output).unlink()
+    status, printed, errors = launch(home, output, deepspeed, more)
     assert status == 0, errors[-3000:]
-    assert printed.count(f"going on from {output}/checkpoint-2") == 1
-    assert (output / "model.safetensors").read_bytes() == weights
+    assert printed.count(f"going on from {output}/checkpoint-1") == 1
+    assert {name: (output / name).read_bytes() for name in names} == whole
+    assert runs.model_made_of(output) == made_of
+
+    plugin = SimpleNamespace(deepspeed_config=read_json(ROOT / "ds_config.json"))
+    arguments = SimpleNamespace(world_size=2, deepspeed_plugin=plugin)
+    trainer = SimpleNamespace(args=arguments, is_deepspeed_enabled=True)
+    check_whole(output / "checkpoint-1", trainer)
+    for lost in ("latest", "global_step1/*_rank_1_*optim_states.pt", "rng_state_1.pth", "scheduler.pt"):
+        checkpoint = shutil.copytree(output / "checkpoint-1", tmp_path / "lost", dirs_exist_ok=True)
+        next(checkpoint.glob(lost)).unlink()
+        with pytest.raises(cli.UserError, match="lost: has no .*without which a run can't go on"):
+            check_whole(checkpoint, trainer)
 
 
-def test_a_mistake_under_the_launcher_is_told_once(home, finished, tmp_path):
-    status, _, errors = launch(home, tmp_path / "out", f"--train_file {tmp_path}/missing")
+@two_ranks
+def test_a_mistake_under_a_launcher_is_told_once(home, finished, tmp_path):
+    output = as_killed(finished, tmp_path / "out", 5)
+    status, _, errors = launch(home, output, f"torch.distributed.run --nproc_per_node 2 --master_port {free_port()}")
     told = [line for line in errors.split("\n") if line.startswith("run_clm.py: ")]
-    assert status == 2 and len(told) == 1 and "missing: no such directory" in told[0] and "Traceback" not in errors
+    assert status and len(told) == 1 and "is of a run with another" in told[0], errors[-3000:]

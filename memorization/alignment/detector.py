@@ -33,11 +33,11 @@ def align(suspicious, source, profile):
         return Alignment("none", [])
 
     def cases(*gaps):
-        """Cases as (first, last, first, last), in sentences, and as passages in characters."""
+        """Cases as (first, last, first, last), in sentences, and as passages in characters; both in order."""
         ranges = find_cases(a, b, gaps, profile.th1, profile.th2, profile.th3).tolist()
         passages = [(_span(suspicious.sentences, *case[:2]), _span(source.sentences, *case[2:])) for case in ranges]
         long = [min(map(_length, passage)) >= profile.min_plaglen for passage in passages]
-        return list(compress(ranges, long)), sorted(compress(passages, long))
+        return list(compress(ranges, long)), list(compress(passages, long))
 
     ranges, passages = cases(profile.susp_gap, profile.src_gap)
     runs = set()

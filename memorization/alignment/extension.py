@@ -25,16 +25,15 @@ def add_up(vectors, first, last, weight, total, touched):
 
 
 @compiled
-def similarity(area, a, b, weights, total_a, total_b, touched_a, touched_b):
+def similarity(area, pair, total_a, total_b, touched_a, touched_b):
     """Cosine of the sums of all vectors on either side of an area; the totals are zero before and after."""
-    weight_a, weight_b, other = weights
-    found_a, norm_a = add_up(a, area[0], area[1], weight_a, total_a, touched_a)
-    found_b, norm_b = add_up(b, area[2], area[3], weight_b, total_b, touched_b)
+    found_a, norm_a = add_up(pair.a, area[0], area[1], pair.weight_a, total_a, touched_a)
+    found_b, norm_b = add_up(pair.b, area[2], area[3], pair.weight_b, total_b, touched_b)
     product = 0.0
     for t in range(found_a):
         stem = touched_a[t]
-        if other[stem] >= 0:
-            product += total_a[stem] * total_b[other[stem]]
+        if pair.other[stem] >= 0:
+            product += total_a[stem] * total_b[pair.other[stem]]
         total_a[stem] = 0.0
     for t in range(found_b):
         total_b[touched_b[t]] = 0.0
@@ -60,29 +59,29 @@ def group(marked, first, last, gap):
 
 
 @compiled
-def extend(a, b, weights, norms, gaps, th1, th2, th3):
+def extend(pair, gaps, th1, th2, th3):
     """Cases: an (n, 4) array of first and last vector of a, first and last vector of b.
 
-    A group of seeds is always all the seeds in an area, so areas are what is grouped.
+    gaps: on the suspicious and on the source side. A group of seeds is always all the seeds in an area, so areas are
+    what is grouped.
     """
-    weight_a, weight_b, _ = weights
-    n, m = len(a.start) - 1, len(b.start) - 1
+    n, m = len(pair.norm_a), len(pair.norm_b)
     rows, columns = np.empty(n, np.bool_), np.empty(m, np.bool_)
-    total_a, touched_a = np.zeros(len(weight_a)), np.empty(len(weight_a), np.int64)
-    total_b, touched_b = np.zeros(len(weight_b)), np.empty(len(weight_b), np.int64)
+    total_a, touched_a = np.zeros(len(pair.weight_a)), np.empty(len(pair.weight_a), np.int64)
+    total_b, touched_b = np.zeros(len(pair.weight_b)), np.empty(len(pair.weight_b), np.int64)
     cases = [(0, 0, 0, 0) for _ in range(0)]
     # areas still to be grouped: (area, side, how much narrower the gaps are, whether grouped on a side before)
     stack = [((0, n - 1, 0, m - 1), 0, 0, False)]
     while stack:
         area, side, narrower, deeper = stack.pop()
         i0, i1, j0, j1 = area
-        mark_seeds(a, b, weights, norms, area, (th1, th2), rows, columns)
+        mark_seeds(pair, area, th1, th2, rows, columns)
         ranges = group(columns, j0, j1, gaps[1] - narrower) if side else group(rows, i0, i1, gaps[0] - narrower)
         areas = [(i0, i1, low, high) if side else (low, high, j0, j1) for low, high in ranges]
         if len(areas) > 1 or not deeper:
             for k in range(len(areas) - 1, -1, -1):
                 stack.append((areas[k], 1 - side, narrower, True))
-        elif similarity(areas[0], a, b, weights, total_a, total_b, touched_a, touched_b) > th3:
+        elif similarity(areas[0], pair, total_a, total_b, touched_a, touched_b) > th3:
             cases.append(areas[0])
         elif min(gaps[0], gaps[1]) > narrower:
             stack.append((areas[0], 0, narrower + 1, False))

@@ -4,69 +4,62 @@ import numpy as np
 
 from memorization.alignment.compiled import compiled
 from memorization.alignment.extension import extend
-from memorization.alignment.seeding import norms, products, weigh
-from memorization.alignment.vectors import unpack
+from memorization.alignment.seeding import pair_up, products, workspace
+
+NEAR_COPY = 0.99  # two cases of which both are better than this differ in length only
 
 
 @compiled
-def filter_overlaps(cases, a, b, weights, norms):
+def quality(case, rival, pair, work):
+    """Mean best cosine of the sentences shared with the rival, then of the rest in what that leaves of 1.
+
+    Best among the sentences of the case on the other side. work: a workspace().
+    """
+    product, shared, touched = work
+    shared_sum, shared_n, own_sum, own_n = 0.0, 0, 0.0, 0
+    for i in range(case[0], case[1] + 1):
+        best = 0.0
+        for t in range(products(i, pair, product, shared, touched)):
+            j = touched[t]
+            if case[2] <= j <= case[3]:
+                best = max(best, product[j] / (pair.norm_a[i] * pair.norm_b[j]))
+            product[j], shared[j] = 0.0, 0
+        if rival[0] <= i <= rival[1]:
+            shared_sum += best
+            shared_n += 1
+        else:
+            own_sum += best
+            own_n += 1
+    value = shared_sum / shared_n
+    return value + (1 - value) * own_sum / own_n if own_n else value
+
+
+@compiled
+def filter_overlaps(cases, pair):
     """The cases that stay, in order of their start: rows of the (n, 4) array `cases`.
 
     A case is compared with all that overlap it at once; the winner then takes its place among those that follow.
     """
-    (weight_a, weight_b, other), (norm_a, norm_b) = weights, norms
-    size = len(norm_b)
-    product, shared, touched = np.zeros(size), np.zeros(size, np.int64), np.empty(size, np.int64)
-
-    def quality(case, rival):
-        """Mean best cosine of the sentences shared with the rival, then of the rest in what that leaves of 1."""
-        shared_sum, shared_n, own_sum, own_n = 0.0, 0, 0.0, 0
-        for i in range(case[0], case[1] + 1):
-            best = 0.0
-            for t in range(products(i, a, b, weight_a, weight_b, other, product, shared, touched)):
-                j = touched[t]
-                if case[2] <= j <= case[3] and norm_a[i] * norm_b[j] > 0:
-                    best = max(best, product[j] / (norm_a[i] * norm_b[j]))
-                product[j], shared[j] = 0.0, 0
-            if rival[0] <= i <= rival[1]:
-                shared_sum += best
-                shared_n += 1
-            else:
-                own_sum += best
-                own_n += 1
-        value = shared_sum / shared_n
-        return value + (1 - value) * own_sum / own_n if own_n else value
-
+    work = workspace(pair)
     cases = cases[np.argsort(cases[:, 0], kind="mergesort")]
-    kept, n = np.empty_like(cases), 0
-    i, pending = 0, False
-    while i < len(cases):
-        current = kept[n - 1] if pending else cases[i]
-        overlapping = 0
-        for k in range(i + 1, len(cases)):
-            if cases[k, 0] > current[1]:
-                break
-            overlapping += 1
-        if overlapping == 0:
-            if not pending:
-                kept[n] = current
-                n += 1
-            pending = False
-            i += 1
-            continue
-        winner, highest = current, 0.0
-        for k in range(i + 1, i + 1 + overlapping):
-            rival = cases[k]
-            ours, theirs = quality(current, rival), quality(rival, current)
-            longer = rival[1] - rival[0] > current[1] - current[0]
-            better = longer if ours > 0.99 and theirs > 0.99 else theirs > ours
-            if better and theirs > highest:
-                winner, highest = rival, theirs
-        if not pending:
-            n += 1
-        kept[n - 1] = winner
-        pending = True
-        i += overlapping
+    kept, n, following = np.empty_like(cases), 0, 0
+    while following < len(cases):
+        current = cases[following]
+        following += 1
+        while following < len(cases) and cases[following, 0] <= current[1]:
+            winner, highest = current, 0.0
+            end = current[1]
+            while following < len(cases) and cases[following, 0] <= end:
+                rival = cases[following]
+                following += 1
+                ours, theirs = quality(current, rival, pair, work), quality(rival, current, pair, work)
+                longer = rival[1] - rival[0] > current[1] - current[0]
+                better = longer if ours > NEAR_COPY and theirs > NEAR_COPY else theirs > ours
+                if better and theirs > highest:
+                    winner, highest = rival, theirs
+            current = winner
+        kept[n] = current
+        n += 1
     return kept[:n]
 
 
@@ -76,11 +69,10 @@ def find_cases(packed_a, packed_b, gaps, th1, th2, th3):
 
     a: the suspicious, b: the source document; gaps: on the suspicious and on the source side.
     """
-    a, b = unpack(packed_a), unpack(packed_b)
-    weights = weigh(a, b)
-    lengths = norms(a, weights[0]), norms(b, weights[1])
-    cases = filter_overlaps(extend(a, b, weights, lengths, gaps, th1, th2, th3), a, b, weights, lengths)
+    pair = pair_up(packed_a, packed_b)
+    cases = filter_overlaps(extend(pair, gaps, th1, th2, th3), pair)
     for k in range(len(cases)):
         case = cases[k]
-        case[0], case[1], case[2], case[3] = a.first[case[0]], a.last[case[1]], b.first[case[2]], b.last[case[3]]
+        case[0], case[1] = pair.a.first[case[0]], pair.a.last[case[1]]
+        case[2], case[3] = pair.b.first[case[2]], pair.b.last[case[3]]
     return cases

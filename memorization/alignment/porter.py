@@ -1,4 +1,22 @@
-"""Porter stems (Porter 1980, with the departures of NLTK's default mode): NLTK's, several times as fast."""
+"""Porter stems, those of NLTK's default mode, several times as fast.
+
+The published detector stems with NLTK, whose default mode departs from Porter, "An algorithm for suffix stripping"
+(Program 14, 1980), where that joined or parted words against sense. To give the detector's results, so do we:
+
+    step  1980                             here
+    -     -                                a table of words with stems of their own (NLTK.pool): dying > die, not dy
+    -     -                                words of one or two letters stay: as, not a
+    *o    ends cvc, the last not w x y     or is just vc: used > use, not us
+    1a    -ies > -i                        -ies > -ie in words of four letters: dies > die, not di
+    1b    -ied as any -ed: spied > spi     -ied > -i, in words of four letters -ie: died > die, not di
+    1c    -y > -i behind a vowel anywhere  behind a consonant that is not the first letter: spy > spi, but enjoy > enjoy
+    2     -abli > -able                    -bli > -ble, as in Porter's own later program: nobli > noble
+    2     -alli > -al                      before all others, which then have their turn: operationally > oper
+    2     -                                -fulli > -ful: usefully > use; -logi > -log: geology > geolog
+
+The departure from NLTK is in the way only: a word's consonants and vowels are told apart in one pass, an ending is
+looked up by its length, and what NLTK takes ill (words so long that its loops would drag, a star) is left to it.
+"""
 
 from nltk.stem.porter import PorterStemmer
 

@@ -1,16 +1,37 @@
 """Seeds: all pairs of a suspicious and a source sentence vector that are alike (design.md, steps 2 and 3)."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from memorization.alignment.compiled import compiled
-from memorization.alignment.vectors import unpack
+from memorization.alignment.vectors import Vectors, unpack
+
+
+class Pair(NamedTuple):
+    """Two documents beside each other: a, the suspicious one, and b, the source."""
+
+    a: Vectors
+    b: Vectors
+    weight_a: np.ndarray  # idf of each stem of a
+    weight_b: np.ndarray
+    other: np.ndarray  # for each stem of a its index in b, or -1
+    norm_a: np.ndarray  # of each vector of a
+    norm_b: np.ndarray
+
+
+@compiled
+def pair_up(packed_a, packed_b):
+    """The Pair of two documents as vectorize() packed them."""
+    a, b = unpack(packed_a), unpack(packed_b)
+    weight_a, weight_b, other = weigh(a, b)
+    return Pair(a, b, weight_a, weight_b, other, norms(a, weight_a), norms(b, weight_b))
 
 
 @compiled
 def weigh(a, b):
-    """tf-idf of two documents: the weight of each stem of a and of b, and for each stem of a its index in b or -1."""
+    """The idf of each stem of a and of b, and for each stem of a its index in b or -1."""
     n = len(a.start) + len(b.start) - 2
     weight_a, weight_b = np.empty(len(a.vocabulary)), np.empty(len(b.vocabulary))
     other = np.full(len(a.vocabulary), -1, np.int64)
@@ -42,12 +63,15 @@ def norms(vectors, weight):
 
 
 @compiled
-def products(i, a, b, weight_a, weight_b, other, product, shared, touched):
-    """Dot product and shared stems of vector i of a with every vector of b that shares one: adds into product and
-    shared (zero before), lists those vectors in touched, returns how many. Stems of weight 0 are left out."""
-    found = 0
+def products(i, pair, product, shared, touched):
+    """Dot product and shared stems of vector i of a with every vector of b that shares one.
+
+    Adds into product and shared (zero before), lists those vectors of b in touched, returns how many. Stems of weight 0
+    are left out.
+    """
+    a, b, found = pair.a, pair.b, 0
     for k in range(a.start[i], a.start[i + 1]):
-        stem, weight = other[a.stem[k]], a.count[k] * weight_a[a.stem[k]]
+        stem, weight = pair.other[a.stem[k]], a.count[k] * pair.weight_a[a.stem[k]]
         if stem < 0 or weight == 0.0:
             continue
         for p in range(b.posting_start[stem], b.posting_start[stem + 1]):
@@ -56,54 +80,50 @@ def products(i, a, b, weight_a, weight_b, other, product, shared, touched):
                 touched[found] = j
                 found += 1
             shared[j] += 1
-            product[j] += weight * (b.posting_count[p] * weight_b[stem])
+            product[j] += weight * (b.posting_count[p] * pair.weight_b[stem])
     return found
 
 
 @compiled
-def mark_seeds(a, b, weights, norms, area, thresholds, rows, columns):
-    """Mark what rows and columns have a seed in an area; returns whether there is any.
+def workspace(pair):
+    """What products() works with: product, shared and touched."""
+    size = len(pair.norm_b)
+    return np.zeros(size), np.zeros(size, np.int64), np.empty(size, np.int64)
 
-    a, b: the suspicious and the source Vectors; area: first and last vector of a, of b; thresholds: th1, th2. rows and
-    columns are set throughout the area. The seeds themselves, as many as the product of the documents where sentences
-    are repeated, are never kept; rows that are the same are looked at once.
+
+@compiled
+def mark_seeds(pair, area, th1, th2, rows, columns):
+    """Mark what rows and columns have a seed in an area: first and last vector of a, first and last vector of b.
+
+    rows and columns are set throughout the area. The seeds themselves, as many as the product of the documents where
+    sentences are repeated, are never kept; rows that are the same are looked at once.
     """
-    (weight_a, weight_b, other), (norm_a, norm_b) = weights, norms
-    size = len(norm_b)
-    product, shared, touched = np.zeros(size), np.zeros(size, np.int64), np.empty(size, np.int64)
-    everywhere = (weight_a == 0.0).sum()  # stems of weight 0 are in all vectors
-    verdict = np.full(len(norm_a), -1, np.int64)
+    a, b = pair.a, pair.b
+    product, shared, touched = workspace(pair)
+    everywhere = (pair.weight_a == 0.0).sum()  # stems of weight 0 are in all vectors, so any two share them
+    verdict = np.full(len(pair.norm_a), -1, np.int64)
     i0, i1, j0, j1 = area
-    rows[i0 : i1 + 1] = False
     columns[j0 : j1 + 1] = False
-    anything = False
     for i in range(i0, i1 + 1):
         twin = a.twin[i]
         if verdict[twin] < 0:
             verdict[twin] = 0
-            for t in range(products(i, a, b, weight_a, weight_b, other, product, shared, touched)):
+            for t in range(products(i, pair, product, shared, touched)):
                 j = touched[t]
-                det = norm_a[i] * norm_b[j]
-                length = a.start[i + 1] - a.start[i] + b.start[j + 1] - b.start[j]
-                if (
-                    j0 <= j <= j1
-                    and product[j] / det > thresholds[0]
-                    and 2 * (shared[j] + everywhere) / length > thresholds[1]
-                ):
-                    verdict[twin] = 1
-                    columns[j] = True
+                if j0 <= j <= j1 and product[j] / (pair.norm_a[i] * pair.norm_b[j]) > th1:
+                    sizes = a.start[i + 1] - a.start[i] + b.start[j + 1] - b.start[j]
+                    if 2 * (shared[j] + everywhere) / sizes > th2:
+                        verdict[twin] = 1
+                        columns[j] = True
                 product[j], shared[j] = 0.0, 0
         rows[i] = verdict[twin] == 1
-        anything |= rows[i]
-    return anything
 
 
 @compiled
 def any_seed(packed_a, packed_b, th1, th2):
     """Whether a suspicious and a source document have any seed."""
-    a, b = unpack(packed_a), unpack(packed_b)
-    weights = weigh(a, b)
-    n, m = len(a.start) - 1, len(b.start) - 1
+    pair = pair_up(packed_a, packed_b)
+    n, m = len(pair.norm_a), len(pair.norm_b)
     rows, columns = np.empty(n, np.bool_), np.empty(m, np.bool_)
-    area = (0, n - 1, 0, m - 1)
-    return mark_seeds(a, b, weights, (norms(a, weights[0]), norms(b, weights[1])), area, (th1, th2), rows, columns)
+    mark_seeds(pair, (0, n - 1, 0, m - 1), th1, th2, rows, columns)
+    return rows.any()

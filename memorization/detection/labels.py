@@ -1,31 +1,25 @@
-"""From alignments with its candidates to the label of a generation (design: Terms)."""
+"""From alignments to the label of a generation (design.md, Terms)."""
 
-# the first of these that any candidate gives is the generation's label
+# The first of these that any text gives is the label. `unverified` is a passage that nobody has judged: it is last, and
+# no part of what is counted as found.
 LABELS = ("verbatim", "paraphrase", "idea", "paraphrase_low", "unverified")
-MEANINGS = {
-    "verbatim": "copies a run of words of a training text",
-    "paraphrase": "says a training sentence in other words, by the paraphrase classifier",
-    "idea": "condenses a longer training passage",
-    "paraphrase_low": "shares a passage with a training text, but no sentence the classifier calls a paraphrase",
-    "unverified": "shares a passage with a training text; no paraphrase classifier was asked",
-}
 
 
-def sentence_pairs(generation, candidate, passage):
+def sentence_pairs(generation, text, passage):
     """The texts of all sentence pairs of a passage pair, the generation's sentence first.
 
-    generation, candidate: prepared documents. passage: ((start, end) in the generation, (start, end) in the candidate).
+    generation, text: prepared documents. passage: ((start, end) in the generation, (start, end) in the text).
     """
 
     def inside(document, span):
         return [document.text[s:e] for s, e in document.sentences if s < span[1] and e > span[0]]
 
-    ours, theirs = inside(generation, passage[0]), inside(candidate, passage[1])
+    ours, theirs = inside(generation, passage[0]), inside(text, passage[1])
     return [(a, b) for a in ours for b in theirs]
 
 
 def candidate_label(kind, probabilities):
-    """The label that one candidate gives.
+    """The label that one text gives.
 
     kind: of its alignment. probabilities: of being a paraphrase, for the sentence pairs of its passages; None without
     a classifier.
@@ -38,8 +32,13 @@ def candidate_label(kind, probabilities):
 
 
 def best_label(labels):
-    """The first of LABELS among the candidates' labels, or "none"."""
+    """The first of LABELS among the labels of the texts, or "none"."""
     return next((label for label in LABELS if label in labels), "none")
+
+
+def final_label(labels, exact_match, copied):
+    """The label, what lies beyond the alignment included: an exact match (None: not known) and a long copied run."""
+    return "verbatim" if exact_match or copied else best_label(labels)
 
 
 def first_label(labels):

@@ -1,5 +1,7 @@
 """The probability that two sentences are paraphrases, from a sequence-pair classifier such as one trained on MRPC."""
 
+from pathlib import Path
+
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -30,3 +32,10 @@ class ParaphraseClassifier:
             logits = self.model(**encoded.to(self.model.device)).logits.float()
             scores.update(zip(batch, logits.softmax(-1)[:, 1].tolist(), strict=True))
         return scores
+
+
+def directory(name):
+    """The directory of a classifier at a path or hub name, fetched if need be. Raises UserError if there is none."""
+    if not Path(name).is_dir():
+        ParaphraseClassifier(name, "cpu")
+    return hub.directory(name)

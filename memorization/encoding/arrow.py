@@ -66,6 +66,9 @@ def flat(lists):
     return lists.values.to_numpy()[bounds[0] : bounds[-1]], bounds - bounds[0]
 
 
-def lists(values, bounds):
-    """The Arrow array of lists whose `flat` is (values, bounds)."""
-    return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), pa.array(np.asarray(values)))
+def chosen_lists(rows, bounds, *arrays):
+    """The Arrow array of lists, for each of the arrays of values, of those lists that `rows` (bool) chooses."""
+    lengths = np.diff(bounds)
+    values = np.repeat(rows, lengths)
+    offsets = pa.array(np.cumsum([0, *lengths[rows]], dtype=np.int32))
+    return [pa.ListArray.from_arrays(offsets, pa.array(array[values])) for array in arrays]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from memorization.cli import Parser, UserError
-from memorization.encoding.arrow import lists, saved
+from memorization.encoding.arrow import chosen_lists, saved
 from memorization.encoding.data import add_data_arguments, read_texts
 from memorization.encoding.probes import write_probes
 from memorization.encoding.samples import store
@@ -30,21 +30,25 @@ from memorization.runs import (
 
 FORMAT = 2  # of the results; raise it when a column or its meaning changes
 TOKENS = pa.list_(pa.int32())
-SIDE = {
-    "id": pa.int64(),
-    "text": pa.string(),
-    "input_ids": TOKENS,
-    "attention_mask": pa.list_(pa.int8()),
-    "labels": TOKENS,
-}
-PROBES = {
-    "id": pa.int64(),
-    "member": pa.bool_(),
-    "duplicates": pa.int64(),
-    "text": pa.string(),
-    "input_ids": TOKENS,
-    "starts": TOKENS,
-}
+SIDE = pa.schema(
+    {
+        "id": pa.int64(),
+        "text": pa.string(),
+        "input_ids": TOKENS,
+        "attention_mask": pa.list_(pa.int8()),
+        "labels": TOKENS,
+    }
+)
+PROBES = pa.schema(
+    {
+        "id": pa.int64(),
+        "member": pa.bool_(),
+        "duplicates": pa.int64(),
+        "text": pa.string(),
+        "input_ids": TOKENS,
+        "starts": TOKENS,
+    }
+)
 SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
 
@@ -185,23 +189,22 @@ def _write_sets(paths, made_of, batches, first, copies, member, probe, args):
     at = 0
     with ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=len(first), desc="tokenizing", unit=" samples", delay=1))
-        add = {
-            kind: stack.enter_context(saved(paths[kind], pa.schema(columns), identity({**made_of, "kind": kind})))
-            for kind, columns in SETS.items()
-        }
+        train, test, probes = (
+            stack.enter_context(saved(paths[kind], schema, identity({**made_of, "kind": kind})))
+            for kind, schema in SETS.items()
+        )
         for texts, ids, starts, bounds in batches:
             id = np.arange(at, at + len(texts))
             here = slice(at, at := at + len(texts))
-            tokens = lists(ids, bounds)
-            ones = lists(np.ones(len(ids), np.int8), bounds)
-            side = pa.record_batch([id, texts, tokens, ones, tokens], pa.schema(SIDE))
-            add["training set"](side.filter(pa.array(member[here])))
-            add["held-out set"](side.filter(pa.array(~member[here])))
-            columns = [id, pa.array(member[here]), copies[here], texts, tokens, lists(starts, bounds)]
-            distinct = first[here] == id
-            add["probes"](pa.record_batch(columns, pa.schema(PROBES)).filter(pa.array(distinct)))
+            for add, rows in ((train, member[here]), (test, ~member[here])):
+                tokens, ones = chosen_lists(rows, bounds, ids, np.ones(len(ids), np.int8))
+                add(pa.record_batch([id[rows], texts.filter(pa.array(rows)), tokens, ones, tokens], SIDE))
+            rows = first[here] == id
+            columns = [id[rows], pa.array(member[here][rows]), copies[here][rows], texts.filter(pa.array(rows))]
+            probes(pa.record_batch([*columns, *chosen_lists(rows, bounds, ids, starts)], PROBES))
+
             begin, end = cut(starts, bounds, args.prefix_length)
-            probe[here] = distinct & (end - begin >= args.min_suffix_length)
+            probe[here] = rows & (end - begin >= args.min_suffix_length)
             for i in np.flatnonzero(probe[here]).tolist():
                 text, place = texts[i].as_py(), starts[begin[i]]
                 yield {

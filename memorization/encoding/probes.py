@@ -4,9 +4,9 @@ Stage 1 stores all distinct samples whole, tokenized, in an Arrow file of batche
 are for readers and other programs: pandas "split" orientation, one row a probe (design: Files between the stages).
 """
 
-import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from memorization.cli import UserError
@@ -30,6 +30,8 @@ class Probes:
     """
 
     def __init__(self, directory, name, prefix_length=50):
+        if prefix_length < 1:
+            raise UserError(f"--prefix-length {prefix_length}: must be at least 1")
         paths = encoding_paths(directory, name)
         path, text = paths["probes"], paths["probes as text"]
         self.manifest = checked(path, "probes")
@@ -90,16 +92,14 @@ class Probes:
 
 
 def write_probes(path, probes):
-    """Write an iterable of dicts with the keys COLUMNS, one at a time; returns how many."""
+    """Write an iterable of dicts with the keys COLUMNS as text, one at a time."""
     count = 0
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps({"columns": COLUMNS})[:-1] + ', "data": [')
-        for probe in probes:
-            file.write(",\n" if count else "\n")
-            file.write(json.dumps([probe[column] for column in COLUMNS], ensure_ascii=False))
-            count += 1
-        file.write('\n], "index": ' + json.dumps(list(range(count))) + "}\n")
-    return count
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(msgspec.json.encode({"columns": COLUMNS})[:-1] + b',\n"data": [')
+        for count, probe in enumerate(probes, 1):
+            file.write(b",\n" if count > 1 else b"\n")
+            file.write(msgspec.json.encode([probe[column] for column in COLUMNS]))
+        file.write(b'\n],\n"index": ' + msgspec.json.encode(list(range(count))) + b"}\n")
 
 
 def read_probes(path):

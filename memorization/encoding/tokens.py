@@ -29,19 +29,18 @@ def encode(texts, tokenizer, eos):
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     encoded = tokenizer.encode_batch(texts)
-    all_ids, all_offsets, all_special = [], [], []
-    for one in encoded:
-        ids, offsets, special = one.ids, one.offsets, one.special_tokens_mask
-        if not ids or ids[-1] != eos or not special[-1]:
-            ids, offsets, special = [*ids, eos], [*offsets, (0, 0)], [*special, 1]
-        all_ids.append(ids)
-        all_offsets.append(offsets)
-        all_special.append(special)
-    bounds = np.cumsum([0, *map(len, all_ids)], dtype=np.int32)
-    flat = chain.from_iterable
-    ids = np.fromiter(flat(all_ids), np.int32, bounds[-1])
-    begin, end = np.fromiter(flat(flat(all_offsets)), np.int32, 2 * bounds[-1]).reshape(-1, 2).T
-    text = np.fromiter(flat(all_special), np.int8, bounds[-1]) == 0
+    flat, bounds = chain.from_iterable, np.cumsum([0, *map(len, encoded)])
+    # one text's Python lists at a time: kept for all texts, they cost more than the tokenizing
+    ids = np.fromiter(flat(one.ids for one in encoded), np.int32, bounds[-1])
+    text = np.fromiter(flat(one.special_tokens_mask for one in encoded), np.int8, bounds[-1]) == 0
+    offsets = np.fromiter(flat(flat(one.offsets for one in encoded)), np.int32, 2 * bounds[-1]).reshape(-1, 2)
+    ends = bounds[1:]
+    closed = (np.diff(bounds) > 0) & (ids[ends - 1] == eos) & ~text[ends - 1] if len(ids) else np.zeros(len(ends), bool)
+    ids, text, offsets = (
+        np.insert(array, ends[~closed], value, 0) for array, value in ((ids, eos), (text, False), (offsets, 0))
+    )
+    bounds = np.concatenate([[0], ends + np.cumsum(~closed)]).astype(np.int32)
+    begin, end = offsets.T
 
     sample = np.repeat(np.arange(len(texts)), np.diff(bounds))[text]
     before = np.zeros(len(sample), np.int32)  # the end of the text token before it in the same sample

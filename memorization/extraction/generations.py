@@ -8,7 +8,7 @@ import msgspec
 from memorization.cli import UserError
 from memorization.encoding.probes import COLUMNS, read_probes
 from memorization.files import fingerprint, read_text, replacing
-from memorization.rows import read_rows
+from memorization.rows import StoredRows
 
 FORMAT = 2  # of these rows; raise it when a field or its meaning changes
 RULE = "=" * 23  # behind a generation's number in the listing
@@ -56,7 +56,7 @@ def read_listing(path):
 
 
 def read_generations(path, probes=None, unchecked=False):
-    """Stage 3's rows, as a list of Generation, and their manifest.
+    """Stage 3's rows, a sequence of Generation, and their manifest.
 
     path: the .jsonl, or the listing beside it. A listing without one, as other code writes it, is taken only if
     `unchecked`, with the rest of its rows from `probes` (a <name>_prefix.json), without metrics and manifest. Raises
@@ -67,13 +67,13 @@ def read_generations(path, probes=None, unchecked=False):
     beside = path.with_suffix(".jsonl")
     if path != beside and not beside.exists():
         return _read_foreign(path, probes, unchecked), None
-    rows, manifest = read_rows(beside, "generations", Generation)
-    if path != beside and (found := fingerprint(path)) != manifest.facts["listing"]:
+    rows = StoredRows(beside, "generations", Generation)
+    if path != beside and (found := fingerprint(path)) != rows.manifest.facts["listing"]:
         raise UserError(
             f"{path}: is not the listing of {beside} beside it (contents {found[:12]}, by the manifest "
-            f"{manifest.facts['listing'][:12]}); name {beside.name}, or run inference_prefix.py again"
+            f"{rows.manifest.facts['listing'][:12]}); name {beside.name}, or run inference_prefix.py again"
         )
-    return rows, manifest
+    return rows, rows.manifest
 
 
 def _read_foreign(path, probes, unchecked):

@@ -1,36 +1,52 @@
-"""Counting labels: rates with intervals for members (by number of copies) and non-members, as JSON and as a table."""
+"""What stage 5 finds in all: as JSON, as a table in plain text of at most 80 columns, and the published counters."""
 
 from collections import Counter
 
-from memorization.detection.labels import LABELS, MEANINGS
-from memorization.results.statistics import difference, wilson
+from memorization.results import statistics
+from memorization.results.columns import MAIN, VERDICT, columns, label_columns
+from memorization.results.counts import HELD_OUT, MEMBERS, grouped, tally
+from memorization.results.layout import estimate, grid, paragraph, visible
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
+UNCHECKED = "UNCHECKED: members and held-out texts may not be what the model was trained on"
 
 
-def summarize(rows, label="label"):
-    """Counts and rates of a label column over detection rows: dict group -> label -> count, rate, interval.
+def summarize(rows, facts):
+    """What result.json holds of detections: facts, columns, groups, difference (of counts.tally) and verdict.
 
-    Groups: members, non_members, and members by copies in the training set. "any" counts every label but none.
-    Beside them `difference`: each rate in members less that in non-members, with its interval.
+    facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
+    (profile, model, unchecked). Under without_scan and first_label, and under paper with direction both, stands the
+    same tally of the labels without the span scan, by the published rule, and in direction paper. The verdict is
+    statistics.verdict for members by copies and all, or None without members or held-out texts.
     """
-    groups = {"members": [row for row in rows if row["member"]]}
-    groups["non_members"] = [row for row in rows if not row["member"]]
-    summary = {name: _rates(group, label) for name, group in groups.items()}
-    summary["members_by_copies"] = {name: _rates(group, label) for name, group in _by_copies(groups["members"]).items()}
-    a, b = summary["members"], summary["non_members"]
-    if a["generations"] and b["generations"]:
-        summary["difference"] = {}
-        for name in (*LABELS, "any"):
-            value, low, high = difference(a[name]["count"], a["generations"], b[name]["count"], b["generations"])
-            summary["difference"][name] = {"rate": value, "interval": [low, high]}
+    groups = grouped(rows)
+    direction = "paper" if facts["direction"] == "paper" else "pan"
+    summary = {
+        "facts": facts,
+        "generations": len(rows),
+        "generations_a_probe": max((row.sample for row in rows), default=0) + 1,
+        **tally(groups, columns(facts["span_length"], facts["classifier"], direction)),
+    }
+    summary["verdict"] = None
+    if groups[MEMBERS] and groups[HELD_OUT]:
+        pairs = {name: (cells[VERDICT]["count"], cells["n"]) for name, cells in summary["groups"].items()}
+        held_out = pairs.pop(HELD_OUT)
+        summary["verdict"] = statistics.verdict(pairs, held_out)
+    labels = {
+        "without_scan": (lambda row: row.labels.label_without_scan, direction),
+        "first_label": (lambda row: row.labels.first_label, direction),
+    }
+    if any(row.paper for row in rows):
+        labels["paper"] = (lambda row: row.paper.label, "paper")
+    for name, (label, of) in labels.items():
+        summary[name] = tally(groups, label_columns(label, facts["classifier"], of))
     return summary
 
 
 def published_counts(rows):
     """The published counters: first labels of members, repeated prefixes counted once."""
-    first = {row["prefix"]: row for row in reversed(rows) if row["member"]}
-    return Counter(row["first_label"] for row in first.values())
+    first = {row.prefix: row for row in reversed(rows) if row.member}
+    return Counter(row.labels.first_label for row in first.values())
 
 
 def published_line(counts):
@@ -40,62 +56,77 @@ def published_line(counts):
 
 
 def table(summary):
-    """The rates of a summary as a table in plain text, with what its columns mean."""
-    columns = [
-        name
-        for name in LABELS
-        if name == "verbatim" or any(summary[group][name]["count"] for group in ("members", "non_members"))
-    ]
-    copies = summary["members_by_copies"]
-    lines = [(f"members, {name}", group) for name, group in copies.items()] if len(copies) > 1 else []
-    lines += [("members, all", summary["members"]), ("non-members (held out)", summary["non_members"])]
-    names = [*columns, "any"]
-    body = [["", "generations", *columns, "any of these"]]
-    body += [[name, str(group["generations"]), *(_cell(group, label) for label in names)] for name, group in lines]
-    more = []
-    if "difference" in summary:
-        differences = summary["difference"]
-        body.append(["members - non-members", "", *(_signed(differences[label]) for label in names)])
-        more = [label for label in columns if differences[label]["interval"][0] > 0]
-    widths = [max(map(len, column)) for column in zip(*body, strict=True)]
-    text = ["Memorization rate: share of generations so labelled (95 % interval)", ""]
-    for first, *cells in body:
-        cells = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        text.append("  ".join([first.ljust(widths[0]), *cells]))
-    if "difference" in summary:
-        beyond = f"yes ({', '.join(more)})" if more else "not shown by this many generations"
-        text += ["", f"Are members reproduced more often than held-out texts, beyond chance? {beyond}"]
-    return "\n".join([*text, "", *(f"{name}: {MEANINGS[name]}" for name in columns)])
+    """A summary as plain text: what was measured, every column, the main ones by group, the verdict, the meanings."""
+    facts, groups, columns = summary["facts"], summary["groups"], summary["columns"]
+    lines = []
+    if facts.get("unchecked"):
+        lines += [UNCHECKED]
+    lines += ["Memorization: what a model repeats of its training texts, and of texts held out", ""]
+    counted = "generations that do so"
+    if summary["generations_a_probe"] > 1:
+        counted = "probes of which any generation does so"
+    lines += [*paragraph(made_with(summary)), "", f"Share of {counted}, in %, with its 95 % interval:", ""]
+    sides = [groups[MEMBERS], groups[HELD_OUT]]
+    body = [["", MEMBERS, HELD_OUT, "difference"], ["probes", *(str(side["n"]) for side in sides), ""]]
+    for column in columns:
+        name = column["name"]
+        change = summary["difference"].get(name)
+        cells = [*(estimate(side[name]) for side in sides), estimate(change, True) if change else "-"]
+        body.append([heading(column), *cells])
+    lines += grid(body)
+    main = [column for column in columns if column["name"] in MAIN]
+    if len(groups) > 2:
+        body = [["", "probes", *map(heading, main)]]
+        for name, group in groups.items():
+            body.append([name, str(group["n"]), *(estimate(group[column["name"]]) for column in main)])
+        lines += ["", *paragraph("The same by copies in the training set:"), "", *grid(body)]
+    lines += ["", *verdict(summary), ""]
+    headings = {}
+    for column in columns:
+        headings.setdefault(column["meaning"], []).append(column["heading"])
+    for meaning, named in headings.items():
+        lines += paragraph(f"{', '.join(named)}: {meaning}", 4)
+    return "\n".join(lines)
 
 
-def _cell(group, label):
-    if not group["generations"]:
-        return "-"
-    rate, (low, high) = group[label]["rate"], group[label]["interval"]
-    return f"{100 * rate:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+def made_with(summary):
+    """What a summary is of, in words."""
+    facts = summary["facts"]
+    made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
+    shown = ("model", "profile", "direction", "classifier")
+    return ", ".join(made + [f"{name} {visible(str(facts[name] or 'none'))}" for name in shown if name in facts])
 
 
-def _signed(change):
-    low, high = change["interval"]
-    return f"{100 * change['rate']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+def heading(column):
+    """What a column is called in a table."""
+    return column["heading"] + (", mean" if column["kind"] == "mean" else "")
 
 
-def _rates(rows, label):
-    counts, total = Counter(row[label] for row in rows), len(rows)
-    counts = {**{label: counts[label] for label in LABELS}, "any": total - counts["none"]}
-    return {"generations": total} | {
-        name: {"count": count, "rate": count / total if total else None, "interval": list(wilson(count, total))}
-        for name, count in counts.items()
-    }
-
-
-def _by_copies(members):
-    """Members in groups of 1, 2-3, 4-7, ... copies, each named by the copies that it really holds."""
-    groups = {}
-    for row in sorted(members, key=lambda row: row["duplicates"]):
-        groups.setdefault(row["duplicates"].bit_length(), []).append(row)
-    named = {}
-    for group in groups.values():
-        least, most = group[0]["duplicates"], group[-1]["duplicates"]
-        named[f"{least} {'copy' if most == 1 else 'copies'}" if least == most else f"{least}-{most} copies"] = group
-    return named
+def verdict(summary):
+    """The verdict of a summary in words, as lines."""
+    if summary["verdict"] is None:
+        return paragraph("Verdict: none, for want of members and held-out texts to compare.")
+    groups = summary["verdict"]
+    yes = sum(group["evidence"] for group in groups.values())
+    more = "members come out more often than held-out texts do, beyond chance"
+    if yes:
+        lines = paragraph(f"Verdict: yes, {more}{f', in {yes} of {len(groups)} groups' * (len(groups) > 1)}.")
+    else:
+        lines = paragraph(f"Verdict: no evidence at this sample size that {more}.")
+    room = min(max(map(len, groups)), 24)
+    for name, group in groups.items():
+        p = f"p = {group['p']:.2g}" if group["p"] >= 0.0001 else "p < 0.0001"
+        if group["evidence"]:
+            said = f"yes ({p})"
+        elif group["detectable_difference"] is None:
+            said = f"no evidence ({p}); no difference, however large, would have been found with 80 % power"
+        else:
+            points = f"{100 * group['detectable_difference']:.1f} points"
+            said = f"no evidence ({p}); a difference of {points} would have been found with 80 % power"
+        lines += paragraph(f"  {name.ljust(room)}  {said}", room + 4)
+    (column,) = (column for column in summary["columns"] if column["name"] == VERDICT)
+    lines += paragraph(
+        f"(By {column['heading']}, the column named in advance; Fisher's exact test, one-sided, corrected by Holm for "
+        f"{len(groups)} {'groups' if len(groups) > 1 else 'group'}: any false yes has a chance of at most 5 %.)"
+    )
+    return lines

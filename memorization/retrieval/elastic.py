@@ -1,4 +1,4 @@
-"""An index on an Elasticsearch server (8 or 9), with the server's standard analyser and BM25."""
+"""An index on an Elasticsearch server (8 or 9), fed with our terms."""
 
 import sys
 import time
@@ -10,10 +10,12 @@ from tqdm import tqdm
 
 from memorization.cli import UserError
 from memorization.retrieval.connection import BUSY, PATIENCE, connect, told
-from memorization.retrieval.index import FORMAT, Hit, Index, checked
+from memorization.retrieval.documents import FORMAT, Documents
+from memorization.retrieval.index import Index
+from memorization.runs import difference
 
 BATCH = 200  # searches in one request
-WRITE = 1000  # documents written or fetched in one request
+WRITE = 1000  # documents written or fetched, or terms asked for, in one request
 
 
 class ElasticIndex(Index):
@@ -22,86 +24,97 @@ class ElasticIndex(Index):
     def __init__(self, urls, name, **trust):
         super().__init__(name, where=f"{urls[0]}/{name}")
         self.client = connect(urls, **trust)
-        self.ready = False
 
-    def load(self, documents, recreate=False, total=None, shards=None, replicas=None):
-        ids = set()
-        documents = iter(tqdm(checked(documents, ids), total=total, desc=self.where, unit="doc"))
+    def load(self, documents, made_of, recreate=False, total=None, shards=None, replicas=None):
+        self._opened = None
+        documents = Documents(documents)
+        stream = iter(tqdm(documents, total=total, desc=self.where, unit="doc"))
         with told(self.where):
             if recreate:
                 self.client.indices.delete(index=self.name, ignore_unavailable=True)
-            new = not self.client.indices.exists(index=self.name)
-            if new:
-                self._create(1 if shards is None else shards, replicas or 0)
-            finished = not new and self._mark_of(shards, replicas)["finished"]
-            while batch := dict(islice(documents, WRITE)):
-                if not new:
-                    batch = self._absent(batch)
-                if batch and finished:
-                    raise self._other(next(iter(batch)))
-                self._write(batch)
-            self.client.indices.refresh(index=self.name)
-            if self.client.count(index=self.name)["count"] > len(ids):
-                raise self._other()
-            self.client.indices.put_settings(index=self.name, settings={"refresh_interval": None})
-            self._mark(finished=True, documents=len(ids))
-        return len(ids)
+            there = self._mark()
+            if there is None:
+                self._create(made_of, 1 if shards is None else shards, replicas or 0)
+            else:
+                self._accept(there, made_of, shards, replicas)
+            if there and "count" in there:  # finished
+                for _ in stream:
+                    pass
+                self._compare(there, documents.mark(made_of)["made_of"])
+            else:
+                while batch := {id: (text, terms) for id, text, terms in islice(stream, WRITE)}:
+                    self._write(batch if there is None else self._absent(batch))
+                self.client.indices.refresh(index=self.name)
+                if self._open() > documents.count:
+                    raise self._other("documents that are not among these")
+                self.client.indices.put_settings(index=self.name, settings={"refresh_interval": None})
+                self.client.indices.put_mapping(index=self.name, meta=documents.mark(made_of))
+        self.check()
+        return documents.count
 
-    def _create(self, shards, replicas):
+    def _create(self, made_of, shards, replicas):
         self.client.indices.create(
             index=self.name,
-            settings={"number_of_shards": shards, "number_of_replicas": replicas, "refresh_interval": -1},
+            settings={
+                "number_of_shards": shards,
+                "number_of_replicas": replicas,
+                "refresh_interval": -1,
+                "max_result_window": 2**31 - 1,  # however many documents tie
+            },
             mappings={
-                "_meta": {"format": FORMAT, "finished": False},
+                "_meta": {"format": FORMAT, "made_of": made_of},
+                "_source": {"excludes": ["terms"]},
                 "dynamic": "strict",
                 "properties": {
                     "id": {"type": "keyword"},
-                    "text": {"type": "text", "analyzer": "standard", "index_options": "freqs"},
+                    "text": {"type": "text", "index": False},
+                    "terms": {"type": "text", "analyzer": "whitespace", "index_options": "freqs"},
                 },
             },
         )
 
-    def _mark_of(self, shards, replicas):
-        """The mark of the index that is there. Raises UserError if it cannot take this load."""
-        settings, mark = self._state()
-        if mark.get("format") != FORMAT:
+    def _accept(self, there, made_of, shards, replicas):
+        """Raise UserError if the index with the mark `there` cannot take this load."""
+        if there.get("format") != FORMAT:
             raise UserError(
                 f"{self.where}: exists and is not of this format; name another with --index-xsuffix, or replace it "
                 "with --recreate"
             )
-        if shards not in (None, int(settings["number_of_shards"])):
-            raise UserError(f"{self.where}: has {settings['number_of_shards']} shards; to change that, add --recreate")
+        documents = there["made_of"].get("documents")  # those of this load are not known yet
+        self._compare(there, made_of | ({"documents": documents} if documents else {}))
+        (index,) = self.client.indices.get_settings(index=self.name).values()
+        has = index["settings"]["index"]["number_of_shards"]
+        if shards not in (None, int(has)):
+            raise UserError(f"{self.where}: has {has} shards; to change that, add --recreate")
         if replicas is not None:
             self.client.indices.put_settings(index=self.name, settings={"number_of_replicas": replicas})
-        return mark
 
-    def _state(self):
-        (index,) = self.client.indices.get(index=self.name).values()
-        return index["settings"]["index"], index["mappings"].get("_meta", {})
+    def _compare(self, there, made_of):
+        if there["made_of"] != made_of:
+            raise self._other(difference(there["made_of"], made_of))
 
-    def _absent(self, batch):
-        """The documents of a batch that are not in the index yet. Raises UserError if one is with another text."""
-        there = self._fetch(list(batch))
-        for id, text in there.items():
-            if text != batch[id]:
-                raise self._other(id)
-        return {id: text for id, text in batch.items() if id not in there}
-
-    def _other(self, id=None):
+    def _other(self, what):
         # Documents are never replaced or deleted: BM25 would go on counting their words for hours
-        which = "" if id is None else f" (such as {id!r})"
         return UserError(
-            f"{self.where}: holds other documents than these{which}; replace it with --recreate, or name another with "
+            f"{self.where}: holds other documents than these: {what}; replace it with --recreate, or name another with "
             "--index-xsuffix"
         )
 
-    def _mark(self, **facts):
-        self.client.indices.put_mapping(index=self.name, meta={"format": FORMAT, **facts})
+    def _absent(self, batch):
+        """The documents of a batch that are not in the index yet. Raises UserError if one is with another text."""
+        there = self._find(list(batch))
+        for id, text in there.items():
+            if text != batch[id][0]:
+                raise self._other(f"another text under {id!r}")
+        return {id: document for id, document in batch.items() if id not in there}
 
     def _write(self, batch):
         bulk(
             self.client,
-            ({"_op_type": "create", "_id": id, "_source": {"id": id, "text": text}} for id, text in batch.items()),
+            (
+                {"_op_type": "create", "_id": id, "_source": {"id": id, "text": text, "terms": " ".join(terms)}}
+                for id, (text, terms) in batch.items()
+            ),
             index=self.name,
             max_chunk_bytes=8 << 20,
             max_retries=10,
@@ -111,41 +124,47 @@ class ElasticIndex(Index):
             ignore_status=409,  # written by a request whose answer was lost
         )
 
-    def check(self):
-        if self.ready:
-            return
+    def _mark(self):
         with told(self.where):
-            if not self.client.indices.exists(index=self.name):
-                raise self.missing()
-            _, mark = self._state()
-        if "format" not in mark:
-            raise UserError(f"{self.where}: is no index of ours; {self.remedy()}")
-        if mark["format"] != FORMAT:
-            raise UserError(f"{self.where}: has format {mark['format']}, this version reads {FORMAT}; {self.remedy()}")
-        if not mark["finished"]:
-            raise UserError(f"{self.where}: its load has not finished; run that load_to_elastic.py again")
-        self.ready = True
+            answer = self.client.options(ignore_status=404).indices.get(
+                index=self.name, filter_path="*.mappings._meta,*.settings.index.uuid"
+            )
+        if answer.meta.status == 404:
+            return None
+        (index,) = answer.values()
+        # the server's own id of the index tells it from one of the same documents that is being loaded in its place
+        uuid = index["settings"]["index"]["uuid"]
+        return index["mappings"]["_meta"] | {"uuid": uuid} if "mappings" in index else {}
 
-    def texts(self, ids):
-        self.check()
-        ids, texts = list(ids), {}
-        for start in range(0, len(ids), WRITE):
-            with told(self.where):
-                texts |= self._fetch(ids[start : start + WRITE])
-        return {id: texts[id] for id in ids}
-
-    def _fetch(self, ids):
-        documents = self._items("docs", partial(self.client.mget, index=self.name, ids=ids, source_includes="text"))
-        return {document["_id"]: document["_source"]["text"] for document in documents if document["found"]}
+    def _open(self):
+        (answer,) = self._msearch([{"size": 0, "track_total_hits": True}])
+        return answer["hits"]["total"]["value"]
 
     def _frequencies(self, terms):
-        count = {"size": 0, "track_total_hits": True}
-        answers = self._msearch([{**count, "query": {"term": {"text": term}}} for term in terms])
-        return [answer["hits"]["total"]["value"] for answer in answers]
+        counts = []
+        for start in range(0, len(terms), WRITE):
+            filters = [{"term": {"terms": term}} for term in terms[start : start + WRITE]]
+            (answer,) = self._msearch([{"size": 0, "aggs": {"having": {"filters": {"filters": filters}}}}])
+            counts += [bucket["doc_count"] for bucket in answer["aggregations"]["having"]["buckets"]]
+        return counts
 
-    def _search(self, queries, k):
-        answers = self._msearch([_best(terms, k) for terms in queries])
-        return [[Hit(hit["_id"], hit["sort"][0]) for hit in answer["hits"]["hits"]] for answer in answers]
+    def _search(self, queries, limit):
+        answers = self._msearch([_any_of(query, limit) for query in queries])
+        return [[(hit["_score"], hit["fields"]["id"][0]) for hit in answer["hits"]["hits"]] for answer in answers]
+
+    def _find(self, ids):
+        texts = {}
+        for start in range(0, len(ids), WRITE):
+            some = ids[start : start + WRITE]
+            with told(self.where):
+                documents = self._items(
+                    "docs", partial(self.client.mget, index=self.name, ids=some, source_includes="text")
+                )
+            texts |= {document["_id"]: document["_source"]["text"] for document in documents if document["found"]}
+        return texts
+
+    def _read(self, keys):
+        return {id: (id, text) for id, text in self._find(keys).items()}
 
     def _msearch(self, bodies):
         """The answers to these searches, in order, each from all shards."""
@@ -167,7 +186,7 @@ class ElasticIndex(Index):
             if not failed:
                 return items
             if failed["error"]["type"] == "index_not_found_exception":
-                raise self.missing()
+                raise self._missing()
             if failed.get("status", 503) not in BUSY or time.monotonic() > until:
                 raise UserError(
                     f"{self.where}: the server answered {failed['error']['reason']!r}; see the server's log"
@@ -177,11 +196,11 @@ class ElasticIndex(Index):
             pause = min(2 * pause, 5)
 
 
-def _best(terms, k):
+def _any_of(query, limit):
     return {
-        "size": k,
-        "_source": False,
+        "size": limit,
+        "stored_fields": "_none_",
+        "docvalue_fields": ["id"],  # twice as fast as the _id, which is stored with the text
         "track_total_hits": False,
-        "sort": [{"_score": "desc"}, {"id": "asc"}],
-        "query": {"bool": {"should": [{"term": {"text": {"value": t, "boost": n}}} for t, n in terms.items()]}},
+        "query": {"bool": {"should": [{"term": {"terms": {"value": t, "boost": n}}} for t, n in query.items()]}},
     }

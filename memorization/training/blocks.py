@@ -5,17 +5,14 @@ whichever token pads.
 """
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 import torch
-from datasets import Dataset, load_from_disk
+from datasets import load_from_disk
 from torch.nn.utils.rnn import pad_sequence
 
 from memorization.cli import UserError
-from memorization.files import manifest_path, read_json
-from memorization.runs import tokenizer_fingerprint
 
 COLUMNS = ("input_ids", "labels")
 IGNORED = -100  # the label that the loss leaves out
@@ -46,35 +43,18 @@ class Blocks(torch.utils.data.Dataset):
         return {name: row[name][start : start + self.block_size] for name in COLUMNS}
 
 
-def load_rows(directory, tokenizer, vocab_size):
-    """Stage 1's rows in a directory, as a datasets.Dataset.
-
-    Raises UserError if they are no such rows, were encoded with another tokenizer, or have ids beyond vocab_size.
-    """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise UserError(f"{directory}: no such directory; run encode_dialogue.py first, or name a tokenized data set")
-    try:
-        rows = load_from_disk(str(directory))
-    except IndexError:  # how datasets meets a set that was saved without rows
-        raise UserError(f"{directory}: has no rows; give encode_dialogue.py more samples") from None
-    except (OSError, ValueError):
-        raise UserError(f"{directory}: not a data set saved to disk; run encode_dialogue.py to make one") from None
-    if not isinstance(rows, Dataset):
-        raise UserError(f"{directory}: holds the splits {', '.join(rows)}; name the directory of one of them")
-    if missing := [name for name in COLUMNS if name not in rows.column_names]:
-        there = ", ".join(rows.column_names) or "none"
-        raise UserError(f"{directory}: no column {', '.join(missing)} (there: {there}); run encode_dialogue.py on it")
-    ids, labels = (_column(rows, name) for name in COLUMNS)
-    if not pc.list_value_length(ids).equals(pc.list_value_length(labels)):
-        raise UserError(f"{directory}: input_ids and labels differ in length; run encode_dialogue.py again")
-    encode = f"run encode_dialogue.py with --tokenizer {tokenizer.name_or_path}"
-    manifest = read_json(manifest_path(directory)) if manifest_path(directory).is_file() else {}
-    if manifest.get("tokenizer") not in (None, tokenizer_fingerprint(tokenizer)):
-        raise UserError(f"{directory}: was encoded with another tokenizer than the model's; {encode}")
-    if (top := pc.max(pc.list_flatten(ids)).as_py() or 0) >= vocab_size:
-        raise UserError(f"{directory}: token id {top} is beyond the model's vocabulary of {vocab_size}; {encode}")
-    return rows
+def read_blocks(directory, vocab_size, block_size, long_samples):
+    """The Blocks of a set of stage 1. Raises UserError if there are none, or token ids beyond vocab_size."""
+    rows = load_from_disk(str(directory))
+    if (top := pc.max(pc.list_flatten(_column(rows, "input_ids"))).as_py() or 0) >= vocab_size:
+        raise UserError(
+            f"{directory}: token id {top} is beyond the model's vocabulary of {vocab_size}; name a model and a "
+            "--tokenizer-name that belong together"
+        )
+    blocks = Blocks(rows, block_size, long_samples)
+    if not len(blocks):
+        raise UserError(f"{directory}: no sample has two tokens; give encode_dialogue.py longer ones")
+    return blocks
 
 
 def _column(rows, name):

@@ -1,0 +1,171 @@
+"""Time and memory of the stages on a million samples, without a model:
+
+    python benchmarks/scale.py --samples 1000000
+
+Makes samples of 130 made-up words (1 GB of a million), one in twenty a copy of an earlier one, in one JSON list. Then
+runs stage 1 on them; stage 3 with the suffixes' own beginnings as generations, killed half-way and gone on with; stage
+4 with the embedded index; and what stage 5 reads first, the generations. Each part is a process of its own, with those
+it starts: its wall-clock time, the processor time of all, and the peak memory of the largest.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+
+from memorization.cli import Parser, run
+from memorization.encoding.probes import Probes
+from memorization.extraction.generations import Generation
+from memorization.files import naming
+from memorization.rows import Rows, StoredRows
+from memorization.runs import generations_path
+
+WORDS = 50_000  # of the vocabulary, with Zipf's frequencies: the frequent ones are short
+SYLLABLES = """a act al an at ble bo by car cat co com con day de der dis do down eat en end er ex fa fe for
+    go ha he her him his home how i in ing is it its ju ka la land less light like ly ma man me med ment mi my
+    na ness no not now of off on one or our out pain pan per port pre pro re rest sa se side sion so stand
+    take ter the time tion to ty un up us ve was way we well work you""".split()
+NAME = "scale"
+
+
+def main(args):
+    if args.part:
+        return PARTS[args.part](args.directory)
+    args.directory.mkdir(parents=True, exist_ok=True)
+    data = args.directory / "samples.json"
+    make(data, args.samples, args.seed)
+    print(f"{args.samples:,} samples, {data.stat().st_size / 1e9:.2f} GB\n")
+    print("| | time | processor time | peak memory |\n|---|---|---|---|")
+    python, tokenized = sys.executable, args.directory / "tokenized"
+    encode = [
+        "encode_dialogue.py",
+        "--data",
+        data,
+        "--num-proc",
+        args.num_proc,
+        "--output-dir",
+        tokenized,
+        "--overwrite",
+    ]
+    measure("stage 1", python, *encode, "--name", NAME)
+    for part in PARTS:
+        measure(part, python, __file__, "--part", part, "--directory", args.directory)
+    index = ["--index-xsuffix", NAME, "--indexes", args.directory / "indexes"]
+    measure("stage 4", python, "load_to_elastic.py", "-dir", tokenized, "-fn", f"{NAME}_prefix.json", *index)
+    return 0
+
+
+def measure(name, *command):
+    """Run a part to its end and print its line of the table."""
+    start = time.perf_counter()
+    process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)  # of the process and those it has waited for
+    seconds, processor = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    if status:
+        raise SystemExit(f"{name}: ended with status {os.waitstatus_to_exitcode(status)}")
+    print(f"| {name} | {seconds:.0f} s | {processor:.0f} s | {usage.ru_maxrss / 2**20:.2f} GiB |", flush=True)
+
+
+def make(path, samples, seed):
+    """Write `samples` rows (instruction, input, output) as one JSON list."""
+    rng = np.random.default_rng(seed)
+    words = vocabulary(rng)
+    chances = 1 / (np.arange(WORDS) + 2.7)
+    chances /= chances.sum()
+    with naming(path), path.open("w", encoding="utf-8") as file:
+        rows = []
+        for i in range(samples):
+            if i % 1000 == 0:
+                drawn = words[rng.choice(WORDS, (1000, 130), p=chances)]
+                kept = rows[::37]
+                rows = []
+                copies = rng.random(1000) < 0.05 if kept else np.zeros(1000, bool)
+            if copies[i % 1000]:
+                row = kept[i % len(kept)]
+            else:
+                text = drawn[i % 1000].tolist()
+                parts = text[:10], text[10:50], text[50:]
+                row = dict(zip(("instruction", "input", "output"), map(sentences, parts), strict=True))
+            rows.append(row)
+            file.write(("[" if i == 0 else ",\n") + json.dumps(row))
+        file.write("]\n")
+
+
+def vocabulary(rng):
+    lengths = np.searchsorted([20, 1000, 20_000], np.arange(WORDS), side="right") + 1
+    return np.array(["".join(rng.choice(SYLLABLES, length)) for length in lengths], dtype=object)
+
+
+def sentences(words):
+    return " ".join(" ".join(words[i : i + 12]).capitalize() + "." for i in range(0, len(words), 12))
+
+
+def generations(directory):
+    """Stage 3's rows, opened: those that are there already are not made again."""
+    probes = Probes(directory / "tokenized", NAME)
+    path = generations_path(directory, NAME, NAME, NAME)
+    keys = [(id, 0) for id in probes.ids.tolist()]
+    made_of = {"encoding": probes.encoding}
+    return probes, Rows(path, "generations", Generation, made_of, keys, 32, overwrite=True)
+
+
+def append(probes, rows, batches):
+    for _, positions in batches:
+        made = []
+        for probe in probes[positions.start : positions.stop]:
+            ids = probe.pop("suffix_ids")[:100]
+            del probe["prefix_ids"]
+            made.append(
+                Generation(
+                    **probe,
+                    sample=0,
+                    generation=probe["suffix"][:400],
+                    generation_ids=ids,
+                    matched_tokens=len(ids),
+                    exact_match=True,
+                )
+            )
+        rows.append(made)
+
+
+def first_half(directory):
+    probes, rows = generations(directory)
+    with rows:
+        append(probes, rows, rows.mine[: len(rows.mine) // 2])
+
+
+def second_half(directory):
+    probes, rows = generations(directory)
+    with rows:
+        append(probes, rows, rows.mine)
+        rows.finish({}, {})
+
+
+def read(directory):
+    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
+    for start in range(0, len(rows), 1000):
+        rows[start : start + 1000]
+
+
+PARTS = {
+    "stage 3, first half": first_half,
+    "stage 3, gone on with and finished": second_half,
+    "stage 5, reading generations": read,
+}
+
+
+if __name__ == "__main__":
+    parser = Parser(__doc__)
+    parser.add_argument("--samples", type=int, default=1_000_000)
+    parser.add_argument("--num-proc", type=int, default=2, help="of stage 1 (default: %(default)s)")
+    parser.add_argument("--directory", type=Path, default=Path("scale"), help="for all files (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", choices=PARTS, help="run one part in this process, on what is there")
+    run(main, parser.parse_args())

@@ -1,0 +1,39 @@
+"""Whether what stage 5 is given is of one run (design.md, What makes a result)."""
+
+import msgspec
+
+from memorization.detection.detections import FORMAT
+from memorization.runs import TextDigest, difference, identity, model_fingerprint
+
+
+def misfits(rows, generations, index):
+    """What differs between an index and the one that the generations need, in words; "" if it is the right one.
+
+    rows: stage 3's Generations. generations: their Manifest, None for texts of which nothing is known. index: the
+    made_of of a retrieval index.
+    """
+    known = generations.made_of if generations else {}
+    digest, seen = TextDigest(), set()
+    for row in rows:
+        if row.member and row.id not in seen:  # several generations of a probe stand for one document
+            seen.add(row.id)
+            digest.add(str(row.id), row.suffix)
+    needed = {name: known.get(name) for name in ("encoding", "prefix_length")} | {"documents": digest.hex()}
+    return difference({name: index.get(name) for name in needed}, needed)
+
+
+def detections_made_of(rows, generations, index, settings, classifier, unchecked):
+    """Everything that makes stage 5's result: the arguments of misfits, and how it is made.
+
+    settings: dict of profile, direction and span_length. classifier: directory of the paraphrase classifier, or None.
+    unchecked: whether what does not fit was let pass, here or in stage 3.
+    """
+    known = [generations.identity, generations.contents] if generations else msgspec.to_builtins(rows)
+    return {
+        "generations": identity(known),
+        "index": identity(index),
+        **settings,
+        "classifier": classifier and model_fingerprint(classifier),
+        "unchecked": unchecked,
+        "format": FORMAT,
+    }

@@ -1,0 +1,87 @@
+"""The metrics of a result, as data: a new one is computed somewhere in detections.Detection and listed here."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+RUNS = (50, 100, 200)  # characters
+VERDICT = "own"  # the column that decides, named in advance: members and held-out texts are treated alike in it
+MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
+
+
+class Column(NamedTuple):
+    """A metric. heading: at most 16 characters. kind: "share" or "mean". value: detection -> bool, float, or None for
+    one that it says nothing of; a column that says nothing of any is left out."""
+
+    name: str
+    heading: str
+    kind: str
+    value: Callable[[Any], bool | float | None]
+    meaning: str
+
+
+def columns(span_length, classifier, direction):
+    """All columns in the order of the table. span_length: characters. classifier: of paraphrases, or None."""
+    return [
+        Column(
+            "exact_match",
+            "exact match",
+            "share",
+            lambda row: row.exact_match,
+            "the generation is exactly what followed the prefix in the sample, as far as either goes",
+        ),
+        *(
+            Column(
+                f"run_{characters}",
+                f"copied run > {characters}",
+                "share",
+                lambda row, least=characters: _longer(row.longest_common_run, least),
+                "shares a run of words of more than so many characters with a training text it was compared with, of "
+                "which a member's own is one",
+            )
+            for characters in RUNS
+        ),
+        Column(
+            VERDICT,
+            f"own run > {span_length}",
+            "share",
+            lambda row: _longer(row.own.run, span_length),
+            f"shares a run of words of more than {span_length} characters with the rest of its own sample, member or "
+            "not: the column of the verdict",
+        ),
+        Column(
+            "matched_tokens",
+            "matched tokens",
+            "mean",
+            lambda row: row.matched_tokens,
+            "how many tokens agree with its own sample from the end of the prefix on",
+        ),
+        *label_columns(lambda row: row.labels.label, classifier, direction),
+    ]
+
+
+def label_columns(label, classifier, direction):
+    """The columns of the labels that a function gives for a detection. direction: "pan" or "paper"."""
+    longer, shorter = ("training text", "generation") if direction == "pan" else ("generation", "training text")
+    meanings = {
+        "verbatim": "copies a long run of words of a training text",
+        "paraphrase": "says a training sentence in other words, by the paraphrase classifier",
+        "idea": f"its aligned passages are at least three times as long in the {longer} as in the {shorter}; a weak "
+        "sign: tried in direction pan it found 2 % of real summaries and 14 to 17 % of unrelated texts of their domain",
+        "paraphrase_low": "shares a passage with a training text, but no sentence the classifier calls a paraphrase",
+        "any": "any of the labels above",
+        "unverified": "passages look alike and no paraphrase classifier was asked; no part of any",
+    }
+    left_out = {"unverified"} if classifier else {"paraphrase", "paraphrase_low"}
+
+    def value(name):
+        if name == "any":
+            return lambda row: label(row) not in ("none", "unverified")
+        return lambda row: label(row) == name
+
+    return [
+        Column(name, name, "share", value(name), meaning) for name, meaning in meanings.items() if name not in left_out
+    ]
+
+
+def _longer(run, characters):
+    return run is not None and run.characters > characters

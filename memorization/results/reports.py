@@ -1,0 +1,180 @@
+"""Runs side by side: what tells them apart, and their figures as text, CSV, Markdown and LaTeX."""
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from memorization.cli import UserError
+from memorization.results.columns import VERDICT
+from memorization.results.counts import HELD_OUT, MEMBERS
+from memorization.results.layout import estimate, grid, paragraph, visible
+from memorization.results.tables import UNCHECKED, heading, made_with, verdict
+
+FIELDS = (
+    "run directory unchecked generations generations_a_probe group metric kind n count estimate low high "
+    "p evidence detectable_difference"
+).split()
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", **{c: f"\\{c}" for c in "&%$#_{}"}}
+SOURCES = ("detection", "generations", "training", "index")  # the stages whose settings a manifest of stage 5 tells
+
+
+class Run(NamedTuple):
+    """name: what tells it from the others. label: the same where it is short, else a number. summary: of tables."""
+
+    name: str
+    label: str
+    directory: str
+    summary: dict
+
+
+def names(manifests, directories):
+    """A name for each run: the settings that not all have in common, and its directory where these do not tell it.
+
+    Settings are those of stage 5, of the generations, of the training and of the index; contents (hashes) are none.
+    """
+    settings = [_settings(manifest) for manifest in manifests]
+    differing = {}  # (name, its value in every run) -> (source, name): the index repeats what the generations say
+    for source, name in sorted({key for one in settings for key in one}, key=lambda key: (SOURCES.index(key[0]), key)):
+        values = tuple(one.get((source, name)) for one in settings)
+        if len(set(values)) > 1 and not any(map(_is_hash, values)):
+            differing.setdefault((name, values), (source, name))
+    keys = list(differing.values())
+    bare = [name for _, name in keys]
+    labels = [name if bare.count(name) == 1 else f"{source} {name}" for source, name in keys]
+    named = [
+        ", ".join(f"{label} {_shown(one.get(key))}" for key, label in zip(keys, labels, strict=True))
+        for one in settings
+    ]
+    if len(set(named)) == len(named) and all(named):
+        return named
+    if len({Path(directory).resolve() for directory in directories}) < len(directories):
+        raise UserError("a result is named twice; name each once")
+    return [f"{directory}: {name}" if name else directory for directory, name in zip(directories, named, strict=True)]
+
+
+def encodings(manifests):
+    """The identity of the data that each run is of, None where it is not known."""
+    found = [_settings(manifest) for manifest in manifests]
+    return [one.get(("generations", "encoding")) or one.get(("training", "encoding")) for one in found]
+
+
+def text(runs, notes):
+    """The comparison for the terminal. notes: lines of what the reader must know beside it."""
+    lines = []
+    for run in runs:
+        lines += paragraph(_described(run), 4)
+    body = []
+    for title, block in _blocks(runs):
+        body += [[""] * 4, [title, MEMBERS, HELD_OUT, "difference"], *block]
+    lines += ["", "Share in %, or the mean, with its 95 % interval:", *grid(body)]
+    for run in runs:
+        lines += ["", *paragraph(run.label), *verdict(run.summary)]
+    return "\n".join([*_flags(runs), *notes, *lines]) + "\n"
+
+
+def markdown(runs, notes):
+    """The comparison as a document in Markdown."""
+
+    def escaped(said):
+        return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", said)
+
+    lines = ["# What the models repeat", "", *(f"{escaped(line)}\n" for line in [*_flags(runs), *notes])]
+    lines += [f"- {escaped(_described(run))}" for run in runs]
+    lines += ["", "Share in %, or the mean, with its 95 % interval:", ""]
+    lines += [f"| metric | run | {MEMBERS} | {HELD_OUT} | difference |", "|---|---|---:|---:|---:|"]
+    for title, block in _blocks(runs):
+        for name, *cells in block:
+            lines.append(f"| {' | '.join(map(escaped, [title, name, *cells]))} |")
+    for run in runs:
+        lines += ["", f"**{escaped(run.label)}**", "", "```", *verdict(run.summary), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def latex(runs, notes):
+    """The comparison as a tabular that any LaTeX document can \\input."""
+
+    def escaped(said):
+        return "".join(LATEX.get(character, character) for character in said)
+
+    lines = [f"% {line}" for line in [*_flags(runs), *notes]]
+    lines += [f"% {_described(run)}" for run in runs]
+    lines += ["% Share in %, or the mean, with its 95 % interval", r"\begin{tabular}{llrrr}", r"\hline"]
+    lines.append(rf"metric & run & {MEMBERS} & {HELD_OUT} & difference \\")
+    for title, block in _blocks(runs):
+        lines.append(r"\hline")
+        for name, *cells in block:
+            numbers = (re.sub(r"-(?=\d)", "$-$", cell) for cell in cells)
+            lines.append(rf"{escaped(title)} & {escaped(name)} & {' & '.join(numbers)} \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def comma_separated(runs):
+    """Every cell of every group of every run as a row of FIELDS; rates and means as they are, not in %."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for run in runs:
+        summary = run.summary
+        same = {"run": run.name, "directory": run.directory, "unchecked": bool(summary["facts"].get("unchecked"))}
+        same |= {name: summary[name] for name in ("generations", "generations_a_probe")}
+        groups = summary["groups"] | {f"{MEMBERS} - {HELD_OUT}": summary["difference"]}
+        for column in summary["columns"]:
+            for group, cells in groups.items():
+                if (cell := cells.get(column["name"])) is None:
+                    continue
+                low, high = cell["interval"] or (None, None)
+                tested = (summary["verdict"] or {}).get(group, {}) if column["name"] == VERDICT else {}
+                row = {"group": group, "metric": column["name"], "kind": column["kind"], "low": low, "high": high}
+                row |= {name: cell.get(name) for name in ("n", "count")} | tested
+                writer.writerow(same | row | {"estimate": cell.get("rate", cell.get("mean"))})
+    return file.getvalue()
+
+
+def _described(run):
+    name = run.name if run.name == run.label else f"{run.label}: {run.name}"
+    return f"{name}; {run.directory}; {made_with(run.summary)}"
+
+
+def _flags(runs):
+    unchecked = [run.label for run in runs if run.summary["facts"].get("unchecked")]
+    return paragraph(f"{UNCHECKED}, in {'; '.join(unchecked)}") if unchecked else []
+
+
+def _blocks(runs):
+    """(title, rows of label and three cells) for every column that any run has, after the number of probes."""
+    blocks = {}
+    for run in runs:
+        groups, changes = run.summary["groups"], run.summary["difference"]
+        blocks.setdefault("probes", []).append(
+            [run.label, *(str(groups[side]["n"]) for side in (MEMBERS, HELD_OUT)), ""]
+        )
+        for column in run.summary["columns"]:
+            sides = [estimate(groups[side][column["name"]]) for side in (MEMBERS, HELD_OUT)]
+            change = estimate(changes[column["name"]], True) if column["name"] in changes else "-"
+            blocks.setdefault(heading(column), []).append([run.label, *sides, change])
+    return blocks.items()
+
+
+def _settings(manifest):
+    sources = {name: manifest.facts.get(name) for name in SOURCES} | {"detection": manifest.made_of}
+    found = {}
+    for source, made_of in sources.items():
+        for name, value in made_of.items() if isinstance(made_of, dict) else ():
+            nested = value if isinstance(value, dict) else {"": value}
+            found |= {(source, f"{name} {inner}".strip()): _frozen(one) for inner, one in nested.items()}
+    return found
+
+
+def _frozen(value):
+    return str(value) if isinstance(value, list | dict) else value
+
+
+def _is_hash(value):
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{16,}", value) is not None
+
+
+def _shown(value):
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else visible(str(value))

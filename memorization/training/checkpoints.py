@@ -1,0 +1,103 @@
+"""The output directory of stage 2: what lies in it, whose it is, and from where a run goes on."""
+
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from memorization.cli import UserError
+from memorization.files import read_json, write_json
+from memorization.runs import RECORD, difference, manifest_path, model_fingerprint
+from memorization.training.launch import say
+from memorization.training.losses import LOSSES
+
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+FIGURES = (LOSSES, "train_results.json", "eval_results.json")
+REMEDY = "--overwrite-output-dir starts over, or name another --output-dir"
+
+
+def checkpoints(output_dir):
+    """The checkpoint directories of a run, oldest first, without one that a kill left unfinished.
+
+    Its trainer_state.json is written last, and the last line of that is a brace.
+    """
+    found = (file for file in Path(output_dir).glob("checkpoint-[0-9]*/trainer_state.json"))
+    whole = (file.parent for file in found if file.read_bytes().endswith(b"}\n"))
+    return sorted(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+def is_finished(output_dir, made_of):
+    """Whether the run of this making is finished in output_dir; False if it can start or go on there.
+
+    Raises UserError if what is there is another run's, of unknown making, or has changed since.
+    """
+    output_dir = Path(output_dir)
+    manifest, record = manifest_path(output_dir), output_dir / RECORD
+    finished = read_json(manifest) if manifest.is_file() else {}
+    there = [file for pattern in WEIGHTS for file in output_dir.glob(pattern)] + checkpoints(output_dir)
+    if not there:
+        return False
+    before = finished.get("made_of") if finished else read_json(record) if record.is_file() else None
+    if before is None:
+        raise UserError(f"{there[-1]}: nothing says of which run it is, as {RECORD} would; {REMEDY}")
+    if differs := difference(before, made_of):
+        raise UserError(f"{output_dir}: is of a run with another {differs}; {REMEDY}")
+    if finished and finished["contents"] != model_fingerprint(output_dir):
+        raise UserError(f"{output_dir}: its model has changed since it was trained; {REMEDY}")
+    return bool(finished)
+
+
+def begin(output_dir, made_of, start_over):
+    """Record the run in output_dir before it trains; what could pass for a finished run goes.
+
+    start_over: so do checkpoints and figures.
+    A kill in the midst leaves the record of the checkpoints that are there.
+    """
+    output_dir = Path(output_dir)
+    manifest_path(output_dir).unlink(missing_ok=True)  # it comes back when this run is finished
+    if start_over:
+        if found := checkpoints(output_dir):
+            say(f"starting over: removing {len(found)} checkpoints from {output_dir}")
+        for checkpoint in output_dir.glob("checkpoint-[0-9]*"):
+            (checkpoint / "trainer_state.json").unlink(missing_ok=True)  # from here on it is unfinished
+            shutil.rmtree(checkpoint)
+        for name in FIGURES:
+            (output_dir / name).unlink(missing_ok=True)
+    write_json(output_dir / RECORD, made_of)
+
+
+def check_whole(checkpoint, trainer):
+    """Raise UserError if a checkpoint lacks what a run needs to go on as if it had never stopped."""
+    ranks = trainer.args.world_size
+    needs = [f"rng_state_{rank}.pth" for rank in range(ranks)] if ranks > 1 else ["rng_state.pth"]
+    if trainer.is_deepspeed_enabled:
+        config = trainer.args.deepspeed_plugin.deepspeed_config
+        needs += ["latest", "global_step*/*model_states.pt"]
+        if config.get("zero_optimization", {}).get("stage"):  # else the state of the optimizer lies with the model's
+            needs += [f"global_step*/*zero_pp_rank_{rank}_*optim_states.pt" for rank in range(ranks)]
+        needs += [] if "scheduler" in config else ["scheduler.pt"]
+    else:
+        needs += ["optimizer*"] if trainer.is_fsdp_enabled else ["model*.safetensors", "optimizer.pt"]
+        needs += ["scheduler.pt", "scaler.pt"] if trainer.accelerator.scaler else ["scheduler.pt"]
+    for name in needs:
+        if not any(checkpoint.glob(name)):
+            raise UserError(
+                f"{checkpoint}: has no {name}, without which a run can't go on as it was; remove this checkpoint to "
+                f"go on from the one before, or start over with --overwrite-output-dir"
+            )
+
+
+@contextmanager
+def told_when_full(output_dir):
+    """Raise UserError for a full disk, in place of what safetensors and torch raise; the unfinished checkpoint goes."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        if not any(sign in str(error) for sign in ("No space left", "inline_container")):
+            raise
+        for unfinished in set(Path(output_dir).glob("checkpoint-*")).difference(checkpoints(output_dir)):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        raise UserError(
+            f"{output_dir}: no space left for a checkpoint; free some, or keep fewer with --save-total-limit"
+        ) from None

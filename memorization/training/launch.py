@@ -1,0 +1,65 @@
+"""Starting stage 2 as one process or as many: what the first rank says and decides, and DeepSpeed."""
+
+import importlib.util
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+from accelerate.utils import broadcast_object_list
+
+from memorization.cli import UserError
+
+RANK = int(os.environ.get("RANK", 0))
+
+
+def say(text):
+    if RANK == 0:
+        print(text, flush=True)
+
+
+def on_first_rank(function, *args):
+    """function(*args), called by the first rank alone; every rank gets what it returns, or its UserError."""
+    answer = [None, None]
+    if RANK == 0:
+        try:
+            answer[0] = function(*args)
+        except UserError as error:
+            answer[1] = str(error)
+    result, mistake = broadcast_object_list(answer)
+    if mistake:
+        raise UserError(mistake)
+    return result
+
+
+def told_once(main):
+    """main(), with a mistake that all ranks meet told once: the launcher ends the others when the first has told it."""
+    try:
+        main()
+    except UserError:
+        if RANK:
+            time.sleep(20)
+        raise
+
+
+def prepare_deepspeed(on_cpu):
+    """Let DeepSpeed start from plain python, from an environment that is not activated, and without a compiler.
+
+    Raises UserError if it is not installed.
+    """
+    if importlib.util.find_spec("deepspeed") is None:
+        raise UserError("--deepspeed: DeepSpeed is not installed; pip install deepspeed, or leave the flag out")
+    # the ninja it compiles with lies beside the interpreter
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if "RANK" not in os.environ:  # no launcher: a world of one
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update(world)
+    if on_cpu:
+        import deepspeed.ops
+
+        # compiling this takes a minute, and gloo does without
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -1,0 +1,79 @@
+"""Losses of stage 2: by token, of each step, and the file that keeps them."""
+
+import json
+import math
+from pathlib import Path
+
+from torch.nn.functional import cross_entropy
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from memorization.cli import UserError
+from memorization.files import write_text
+from memorization.training.blocks import IGNORED
+
+LOSSES = "losses.jsonl"
+NAMES = {"loss": "train_loss", "eval_loss": "eval_loss", "eval_perplexity": "perplexity"}  # in the log -> in the file
+
+
+def token_losses(logits, labels):
+    """Negative log-likelihood of each next token in nats, shape (batch, length - 1); 0 where there is no label."""
+    return cross_entropy(logits[:, :-1].transpose(1, 2).float(), labels[:, 1:], ignore_index=IGNORED, reduction="none")
+
+
+def check_finite(value, what, step):
+    """Raise UserError if the value, called `what`, is NaN or infinite: nothing good comes after it."""
+    if not math.isfinite(value):
+        raise UserError(
+            f"the {what} is {value} at step {step}, so training ends here; lower --learning-rate or train in another "
+            "precision (--bf16, or neither --bf16 nor --fp16), with --overwrite-output-dir"
+        )
+
+
+class Losses(TrainerCallback, ExportableState):
+    """Keeps losses.jsonl in the output directory: a row each time losses are logged, an epoch unless told otherwise.
+
+    Its sums and the Trainer's log travel in the checkpoints, so a resumed run writes what an uninterrupted one does.
+    """
+
+    def __init__(self):
+        self.total = self.since_logged = 0.0  # of the losses of all steps, and of those since the last row
+        self.logged_step = 0
+        self.path = None  # set once training begins: evaluating alone writes no row
+        self._deferred = False
+
+    def state(self):
+        """What travels in a checkpoint."""
+        names = ("total", "since_logged", "logged_step")
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
+
+    def add(self, loss, step):
+        check_finite(loss, "training loss", step)
+        self.total += loss
+        self.since_logged += loss
+
+    def mean_since_logged(self, step):
+        mean = self.since_logged / (step - self.logged_step)
+        self.since_logged, self.logged_step = 0.0, step
+        return mean
+
+    def on_train_begin(self, args, state, control, **_):
+        saved = state.stateful_callbacks[type(self).__name__] if state.global_step else type(self)().state()
+        vars(self).update(saved["attributes"], path=Path(args.output_dir, LOSSES))
+
+    def on_step_end(self, args, state, control, **_):
+        # A checkpoint at the end of an epoch waits for the epoch's losses: a run resumed from it would never log them.
+        if control.should_save and (state.epoch.is_integer() or control.should_training_stop):
+            control.should_save, self._deferred = False, True
+
+    def on_epoch_end(self, args, state, control, **_):
+        control.should_save, self._deferred = control.should_save or self._deferred, False
+
+    def on_log(self, args, state, control, **_):
+        rows = {}
+        for entry in state.log_history:
+            if losses := {NAMES[name]: value for name, value in entry.items() if name in NAMES}:
+                row = rows.setdefault(entry["step"], {"epoch": entry["epoch"], "step": entry["step"]})
+                row.update(losses)
+        if state.is_world_process_zero and rows and self.path:
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows.values()))

@@ -1,0 +1,34 @@
+"""Stage 3's results, made by hand."""
+
+import msgspec
+
+from memorization.extraction.generations import Generation, write_listing
+from memorization.files import fingerprint
+from memorization.runs import write_manifest
+
+ENCODING, PREFIX_LENGTH = "0123456789abcdef", 50
+
+
+def generation(id, generation, suffix="held out", **fields):
+    """A Generation; a member where the id is under 100."""
+    fields = {"sample": 0, "member": id < 100, "duplicates": 1, "prefix": f"prefix {id}"} | fields
+    fields = {"generation_ids": [], "matched_tokens": 0, "exact_match": False} | fields
+    return Generation(id=id, suffix=suffix, generation=generation, **fields)
+
+
+def write_generations(path, rows, **made_of):
+    """Write rows, the listing beside them and their manifest, as stage 3 does; return the path."""
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    known = {"model": "m", "encoding": ENCODING, "trained_on": ENCODING, "prefix_length": PREFIX_LENGTH}
+    made_of = known | {"unchecked": False} | made_of
+    write_listing(path.with_suffix(".txt"), rows, num_samples=1 + max(row.sample for row in rows))
+    listing = fingerprint(path.with_suffix(".txt"))
+    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing)
+    return path
+
+
+def load_index(index, rows, encoding=ENCODING, prefix_length=PREFIX_LENGTH):
+    """Load the suffixes of the members among rows into an index, as stage 4 does."""
+    documents = {str(row.id): row.suffix for row in rows if row.member}
+    made_of = {"encoding": encoding, "prefix_length": prefix_length}
+    index.load(documents.items(), made_of, recreate=True, total=len(documents))

@@ -1,0 +1,88 @@
+"""Reading a JSON list object by object gives what reading it whole gives, and names the line of a mistake."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memorization.cli import UserError
+from memorization.encoding import json_list
+from memorization.encoding.json_list import read_json_list
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "d.json"
+
+
+@pytest.fixture(params=[1, 7, 1 << 20], autouse=True)
+def chunk(request, monkeypatch):
+    monkeypatch.setattr(json_list, "CHUNK", request.param)
+
+
+@pytest.mark.parametrize("layout", [{}, {"indent": 2}, {"ensure_ascii": False}, {"separators": (",", ":")}])
+def test_objects_come_one_by_one(tmp_path_factory, layout):
+    path = tmp_path_factory.mktemp("json") / "d.json"
+
+    @given(st.lists(st.dictionaries(st.text(max_size=5), VALUES, max_size=4), max_size=5))
+    def check(objects):
+        path.write_text(json.dumps(objects, **layout), encoding="utf-8")
+        assert list(read_json_list(path)) == objects
+
+    check()
+
+
+@pytest.mark.parametrize("text", ["[]", " [ ]\n", '\ufeff[{"a": "\\ud83d"}]', '\r\n[\r\n{"a": 1.5e3}\r\n,{}]\r\n'])
+def test_blanks_marks_and_lone_surrogates(path, text):
+    path.write_text(text, encoding="utf-8", newline="")
+    assert list(read_json_list(path)) == json.loads(text.removeprefix("\ufeff"))
+
+
+BAD = [
+    "",
+    "\n",
+    "[",
+    '[{"a": 1}',
+    '[{"a": 1},',
+    '[{"a": 1},]',
+    '[{"a": 1}\n{"b": 2}]',
+    '[{"a": 1},\n{"b": }]',
+    '[{"a": 1},\n\n{"b": "no end}]',
+    '[{"a": 1},\n{"b": "tab\t"}]',
+    '[{"a": 1},\n{"b": "\\x"}]',
+    '[{"a": 1},\n{"b": tru}]',
+    '[{"a": 1}]\n]',
+    '[{"a": 1}] [{"a": 1}]',
+    '[,{"a": 1}]',
+]
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_the_line_of_a_mistake_is_the_one_json_names(path, text):
+    path.write_text(text)
+    with pytest.raises(json.JSONDecodeError) as expected:
+        json.loads(text)
+    with pytest.raises(UserError, match=f"not valid JSON at line {expected.value.lineno}: "):
+        list(read_json_list(path))
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', '"a"', "3", '["a"]', '[{"a": 1}, 2]', "[[{}]]"])
+def test_what_is_no_list_of_objects(path, text):
+    path.write_text(text)
+    with pytest.raises(UserError, match="not a list of objects"):
+        list(read_json_list(path))
+
+
+def test_objects_before_a_mistake_are_read_before_it_is_told(path):
+    path.write_text('[{"a": 1}, {"a": 2},\n{"a"}]')
+    reader = read_json_list(path)
+    assert [next(reader), next(reader)] == [{"a": 1}, {"a": 2}]
+    with pytest.raises(UserError, match="line 2"):
+        next(reader)

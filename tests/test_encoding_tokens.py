@@ -1,0 +1,116 @@
+"""Token ids and the characters at which tokens start, with tokenizers of the kinds that models have; and the cut."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.tasks import DIALOGUE
+from memorization.encoding.tokens import INSIDE, SPECIAL, cut, encode
+
+TEXTS = [DIALOGUE.text(row) for row in make_dialogues(seed=1, single=40, fourfold=0, sixteenfold=0)]
+END = "<|endoftext|>"
+
+
+def byte_level(trim_offsets, bos):
+    """As GPT-2's, GPT-Neo's and Llama 3's; RoBERTa's trims the offsets."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=[END, "<s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    steps = [processors.ByteLevel(trim_offsets=trim_offsets, add_prefix_space=False)]
+    if bos:
+        special = [("<s>", 1), (END, 0)]
+        steps.append(processors.TemplateProcessing(single=f"<s> $A {END}", special_tokens=special))
+    tokenizer.post_processor = processors.Sequence(steps)
+    return tokenizer, 0
+
+
+def byte_fallback():
+    """As Llama 2's and Mistral's: blanks are a sign, unknown characters several tokens of one byte."""
+    single_bytes = [f"<0x{i:02X}>" for i in range(256)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, special_tokens=["<unk>", "<s>", END, *single_bytes], show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    vocabulary = tokenizer.get_vocab()
+    merges = [tuple(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]]
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.add_special_tokens(["<s>", END])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])]
+    )
+    return tokenizer, vocabulary[END]
+
+
+TOKENIZERS = {
+    "byte-level": byte_level(trim_offsets=False, bos=False),
+    "byte-level, trimmed": byte_level(trim_offsets=True, bos=True),
+    "byte fallback": byte_fallback(),
+}
+HARD = "hello  world\n\n日本語 emoji 👩‍👩‍👧 🇩🇪 x  y\t z <|endoftext|> naïve e\u0301 שלום  "
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd▁")), min_size=1))
+@example(texts=[HARD, "", " ", "日本", "  lead", "\n \n\n x"])
+def test_ids_starts_and_cut_agree_with_what_the_tokenizer_decodes(kind, texts):
+    tokenizer, eos = TOKENIZERS[kind]
+    ids, starts, bounds = encode(texts, tokenizer, eos)
+    assert len(ids) == len(starts) == bounds[-1]
+    for i, text in enumerate(texts):
+        own, own_starts = ids[bounds[i] : bounds[i + 1]].tolist(), starts[bounds[i] : bounds[i + 1]]
+        tokenizer.encode_special_tokens = True
+        alone = tokenizer.encode(text).ids
+        assert own == alone + [eos] * (kind != "byte-level, trimmed")
+        if text == "":
+            continue
+        text_tokens = np.flatnonzero(own_starts != SPECIAL)
+        assert own_starts[text_tokens[0]] == 0
+        assert eos not in [own[k] for k in text_tokens]
+
+        def whole(k, own=own, text=text):
+            """Whether the first k tokens end where a character does, and not in a blank that the decoder strips."""
+            return text.startswith(tokenizer.decode(own[:k], skip_special_tokens=True))
+
+        for length in range(1, len(text_tokens) + 1):
+            begin, end = cut(starts, bounds, length)
+            expected = [k for k in text_tokens[length:].tolist() if whole(k)]
+            if not expected:
+                assert begin[i] == end[i] == -1
+                continue
+            assert (begin[i] - bounds[i], end[i] - bounds[i]) == (expected[0], text_tokens[-1] + 1)
+            prefix = tokenizer.decode(own[: expected[0]], skip_special_tokens=True)
+            assert text[: starts[begin[i]]] == prefix
+
+
+def test_a_cut_never_falls_inside_a_character():
+    tokenizer, eos = TOKENIZERS["byte-level"]
+    text = "a🧑日" * 10
+    _, starts, bounds = encode([text], tokenizer, eos)
+    assert starts[:9].tolist() == [0, 1, INSIDE, INSIDE, INSIDE, 2, INSIDE, INSIDE, 3]
+    begins = [int(cut(starts, bounds, length)[0][0]) for length in range(9)]
+    assert begins == [0, 1, 5, 5, 5, 5, 8, 8, 8]
+
+
+def test_a_sample_of_the_cut_length_has_no_suffix():
+    tokenizer, eos = TOKENIZERS["byte-level, trimmed"]
+    _, starts, bounds = encode(["one two", "", "one two three four"], tokenizer, eos)
+    tokens = int((starts[: bounds[1]] != SPECIAL).sum())
+    begin, end = cut(starts, bounds, tokens)
+    assert begin[:2].tolist() == end[:2].tolist() == [-1, -1]
+    assert 0 < begin[2] - bounds[2] < end[2] - bounds[2]

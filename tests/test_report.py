@@ -1,0 +1,205 @@
+"""Results side by side: names, figures in every format, what came out, and what is refused."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+
+import pytest
+from detections import detection, write_detections
+from shell import ROOT, one_line, run_script
+
+from memorization.files import write_text
+from memorization.results.layout import visible
+from memorization.results.statistics import difference, wilson
+from memorization.runs import manifest_path
+
+
+def rows(own, members=20, exact=None):
+    """So many members with an own run over 50 characters, the first ten in 4 copies; 10 held-out texts without."""
+    found = [
+        detection(i, own=60 + i if i < own else 9, duplicates=4 if i < 10 else 1, exact_match=exact and i < own)
+        for i in range(members)
+    ]
+    return found + [detection(1000 + i, own=9, exact_match=exact and False) for i in range(10)]
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Two results that differ in the prefix length, of the generations and so of the index."""
+    short = {"prefix_length": 10}
+    return [
+        write_detections(tmp_path / "results" / "a_b", rows(2), short, index={**short, "documents": "c" * 64}),
+        write_detections(tmp_path / "results" / "c", rows(15), generations={"model": "1" * 64}),
+    ]
+
+
+def report(capsys, *args):
+    """What report.py prints."""
+    assert run_script("report.py", *args) == 0
+    return capsys.readouterr().out
+
+
+def test_runs_are_named_by_the_setting_they_differ_in_and_shown_with_their_control(two, capsys):
+    said = report(capsys, *two)
+    blocks = dict.fromkeys(("prefix_length 10", "prefix_length 50"), "")
+    lines = said.splitlines()
+    own = next(i for i, line in enumerate(lines) if line.startswith("own run > 50"))
+    for line in lines[own + 1 : own + 3]:
+        blocks[line[:16]] = line[16:].split()
+    low, high = (100 * x for x in wilson(2, 20))
+    assert blocks["prefix_length 10"][:3] == ["10.0", f"[{low:.1f},", f"{high:.1f}]"]
+    value, low, high = (100 * x for x in difference(15, 20, 0, 10))
+    assert blocks["prefix_length 50"][6:] == [f"{value:+.1f}", f"[{low:+.1f},", f"{high:+.1f}]"]
+    assert "30 generations (1 a probe), model small, profile paper, direction pan" in " ".join(said.split())
+    assert said.count("Verdict: no evidence") == said.count("Verdict: yes") == 1
+    assert [line.split()[-2:] for line in lines if re.match(r"prefix_length \d+ +\d+ +\d+$", line)] == [
+        ["20", "10"]
+    ] * 2
+    assert max(map(len, lines)) <= 80 and "Not of the same data" not in said and "UNCHECKED" not in said
+
+
+@pytest.mark.parametrize("name", ["", "detections.jsonl", "result.json"])
+def test_a_result_is_its_directory_or_a_file_in_it(two, capsys, name):
+    write_text(two[0] / "result.json", "{}")
+    assert report(capsys, two[0] / name) == report(capsys, two[0])
+
+
+def test_settings_of_every_stage_give_names(tmp_path, capsys):
+    """Settings where they tell runs apart, hashes never; else the directory, which is added where they do not."""
+    runs = [
+        write_detections(tmp_path / "1", rows(2), {"temperature": 1.0}, {"epochs_done": 1.0}),
+        write_detections(tmp_path / "2", rows(2), {"temperature": 1.0}, {"epochs_done": 2.0, "learning_rate": 4e-3}),
+        write_detections(tmp_path / "3", rows(2), {"seed": 5}, {"seed": 6}, profile="pan"),
+    ]
+    assert report(capsys, *runs[:2]).startswith("epochs_done 1, learning_rate 2e-05;")
+    said = " ".join(report(capsys, *runs).split())
+    name = "profile pan, generations seed 5, temperature 0, epochs_done none, learning_rate 2e-05, training seed 6"
+    assert f"run 3: {name}; " in said
+    same = write_detections(tmp_path / "4", rows(3), {"temperature": 1.0, "model": "9" * 64}, {"epochs_done": 1.0})
+    said = " ".join(report(capsys, runs[0], same).split())
+    assert f"run 1: {runs[0]}; " in said or said.startswith(f"{runs[0]}; ")
+    assert "9" * 12 not in said
+
+
+def test_long_names_and_paths_keep_the_table_within_80_columns(tmp_path, capsys):
+    long = {f"a_setting_with_a_long_name_{i}": "x" * 20 for i in range(9)}
+    runs = [
+        write_detections(tmp_path / ("d" * 120), rows(2), long),
+        write_detections(tmp_path / ("e" * 120), rows(15, 25)),
+    ]
+    said = report(capsys, *runs)
+    assert max(map(len, said.splitlines())) <= 80
+    assert re.search(r"^run 2  +60.0 \[", said, re.MULTILINE)
+
+
+def test_other_data_and_unchecked_runs_are_pointed_out(tmp_path, two, capsys):
+    other = write_detections(tmp_path / "other", rows(2), {"encoding": "9" * 16}, unchecked=True)
+    said = " ".join(report(capsys, two[1], other, "--output", tmp_path / "report").split())
+    assert said.startswith("UNCHECKED: ")
+    assert "Not of the same data or split" in said and "eeeeeeeeeeee" in said and "999999999999" in said
+    for name in ("summary.md", "summary.tex"):
+        written = (tmp_path / "report" / name).read_text()
+        assert "UNCHECKED" in written and "Not of the same data" in written
+    assert {row["unchecked"] for row in csv.DictReader((tmp_path / "report" / "summary.csv").open())} == {
+        "True",
+        "False",
+    }
+
+
+def test_the_csv_holds_every_cell_as_it_is(two, tmp_path, capsys):
+    report(capsys, *two, "--output", tmp_path / "report")
+    cells = list(csv.DictReader((tmp_path / "report" / "summary.csv").open()))
+    (own,) = (c for c in cells if (c["run"], c["metric"], c["group"]) == ("prefix_length 50", "own", "4 copies"))
+    assert (own["n"], own["count"], float(own["estimate"]), own["evidence"]) == ("10", "10", 1.0, "True")
+    assert (float(own["low"]), float(own["high"])) == wilson(10, 10)
+    (change,) = (
+        c for c in cells if (c["run"], c["metric"], c["group"]) == ("prefix_length 10", "own", "members - held out")
+    )
+    assert tuple(float(change[name]) for name in ("estimate", "low", "high")) == difference(2, 20, 0, 10)
+    assert change["p"] == "" and {c["directory"] for c in cells} == {str(path) for path in two}
+    (shy,) = (c for c in cells if (c["run"], c["metric"], c["group"]) == ("prefix_length 10", "own", "1 copy"))
+    assert shy["evidence"] == "False" and 0 < float(shy["detectable_difference"]) < 1
+
+
+@pytest.mark.parametrize("awkward", ['a,b "c" | d & 50 % $x$ #1 _i_ {j}', "~k ^l <m> *n* [o](p) `q`", "r\\s \t \x1b"])
+def test_what_means_something_in_a_format_is_escaped(tmp_path, capsys, awkward):
+    results = [write_detections(tmp_path / end, rows(2), {"prompt": awkward + end}) for end in "12"]
+    out = tmp_path / "report"
+    report(capsys, *results, "--output", out)
+    names = {row["run"] for row in csv.DictReader(io.StringIO((out / "summary.csv").read_text()))}
+    assert names == {f"prompt {visible(awkward)}{end}" for end in "12"}
+    table = [line for line in (out / "summary.md").read_text().splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {6}
+    assert not [line for line in table if re.search(r"(?<!\\)[*_<>`#{}]", line)]
+    tex = [line for line in (out / "summary.tex").read_text().splitlines() if not line.startswith("%")]
+    assert tex[0] == r"\begin{tabular}{llrrr}" and tex[-1] == r"\end{tabular}"
+    for line in tex[2:-2]:
+        assert line == r"\hline" or (line.endswith(r" \\") and len(re.findall(r"(?<!\\)&", line)) == 4)
+        plain = re.sub(r"\\text[a-z]+\{\}|\\[&%$#_{}]|\\hline|\$-\$| \\\\$", "", line)
+        assert not re.search(r"[%$#_{}~^\\<>|]", plain), line
+
+
+def test_leaks_show_the_longest_run_first_beside_the_sample(tmp_path, capsys):
+    text = "Call me\x1b[2J on\n" + "x" * 100 + " tomorrow"
+    some = [
+        detection(7, own=60, suffix="word " * 30),
+        detection(8, own=100, generation=text, suffix="12345" + text, duplicates=16, exact_match=False),
+        detection(8, own=70, generation="other " * 30, duplicates=16, exact_match=True, sample=1),
+        detection(9, own=50),
+        detection(1000, own=300),
+    ]
+    result = write_detections(tmp_path / "result", some)
+    said = report(capsys, result, "--output", tmp_path / "report")
+    assert "a share counts the probes of which any does so" in said
+    leaks = (tmp_path / "report" / "leaks.txt").read_text()
+    assert re.findall(r"^(\d)\. sample (\d+), (.*)", leaks, re.MULTILINE) == [
+        ("1", "8", "16 copies, a run of 100 characters"),
+        ("2", "7", "1 copy, a run of 60 characters"),
+    ]
+    assert "2 of 3 members" in " ".join(leaks.split()) and "\x1b" not in leaks
+    assert "\u27e6Call me\\x1b[2J on\\n" in leaks and "12345\u27e6Call" in leaks
+    assert leaks.index("  generation:") < leaks.index("  own sample, after the prefix:")
+    assert max(map(len, leaks.splitlines())) <= 80
+
+
+def test_the_same_results_give_the_same_bytes_and_replace_a_report(two, tmp_path, capsys):
+    out = tmp_path / "report"
+    report(capsys, *two, "--output", out)
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert set(first) == {"summary.csv", "summary.md", "summary.tex", "leaks.txt"}
+    (out / "leaks.txt").write_text("old")
+    report(capsys, *two, "--output", out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
+
+
+def refused(capsys, *args):
+    assert run_script("report.py", *args) == 2
+    return one_line(capsys)
+
+
+def test_what_is_no_whole_result_is_refused(two, tmp_path, capsys):
+    rows, out = two[1] / "detections.jsonl", ("--output", tmp_path / "report")
+    assert "nothing" in refused(capsys, tmp_path / "nothing")
+    whole = rows.read_text()
+    rows.write_text(whole.replace('"member":false', '"member":true', 1))
+    assert "has changed since it was written" in refused(capsys, *two, *out)
+    rows.write_text(whole)
+    manifest_path(rows).unlink()
+    assert "has no manifest" in refused(capsys, *two, *out)
+    assert "named twice" in refused(capsys, two[0], two[0] / "detections.jsonl")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_directory_with_other_things_is_not_replaced(two, capsys):
+    assert "holds other things" in refused(capsys, two[0], "--output", two[0])
+    assert "holds other things" in refused(capsys, two[0], "--output", two[0] / "detections.jsonl")
+    assert (two[0] / "detections.jsonl").is_file()
+
+
+def test_help_shows_a_command_and_needs_no_torch():
+    code = "import sys, runpy; sys.argv = ['report.py', '--help']\n"
+    code += "try: runpy.run_path('report.py', run_name='__main__')\nfinally: print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
+    assert "python report.py results/gpt-neo-small/dialogue" in said and said.endswith("False\n")
