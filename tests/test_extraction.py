@@ -324,7 +324,7 @@ def test_the_rows_come_by_either_name(tmp_path, num_samples):
     expected = [generation(id, text, sample) for id, text in TEXTS.items() for sample in range(num_samples)]
     for path in (listing, tmp_path / "g.jsonl"):
         rows, manifest = read_generations(path)
-        assert rows == expected
+        assert list(rows) == expected
         assert manifest.made_of == {"seed": 5}
 
 
