@@ -15,6 +15,13 @@ from memorization.files import locked, naming, replacing
 from memorization.runs import checked, difference, identity, manifest_path, write_manifest
 
 
+class Key(msgspec.Struct):
+    """Of a row, what names it."""
+
+    id: int
+    sample: int
+
+
 class Rows:
     """A JSON-lines result written as it grows, batch by batch; after a kill it goes on where it was.
 
@@ -152,6 +159,7 @@ class Rows:
 
     def _lines(self, files):
         """(number of the file, position of the row, where it begins, its length) of every whole row in the files."""
+        decode = msgspec.json.Decoder(Key).decode
         for number, path in enumerate(files):
             begin = 0
             with path.open("rb") as file:
@@ -159,8 +167,8 @@ class Rows:
                     if not line.endswith(b"\n"):
                         break
                     try:
-                        row = self._decode(line)
-                        yield number, self._position[row.id, row.sample], begin, len(line)
+                        key = decode(line)
+                        yield number, self._position[key.id, key.sample], begin, len(line)
                     except (msgspec.DecodeError, KeyError):
                         raise UserError(f"{path}: is damaged at byte {begin}; remove it and start again") from None
                     begin += len(line)
