@@ -84,7 +84,7 @@ def test_ids_starts_and_cut_agree_with_what_the_tokenizer_decodes(kind, texts):
         assert eos not in [own[k] for k in text_tokens]
 
         def whole(k, own=own, text=text):
-            """Whether the first k tokens are whole characters (a decoder strips the blank that it put before a text)."""
+            """Whether the first k tokens are whole characters; a decoder strips the blank put before a text."""
             decoded = tokenizer.decode(own[:k], skip_special_tokens=True)
             return decoded != "" and text.startswith(decoded)
 

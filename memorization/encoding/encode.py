@@ -162,7 +162,7 @@ def _workspace(result):
             try:
                 yield work
             finally:
-                shutil.rmtree(work)
+                shutil.rmtree(work, ignore_errors=True)
     finally:
         with suppress(OSError):  # not empty
             for directory in made:
