@@ -35,7 +35,7 @@ def encoded(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("prefix_length", [1, 7, 50, 120])
+@pytest.mark.parametrize("prefix_length", [1, 7, 50, 90])
 def test_probes_are_the_distinct_samples_cut_in_two(encoded, prefix_length):
     tokenizer = load_tokenizer(ROOT / "configs" / "gpt-neo-small")
     texts = [DIALOGUE.text(row) for row in ROWS]

@@ -50,7 +50,7 @@ def read_texts(args, task, limit=None):
     if task.target in given:
         raise UserError(f"--{task.target}-column: must name a column of the data")
     if args.instruction is not None:
-        given["instruction"] = args.instruction
+        given["instruction"] = _text(args.instruction)
     columns = {field: column for field, column in columns.items() if field not in given}
     for row in _read(args.data, columns, limit):
         yield task.text(given | {field: _text(row.get(column)) for field, column in columns.items()})

@@ -50,6 +50,7 @@ PROBES = pa.schema(
     }
 )
 SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
+BAR_DELAY = 3  # seconds that a step takes before it shows a bar
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
 
 
@@ -93,7 +94,7 @@ def encode_task(args, task):
     )
     paths = encoding_paths(args.output_dir, args.name)
     with _workspace(paths["probes"]) as work:
-        hashes, data = store(tqdm(texts, desc="reading", unit=" samples", delay=1), work / "samples")
+        hashes, data = store(tqdm(texts, desc="reading", unit=" samples", delay=BAR_DELAY), work / "samples")
         first, copies = repeats(hashes)
         distinct = int((first == np.arange(len(first))).sum())
         if distinct < 2:
@@ -161,7 +162,7 @@ def _workspace(result):
             try:
                 yield work
             finally:
-                shutil.rmtree(work)
+                shutil.rmtree(work, ignore_errors=True)
     finally:
         with suppress(OSError):  # not empty
             for directory in made:
@@ -188,7 +189,7 @@ def _write_sets(paths, made_of, batches, first, copies, member, probe, args):
     """
     at = 0
     with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=len(first), desc="tokenizing", unit=" samples", delay=1))
+        bar = stack.enter_context(tqdm(total=len(first), desc="tokenizing", unit=" samples", delay=BAR_DELAY))
         train, test, probes = (
             stack.enter_context(saved(paths[kind], schema, identity({**made_of, "kind": kind})))
             for kind, schema in SETS.items()

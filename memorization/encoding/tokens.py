@@ -5,11 +5,14 @@ The tokens of many samples lie in flat arrays, those of sample i in [bounds[i], 
 that begins inside a character, as tokens of single bytes do.
 """
 
+import os
 import signal
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
+from multiprocessing import parent_process
+from threading import Thread
 
 import numpy as np
 
@@ -77,11 +80,11 @@ def encoded_batches(path, tokenizer, num_proc):
     samples = Samples(path)
     settings = path, tokenizer.backend_tokenizer, tokenizer.eos_token_id
     if num_proc == 1:
-        _start(*settings)
-        yield from ((samples[n], *_encode_batch(n)) for n in range(len(samples)))
+        for n in range(len(samples)):
+            yield samples[n], *encode(samples[n].to_pylist(), *settings[1:])
         return
     ahead, depth = deque(), AHEAD * num_proc
-    with ProcessPoolExecutor(num_proc, initializer=_start, initargs=(*settings, True)) as pool:
+    with ProcessPoolExecutor(num_proc, initializer=_start, initargs=settings) as pool:
         try:
             for n in range(len(samples) + depth):
                 if n < len(samples):
@@ -94,11 +97,16 @@ def encoded_batches(path, tokenizer, num_proc):
             pool.shutdown(cancel_futures=True)
 
 
-def _start(path, tokenizer, eos, in_pool=False):
-    global _settings
+def _start(path, tokenizer, eos):
+    global _settings  # of a process of the pool
     _settings = Samples(path), tokenizer, eos
-    if in_pool:  # Ctrl-C is the main process's business
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
+    Thread(target=_end_with, args=[parent_process()], daemon=True).start()
+
+
+def _end_with(parent):
+    parent.join()
+    os._exit(1)
 
 
 def _encode_batch(n):
