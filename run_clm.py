@@ -5,10 +5,11 @@
 
 Trains from scratch with --config-name (and --tokenizer-name) in place of --model-name-or-path. On several GPUs start
 it with `deepspeed --num_gpus=4 run_clm.py --deepspeed ds_config.json ...` or with torchrun; on a machine without GPUs
-these ranks run on the CPU. A run that was stopped goes on from its last checkpoint when it is started again.
-Takes every flag of transformers.TrainingArguments too; unless told otherwise there are a checkpoint and an evaluation
-an epoch. Writes the model, its tokenizer, checkpoints, train_results.json, eval_results.json, losses.jsonl
-(a row an epoch) and run.json (what makes the weights) to the output directory.
+these ranks run on the CPU. A run that was stopped goes on from its last checkpoint when it is started again; what is
+another run's is never gone on with or trained over, unless --overwrite-output-dir says so. Takes every flag of
+transformers.TrainingArguments too; unless told otherwise there are a checkpoint and an evaluation an epoch. Writes
+the model, its tokenizer, checkpoints, train_results.json, eval_results.json, losses.jsonl (a row an epoch) and
+run.json (what makes the weights) to the output directory.
 """
 
 import os
