@@ -5,10 +5,11 @@
 
 Trains from scratch with --config-name (and --tokenizer-name) in place of --model-name-or-path. On several GPUs start
 it with `deepspeed --num_gpus=4 run_clm.py --deepspeed ds_config.json ...` or with torchrun; on a machine without GPUs
-these ranks run on the CPU. A run that was stopped goes on from its last checkpoint when it is started again.
-Takes every flag of transformers.TrainingArguments too; unless told otherwise there are a checkpoint and an evaluation
-an epoch. Writes the model, its tokenizer, checkpoints, train_results.json, eval_results.json, losses.jsonl
-(a row an epoch) and run.json (what makes the weights) to the output directory.
+these ranks run on the CPU. A run that was stopped goes on from its last checkpoint when it is started again; what is
+another run's is never gone on with or trained over, unless --overwrite-output-dir says so. Takes every flag of
+transformers.TrainingArguments too; unless told otherwise there are a checkpoint and an evaluation an epoch. Writes
+the model, its tokenizer, checkpoints, train_results.json, eval_results.json, losses.jsonl (a row an epoch) and
+run.json (what makes the weights) to the output directory.
 """
 
 import os
@@ -27,9 +28,10 @@ from memorization.cli import UserError
 from memorization.files import locked, read_json
 from memorization.models import load_for_training
 from memorization.training.blocks import collate, read_blocks
-from memorization.training.checkpoints import begin, check_whole, checkpoints, is_finished, told_when_full
+from memorization.training.checkpoints import begin, check_whole, is_finished, last_checkpoint, told_when_full
 from memorization.training.inputs import check_model, check_output_dir, check_sets
 from memorization.training.launch import on_first_rank, prepare_deepspeed, say, told_once
+from memorization.training.losses import check_finite
 from memorization.training.made_of import made_of
 from memorization.training.trainer import ClmTrainer
 
@@ -79,8 +81,9 @@ def parse(argv=None):
         parser.error("--validation-file is missing: name stage 1's held-out set")
     if not options["output_dir"]:
         parser.error("--output-dir is missing: name the directory to write the model to")
-    if Path(options["output_dir"]).is_file() or Path(options["output_dir"]).name in ("", ".."):
-        parser.error(f"--output-dir {options['output_dir']}: name a directory of the model's own")
+    options["output_dir"] = str(Path(options["output_dir"]).expanduser().resolve())  # its manifest lies beside it
+    if Path(options["output_dir"]).is_file():
+        parser.error(f"--output-dir {options['output_dir']}: is a file; name a directory")
     if options["resume_from_checkpoint"]:
         parser.error("--resume-from-checkpoint: leave it out; a stopped run goes on from its own last checkpoint")
     if bool(options["model_name_or_path"]) == bool(options["config_name"]):
@@ -178,15 +181,16 @@ def fine_tune(names, data, args):
 def train(trainer, run, start_over):
     """Train from the last checkpoint, or from the start; save the model, its tokenizer and the training figures."""
     output_dir = trainer.args.output_dir
-    last = None
-    if not start_over and (found := on_first_rank(checkpoints, output_dir)):
-        last = found[-1]
+    last = None if start_over else on_first_rank(last_checkpoint, output_dir)
+    if last:
         on_first_rank(check_whole, last, trainer)
         say(f"going on from {last} (--overwrite-output-dir starts over)")
         trainer.args.eval_on_start = False
     on_first_rank(begin, output_dir, run, start_over)
     with told_when_full(output_dir):
         result = trainer.train(resume_from_checkpoint=str(last) if last else None)
+        for name, weights in trainer.model.named_parameters():  # the last step may have broken what no loss shows
+            check_finite(weights.sum().item(), f"sum of {name}", result.global_step)
         trainer.save_model()
     trainer.save_metrics("train", result.metrics, combined=False)
 

@@ -27,6 +27,18 @@ def checkpoints(output_dir):
     return sorted(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
+def last_checkpoint(output_dir):
+    """The checkpoint that a run goes on from, or None.
+
+    One at --max-steps within an epoch is passed over: from there the Trainer would go a step too far.
+    """
+    for checkpoint in reversed(checkpoints(output_dir)):
+        state = read_json(checkpoint / "trainer_state.json")
+        if state["global_step"] < state["max_steps"] or float(state["epoch"]).is_integer():
+            return checkpoint
+    return None
+
+
 def is_finished(output_dir, made_of):
     """Whether the run of this making is finished in output_dir; False if it can start or go on there.
 

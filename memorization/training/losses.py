@@ -21,13 +21,19 @@ def token_losses(logits, labels):
     return cross_entropy(logits[:, :-1].transpose(1, 2).float(), labels[:, 1:], ignore_index=IGNORED, reduction="none")
 
 
-def check_finite(value, what, step):
-    """Raise UserError if the value, called `what`, is NaN or infinite: nothing good comes after it."""
-    if not math.isfinite(value):
-        raise UserError(
-            f"the {what} is {value} at step {step}, so training ends here; lower --learning-rate or train in another "
-            "precision (--bf16, or neither --bf16 nor --fp16), with --overwrite-output-dir"
-        )
+def check_finite(value, what, step=None):
+    """Raise UserError if the value, called `what`, is NaN or infinite: nothing good comes after it.
+
+    step: the optimizer step of the training that is going on, if it is.
+    """
+    if math.isfinite(value):
+        return
+    if step is None:
+        raise UserError(f"the model's {what} is {value}; name another model, or evaluate in another precision")
+    raise UserError(
+        f"the {what} is {value} at step {step}, so training ends here; lower --learning-rate or train in another "
+        "precision (--bf16, or neither --bf16 nor --fp16), with --overwrite-output-dir"
+    )
 
 
 class Losses(TrainerCallback, ExportableState):

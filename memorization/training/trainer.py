@@ -47,6 +47,7 @@ class ClmTrainer(Trainer):
         with torch.random.fork_rng(devices=[]):  # evaluating more or less often leaves the training as it is
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
         output.metrics[f"{metric_key_prefix}_loss"] = output.metrics.pop(f"{metric_key_prefix}_token_loss")
+        step = self.state.global_step if self.train_dataset else None
         for name in ("loss", "perplexity"):
-            check_finite(output.metrics[f"{metric_key_prefix}_{name}"], f"held-out {name}", self.state.global_step)
+            check_finite(output.metrics[f"{metric_key_prefix}_{name}"], f"held-out {name}", step)
         return output
