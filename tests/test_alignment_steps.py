@@ -61,6 +61,7 @@ def both_sides(seed, min_sentlen=3):
         ("See fig. 3 (there). It shows it!  What? No.", ["See fig. 3 (there).", "It shows it!", "What?", "No."]),
         ("  So it is, e.g. here. \n", ["  So it is, e.g. here."]),
         ("We met J. Smith. I waved...and left.", ["We met J. Smith.", "I waved...and left."]),
+        ("We chose plan B. The rest is done.", ["We chose plan B.", "The rest is done."]),
         ("", []),
     ],
 )

@@ -9,8 +9,8 @@ from memorization.alignment import prepare
 from memorization.alignment import words as module
 from memorization.alignment.words import _hash
 
-PIECES = """cat dogs DON'T don't cannot Cannot gonna 'tis it's it's' a' 's 'll (see [it] end.) fig. (fig. a.m. 3.5 1,000
-    ok: ? well,well no--no e.g. cats' 'So' "So" "it's" ''odd'' so," dog? a-b x_y Mr. the of $5
+PIECES = """cat dogs DON't they'Ll DON'T cannot Cannot gonna 'tis it's it's' a' 's 'll (see [it] end.) fig. (fig. a.m.
+    3.5 1,000 ok: ? well,well no--no e.g. cats' 'So' "So" "it's" ''odd'' so," dog? a-b x_y Mr. the of $5
     ... \u2019s \u201cso\u201d""".split()
 
 
