@@ -91,7 +91,9 @@ def table(summary):
 
 def made_with(summary):
     """What a summary is of, in words."""
-    facts = summary["facts"]
+    facts = dict(summary["facts"])
+    if facts["direction"] == "both":
+        facts["direction"] = "both (labels of pan)"
     made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
     shown = ("model", "profile", "direction", "classifier")
     return ", ".join(made + [f"{name} {visible(str(facts[name] or 'none'))}" for name in shown if name in facts])
