@@ -113,6 +113,7 @@ def test_the_other_labels_are_counted_by_the_same_code():
     assert summary["groups"]["members"]["verbatim"] == summary["without_scan"]["groups"]["members"]["idea"] == one
     assert summary["first_label"]["groups"]["members"]["unverified"] == one
     assert summary["paper"]["groups"]["members"]["any"]["count"] == 0
+    assert "direction both (labels of pan)" in " ".join(table(summary).split())
     assert "paper" not in summarize(ROWS, FACTS)
     assert json.loads(json.dumps(summary)) == summary
 

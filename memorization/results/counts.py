@@ -1,78 +1,104 @@
-"""Counting the columns over groups of detections."""
+"""Counting the columns over groups of probes, from one pass over the detections."""
+
+from array import array
+from typing import NamedTuple
+
+import numpy as np
 
 from memorization.results import statistics
 
 MEMBERS, HELD_OUT = "members", "held out"
 
 
-def grouped(rows):
-    """dict name -> rows: members by copies (1, 2-3, 4-7, ..., named by those they really hold), members, held out.
+class Probes(NamedTuple):
+    """Probes in the order of their ids. values: for each column float64, NaN where it says nothing of a probe."""
+
+    member: np.ndarray
+    duplicates: np.ndarray
+    values: list[np.ndarray]
+    generations: int
+    generations_a_probe: int
+
+
+def collect(rows, columns):
+    """The Probes of detections, which may be any iterable: no row is kept.
+
+    A probe of several generations has a share if any of them has it, and of a mean their mean.
+    """
+    keys = [array("q") for _ in range(4)]
+    values = [array("d") for _ in columns]
+    for row in rows:
+        for column, value in zip(keys, (row.id, row.sample, row.member, row.duplicates), strict=True):
+            column.append(value)
+        for column, into in zip(columns, values, strict=True):
+            into.append(np.nan if (value := column.value(row)) is None else value)
+    ids, samples, member, duplicates = (np.asarray(key) for key in keys)
+    _, first, probe = np.unique(ids, return_index=True, return_inverse=True)
+    folded = []
+    for column, of_rows in zip(columns, map(np.asarray, values), strict=True):
+        if column.kind == "share":
+            folded.append(np.full(len(first), np.nan))
+            np.fmax.at(folded[-1], probe, of_rows)
+        else:
+            known = ~np.isnan(of_rows)
+            count = np.bincount(probe[known], minlength=len(first))
+            total = np.bincount(probe[known], of_rows[known], len(first))
+            folded.append(np.divide(total, count, out=np.full(len(first), np.nan), where=count > 0))
+    most = int(samples.max()) + 1 if len(samples) else 1
+    return Probes(member[first].astype(bool), duplicates[first], folded, len(ids), most)
+
+
+def grouped(probes):
+    """dict name -> mask of probes: members by copies (1, 2-3, 4-7, ..., named by those they hold), members, held out.
 
     Where the members are one such group it is not named apart.
     """
-    members = [row for row in rows if row.member]
-    by_copies = {}
-    for row in sorted(members, key=lambda row: row.duplicates):
-        by_copies.setdefault(row.duplicates.bit_length(), []).append(row)
+    scale = np.where(probes.member, np.frexp(probes.duplicates)[1], -1)  # the bits of the number of copies
     groups = {}
-    for group in by_copies.values() if len(by_copies) > 1 else ():
-        least, most = group[0].duplicates, group[-1].duplicates
+    for bits in np.unique(scale[probes.member]):
+        group = scale == bits
+        least, most = probes.duplicates[group].min(), probes.duplicates[group].max()
         groups[f"{least} {'copy' if most == 1 else 'copies'}" if least == most else f"{least}-{most} copies"] = group
-    return groups | {MEMBERS: members, HELD_OUT: [row for row in rows if not row.member]}
+    return (groups if len(groups) > 1 else {}) | {MEMBERS: probes.member, HELD_OUT: ~probes.member}
 
 
-def tally(groups, columns):
-    """The columns counted over groups (dict name -> detections), JSON-ready.
+def tally(groups, measured):
+    """Columns counted over groups (dict name -> mask of probes), JSON-ready. measured: list of (column, its values).
 
     Returns columns (name, heading, kind, meaning), groups (name -> n and, for each column, its cell) and difference
     (column -> cell, members less held out, where both have any). A cell holds n and interval (95 %), and count and rate
-    of a share, mean of a mean. What is counted is probes: one counts for a share if any of its generations does, and
-    for a mean with the mean of its generations.
+    of a share, mean of a mean. A column that says nothing of any probe is left out; without probes all stay.
     """
-    values = {column.name: {name: _by_probe(rows, column) for name, rows in groups.items()} for column in columns}
-    columns = [column for column in columns if any(len(found) for found in values[column.name].values())]
+    measured = [(column, values) for column, values in measured if not len(values) or not np.isnan(values).all()]
+    cells = {name: {"n": int(mask.sum())} for name, mask in groups.items()}
     differences = {}
-    for column in columns:
-        a, b = (values[column.name].get(name, ()) for name in (MEMBERS, HELD_OUT))
-        if len(a) and len(b):
-            differences[column.name] = _difference(a, b, column.kind)
+    for column, values in measured:
+        found = {name: values[mask & ~np.isnan(values)] for name, mask in groups.items()}
+        for name, of_group in found.items():
+            cells[name][column.name] = _cell(of_group, column.kind)
+        if len(found[MEMBERS]) and len(found[HELD_OUT]):
+            differences[column.name] = _difference(found[MEMBERS], found[HELD_OUT], column.kind)
+    shown = ("name", "heading", "kind", "meaning")
     return {
-        "columns": [
-            {name: getattr(column, name) for name in ("name", "heading", "kind", "meaning")} for column in columns
-        ],
-        "groups": {
-            name: {
-                "n": len({row.id for row in rows}),
-                **{column.name: _cell(values[column.name][name], column.kind) for column in columns},
-            }
-            for name, rows in groups.items()
-        },
+        "columns": [{name: getattr(column, name) for name in shown} for column, _ in measured],
+        "groups": cells,
         "difference": differences,
     }
-
-
-def _by_probe(rows, column):
-    """The column's value for each probe of these detections that it says something of."""
-    values = {}
-    for row in rows:
-        if (value := column.value(row)) is not None:
-            values.setdefault(row.id, []).append(value)
-    return [max(found) if column.kind == "share" else sum(found) / len(found) for found in values.values()]
 
 
 def _cell(values, kind):
     cell = {"n": len(values)}
     if kind == "share":
-        count = sum(values)
+        count = int(values.sum())
         low, high = statistics.wilson(count, len(values))
-        return cell | {"count": count, "rate": count / len(values) if values else None, "interval": [low, high]}
-    value, low, high = statistics.mean(values) if values else (None, None, None)
+        return cell | {"count": count, "rate": count / len(values) if len(values) else None, "interval": [low, high]}
+    value, low, high = statistics.mean(values) if len(values) else (None, None, None)
     return cell | {"mean": value, "interval": None if low is None else [low, high]}
 
 
 def _difference(a, b, kind):
     if kind == "share":
-        value, *interval = statistics.difference(sum(a), len(a), sum(b), len(b))
+        value, *interval = statistics.difference(int(a.sum()), len(a), int(b.sum()), len(b))
         return {"rate": value, "interval": interval}
     value, *interval = statistics.mean_difference(a, b)
     return {"mean": value, "interval": None if None in interval else interval}

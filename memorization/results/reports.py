@@ -135,7 +135,8 @@ def comma_separated(runs):
 
 def _described(run):
     name = run.name if run.name == run.label else f"{run.label}: {run.name}"
-    return f"{name}; {run.directory}; {made_with(run.summary)}"
+    where = [] if run.directory in run.name else [run.directory]
+    return "; ".join([name, *where, made_with(run.summary)])
 
 
 def _flags(runs):

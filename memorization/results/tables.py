@@ -4,7 +4,7 @@ from collections import Counter
 
 from memorization.results import statistics
 from memorization.results.columns import MAIN, VERDICT, columns, label_columns
-from memorization.results.counts import HELD_OUT, MEMBERS, grouped, tally
+from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
 from memorization.results.layout import estimate, grid, paragraph, visible
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
@@ -12,41 +12,43 @@ UNCHECKED = "UNCHECKED: members and held-out texts may not be what the model was
 
 
 def summarize(rows, facts):
-    """What result.json holds of detections: facts, columns, groups, difference (of counts.tally) and verdict.
+    """What result.json holds of detections (any iterable): facts, columns, groups, difference, verdict.
 
     facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
-    (profile, model, unchecked). Under without_scan and first_label, and under paper with direction both, stands the
-    same tally of the labels without the span scan, by the published rule, and in direction paper. The verdict is
-    statistics.verdict for members by copies and all, or None without members or held-out texts.
+    (profile, model, unchecked). Columns, groups and difference are those of counts.tally. Under without_scan and
+    first_label, and under paper with direction both, stands the same tally of the labels without the span scan, by the
+    published rule, and in direction paper. The verdict is statistics.verdict for members by copies and all, or None
+    without members or held-out texts.
     """
-    groups = grouped(rows)
-    direction = "paper" if facts["direction"] == "paper" else "pan"
-    summary = {
-        "facts": facts,
-        "generations": len(rows),
-        "generations_a_probe": max((row.sample for row in rows), default=0) + 1,
-        **tally(groups, columns(facts["span_length"], facts["classifier"], direction)),
+    classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
+    tables = {
+        "": columns(facts["span_length"], classifier, direction),
+        "without_scan": label_columns(lambda row: row.labels.label_without_scan, classifier, direction),
+        "first_label": label_columns(lambda row: row.labels.first_label, classifier, direction),
     }
+    if facts["direction"] == "both":
+        tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
+    probes = collect(rows, [column for of_table in tables.values() for column in of_table])
+    groups, values = grouped(probes), iter(probes.values)
+    summary = {"facts": facts, "generations": probes.generations, "generations_a_probe": probes.generations_a_probe}
+    for name, of_table in tables.items():
+        counted = tally(groups, [(column, next(values)) for column in of_table])
+        summary |= {name: counted} if name else counted
     summary["verdict"] = None
-    if groups[MEMBERS] and groups[HELD_OUT]:
-        pairs = {name: (cells[VERDICT]["count"], cells["n"]) for name, cells in summary["groups"].items()}
+    pairs = {name: (cells[VERDICT]["count"], cells["n"]) for name, cells in summary["groups"].items() if cells["n"]}
+    if MEMBERS in pairs and HELD_OUT in pairs:
         held_out = pairs.pop(HELD_OUT)
         summary["verdict"] = statistics.verdict(pairs, held_out)
-    labels = {
-        "without_scan": (lambda row: row.labels.label_without_scan, direction),
-        "first_label": (lambda row: row.labels.first_label, direction),
-    }
-    if any(row.paper for row in rows):
-        labels["paper"] = (lambda row: row.paper.label, "paper")
-    for name, (label, of) in labels.items():
-        summary[name] = tally(groups, label_columns(label, facts["classifier"], of))
     return summary
 
 
 def published_counts(rows):
     """The published counters: first labels of members, repeated prefixes counted once."""
-    first = {row.prefix: row for row in reversed(rows) if row.member}
-    return Counter(row.labels.first_label for row in first.values())
+    first = {}
+    for row in rows:
+        if row.member:
+            first.setdefault(row.prefix, row.labels.first_label)
+    return Counter(first.values())
 
 
 def published_line(counts):
@@ -91,7 +93,9 @@ def table(summary):
 
 def made_with(summary):
     """What a summary is of, in words."""
-    facts = summary["facts"]
+    facts = dict(summary["facts"])
+    if facts["direction"] == "both":
+        facts["direction"] = "both (labels of pan)"
     made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
     shown = ("model", "profile", "direction", "classifier")
     return ", ".join(made + [f"{name} {visible(str(facts[name] or 'none'))}" for name in shown if name in facts])
