@@ -12,7 +12,6 @@ texts, without an index or a model:
 
 import sys
 
-import msgspec
 from tqdm import tqdm
 
 from memorization import runs
@@ -77,12 +76,9 @@ def main(args):
 
         facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "unchecked": unchecked}
         facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
-        rows = list(detections)
-        summary = {"identity": runs.identity(made_of), **tables.summarize(rows, settings | facts)}
+        summary = {"identity": runs.identity(made_of), **tables.summarize(detections, settings | facts)}
         write_json(path.with_name("result.json"), summary)
-        if args.direction == "both":  # the published counters are of direction paper
-            rows = [msgspec.structs.replace(row, labels=row.paper) for row in rows]
-        write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(rows)))
+        write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(detections)))
         detections.finish(
             args,
             fingerprints([args.filedir]),

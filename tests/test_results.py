@@ -155,6 +155,7 @@ def test_the_verdict_says_yes_or_what_could_have_been_found():
 
 def test_unchecked_is_the_first_word():
     assert table(summarize(ROWS, FACTS | {"unchecked": True})).startswith("UNCHECKED")
+    assert table(summarize(ROWS, FACTS | {"trained_on": None})).startswith("NOTE: nothing is known")
     assert "UNCHECKED" not in table(summarize(ROWS, FACTS | {"unchecked": False}))
 
 

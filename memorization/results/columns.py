@@ -63,7 +63,7 @@ def label_columns(label, classifier, direction):
     """The columns of the labels that a function gives for a detection. direction: "pan" or "paper"."""
     longer, shorter = ("training text", "generation") if direction == "pan" else ("generation", "training text")
     meanings = {
-        "verbatim": "copies a long run of words of a training text",
+        "verbatim": "copies a long run of words of a training text, or is an exact match",
         "paraphrase": "says a training sentence in other words, by the paraphrase classifier",
         "idea": f"its aligned passages are at least three times as long in the {longer} as in the {shorter}; a weak "
         "sign: tried in direction pan it found 2 % of real summaries and 14 to 17 % of unrelated texts of their domain",

@@ -8,7 +8,7 @@ from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tal
 from memorization.results.layout import estimate, grid, paragraph, visible
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
-UNCHECKED = "UNCHECKED: members and held-out texts may not be what the model was trained on"
+UNCHECKED = "UNCHECKED: model, data and index are not of one run, or not known to be"
 
 
 def summarize(rows, facts):
@@ -43,11 +43,14 @@ def summarize(rows, facts):
 
 
 def published_counts(rows):
-    """The published counters: first labels of members, repeated prefixes counted once."""
+    """The published counters: first labels of members, in direction paper if both were asked for.
+
+    Repeated prefixes are counted once.
+    """
     first = {}
     for row in rows:
         if row.member:
-            first.setdefault(row.prefix, row.labels.first_label)
+            first.setdefault(row.prefix, (row.paper or row.labels).first_label)
     return Counter(first.values())
 
 
@@ -63,6 +66,8 @@ def table(summary):
     lines = []
     if facts.get("unchecked"):
         lines += [UNCHECKED]
+    if facts.get("trained_on", "") is None:
+        lines += ["NOTE: nothing is known of the model's training; its members are the data's word."]
     lines += ["Memorization: what a model repeats of its training texts, and of texts held out", ""]
     counted = "generations that do so"
     if summary["generations_a_probe"] > 1:
