@@ -100,7 +100,7 @@ def test_columns_without_data_are_left_out():
     foreign = summarize([msgspec.structs.replace(row, exact_match=None, matched_tokens=None) for row in ROWS], FACTS)
     names = [column["name"] for column in foreign["columns"]]
     assert names == ["run_50", "run_100", "run_200", "own", "verbatim", "idea", "any", "unverified"]
-    assert "exact match" not in table(foreign)
+    assert not any(line.startswith("exact match") for line in table(foreign).splitlines())
     judged = [column["name"] for column in summarize(ROWS, FACTS | {"classifier": "mrpc"})["columns"]]
     assert judged[-5:] == ["verbatim", "paraphrase", "idea", "paraphrase_low", "any"]
 
