@@ -10,7 +10,7 @@ from memorization.cli import UserError
 from memorization.results.columns import VERDICT
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph, visible
-from memorization.results.tables import UNCHECKED, heading, made_with, verdict
+from memorization.results.tables import UNCHECKED, heading, made_with, how_tested, verdict
 
 FIELDS = (
     "run directory unchecked generations generations_a_probe group metric kind n count estimate low high "
@@ -72,7 +72,7 @@ def text(runs, notes):
     lines += ["", "Share in %, or the mean, with its 95 % interval:", *grid(body)]
     for run in runs:
         lines += ["", *paragraph(run.label), *verdict(run.summary)]
-    return "\n".join([*_flags(runs), *notes, *lines]) + "\n"
+    return "\n".join([*_flags(runs), *notes, *lines, "", *_tests(runs)]) + "\n"
 
 
 def markdown(runs, notes):
@@ -90,6 +90,7 @@ def markdown(runs, notes):
             lines.append(f"| {' | '.join(map(escaped, [title, name, *cells]))} |")
     for run in runs:
         lines += ["", f"**{escaped(run.label)}**", "", "```", *verdict(run.summary), "```"]
+    lines += ["", *_tests(runs)]
     return "\n".join(lines) + "\n"
 
 
@@ -137,6 +138,11 @@ def _described(run):
     name = run.name if run.name == run.label else f"{run.label}: {run.name}"
     where = [] if run.directory in run.name else [run.directory]
     return "; ".join([name, *where, made_with(run.summary)])
+
+
+def _tests(runs):
+    """How the verdicts were reached, each way once."""
+    return [line for test in dict.fromkeys(tuple(how_tested(run.summary)) for run in runs) for line in test]
 
 
 def _flags(runs):

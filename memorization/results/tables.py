@@ -87,7 +87,7 @@ def table(summary):
         for name, group in groups.items():
             body.append([name, str(group["n"]), *(estimate(group[column["name"]]) for column in main)])
         lines += ["", *paragraph("The same by copies in the training set:"), "", *grid(body)]
-    lines += ["", *verdict(summary), ""]
+    lines += ["", *verdict(summary), *how_tested(summary), ""]
     headings = {}
     for column in columns:
         headings.setdefault(column["meaning"], []).append(column["heading"])
@@ -133,9 +133,16 @@ def verdict(summary):
             points = f"{100 * group['detectable_difference']:.1f} points"
             said = f"no evidence ({p}); a difference of {points} would have been found with 80 % power"
         lines += paragraph(f"  {name.ljust(room)}  {said}", room + 4)
-    (column,) = (column for column in summary["columns"] if column["name"] == VERDICT)
-    lines += paragraph(
-        f"(By {column['heading']}, the column named in advance; Fisher's exact test, one-sided, corrected by Holm for "
-        f"{len(groups)} {'groups' if len(groups) > 1 else 'group'}: any false yes has a chance of at most 5 %.)"
-    )
     return lines
+
+
+def how_tested(summary):
+    """How the verdict of a summary was reached, as lines; none without a verdict."""
+    if summary["verdict"] is None:
+        return []
+    (column,) = (column for column in summary["columns"] if column["name"] == VERDICT)
+    groups = len(summary["verdict"])
+    return paragraph(
+        f"(By {column['heading']}, the column named in advance; Fisher's exact test, one-sided, corrected by Holm for "
+        f"{groups} {'groups' if groups > 1 else 'group'}: any false yes has a chance of at most 5 %.)"
+    )
