@@ -10,7 +10,7 @@ from memorization.cli import UserError
 from memorization.results.columns import VERDICT
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph, visible
-from memorization.results.tables import UNCHECKED, heading, made_with, how_tested, verdict
+from memorization.results.tables import UNCHECKED, heading, how_tested, made_with, verdict
 
 FIELDS = (
     "run directory unchecked generations generations_a_probe group metric kind n count estimate low high "
