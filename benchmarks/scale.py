@@ -3,7 +3,7 @@
     python benchmarks/scale.py --samples 1000000
 
 Makes samples of 130 made-up words (1 GB of a million), one in twenty a copy of an earlier one, in one JSON list. Then
-runs stage 1 on them; stage 3 with the suffixes' own beginnings as generations, killed half-way and gone on with; stage
+runs stage 1 on them; stage 3 with the suffixes' own beginnings as generations, ended half-way and gone on with; stage
 4 with the embedded index; and what stage 5 reads first, the generations. Each part is a process of its own, with those
 it starts: its wall-clock time, the processor time of all, and the peak memory of the largest.
 """

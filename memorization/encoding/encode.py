@@ -2,20 +2,19 @@
 
 import os
 import shutil
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from tqdm import tqdm
 
 from memorization.cli import Parser, UserError
-from memorization.encoding.arrow import chosen_lists, saved
 from memorization.encoding.data import add_data_arguments, read_texts
 from memorization.encoding.probes import write_probes
 from memorization.encoding.samples import store
+from memorization.encoding.sets import BAR_DELAY, FORMAT, write_sets
 from memorization.encoding.split import repeats, split
-from memorization.encoding.tokens import cut, encoded_batches
+from memorization.encoding.tokens import encoded_batches
 from memorization.files import fingerprints, locked, naming, replacing
 from memorization.hub import load_tokenizer
 from memorization.runs import (
@@ -28,29 +27,6 @@ from memorization.runs import (
     write_manifest,
 )
 
-FORMAT = 2  # of the results; raise it when a column or its meaning changes
-TOKENS = pa.list_(pa.int32())
-SIDE = pa.schema(
-    {
-        "id": pa.int64(),
-        "text": pa.string(),
-        "input_ids": TOKENS,
-        "attention_mask": pa.list_(pa.int8()),
-        "labels": TOKENS,
-    }
-)
-PROBES = pa.schema(
-    {
-        "id": pa.int64(),
-        "member": pa.bool_(),
-        "duplicates": pa.int64(),
-        "text": pa.string(),
-        "input_ids": TOKENS,
-        "starts": TOKENS,
-    }
-)
-SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
-BAR_DELAY = 3  # seconds that a step takes before it shows a bar
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
 
 
@@ -113,7 +89,7 @@ def encode_task(args, task):
         member, probe = split(first, args.test_size, args.seed), np.zeros(len(first), bool)
         new = {kind: work / path.name for kind, path in paths.items()}
         batches = encoded_batches(work / "samples", tokenizer, args.num_proc)
-        write_probes(new["probes as text"], _write_sets(new, made_of, batches, first, copies, member, probe, args))
+        write_probes(new["probes as text"], write_sets(new, made_of, batches, first, copies, member, probe, args))
         too_short = distinct - int(probe.sum())
         if not probe.any():
             raise UserError(
@@ -180,39 +156,3 @@ def _refuse_to_replace_another(paths, made_of):
             raise UserError(f"{path}: was written by another version; {remedy}") from None
         if identity(before) != identity(made_of):
             raise UserError(f"{path}: is another encoding, with another {difference(before, made_of)}; {remedy}")
-
-
-def _write_sets(paths, made_of, batches, first, copies, member, probe, args):
-    """Write the three sets batch by batch; yields the probes for the text file and marks them in `probe`.
-
-    first, copies, member, probe: of each sample.
-    """
-    at = 0
-    with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=len(first), desc="tokenizing", unit=" samples", delay=BAR_DELAY))
-        train, test, probes = (
-            stack.enter_context(saved(paths[kind], schema, identity({**made_of, "kind": kind})))
-            for kind, schema in SETS.items()
-        )
-        for texts, ids, starts, bounds in batches:
-            id = np.arange(at, at + len(texts))
-            here = slice(at, at := at + len(texts))
-            for add, rows in ((train, member[here]), (test, ~member[here])):
-                tokens, ones = chosen_lists(rows, bounds, ids, np.ones(len(ids), np.int8))
-                add(pa.record_batch([id[rows], texts.filter(pa.array(rows)), tokens, ones, tokens], SIDE))
-            rows = first[here] == id
-            columns = [id[rows], pa.array(member[here][rows]), copies[here][rows], texts.filter(pa.array(rows))]
-            probes(pa.record_batch([*columns, *chosen_lists(rows, bounds, ids, starts)], PROBES))
-
-            begin, end = cut(starts, bounds, args.prefix_length)
-            probe[here] = rows & (end - begin >= args.min_suffix_length)
-            for i in np.flatnonzero(probe[here]).tolist():
-                text, place = texts[i].as_py(), starts[begin[i]]
-                yield {
-                    "id": int(id[i]),
-                    "member": bool(member[id[i]]),
-                    "prefix": text[:place],
-                    "suffix": text[place:],
-                    "duplicates": int(copies[id[i]]),
-                }
-            bar.update(len(texts))
