@@ -36,11 +36,12 @@ def test_the_papers_five_commands_run_as_written(tmp_path):
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
     probes = read_probes(tmp_path / "tokenized_data" / "dialogue_prefix.json")
-    detections = read_jsonl(tmp_path / "gpt-neo-1.3B" / "dialogue" / "detections.jsonl")
+    result = tmp_path / "results" / "gpt-neo-1.3B" / "dialogue"
+    detections = read_jsonl(result / "detections.jsonl")
     assert [row["id"] for row in detections] == [probe["id"] for probe in probes]
     members = {probe["id"] for probe in probes if probe["member"]}
     assert {c["id"] for row in detections for c in row["candidates"]} <= members
-    assert not {row["label"] for row in detections} & {"unverified"}
-    assert read_json(tmp_path / "gpt-neo-1.3B" / "dialogue" / "result.json")["members"]["generations"] == len(members)
+    assert not {row["labels"]["label"] for row in detections} & {"unverified"}
+    assert read_json(result / "result.json")["groups"]["members"]["n"] == len(members)
     evaluated = read_json(tmp_path / "finetuned_models" / "finetuned_dialogue_gptneo_1.3B" / "eval_results.json")
     assert evaluated["eval_perplexity"] > 1

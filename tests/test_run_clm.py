@@ -258,7 +258,7 @@ def test_a_finished_run_is_evaluated_again_and_stays_as_it_is(home, finished, tm
         ("--block_size 16 --long_samples split", "block_size (32, not 16) and long_samples (cut, not split)"),
         ("--config_name {home}/wide", "configuration ("),
         ("--train_file {home}/other_train --validation_file {home}/other_test", "encoding ("),
-        ("--lr_scheduler_type greedy", "held_out_set (none, not "),
+        ("--lr_scheduler_type greedy", "held_out_set (unknown, not "),
     ],
 )
 @pytest.mark.parametrize("state", ["killed", "finished"])
@@ -356,7 +356,7 @@ def test_a_model_whose_training_did_not_finish_is_not_taken(home, finished, tmp_
     for file in finished.glob("*.json"):
         shutil.copy(file, base)
     shutil.copy(finished / "model.safetensors", base)
-    with pytest.raises(cli.UserError, match="base: its training did not finish"):
+    with pytest.raises(cli.UserError, match="base: has no manifest beside it, so its training did not finish"):
         run_clm.main(
             shlex.split(f"--model_name_or_path {base} --train-file {home}/data_train --output-dir {tmp_path}/out")
         )
