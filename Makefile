@@ -18,7 +18,7 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 setup: $(READY) ## make .venv with the pinned versions
 
 demo: $(READY) ## the five stages on made-up dialogues, in minutes; ELASTIC_URL=http://... runs it through a server
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bash runs/demo.sh
+	@bash runs/demo.sh
 
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest

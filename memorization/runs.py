@@ -111,6 +111,8 @@ def read_manifest(result, kind):
         manifest = msgspec.convert(read_json(path), Manifest)
     except msgspec.ValidationError as error:
         raise UserError(f"{path}: not a manifest of this version ({error}); run {stage} again") from None
+    if manifest.identity != identity(manifest.made_of):
+        raise UserError(f"{path}: was edited (its identity is not that of its made_of); run {stage} again")
     if manifest.kind != kind:
         raise UserError(f"{result}: is of kind {manifest.kind!r}, not {kind!r}; name the {kind} that {stage} wrote")
     return manifest

@@ -8,11 +8,8 @@
 set -euo pipefail
 [ $# = 1 ] || { echo "usage: bash runs/chatdoctor.sh DATA" >&2; exit 2; }
 data=$(realpath "$1")
-cd "$(dirname "$0")/.."
-[ ! -x .venv/bin/python ] || PATH=$PWD/.venv/bin:$PATH
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive
+source "$(dirname "$0")/common.sh"
 out=${OUT:-demo/chatdoctor}
-stage() { printf '\n== %s\n' "$*"; "$@"; }
 
 mkdir -p "$out/model"
 stage python configs/make_tokenizer.py --data "$data" --vocab-size 4096 --output "$out/model"

@@ -7,9 +7,7 @@
 # A million-parameter model is trained from scratch until it knows part of its training set by heart: dialogues that
 # stood in it 16 times almost surely, 4 times often, once seldom, held-out ones never.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive
-stage() { printf '\n== %s\n' "$*"; "$@"; }
+source "$(dirname "$0")/common.sh"
 
 stage python encode_dialogue.py --test-size 0.25 --output-dir demo/tokenized_data --overwrite
 stage python run_clm.py --config_name configs/gpt-neo-small --tokenizer_name configs/gpt-neo-small \

@@ -5,10 +5,7 @@
 #
 # Runs the demo first if it has not been run. A suffix begins where the prefix ends, so that each length has an index.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-[ ! -x .venv/bin/python ] || PATH=$PWD/.venv/bin:$PATH
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive
-stage() { printf '\n== %s\n' "$*"; "$@"; }
+source "$(dirname "$0")/common.sh"
 [ -e demo/finetuned_models/dialogue.manifest.json ] || bash runs/demo.sh
 
 out=demo/prefix_lengths
