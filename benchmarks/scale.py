@@ -3,9 +3,10 @@
     python benchmarks/scale.py --samples 1000000
 
 Makes samples of 130 made-up words (1 GB of a million), one in twenty a copy of an earlier one, in one JSON list. Then
-runs stage 1 on them; stage 3 with the suffixes' own beginnings as generations, ended half-way and gone on with; stage
-4 with the embedded index; and what stage 5 reads first, the generations. Each part is a process of its own, with those
-it starts: its wall-clock time, the processor time of all, and the peak memory of the largest.
+runs stage 1 on them; what stage 2 reads before it trains; stage 3 with the suffixes' own beginnings as generations,
+ended half-way and gone on with; stage 5 but for its search and alignment, whose speed the other benchmarks tell; and
+stage 4 with the embedded index. Each part is a process of its own, with those it starts: its wall-clock time, the
+processor time of all, and the peak memory of the largest.
 """
 
 import json
@@ -21,11 +22,13 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 
 from memorization.cli import Parser, run
+from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Run
 from memorization.encoding.probes import Probes
 from memorization.extraction.generations import Generation
-from memorization.files import naming
+from memorization.files import naming, write_json
+from memorization.results import tables
 from memorization.rows import Rows, StoredRows
-from memorization.runs import generations_path
+from memorization.runs import checked, detections_path, encoding_paths, generations_path
 
 WORDS = 50_000  # of the vocabulary, with Zipf's frequencies: the frequent ones are short
 SYLLABLES = """a act al an at ble bo by car cat co com con day de der dis do down eat en end er ex fa fe for
@@ -33,6 +36,7 @@ SYLLABLES = """a act al an at ble bo by car cat co com con day de der dis do dow
     na ness no not now of off on one or our out pain pan per port pre pro re rest sa se side sion so stand
     take ter the time tion to ty un up us ve was way we well work you""".split()
 NAME = "scale"
+SHARED = "id sample member duplicates prefix suffix generation matched_tokens exact_match".split()
 
 
 def main(args):
@@ -154,10 +158,49 @@ def read(directory):
         rows[start : start + 1000]
 
 
+def blocks(directory):
+    """What stage 2 reads before it trains, and a thousand of its blocks."""
+    from memorization.training.blocks import read_blocks  # imports torch
+
+    training_set = encoding_paths(directory / "tokenized", NAME)["training set"]
+    checked(training_set, "training set")
+    found = read_blocks(training_set, 2**31, 512, "cut")
+    for i in range(0, len(found), len(found) // 1000 + 1):
+        found[i]
+
+
+def detections(directory):
+    """Stage 5's rows from beginning to end, each beside its own suffix and ten candidates, without aligning any."""
+    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
+    keys = [(row.id, row.sample) for row in rows]
+    candidates = [Candidate(id, 10.0) for id in range(10)]
+
+    def detection(row):
+        known = {name: getattr(row, name) for name in SHARED}
+        run = Run(row.id, 400, (0, 400), (0, 400))
+        passages = [Passage(row.id, "verbatim", (0, 400), (0, 400), None)]
+        labels = Labels("verbatim", "verbatim", "verbatim", passages)
+        own = Own("verbatim", run, passages)
+        return Detection(**known, candidates=candidates, longest_common_run=run, own=own, labels=labels, paper=None)
+
+    path = detections_path(directory / "results", NAME, NAME)
+    with Rows(
+        path, "detections", Detection, {"generations": rows.manifest.identity}, keys, 256, overwrite=True
+    ) as result:
+        for _, batch in result.mine:
+            result.append(map(detection, rows[batch.start : batch.stop]))
+        facts = {"profile": "paper", "direction": "pan", "span_length": 50, "classifier": None, "model": NAME}
+        write_json(path.with_name("result.json"), tables.summarize(result, facts))
+        tables.published_counts(result)
+        result.finish({}, {})
+
+
 PARTS = {
+    "stage 2, reading blocks": blocks,
     "stage 3, first half": first_half,
     "stage 3, gone on with and finished": second_half,
     "stage 5, reading generations": read,
+    "stage 5, but for search and alignment": detections,
 }
 
 

@@ -45,7 +45,7 @@ class Blocks(torch.utils.data.Dataset):
 
 def read_blocks(directory, vocab_size, block_size, long_samples):
     """The Blocks of a set of stage 1. Raises UserError if there are none, or token ids beyond vocab_size."""
-    rows = load_from_disk(str(directory))
+    rows = load_from_disk(str(directory)).select_columns(list(COLUMNS))
     if (top := pc.max(pc.list_flatten(_column(rows, "input_ids"))).as_py() or 0) >= vocab_size:
         raise UserError(
             f"{directory}: token id {top} is beyond the model's vocabulary of {vocab_size}; name a model and a "
