@@ -4,13 +4,19 @@ import argparse
 import errno
 import os
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
-REMEDIES = {
-    errno.ENOSPC: "free some space or name another directory",
-    errno.EACCES: "change its permissions or name another path",
-    errno.ENOENT: "check the path",
+REMEDIES = {  # the system's errors; any other that names its number gets the last
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): "free some space or name another directory",
+    (errno.EACCES, errno.EPERM, errno.EROFS): "change its permissions or name another path",
+    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG): "check the path",
+    (errno.EEXIST, errno.ENOTEMPTY): "move it away or name another path",
+    (errno.EMFILE, errno.ENFILE): "allow more open files (ulimit -n) or use fewer processes",
+    (errno.EIO,): "check the disk",
 }
+SECRETS = ("ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN")  # environment variables that nothing may show
 
 
 class UserError(Exception):
@@ -42,20 +48,59 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main, *args):
-    """Call main(*args), then exit: 2 and one line on stderr for a person's mistake, 130 for Ctrl-C."""
+    """Call main(*args), then exit: 2 and one line on stderr for a person's mistake, 130 for Ctrl-C.
+
+    What is neither is a mistake of ours: 1, and one line that names the file with its traceback.
+    """
     try:
-        sys.exit(main(*args))
+        status = main(*args)
+        _flush()
+        sys.exit(status)
     except UserError as error:
         message = str(error)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         sys.exit(1)
-    except OSError as error:
-        if error.errno not in REMEDIES:
-            raise
-        message = f"{error.filename}: {error.strerror}; {REMEDIES[error.errno]}"
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if not isinstance(error, OSError) or error.errno is None:
+            print(f"{Path(sys.argv[0]).name}: {_report()}", file=sys.stderr)
+            sys.exit(1)
+        remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
+        message = f"{_shown(error.filename)}: {error.strerror}; {remedy}"
     print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
+
+
+def _flush():
+    """Write out what was printed while an error can still be told."""
+    if sys.stdout is None:  # closed from the start
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _forget_output()
+        error.filename = "standard output"
+        raise
+
+
+def _forget_output():
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _shown(name):
+    """A file's name, be it UTF-8 or not."""
+    return "a file without a name" if name is None else os.fsdecode(name).encode("utf-8", "replace").decode()
+
+
+def _report():
+    text = traceback.format_exc()
+    for secret in filter(None, map(os.environ.get, SECRETS)):
+        text = text.replace(secret, "***")
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="memorization-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+    ) as file:
+        file.write(text)
+    return f"a mistake of ours, not of yours; please report it with what is in {file.name}"

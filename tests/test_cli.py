@@ -1,8 +1,15 @@
 """Flags at the shell: each in the documented spelling and in the published one."""
 
-import pytest
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
 
-from memorization.cli import Parser
+import pytest
+from shell import ROOT, one_line
+
+from memorization.cli import Parser, run
 
 
 @pytest.mark.parametrize(
@@ -29,3 +36,60 @@ def test_a_value_keeps_its_underscores_and_an_unknown_flag_gets_one_line(capsys)
         parser.parse_args(["--no_such_flag"])
     assert end.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def raising(error):
+    raise error
+
+
+def refused(capsys, error):
+    """The line that a script ends with whose main raises this, and its exit status."""
+    with pytest.raises(SystemExit) as end:
+        run(raising, error)
+    return one_line(capsys), end.value.code
+
+
+ERRORS = "EACCES EDQUOT EEXIST EIO EISDIR ELOOP EMFILE ENAMETOOLONG ENOENT ENOSPC ENOTDIR ENOTEMPTY EPERM EROFS ESTALE"
+
+
+@pytest.mark.parametrize("name", ERRORS.split())
+def test_an_error_of_the_system_is_one_line_with_a_remedy(capsys, name):
+    number = getattr(errno, name)
+    line, status = refused(capsys, OSError(number, os.strerror(number), "some/file"))
+    assert status == 2 and f"some/file: {os.strerror(number)}; " in line
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", "caf\udce9", None, 3])
+def test_any_name_can_be_shown(capsys, name):
+    line, status = refused(capsys, OSError(errno.ENOENT, "gone", name) if name != 3 else OSError(errno.ENOENT, "gone"))
+    assert status == 2 and "gone; check the path" in line
+    line.encode()
+
+
+@pytest.mark.parametrize("error", [ValueError("of the library"), OSError("without a number"), KeyError("x")])
+def test_a_mistake_of_ours_names_the_file_with_its_traceback(capsys, error, monkeypatch):
+    monkeypatch.setenv("ELASTIC_PASSWORD", "without")
+    line, status = refused(capsys, error)
+    report = Path(line.split()[-1])
+    assert status == 1 and "mistake of ours" in line
+    text = report.read_text()
+    report.unlink()
+    assert "Traceback" in text and type(error).__name__ in text and "without" not in text
+
+
+SAYING = "from memorization.cli import run; run(lambda: print('x' * int({})))"
+
+
+@pytest.mark.parametrize("size", [1, 100_000], ids=["when it ends", "in the midst"])
+def test_a_full_standard_output_is_one_line(size):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", SAYING.format(size)], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1 and "No space left" in ended.stderr
+
+
+def test_a_closed_standard_output_is_no_error():
+    command = f'exec >&-; exec "{sys.executable}" -c "{SAYING.format(1)}"'
+    ended = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
