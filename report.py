@@ -49,6 +49,8 @@ def main(args):
     if len(set(data)) > 1:
         which = ", ".join(f"{label} {(one or 'unknown')[:12]}" for label, one in zip(labels, data, strict=True))
         notes = paragraph(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")
+    if unknown := [label for label, one in zip(labels, manifests, strict=True) if one.facts["training"] is None]:
+        notes += paragraph(f"Nothing is known of the model's training in {'; '.join(unknown)}.")
     if any(run.summary["generations_a_probe"] > 1 for run in runs):
         notes += paragraph("Of several generations a probe: a share counts the probes of which any does so.")
     print(reports.text(runs, notes), end="")
@@ -59,7 +61,7 @@ def main(args):
             "summary.tex": reports.latex(runs, notes),
             "leaks.txt": "\n\n".join(leaked),
         }
-        with replacing(output) as temporary:
+        with replacing(output, directory=True) as temporary:
             temporary.mkdir()
             for name, text in files.items():
                 (temporary / name).write_bytes(text.encode("utf-8", "backslashreplace"))

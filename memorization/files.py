@@ -22,12 +22,20 @@ def naming(path):
 
 
 @contextmanager
-def replacing(path):
+def replacing(path, directory=False):
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it when it does not.
 
-    Works for a file or a directory, whichever the block makes.
+    The block makes a file, or with `directory` a directory, and only the same kind is replaced: whether a directory
+    that is there may go is for the caller to know. A device or a pipe is yielded as it is, to be written to. Raises
+    UserError for what is of another kind.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir() and not directory:
+        with naming(path):
+            yield path
+        return
+    if path.exists() and path.is_dir() != directory:
+        raise UserError(f"{path}: is {'no' if directory else 'a'} directory; name another, or move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -45,6 +53,15 @@ def replacing(path):
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def check_apart(outputs, inputs):
+    """Raise UserError if writing an output would replace an input: if it is the same, or holds it. Both are paths."""
+    for output in outputs:
+        place = Path(output).resolve()
+        for path in inputs:
+            if place in (Path(path).resolve(), *Path(path).resolve().parents):
+                raise UserError(f"{output}: would be written over {path}, which is read; name another output")
 
 
 @contextmanager

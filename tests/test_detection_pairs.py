@@ -78,3 +78,14 @@ def test_a_missing_file_and_an_unknown_profile_are_mistakes(tmp_path):
         run_pairs(tmp_path / "none.jsonl", tmp_path / "out.jsonl", "paper", 1)
     with pytest.raises(UserError, match="no such profile"):
         run_pairs(write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl", "best", 1)
+
+
+def test_the_output_replaces_neither_its_input_nor_a_directory(tmp_path):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("{}\n")
+    (tmp_path / "thesis").mkdir()
+    with pytest.raises(UserError, match="which is read"):
+        run_pairs(str(pairs), str(tmp_path / "." / "pairs.jsonl"), "paper")
+    with pytest.raises(UserError, match="is a directory"):
+        run_pairs(str(pairs), str(tmp_path / "thesis"), "paper")
+    assert pairs.read_text() == "{}\n"

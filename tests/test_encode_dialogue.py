@@ -313,3 +313,26 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path, capsys, name, content):
     assert encode(tmp_path / "out", "--data", tmp_path / name) == 2
     assert "line 2 is not UTF-8" in one_line(capsys)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_not_ours_is_not_replaced(tmp_path, capsys):
+    """Data under the name of an output, a stranger's directory and file, even with --overwrite."""
+    data = tmp_path / "zz_prefix.json"
+    write_json(data, ROWS)
+    before = data.read_bytes()
+    assert encode(tmp_path, "--data", data, "--name", "zz", "--overwrite") == 2
+    assert "which is read" in one_line(capsys) and data.read_bytes() == before
+    assert encode(tmp_path, "--name", "zz", "--overwrite") == 2
+    assert "zz_prefix.json: is there, and not a result of ours" in one_line(capsys) and data.read_bytes() == before
+    (tmp_path / "tokenized_yy_test").mkdir()
+    (tmp_path / "tokenized_yy_test" / "chapter").write_text("1")
+    assert encode(tmp_path, "--name", "yy", "--overwrite") == 2
+    assert "tokenized_yy_test: is there" in one_line(capsys)
+    assert (tmp_path / "tokenized_yy_test" / "chapter").read_text() == "1"
+
+
+def test_what_a_kill_left_without_its_manifest_is_made_anew(tmp_path):
+    for _ in range(2):
+        assert encode(tmp_path) == 0
+        for path in tmp_path.glob("*.manifest.json"):
+            path.unlink()

@@ -2,11 +2,13 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from memorization.cli import UserError
 from memorization.files import (
+    check_apart,
     fingerprint,
     fingerprints,
     locked,
@@ -33,7 +35,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_failed_write_leaves_the_old_directory_and_nothing_else(tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "old").touch()
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "d") as temporary:
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "d", directory=True) as temporary:
         temporary.mkdir()
         (temporary / "half").touch()
         1 / 0  # noqa: B018
@@ -42,7 +44,7 @@ def test_a_failed_write_leaves_the_old_directory_and_nothing_else(tmp_path):
 
 def test_a_directory_is_replaced_whole(tmp_path):
     for content in ("one", "two"):
-        with replacing(tmp_path / "d") as temporary:
+        with replacing(tmp_path / "d", directory=True) as temporary:
             temporary.mkdir()
             (temporary / content).touch()
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
@@ -121,3 +123,34 @@ def test_a_malformed_file_is_named_with_the_place(tmp_path, read, content, said)
 
 def test_json_lines_come_with_their_numbers():
     assert list(parse_jsonl([b'\xef\xbb\xbf{"a": 1}\n', b"\n", b'{"b": 2}'], "-")) == [(1, {"a": 1}), (3, {"b": 2})]
+
+
+def test_a_directory_is_never_replaced_by_a_file_nor_a_file_by_a_directory(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").write_text("1")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="thesis: is a directory"):
+        write_text(tmp_path / "thesis", "new")
+    with pytest.raises(UserError, match="file: is no directory"), replacing(tmp_path / "file", directory=True):
+        raise AssertionError("the work must not begin")
+    assert (tmp_path / "thesis" / "chapter").read_text() == "1" and (tmp_path / "file").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"thesis", "file"}
+
+
+def test_devices_and_pipes_are_written_to_as_they_are(tmp_path):
+    write_text("/dev/null", "nothing")
+    assert Path("/dev/null").is_char_device()
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "through")
+    assert os.read(reader, 100) == b"through" and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+
+
+def test_an_output_that_is_an_input_or_holds_one_is_refused(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for output, read in [("a", "a"), ("a", "a/b"), ("link", "a/b"), ("a/../a", "a")]:
+        with pytest.raises(UserError, match="which is read"):
+            check_apart([tmp_path / output], [tmp_path / read])
+    check_apart([tmp_path / "a" / "b"], [tmp_path / "a", "org/name"])

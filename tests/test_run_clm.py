@@ -220,9 +220,16 @@ def test_plain_python_needs_no_deepspeed_and_survives_a_real_kill(home, finished
 
 def test_starting_over_removes_the_checkpoints_and_says_so(home, finished, tmp_path, capsys):
     output = as_killed(finished, tmp_path / "over", 5)
+    (output / "checkpoint-thesis").mkdir()
     run_clm.main([*flags(home, output), "--overwrite_output_dir", "--overwrite_cache", "--num_train_epochs", "1"])
     assert "starting over: removing 1 checkpoints" in capsys.readouterr().out
-    assert (read_jsonl(output / "losses.jsonl")[0]["step"], len(list(output.glob("checkpoint-*")))) == (5, 1)
+    assert (
+        read_jsonl(output / "losses.jsonl")[0]["step"],
+        sorted(path.name for path in output.glob("checkpoint-*")),
+    ) == (
+        5,
+        ["checkpoint-5", "checkpoint-thesis"],
+    )
     assert runs.model_made_of(output)["num_train_epochs"] == 1
 
 

@@ -15,7 +15,7 @@ from memorization.alignment.detector import align, longest_common_run
 from memorization.alignment.document import prepare
 from memorization.alignment.profiles import PROFILES
 from memorization.cli import UserError
-from memorization.files import parse_jsonl, replacing
+from memorization.files import check_apart, parse_jsonl, replacing
 
 BATCH = 64  # pairs handed to a process at a time
 
@@ -33,6 +33,8 @@ def run_pairs(pairs, output, profile, jobs=1):
         raise UserError(f"--jobs {jobs}: must be at least 1")
     results = tqdm(_align_numbered(_read(pairs), profile, jobs), unit="pair", disable=None)
     lines = (json.dumps(result) + "\n" for result in results)
+    if "-" not in (pairs, output):
+        check_apart([output], [pairs])
     if output == "-":
         sys.stdout.writelines(lines)
         return

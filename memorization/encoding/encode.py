@@ -9,13 +9,14 @@ import numpy as np
 from tqdm import tqdm
 
 from memorization.cli import Parser, UserError
+from memorization.encoding.arrow import ROWS
 from memorization.encoding.data import add_data_arguments, read_texts
-from memorization.encoding.probes import write_probes
+from memorization.encoding.probes import LISTING_BEGINS, write_probes
 from memorization.encoding.samples import store
-from memorization.encoding.sets import BAR_DELAY, FORMAT, write_sets
+from memorization.encoding.sets import BAR_DELAY, FORMAT, SETS, write_sets
 from memorization.encoding.split import repeats, split
 from memorization.encoding.tokens import encoded_batches
-from memorization.files import fingerprints, locked, naming, replacing
+from memorization.files import check_apart, fingerprints, locked, naming, replacing
 from memorization.hub import load_tokenizer
 from memorization.runs import (
     difference,
@@ -69,6 +70,8 @@ def encode_task(args, task):
         read_texts(args, task, args.max_samples) if args.data else map(task.text, task.made_up()[: args.max_samples])
     )
     paths = encoding_paths(args.output_dir, args.name)
+    check_apart(paths.values(), [path for path in (args.data, args.tokenizer) if path])
+    _refuse_to_replace_others(paths)
     with _workspace(paths["probes"]) as work:
         hashes, data = store(tqdm(texts, desc="reading", unit=" samples", delay=BAR_DELAY), work / "samples")
         first, copies = repeats(hashes)
@@ -106,7 +109,7 @@ def encode_task(args, task):
         for path in paths.values():  # a killed run leaves results without manifest, never two runs' mixed
             manifest_path(path).unlink(missing_ok=True)
         for kind, path in paths.items():
-            with replacing(path) as temporary:
+            with replacing(path, directory=kind in SETS) as temporary:
                 new[kind].rename(temporary)
         for kind, path in paths.items():
             write_manifest(path, kind, made_of, args, inputs, rows=rows[kind], **facts)
@@ -143,6 +146,23 @@ def _workspace(result):
         with suppress(OSError):  # not empty
             for directory in made:
                 directory.rmdir()
+
+
+def _refuse_to_replace_others(paths):
+    """Raise UserError if something lies in a result's place that this stage has not made.
+
+    Its own it knows by the manifest, or, left without one by a kill among the last steps, by what it consists of.
+    """
+    for path in paths.values():
+        if not path.exists() or manifest_path(path).is_file():
+            continue
+        if path.is_dir():
+            ours = {file.name for file in path.iterdir()} == {ROWS, "state.json", "dataset_info.json"}
+        else:
+            with path.open("rb") as file:
+                ours = file.readline() == LISTING_BEGINS
+        if not ours:
+            raise UserError(f"{path}: is there, and not a result of ours; move it away, or write elsewhere (--name)")
 
 
 def _refuse_to_replace_another(paths, made_of):

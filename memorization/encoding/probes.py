@@ -16,6 +16,7 @@ from memorization.files import read_json, replacing
 from memorization.runs import checked, difference, encoding_paths
 
 COLUMNS = ["id", "member", "prefix", "suffix", "duplicates"]  # of the probes as text
+LISTING_BEGINS = msgspec.json.encode({"columns": COLUMNS})[:-1] + b",\n"
 
 
 class Probes:
@@ -95,7 +96,7 @@ def write_probes(path, probes):
     """Write an iterable of dicts with the keys COLUMNS as text, one at a time."""
     count = 0
     with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(msgspec.json.encode({"columns": COLUMNS})[:-1] + b',\n"data": [')
+        file.write(LISTING_BEGINS + b'"data": [')
         for count, probe in enumerate(probes, 1):
             file.write(b",\n" if count > 1 else b"\n")
             file.write(msgspec.json.encode([probe[column] for column in COLUMNS]))

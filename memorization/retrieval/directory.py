@@ -20,7 +20,7 @@ def building(path):
     with _locked(path):
         if path.exists() and not (path / MARK).is_file():
             raise UserError(f"{path}: exists and is no index of ours; name another with --index-xsuffix")
-        with replacing(path) as directory:
+        with replacing(path, directory=True) as directory:
             directory.mkdir()
             mark = {}
             yield directory, mark

@@ -1,5 +1,6 @@
 """The output directory of stage 2: what lies in it, whose it is, and from where a run goes on."""
 
+import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,8 @@ def checkpoints(output_dir):
 
     Its trainer_state.json is written last, and the last line of that is a brace.
     """
-    found = (file for file in Path(output_dir).glob("checkpoint-[0-9]*/trainer_state.json"))
-    whole = (file.parent for file in found if file.read_bytes().endswith(b"}\n"))
+    found = (path / "trainer_state.json" for path in _numbered(output_dir))
+    whole = (file.parent for file in found if file.is_file() and file.read_bytes().endswith(b"}\n"))
     return sorted(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
@@ -37,6 +38,11 @@ def last_checkpoint(output_dir):
         if state["global_step"] < state["max_steps"] or float(state["epoch"]).is_integer():
             return checkpoint
     return None
+
+
+def _numbered(output_dir):
+    """The Trainer's checkpoint directories, finished or not; a checkpoint-thesis/ is somebody's own."""
+    return [path for path in Path(output_dir).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
 
 
 def is_finished(output_dir, made_of):
@@ -71,7 +77,7 @@ def begin(output_dir, made_of, start_over):
     if start_over:
         if found := checkpoints(output_dir):
             say(f"starting over: removing {len(found)} checkpoints from {output_dir}")
-        for checkpoint in output_dir.glob("checkpoint-[0-9]*"):
+        for checkpoint in _numbered(output_dir):
             (checkpoint / "trainer_state.json").unlink(missing_ok=True)  # from here on it is unfinished
             shutil.rmtree(checkpoint)
         for name in FIGURES:
@@ -108,7 +114,7 @@ def told_when_full(output_dir):
     except (RuntimeError, SafetensorError) as error:
         if not any(sign in str(error) for sign in ("No space left", "inline_container")):
             raise
-        for unfinished in set(Path(output_dir).glob("checkpoint-*")).difference(checkpoints(output_dir)):
+        for unfinished in set(_numbered(output_dir)).difference(checkpoints(output_dir)):
             shutil.rmtree(unfinished, ignore_errors=True)
         raise UserError(
             f"{output_dir}: no space left for a checkpoint; free some, or keep fewer with --save-total-limit"
