@@ -14,7 +14,7 @@ from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
 from memorization.detection.detections import Detection
-from memorization.files import replacing
+from memorization.files import locked, replacing
 from memorization.results import reports
 from memorization.results.layout import paragraph, visible
 from memorization.results.leaks import HEAD, leaks
@@ -61,7 +61,7 @@ def main(args):
             "summary.tex": reports.latex(runs, notes),
             "leaks.txt": "\n\n".join(leaked),
         }
-        with replacing(output, directory=True) as temporary:
+        with locked(output), replacing(output, directory=True) as temporary:
             temporary.mkdir()
             for name, text in files.items():
                 (temporary / name).write_bytes(text.encode("utf-8", "backslashreplace"))

@@ -26,33 +26,55 @@ def replacing(path, directory=False):
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it when it does not.
 
     The block makes a file, or with `directory` a directory, and only the same kind is replaced: whether a directory
-    that is there may go is for the caller to know. A device or a pipe is yielded as it is, to be written to. Raises
-    UserError for what is of another kind.
+    that is there may go is for the caller to know, as it is to hold the lock of `path`. A device or a pipe is yielded
+    as it is, to be written to. Raises UserError for what is of another kind.
     """
     path = Path(path)
-    if path.exists() and not path.is_file() and not path.is_dir() and not directory:
+    if _is_device(path):
         with naming(path):
             yield path
         return
     if path.exists() and path.is_dir() != directory:
         raise UserError(f"{path}: is {'no' if directory else 'a'} directory; name another, or move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    recover(path)
+    temporary, old = beside(path)
     try:
         with naming(path):
             yield temporary
         if path.is_dir():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.rename(old)
             temporary.rename(path)
             shutil.rmtree(old)
         else:
             temporary.replace(path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def recover(path):
+    """Clear what a killed writer of `path` left: a half-written new one goes, one that was moved away comes back."""
+    temporary, old = beside(path)
+    _remove(temporary)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    _remove(old)
+
+
+def beside(path):
+    """The names under which a new `path` is written, and the old one waits until it is there."""
+    return path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
+
+
+def _is_device(path):
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def check_apart(outputs, inputs):
@@ -69,9 +91,12 @@ def locked(path):
     """Hold the lock of a result for the time of the block: one process writes it at a time.
 
     The lock is a file beside `path` that the kernel releases when the process dies. Raises UserError if another
-    process has it.
+    process has it. A device or a pipe has no lock.
     """
     path = Path(path)
+    if _is_device(path):
+        yield
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.with_name(f".{path.name}.lock")
     while True:

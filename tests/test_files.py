@@ -2,9 +2,12 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from shell import ROOT
 
 from memorization.cli import UserError
 from memorization.files import (
@@ -154,3 +157,47 @@ def test_an_output_that_is_an_input_or_holds_one_is_refused(tmp_path):
         with pytest.raises(UserError, match="which is read"):
             check_apart([tmp_path / output], [tmp_path / read])
     check_apart([tmp_path / "a" / "b"], [tmp_path / "a", "org/name"])
+
+
+@pytest.mark.parametrize("directory", [False, True])
+@pytest.mark.parametrize("call", range(1, 6))
+def test_a_kill_at_any_rename_or_removal_leaves_one_of_the_two_whole_and_the_next_run_nothing_else(
+    tmp_path, directory, call
+):
+    """The process ends at once in the place of its call-th rename, removal or replacement, of files or directories."""
+    program = f"""
+import os, shutil, sys
+from pathlib import Path
+from memorization.files import replacing
+calls = 0
+def at(event, arguments):
+    global calls
+    if event in ("os.rename", "os.remove", "os.rmdir", "shutil.rmtree"):
+        calls += 1
+        if calls == int(sys.argv[1]):
+            os._exit(9)
+sys.addaudithook(at)
+path = Path({str(tmp_path / "result")!r})
+with replacing(path, directory={directory}) as new:
+    if {directory}:
+        new.mkdir()
+        (new / "part").write_text(sys.argv[2])
+    else:
+        new.write_text(sys.argv[2])
+"""
+
+    def write(text, killed_at=0):
+        return subprocess.run([sys.executable, "-c", program, str(killed_at), text], cwd=ROOT).returncode
+
+    def content():
+        return (tmp_path / "result" / "part" if directory else tmp_path / "result").read_text()
+
+    assert write("old") == 0
+    killed = write("new", call) == 9
+    assert killed or call > 1
+    if (tmp_path / "result").exists():
+        assert content() in ("old", "new")
+    else:  # it waits to be put back
+        assert (tmp_path / ".result.old" / "part").read_text() == "old"
+    assert write("newer") == 0 and content() == "newer"
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]

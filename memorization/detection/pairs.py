@@ -15,7 +15,7 @@ from memorization.alignment.detector import align, longest_common_run
 from memorization.alignment.document import prepare
 from memorization.alignment.profiles import PROFILES
 from memorization.cli import UserError
-from memorization.files import check_apart, parse_jsonl, replacing
+from memorization.files import check_apart, locked, parse_jsonl, replacing
 
 BATCH = 64  # pairs handed to a process at a time
 
@@ -38,7 +38,7 @@ def run_pairs(pairs, output, profile, jobs=1):
     if output == "-":
         sys.stdout.writelines(lines)
         return
-    with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with locked(output), replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(lines)
     print(f"results in {output}", file=sys.stderr)
 

@@ -1,11 +1,9 @@
 """A directory that one process at a time builds anew, aside, and that says what is in it: its mark."""
 
-import re
-import shutil
 from contextlib import contextmanager
 
 from memorization.cli import UserError
-from memorization.files import locked, read_json, replacing, write_json
+from memorization.files import beside, locked, read_json, recover, replacing, write_json
 
 MARK = "memorization-index.json"  # in every directory of ours, written last
 
@@ -29,30 +27,17 @@ def building(path):
 
 def read_mark(path):
     """The mark of a directory, empty where it has none; None where there is no directory."""
-    if not path.exists() and _left(path, "old"):
-        with _locked(path):  # puts it back
+    if not path.exists() and beside(path)[1].exists():  # a killed build has moved it away
+        with _locked(path):
             pass
     if not path.exists():
         return None
-    mark = read_json(path / MARK) if (path / MARK).is_file() else None
-    return mark if isinstance(mark, dict) else {}
+    return read_json(path / MARK) if (path / MARK).is_file() else {}
 
 
 @contextmanager
 def _locked(path):
-    """Hold the lock of `path`, clear what killed builds left, and put back a directory they moved away."""
+    """Hold the lock of `path`, and clear what killed builds left."""
     with locked(path):
-        for old in _left(path, "old"):
-            if path.exists():
-                shutil.rmtree(old)
-            else:
-                old.rename(path)
-        for unfinished in _left(path, "tmp"):
-            shutil.rmtree(unfinished)
+        recover(path)
         yield
-
-
-def _left(path, suffix):
-    """What files.replacing, killed, left beside `path`: a new directory (tmp), or the one that was there (old)."""
-    name = re.compile(rf"\.{re.escape(path.name)}\.\d+\.{suffix}")
-    return [found for found in path.parent.glob(f".{path.name}.*") if name.fullmatch(found.name)]
