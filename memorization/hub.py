@@ -14,8 +14,11 @@ from memorization.cli import UserError
 def load(loader, name, what, **options):
     """loader(name, **options), from disk or the hub. Raises UserError naming `what` (as "a tokenizer") and `name`.
 
-    A hub that does not even resolve is not waited for.
+    A hub that does not even resolve is not waited for. The libraries' own progress bars stay off.
     """
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
     if not _hub_resolves():
         options["local_files_only"] = True
     try:
