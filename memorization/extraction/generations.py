@@ -65,6 +65,8 @@ def read_generations(path, probes=None, unchecked=False):
     """
     path = Path(path)
     beside = path.with_suffix(".jsonl")
+    if not path.exists():
+        raise UserError(f"{path}: no such file; check the path, or run inference_prefix.py, which writes it")
     if path != beside and not beside.exists():
         return _read_foreign(path, probes, unchecked), None
     rows = StoredRows(beside, "generations", Generation)
