@@ -127,7 +127,7 @@ def report(rows):
 
 
 def check_flags(args):
-    least = {"prefix_length": 1, "batch_size": 1, "max_new_tokens": 1, "num_samples": 1}
+    least = {"batch_size": 1, "max_new_tokens": 1, "num_samples": 1}
     for flag, number in {**least, "temperature": 0, "top_k": 0, "seed": 0}.items():
         if getattr(args, flag) < number:
             raise UserError(f"--{flag.replace('_', '-')} {getattr(args, flag):g}: must be at least {number}")
