@@ -33,6 +33,21 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
     candidate_span: Span
 
 
+class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A run of words of a generation that samples hold too, of so many characters in the generation.
+
+    holders: how many distinct samples, members: how many of them are. sample: one of them, the generation's own if it
+    is one, else a member if there is one; sample_span: in its text, prefix and suffix together.
+    """
+
+    characters: int
+    generation_span: Span
+    holders: int
+    members: int
+    sample: int
+    sample_span: Span
+
+
 class Labels(msgspec.Struct, forbid_unknown_fields=True):
     """What a generation's alignments say of it: the strongest label, the same without the span scan, the published."""
 

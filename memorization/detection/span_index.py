@@ -1,0 +1,143 @@
+"""The span index: the words of all samples of an encoding, searched for every run of words that a text copies.
+
+Stage 4 writes it to <indexes>/spans-<encoding>/, for all prefix lengths; stage 5 maps it into memory. The samples of
+either side lie in parts of at most PART words (or one longer text), each with a suffix array of its own.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pydivsufsort
+from tqdm import tqdm
+
+from memorization.alignment import prepare
+from memorization.detection.suffixes import holders, longest_matches
+from memorization.parallel import in_order
+from memorization.retrieval.directory import building, read_mark
+
+FORMAT = 1  # of these files; raise it when they or the words change
+PART = 1 << 23  # words, sorted in memory together
+BATCH = 500  # samples handed to a process at a time
+SAMPLES = {"ids": np.int64, "members": np.bool_, "ends": np.int64}  # of each sample; `ends` in bytes of texts.utf8
+
+
+def span_index_path(indexes, encoding):
+    return Path(indexes) / f"spans-{encoding}"
+
+
+def build(path, samples, encoding, total, jobs):
+    """Write the span index of the samples, an iterable of (id, member, text), unless it is there; return how many."""
+    if (mark := read_mark(path)) and mark.get("format") == FORMAT:
+        return mark["samples"]
+    with building(path) as (directory, mark), (directory / "texts.utf8").open("wb") as texts:
+        known, parts, end = {name: [] for name in SAMPLES}, {True: _Part(), False: _Part()}, 0
+        written = []  # whether each part is of members
+        bar = tqdm(samples, total=total, desc=str(path), unit="sample")
+        for batch, words, bounds, counts in in_order(_words, _batches(bar), jobs):
+            places = np.cumsum(counts)[:-1]
+            for (id, member, text), *one in zip(batch, np.split(words, places), np.split(bounds, places), strict=True):
+                end += texts.write(text.encode())
+                if parts[member].size + len(one[0]) + 1 > PART and parts[member].size:
+                    parts[member].write(directory / str(len(written)))
+                    written.append(member)
+                    parts[member] = _Part()
+                parts[member].add(len(known["ids"]), *one)
+                for name, value in zip(SAMPLES, (id, member, end), strict=True):
+                    known[name].append(value)
+        for member, part in parts.items():
+            if part.size:
+                part.write(directory / str(len(written)))
+                written.append(member)
+        for name, type in SAMPLES.items():
+            np.save(directory / f"{name}.npy", np.array(known[name], type))
+        mark |= {"format": FORMAT, "made_of": {"encoding": encoding}, "samples": len(known["ids"]), "parts": written}
+    return mark["samples"]
+
+
+def _batches(samples):
+    batch = []
+    for sample in samples:
+        batch.append(sample)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _words(batch):
+    """(batch, words, bounds, counts): the words of all its texts together with their bounds; how many each text has."""
+    documents = [prepare(text) for _, _, text in batch]
+    words, bounds = (np.concatenate([getattr(one, name) for one in documents]) for name in ("words", "bounds"))
+    return batch, words, bounds, [len(one.words) for one in documents]
+
+
+class _Part:
+    """Samples of one side on their way to the disk. size: words so far, with a 0 behind each sample."""
+
+    FILES = ("vocabulary", "text", "bounds", "suffixes", "buckets", "samples", "ends")
+
+    def __init__(self):
+        self._samples, self._words, self._bounds, self.size = [], [], [], 0
+
+    def add(self, sample, words, bounds):
+        self._samples.append(sample)
+        self._words.append(words)
+        self._bounds.append(bounds)
+        self.size += len(words) + 1
+
+    def write(self, path):
+        counts = np.array([len(words) for words in self._words])
+        closing = np.cumsum(counts)
+        encoded = pa.array(np.concatenate(self._words)).dictionary_encode()
+        vocabulary = encoded.dictionary.to_numpy()
+        order = vocabulary.argsort()
+        number = np.empty(len(order), np.int32)
+        number[order] = np.arange(1, len(order) + 1)
+        text = np.insert(number[encoded.indices.to_numpy()], closing, np.int32(0))
+        arrays = {
+            "vocabulary": vocabulary[order],
+            "text": text,
+            "bounds": np.insert(np.concatenate(self._bounds), closing, np.int32(0), axis=0),
+            "suffixes": pydivsufsort.divsufsort(text.view(np.uint32)),
+            "buckets": np.concatenate([[0], np.cumsum(np.bincount(text, minlength=len(vocabulary) + 1))]),
+            "samples": np.array(self._samples),
+            "ends": closing + np.arange(1, len(counts) + 1),
+        }
+        for name in self.FILES:
+            np.save(f"{path}-{name}.npy", arrays[name])
+
+
+class Part:
+    """A part of a span index, mapped into memory. samples: the numbers of its samples; ends: the place behind each."""
+
+    def __init__(self, path, member):
+        self.member = member
+        for name in _Part.FILES:
+            setattr(self, name, np.load(f"{path}-{name}.npy", mmap_mode="r"))
+
+    def query(self, words):
+        """Words (hashes) as numbers of this part's vocabulary; -1 for those that it does not have."""
+        place = np.searchsorted(self.vocabulary, words)
+        known = place < len(self.vocabulary)
+        known[known] = self.vocabulary[place[known]] == words[known]
+        return np.where(known, place + 1, -1).astype(np.int32)
+
+    def place(self, sample):
+        """[begin, end) of a sample's words in the text; None if it is in another part."""
+        k = int(np.searchsorted(self.samples, sample))
+        if k == len(self.samples) or self.samples[k] != sample:
+            return None
+        return int(self.ends[k - 1]) if k else 0, int(self.ends[k]) - 1
+
+    def longest_matches(self, query, own, cut):
+        """Of each place in a query the longest match, but for what begins in the first `cut` words of sample `own`."""
+        begin = place[0] if (place := self.place(own)) else -cut
+        return longest_matches(query, self.text, self.suffixes, self.buckets, begin, begin + cut)
+
+    def holders(self, query, begins, ends):
+        """Rows (run, sample, word) of every place at which one of the runs query[begin:end] stands."""
+        rows = holders(query, begins, ends, self.text, self.suffixes, self.buckets, self.ends)
+        rows[:, 1] = self.samples[rows[:, 1]]
+        return rows

@@ -1,0 +1,97 @@
+"""Every run of words that a generation copies from any sample, and who holds it (design.md, Terms)."""
+
+import numpy as np
+
+from memorization.cli import UserError
+from memorization.detection.detections import Copied
+from memorization.detection.span_index import FORMAT, SAMPLES, Part, span_index_path
+from memorization.retrieval.directory import read_mark
+
+
+class SpanIndex:
+    """All samples of an encoding. Raises UserError if stage 4 has not written the span index of these."""
+
+    def __init__(self, indexes, encoding):
+        path = span_index_path(indexes, encoding)
+        mark = read_mark(path)
+        if not mark or mark.get("format") != FORMAT:
+            raise UserError(f"{path}: no span index of the encoding {encoding}; run load_to_elastic.py again")
+        self.ids, self.members, self._ends = (np.load(path / f"{name}.npy", mmap_mode="r") for name in SAMPLES)
+        self._texts = np.memmap(path / "texts.utf8", np.uint8, "r")
+        self._parts = [Part(path / str(number), member) for number, member in enumerate(mark["parts"])]
+
+    def text(self, sample):
+        """The whole text of a sample, by its number."""
+        begin = self._ends[sample - 1] if sample else 0
+        return bytes(self._texts[begin : self._ends[sample]]).decode()
+
+    def copied(self, document, id, prefix, span_length):
+        """(longest, runs) of words that a generation copies.
+
+        document: the prepared generation. id, prefix: of its own sample; what begins in the prefix is no copy of it.
+        longest: that of most characters which a training text holds, a Copied, or None without a word in common. runs:
+        every maximal one of over span_length characters that any text holds, a list of Copied.
+        """
+        own = int(np.searchsorted(self.ids, id))
+        part, (begin, end) = self._of(own)
+        cut = int(np.searchsorted(part.bounds[begin:end, 0], len(prefix)))
+        queries = [part.query(document.words) for part in self._parts]
+        sides = np.zeros((2, len(document.words)), np.int64)  # words that held-out, that training texts go along with
+        for part, query in zip(self._parts, queries, strict=True):
+            side = sides[int(part.member)]
+            np.maximum(side, part.longest_matches(query, own, cut), out=side)
+        begins, ends, characters = _maximal(sides[1], document.bounds, 0)
+        k = characters.argmax() if len(begins) else 0
+        longest = self._copied(document, queries, begins[k : k + 1], ends[k : k + 1], own, cut, of_members=True)
+        begins, ends, _ = _maximal(sides.max(0), document.bounds, span_length)
+        return next(iter(longest), None), self._copied(document, queries, begins, ends, own, cut)
+
+    def _copied(self, document, queries, begins, ends, own, cut, of_members=False):
+        """The Copied of runs of words [begin, end) of a generation; of_members: each names one that holds it."""
+        held = [part.holders(query, begins, ends) for part, query in zip(self._parts, queries, strict=True)]
+        run, sample, word = np.concatenate(held).T
+        member = self.members[sample]
+        rank = np.where(sample == own, np.where(word < cut, 3, 0), np.where(member, 1, 2))
+        rank[~member & of_members] = 4
+        order = np.lexsort((word, sample, rank, run))
+        first = order[np.searchsorted(run[order], np.arange(len(begins)))]  # of each run the place that is shown
+        pairs = np.unique(np.stack([run, sample]), axis=1)
+        holders = np.bincount(pairs[0], minlength=len(begins))
+        members = np.bincount(pairs[0], self.members[pairs[1]], len(begins)).astype(int)
+        found = []
+        for k, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+            span = _span(document.bounds, begin, end)
+            at = first[k]
+            part, (start, _) = self._of(sample[at])
+            found.append(
+                Copied(
+                    characters=span[1] - span[0],
+                    generation_span=span,
+                    holders=int(holders[k]),
+                    members=int(members[k]),
+                    sample=int(self.ids[sample[at]]),
+                    sample_span=_span(part.bounds, start + word[at], start + word[at] + end - begin),
+                )
+            )
+        return found
+
+    def _of(self, sample):
+        """(part, place in it) of a sample, by its number."""
+        return next((part, place) for part in self._parts if (place := part.place(sample)))
+
+
+def _span(bounds, begin, end):
+    return int(bounds[begin, 0]), int(bounds[end - 1, 1])
+
+
+def _maximal(lengths, bounds, least):
+    """(begins, ends, characters) of the maximal runs of over `least` characters, begin and end in words.
+
+    lengths: how many words from each on are a run.
+    """
+    ends = np.arange(len(lengths)) + lengths  # never fall: the rest of a run is one
+    (begins,) = np.nonzero((lengths > 0) & (ends > np.append(-1, ends)[:-1]))
+    ends = ends[begins]
+    characters = bounds[ends - 1, 1] - bounds[begins, 0]
+    long = characters > least
+    return begins[long], ends[long], characters[long]

@@ -1,0 +1,82 @@
+"""Searching words in a sorted list of suffixes (a suffix array; Manber and Myers 1993).
+
+A text is an int32 array of words 1, 2, ..., each of its documents closed by a 0. suffixes: the places in it, in the
+order of what follows. buckets: where in `suffixes` those begin whose first word is 0, 1, 2, ...; last where they end. A
+query is an int32 array of words too, -1 for one that the text does not have.
+"""
+
+import numpy as np
+
+from memorization.alignment.compiled import compiled
+
+
+@compiled
+def common(query, text, place):
+    """How many words the query and the text at a place have in common."""
+    n = 0
+    while n < len(query) and query[n] == text[place + n]:
+        n += 1
+    return n
+
+
+@compiled
+def insertion(query, text, suffixes, low, high, after):
+    """The first of suffixes[low:high] that is not before the query; with `after`, that neither begins with it."""
+    while low < high:
+        middle = (low + high) // 2
+        n = common(query, text, suffixes[middle])
+        if n == len(query):
+            before = after
+        else:
+            before = text[suffixes[middle] + n] < query[n]
+        if before:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def longest_matches(query, text, suffixes, buckets, skip_begin, skip_end):
+    """For each place in the query how many words from there on stand somewhere in the text, an int64 array.
+
+    What begins in text[skip_begin:skip_end] does not count.
+    """
+    longest = np.zeros(len(query), np.int64)
+    for i in range(len(query)):
+        if query[i] < 1:
+            continue
+        first, end, rest = buckets[query[i]], buckets[query[i] + 1], query[i:]
+        place = insertion(rest, text, suffixes, first, end, False)
+        for step in (-1, 1):  # what is next to the query in their order has most in common with it
+            k = place - 1 if step < 0 else place
+            while first <= k < end and skip_begin <= suffixes[k] < skip_end:
+                k += step
+            if first <= k < end:
+                longest[i] = max(longest[i], common(rest, text, suffixes[k]))
+    return longest
+
+
+@compiled
+def holders(query, begins, ends, text, suffixes, buckets, document_ends):
+    """Where each of the runs query[begin:end] stands: rows (run, document, the run's first word in it), int64.
+
+    document_ends: the place behind each document. Of a document that has a run more than once, every place.
+    """
+    ranges, total = np.empty((len(begins), 2), np.int64), 0
+    for k in range(len(begins)):
+        run = query[begins[k] : ends[k]]
+        ranges[k] = 0
+        if run[0] > 0:
+            first, end = buckets[run[0]], buckets[run[0] + 1]
+            ranges[k, 0] = insertion(run, text, suffixes, first, end, False)
+            ranges[k, 1] = insertion(run, text, suffixes, ranges[k, 0], end, True)
+        total += ranges[k, 1] - ranges[k, 0]
+    rows, n = np.empty((total, 3), np.int64), 0
+    for k in range(len(begins)):
+        for i in range(ranges[k, 0], ranges[k, 1]):
+            document = np.searchsorted(document_ends, suffixes[i], "right")
+            rows[n, 0], rows[n, 1] = k, document
+            rows[n, 2] = suffixes[i] - (document_ends[document - 1] if document else 0)
+            n += 1
+    return rows
