@@ -10,8 +10,10 @@ where an index that holds other documents is replaced only with --recreate. Afte
 from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
+from memorization.detection.span_index import build, span_index_path
 from memorization.encoding.probes import Probes
 from memorization.files import fingerprints
+from memorization.parallel import cores
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.runs import encoding_paths, write_manifest
 
@@ -48,6 +50,9 @@ def main(args):
         index=index.where,
     )
     print(f"{index.where}: {count} training suffixes")
+    path = span_index_path(args.indexes, probes.encoding)
+    samples = build(path, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores())
+    print(f"{path}: {samples} samples, members and held out")
     if count < members:
         print(f"left out, as they have no word to search: {members - count}")
 
@@ -59,6 +64,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--prefix-length", type=int, default=50, help="tokens of a prefix, as in stage 3 (default: %(default)s)"
     )
+    parser.add_argument("--jobs", type=int, help="processes that analyse (default: as many as there are cores)")
     add_index_arguments(parser)
     server = parser.add_argument_group("server", "of a new index on a server")
     server.add_argument("--recreate", action="store_true", help="remove the index first")

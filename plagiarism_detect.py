@@ -11,26 +11,31 @@ texts, without an index or a model:
 """
 
 import sys
+from functools import partial
 
 from tqdm import tqdm
 
 from memorization import runs
 from memorization.alignment import PROFILES
 from memorization.cli import Parser, UserError, run
-from memorization.detection.detect import BATCH, detect
+from memorization.detection.detect import BATCH, Settings, assemble, begin, compare_here, pairs_of
 from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.pairs import run_pairs
+from memorization.detection.spans import SpanIndex
 from memorization.extraction.generations import read_generations
 from memorization.files import fingerprints, write_json, write_text
+from memorization.parallel import cores, in_order, ranks
 from memorization.results import tables
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.rows import Rows
 
+PAYS = 8  # batches that take as long as starting another process
+
 
 def main(args):
     if args.pairs:
-        return run_pairs(args.pairs, args.output, args.profile, args.jobs)
+        return run_pairs(args.pairs, args.output, args.profile, args.jobs or cores())
     for flag in ("filedir", "type", "index_xsuffix"):
         if not getattr(args, flag):
             raise UserError(f"--{flag.replace('_', '-')} is needed; --help shows a command that works")
@@ -43,20 +48,21 @@ def main(args):
         differs = f"{index.where}: is not the index of the generations in {args.filedir}: another {differs}"
         if not args.unchecked:
             raise UserError(f"{differs}; load theirs with load_to_elastic.py, or go on with --unchecked")
-    directions = ["pan", "paper"] if args.direction == "both" else [args.direction]
+    directions = ("pan", "paper") if args.direction == "both" else (args.direction,)
+    settings = Settings(args.profile, directions, args.candidates, args.span_length)
     classifier = None if args.paraphrase_model == "none" else find_classifier(args.paraphrase_model)
     known = manifest.made_of if manifest else {}
     unchecked = bool(differs or known.get("unchecked", True))
-    settings = {name: getattr(args, name) for name in ("profile", "direction", "span_length")}
-    made_of = detections_made_of(generations, manifest, indexed, settings, classifier, unchecked)
+    named = {name: getattr(args, name) for name in ("profile", "direction", "candidates", "span_length")}
+    made_of = detections_made_of(generations, manifest, indexed, named, classifier, unchecked)
 
-    from accelerate import PartialState  # imports torch, which --pairs does without
-
-    state = PartialState(cpu=not has_accelerator())
+    spans = partial(SpanIndex, args.indexes, indexed["encoding"])
+    samples = spans().samples
+    state = ranks(needed=classifier is not None)
     path = runs.detections_path(args.output_dir, args.type, args.dataset)
     keys = [(row.id, row.sample) for row in generations]
-    ranks = (state.process_index, state.num_processes)
-    with Rows(path, "detections", Detection, made_of, keys, BATCH, *ranks, args.overwrite) as detections:
+    rank = (state.process_index, state.num_processes)
+    with Rows(path, "detections", Detection, made_of, keys, BATCH, *rank, args.overwrite) as detections:
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         if state.is_main_process:
             if differs:
@@ -64,19 +70,25 @@ def main(args):
             print(f"{detections.progress}; searching {index.where}")
         mine = detections.mine
         classify = load_classifier(classifier, state.device) if classifier and mine else None
+        opening = partial(open_index, args), spans, settings, indexed
+        batches = (generations[batch.start : batch.stop] for _, batch in mine)
+        jobs = args.jobs or min(cores(), 1 + len(mine) // PAYS)
         hidden = not (mine and state.is_main_process)
         with tqdm(total=sum(len(batch) for _, batch in mine), desc="detecting", disable=hidden) as bar:
-            for _, batch in mine:
-                part = generations[batch.start : batch.stop]
-                detections.append(detect(part, index, args.profile, directions, args.span_length, classify))
-                bar.update(len(part))
+            for rows, compared in in_order(compare_here, batches, jobs, begin, opening):
+                scores = classify and classify(pairs_of(compared))
+                detections.append(
+                    assemble(*each, scores, args.span_length) for each in zip(rows, compared, strict=True)
+                )
+                bar.update(len(rows))
         state.wait_for_everyone()
         if not state.is_main_process:
             return None
 
         facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "unchecked": unchecked}
+        facts["samples"] = samples
         facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
-        summary = {"identity": runs.identity(made_of), **tables.summarize(detections, settings | facts)}
+        summary = {"identity": runs.identity(made_of), **tables.summarize(detections, named | facts)}
         write_json(path.with_name("result.json"), summary)
         write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(detections)))
         detections.finish(
@@ -85,16 +97,11 @@ def main(args):
             generations=manifest and manifest.made_of,
             training=manifest and manifest.facts["training"],
             index=indexed,
+            samples=samples,
         )
     print(tables.table(summary))
     print(f"\nwrote {path}, result.json and result.txt")
     return None
-
-
-def has_accelerator():
-    import torch
-
-    return torch.accelerator.is_available()
 
 
 def find_classifier(name):
@@ -141,7 +148,13 @@ if __name__ == "__main__":
         default=50,
         help="a copied run of more characters makes a generation verbatim (default: %(default)s)",
     )
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        default=10,
+        help="training suffixes a generation is aligned with (default: %(default)s)",
+    )
     parser.add_argument("--pairs", help="align the pairs of texts of this .jsonl file (- is standard input) instead")
     parser.add_argument("--output", default="-", help="of --pairs (default: -, standard output)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes of --pairs (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, help="processes that compare (default: as many as there are cores)")
     run(main, parser.parse_args())

@@ -10,29 +10,34 @@ from threading import Thread
 
 from memorization.cli import UserError
 
+WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # of launchers
 AHEAD = 3  # items for each process that are begun before the first is asked for
 
 
 def in_order(work, items, jobs, start=None, settings=()):
-    """work(item) of each of the items, in order, in `jobs` processes (1: in this one); a generator.
+    """(item, work(item)) for each of the items, in order, by `jobs` processes (1: by this one); a generator.
 
-    start: is called with the settings before the first item, once in every process. Items are taken as results are
-    asked for, AHEAD times `jobs` of them in advance. Raises UserError if a process dies.
+    work, start: functions of modules. start is called with the settings once in every process, before its first item.
+    Items are taken as results are asked for, AHEAD times `jobs` of them in advance. Raises UserError if a process dies.
     """
     if jobs == 1:
         if start:
             start(*settings)
-        yield from map(work, items)
+        for item in items:
+            yield item, work(item)
         return
-    ahead = deque()
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (start, settings)) as pool:
+    context, ahead = get_context("forkserver"), deque()  # each begins with the modules, and without our threads
+    context.set_forkserver_preload([work.__module__])
+    with ProcessPoolExecutor(jobs, context, _begin, (start, settings)) as pool:
         try:
             for item in items:
-                ahead.append(pool.submit(work, item))
+                ahead.append((item, pool.submit(work, item)))
                 if len(ahead) > AHEAD * jobs:
-                    yield ahead.popleft().result()
+                    first, result = ahead.popleft()
+                    yield first, result.result()
             while ahead:
-                yield ahead.popleft().result()
+                first, result = ahead.popleft()
+                yield first, result.result()
         except BrokenProcessPool:
             raise UserError("a process of this run died, likely for want of memory; use fewer (--jobs)") from None
         finally:
@@ -40,8 +45,28 @@ def in_order(work, items, jobs, start=None, settings=()):
 
 
 def cores():
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """How many processors this process may use, of those that the ranks of this machine share."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, here // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+class Alone:
+    """The state of a run that is one process without a device, as accelerate's PartialState tells it."""
+
+    process_index, num_processes, is_main_process, device = 0, 1, True, "cpu"
+
+    def wait_for_everyone(self):
+        pass
+
+
+def ranks(needed):
+    """The PartialState of this run, which takes seconds to import, if a device is needed or it has several ranks."""
+    if not needed and all(os.environ.get(name, "1") == "1" for name in WORLD_SIZES):
+        return Alone()
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.accelerator.is_available())
 
 
 def _begin(start, settings):

@@ -5,13 +5,26 @@ from itertools import chain
 from typing import NamedTuple
 
 from memorization.alignment import align, longest_common_run, prepare
-from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Run
+from memorization.cli import UserError
+from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Run
 from memorization.detection.labels import best_label, candidate_label, final_label, first_label, sentence_pairs
+from memorization.runs import difference
 
-BATCH = 256  # generations retrieved, compared and classified together
-CANDIDATES = 10  # Lee et al. 2023, section 3
+BATCH = 64  # generations retrieved, compared and classified together
 
 _prepared = lru_cache(maxsize=50_000)(prepare)  # a training text is compared with many generations
+
+
+class Settings(NamedTuple):
+    """How generations are compared. profile: "paper" or "pan". directions: one or both of "pan" (the generation is the
+    suspicious text) and "paper" (the other text is); the first one's labels are the detection's `labels`, with both
+    the second one's its `paper`. candidates: how many. span_length: a copied run of more characters makes verbatim.
+    """
+
+    profile: str
+    directions: tuple[str, ...]
+    candidates: int
+    span_length: int
 
 
 class Comparison(NamedTuple):
@@ -29,47 +42,51 @@ class Comparison(NamedTuple):
 class Compared(NamedTuple):
     """A generation beside its candidates, in each direction, and beside its own suffix, in the first one.
 
-    own: a list of one Comparison. run, own_run: the longest run of words shared with any candidate, with the suffix.
+    hits: the candidates, with their texts. own: a list of one Comparison. own_run: the longest run of words shared with
+    the suffix. longest, copied: those of spans.SpanIndex.copied.
     """
 
+    hits: list[Candidate]
     candidates: dict[str, list[Comparison]]
-    run: Run | None
     own: list[Comparison]
     own_run: Run | None
+    longest: Copied | None
+    copied: list[Copied]
 
 
-def detect(rows, index, profile, directions, span_length, classify=None):
-    """The Detection of each of a batch of stage 3's Generations, in order.
+def detect(rows, index, spans, settings, classify=None):
+    """The Detection of each of a batch of stage 3's Generations, in order: `compare`, and with its result `assemble`.
 
-    index: a retrieval index of the training suffixes. profile: "paper" or "pan". directions: one or both of "pan"
-    (the generation is the suspicious text) and "paper" (the other text is); the first one's labels are the detection's
-    `labels`, with both the second one's its `paper`. span_length: a common run of more characters makes verbatim.
     classify: list of sentence pairs -> dict pair -> probability of being paraphrases, called once for the batch; None
     leaves such passages unverified.
     """
-    hits, texts = retrieve(rows, index)
-    compared = [compare(row, found, texts, profile, directions) for row, found in zip(rows, hits, strict=True)]
+    compared = compare(rows, index, spans, settings)
     scores = classify and classify(pairs_of(compared))
-    return [assemble(*each, scores, span_length) for each in zip(rows, hits, compared, strict=True)]
+    return [assemble(*each, scores, settings.span_length) for each in zip(rows, compared, strict=True)]
 
 
-def retrieve(rows, index):
-    """Of each row the hits, best first, and of all of them the texts: dict id -> text."""
-    hits = index.search([row.generation for row in rows], CANDIDATES)
-    return hits, index.texts({hit.id for found in hits for hit in found})
+def compare(rows, index, spans, settings):
+    """Each of the rows Compared with its candidates and, in the same way whether member or not, with its own suffix.
 
-
-def compare(row, hits, texts, profile, directions):
-    """A row Compared with its candidates and, in the same way whether member or not, with its own suffix."""
-    generation = prepare(row.generation)
-    candidates = {int(hit.id): _prepared(texts[hit.id]) for hit in hits}
-    own = {row.id: _prepared(row.suffix)}
-    return Compared(
-        {direction: _align(generation, candidates, profile, direction) for direction in directions},
-        _longest_run(generation, candidates),
-        _align(generation, own, profile, directions[0]),
-        _longest_run(generation, own),
-    )
+    index: a retrieval index of the training suffixes. spans: a SpanIndex of all samples.
+    """
+    found = index.search([row.generation for row in rows], settings.candidates)
+    texts = index.texts({hit.id for hits in found for hit in hits})
+    compared = []
+    for row, hits in zip(rows, found, strict=True):
+        generation, suffix = prepare(row.generation), _prepared(row.suffix)
+        candidates = {int(hit.id): _prepared(texts[hit.id]) for hit in hits}
+        run = longest_common_run(generation, suffix)
+        compared.append(
+            Compared(
+                [Candidate(int(hit.id), hit.score, texts[hit.id]) for hit in hits],
+                {name: _align(generation, candidates, settings.profile, name) for name in settings.directions},
+                _align(generation, {row.id: suffix}, settings.profile, settings.directions[0]),
+                run and Run(run[0][1] - run[0][0], *run),
+                *spans.copied(generation, row.id, row.prefix, settings.span_length),
+            )
+        )
+    return compared
 
 
 def pairs_of(compared):
@@ -78,10 +95,11 @@ def pairs_of(compared):
     return [pair for comparison in chain.from_iterable(lists) for pairs in comparison.pairs for pair in pairs]
 
 
-def assemble(row, hits, compared, scores, span_length):
+def assemble(row, compared, scores, span_length):
     """The Detection of a row. scores: dict sentence pair -> probability of being a paraphrase, or None."""
-    labels = [_labels(each, scores, row, compared.run, span_length) for each in compared.candidates.values()]
+    labels = [_labels(each, scores, row, compared.longest, span_length) for each in compared.candidates.values()]
     own = _labels(compared.own, scores, row, compared.own_run, span_length)
+    shown = {passage.candidate for each in labels for passage in each.passages}
     return Detection(
         id=row.id,
         sample=row.sample,
@@ -92,8 +110,9 @@ def assemble(row, hits, compared, scores, span_length):
         generation=row.generation,
         matched_tokens=row.matched_tokens,
         exact_match=row.exact_match,
-        candidates=[Candidate(int(hit.id), hit.score) for hit in hits],
-        longest_common_run=compared.run,
+        candidates=[Candidate(hit.id, hit.score, hit.text if hit.id in shown else None) for hit in compared.hits],
+        longest_common_run=compared.longest,
+        copied=compared.copied,
         own=Own(own.label, compared.own_run, own.passages),
         labels=labels[0],
         paper=labels[1] if len(labels) > 1 else None,
@@ -115,17 +134,6 @@ def _align(generation, texts, profile, direction):
     return comparisons
 
 
-def _longest_run(generation, texts):
-    """The longest Run of words that a generation shares with any of the texts; the first text wins a tie."""
-    best = None
-    for id, text in texts.items():
-        run = longest_common_run(generation, text)
-        if run is not None and (best is None or run[0][1] - run[0][0] > best.characters):
-            ours, theirs = run
-            best = Run(id, ours[1] - ours[0], ours, theirs)
-    return best
-
-
 def _labels(comparisons, scores, row, run, span_length):
     """The Labels that comparisons in one direction, and the longest run of them, give a row."""
     labels, passages = [], []
@@ -137,3 +145,20 @@ def _labels(comparisons, scores, row, run, span_length):
             passages.append(Passage(id, labels[-1], ours, theirs, probability))
     copied = run is not None and run.characters > span_length
     return Labels(final_label(labels, row.exact_match, copied), best_label(labels), first_label(labels), passages)
+
+
+def begin(open_index, spans, settings, made_of):
+    """Prepare this process to compare_here. open_index, spans: functions that open what `compare` takes.
+
+    made_of: of the index that was checked. Raises UserError if there is another one in its place by now.
+    """
+    global _here  # of a process of the run
+    index = open_index()
+    if differs := difference(index.made_of(), made_of):
+        raise UserError(f"{index.where}: is not the index that was checked: another {differs}; run this command again")
+    _here = index, spans(), settings
+
+
+def compare_here(rows):
+    """`compare` with what this process has opened."""
+    return compare(rows, *_here)

@@ -2,16 +2,17 @@
 
 import msgspec
 
-FORMAT = 2  # of these rows; raise it when a field or its meaning changes
+FORMAT = 3  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[int, int]  # [start, end) in characters
 
 
 class Candidate(msgspec.Struct, forbid_unknown_fields=True):
-    """A training sample whose suffix BM25 ranks among the ten best."""
+    """A training sample whose suffix BM25 ranks among the best. text: that suffix, if a passage of it is given."""
 
     id: int
     score: float
+    text: str | None
 
 
 class Passage(msgspec.Struct, forbid_unknown_fields=True):
@@ -25,12 +26,11 @@ class Passage(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Run(msgspec.Struct, forbid_unknown_fields=True):
-    """A run of words that the generation shares with a training text, of so many characters in the generation."""
+    """The longest run of words that a generation shares with its own suffix, of so many of its characters."""
 
-    candidate: int
     characters: int
     generation_span: Span
-    candidate_span: Span
+    suffix_span: Span
 
 
 class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -78,7 +78,8 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     matched_tokens: int | None
     exact_match: bool | None
     candidates: list[Candidate]
-    longest_common_run: Run | None
+    longest_common_run: Copied | None  # with any training text, however short
+    copied: list[Copied]  # every maximal run over the span length, with any sample
     own: Own
     labels: Labels  # in the first direction asked for
     paper: Labels | None  # with --direction both, in direction paper

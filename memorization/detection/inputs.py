@@ -25,8 +25,8 @@ def misfits(rows, generations, index):
 def detections_made_of(rows, generations, index, settings, classifier, unchecked):
     """Everything that makes stage 5's result: the arguments of misfits, and how it is made.
 
-    settings: dict of profile, direction and span_length. classifier: directory of the paraphrase classifier, or None.
-    unchecked: whether what does not fit was let pass, here or in stage 3.
+    settings: dict of profile, direction, candidates and span_length. classifier: directory of the paraphrase
+    classifier, or None. unchecked: whether what does not fit was let pass, here or in stage 3.
     """
     known = [generations.identity, generations.contents] if generations else msgspec.to_builtins(rows)
     return {

@@ -34,7 +34,7 @@ def build(path, samples, encoding, total, jobs):
         known, parts, end = {name: [] for name in SAMPLES}, {True: _Part(), False: _Part()}, 0
         written = []  # whether each part is of members
         bar = tqdm(samples, total=total, desc=str(path), unit="sample")
-        for batch, words, bounds, counts in in_order(_words, _batches(bar), jobs):
+        for batch, (words, bounds, counts) in in_order(_words, _batches(bar), jobs):
             places = np.cumsum(counts)[:-1]
             for (id, member, text), *one in zip(batch, np.split(words, places), np.split(bounds, places), strict=True):
                 end += texts.write(text.encode())
@@ -67,10 +67,10 @@ def _batches(samples):
 
 
 def _words(batch):
-    """(batch, words, bounds, counts): the words of all its texts together with their bounds; how many each text has."""
+    """(words, bounds, counts): the words of all texts of a batch and their bounds, and how many each has."""
     documents = [prepare(text) for _, _, text in batch]
     words, bounds = (np.concatenate([getattr(one, name) for one in documents]) for name in ("words", "bounds"))
-    return batch, words, bounds, [len(one.words) for one in documents]
+    return words, bounds, [len(one.words) for one in documents]
 
 
 class _Part:

@@ -9,7 +9,10 @@ from memorization.retrieval.directory import read_mark
 
 
 class SpanIndex:
-    """All samples of an encoding. Raises UserError if stage 4 has not written the span index of these."""
+    """All samples of an encoding. samples: how many are members, and how many held out.
+
+    Raises UserError if stage 4 has not written the span index of these.
+    """
 
     def __init__(self, indexes, encoding):
         path = span_index_path(indexes, encoding)
@@ -17,6 +20,8 @@ class SpanIndex:
         if not mark or mark.get("format") != FORMAT:
             raise UserError(f"{path}: no span index of the encoding {encoding}; run load_to_elastic.py again")
         self.ids, self.members, self._ends = (np.load(path / f"{name}.npy", mmap_mode="r") for name in SAMPLES)
+        members = int(self.members.sum())
+        self.samples = members, len(self.members) - members
         self._texts = np.memmap(path / "texts.utf8", np.uint8, "r")
         self._parts = [Part(path / str(number), member) for number, member in enumerate(mark["parts"])]
 
@@ -33,8 +38,11 @@ class SpanIndex:
         every maximal one of over span_length characters that any text holds, a list of Copied.
         """
         own = int(np.searchsorted(self.ids, id))
-        part, (begin, end) = self._of(own)
-        cut = int(np.searchsorted(part.bounds[begin:end, 0], len(prefix)))
+        if own < len(self.ids) and self.ids[own] == id:
+            part, (begin, end) = self._of(own)
+            cut = int(np.searchsorted(part.bounds[begin:end, 0], len(prefix)))
+        else:  # as with --unchecked
+            own, cut = -1, 0
         queries = [part.query(document.words) for part in self._parts]
         sides = np.zeros((2, len(document.words)), np.int64)  # words that held-out, that training texts go along with
         for part, query in zip(self._parts, queries, strict=True):

@@ -70,6 +70,11 @@ class Probes:
         """The probes of a slice, as dicts: id, member, duplicates, prefix, suffix, prefix_ids, suffix_ids."""
         return [self._probe(i) for i in range(*where.indices(len(self)))]
 
+    def samples(self):
+        """(id, member, text) of all distinct samples, those too short for a probe too."""
+        for batch in self._batches:
+            yield from zip(*(batch[name].to_pylist() for name in ("id", "member", "text")), strict=True)
+
     def _probe(self, i):
         text, ids, starts, bounds = self._batch(self._number[i])
         sample = self._sample[i]

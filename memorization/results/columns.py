@@ -35,8 +35,8 @@ def columns(span_length, classifier, direction):
                 f"copied run > {characters}",
                 "share",
                 lambda row, least=characters: _longer(row.longest_common_run, least),
-                "shares a run of words of more than so many characters with a training text it was compared with, of "
-                "which a member's own is one",
+                "shares a run of words of more than so many characters with any training text, of which a member's own "
+                "is one",
             )
             for characters in RUNS
         ),
@@ -44,9 +44,23 @@ def columns(span_length, classifier, direction):
             VERDICT,
             f"own run > {span_length}",
             "share",
-            lambda row: _longer(row.own.run, span_length),
-            f"shares a run of words of more than {span_length} characters with the rest of its own sample, member or "
-            "not: the column of the verdict",
+            lambda row: any(run.holders == 1 and run.sample == row.id for run in row.copied),
+            f"says a run of words of more than {span_length} characters that only its own sample holds, member or not, "
+            "and not in the prefix: the column of the verdict",
+        ),
+        Column(
+            "another",
+            f"another's > {span_length}",
+            "share",
+            lambda row: any(run.holders == run.members == 1 and run.sample != row.id for run in row.copied),
+            "says such a run that exactly one other training sample holds",
+        ),
+        Column(
+            "shared",
+            f"shared run > {span_length}",
+            "share",
+            lambda row: any(run.holders > 1 for run in row.copied),
+            "says such a run that several samples hold, of either side: what many write",
         ),
         Column(
             "matched_tokens",

@@ -13,6 +13,7 @@ MEMBERS, HELD_OUT = "members", "held out"
 class Probes(NamedTuple):
     """Probes in the order of their ids. values: for each column float64, NaN where it says nothing of a probe."""
 
+    ids: np.ndarray
     member: np.ndarray
     duplicates: np.ndarray
     values: list[np.ndarray]
@@ -33,7 +34,7 @@ def collect(rows, columns):
         for column, into in zip(columns, values, strict=True):
             into.append(np.nan if (value := column.value(row)) is None else value)
     ids, samples, member, duplicates = (np.asarray(key) for key in keys)
-    _, first, probe = np.unique(ids, return_index=True, return_inverse=True)
+    distinct, first, probe = np.unique(ids, return_index=True, return_inverse=True)
     folded = []
     for column, of_rows in zip(columns, map(np.asarray, values), strict=True):
         if column.kind == "share":
@@ -45,7 +46,7 @@ def collect(rows, columns):
             total = np.bincount(probe[known], of_rows[known], len(first))
             folded.append(np.divide(total, count, out=np.full(len(first), np.nan), where=count > 0))
     most = int(samples.max()) + 1 if len(samples) else 1
-    return Probes(member[first].astype(bool), duplicates[first], folded, len(ids), most)
+    return Probes(distinct, member[first].astype(bool), duplicates[first], folded, len(ids), most)
 
 
 def grouped(probes):

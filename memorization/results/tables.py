@@ -6,6 +6,7 @@ from memorization.results import statistics
 from memorization.results.columns import MAIN, VERDICT, columns, label_columns
 from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
 from memorization.results.layout import estimate, grid, paragraph, visible
+from memorization.results.others import Others
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 UNCHECKED = "UNCHECKED: model, data and index are not of one run, or not known to be"
@@ -15,10 +16,10 @@ def summarize(rows, facts):
     """What result.json holds of detections (any iterable): facts, columns, groups, difference, verdict.
 
     facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
-    (profile, model, unchecked). Columns, groups and difference are those of counts.tally. Under without_scan and
-    first_label, and under paper with direction both, stands the same tally of the labels without the span scan, by the
-    published rule, and in direction paper. The verdict is statistics.verdict for members by copies and all, or None
-    without members or held-out texts.
+    (profile, model, unchecked); samples, how many distinct ones are members and held out. Columns, groups and
+    difference are those of counts.tally. Under without_scan and first_label, and under paper with direction both,
+    stands the same tally of the labels without the span scan, by the published rule, and in direction paper. The verdict is statistics.verdict for members by copies and all, or None
+    without members or held-out texts; another is others.Others.measure.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
     tables = {
@@ -28,7 +29,8 @@ def summarize(rows, facts):
     }
     if facts["direction"] == "both":
         tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
-    probes = collect(rows, [column for of_table in tables.values() for column in of_table])
+    others = Others()
+    probes = collect(others.watch(rows), [column for of_table in tables.values() for column in of_table])
     groups, values = grouped(probes), iter(probes.values)
     summary = {"facts": facts, "generations": probes.generations, "generations_a_probe": probes.generations_a_probe}
     for name, of_table in tables.items():
@@ -39,6 +41,7 @@ def summarize(rows, facts):
     if MEMBERS in pairs and HELD_OUT in pairs:
         held_out = pairs.pop(HELD_OUT)
         summary["verdict"] = statistics.verdict(pairs, held_out)
+    summary["another"] = others.measure(probes.ids, probes.member, facts["samples"])
     return summary
 
 
@@ -87,7 +90,7 @@ def table(summary):
         for name, group in groups.items():
             body.append([name, str(group["n"]), *(estimate(group[column["name"]]) for column in main)])
         lines += ["", *paragraph("The same by copies in the training set:"), "", *grid(body)]
-    lines += ["", *verdict(summary), *how_tested(summary), ""]
+    lines += ["", *verdict(summary), *how_tested(summary), "", *another(summary), ""]
     headings = {}
     for column in columns:
         headings.setdefault(column["meaning"], []).append(column["heading"])
@@ -134,6 +137,29 @@ def verdict(summary):
             said = f"no evidence ({p}); a difference of {points} would have been found with 80 % power"
         lines += paragraph(f"  {name.ljust(room)}  {said}", room + 4)
     return lines
+
+
+def another(summary):
+    """Another's beside its chance level, and its verdict, as lines; none where a side has no other sample."""
+    if (found := summary["another"]) is None:
+        return []
+    number, groups = found["samples"], found["groups"]
+    body = [["probes", "another's", "chance level", "p"]]
+    for name, group in groups.items():
+        p = f"{group['p']:.2g}" if group["p"] >= 0.0001 else "< 0.0001"
+        body.append([name, estimate(group["another"]), estimate(group["chance"]), p])
+    yes = [name for name, group in groups.items() if group["evidence"]]
+    more = "one other training sample's text comes out more often than one held-out sample's"
+    said = f"yes, {more}, beyond chance, from probes: {', '.join(yes)}" if yes else f"no evidence that {more}"
+    return [
+        *paragraph(f"Another's: {said}."),
+        *grid(body),
+        *paragraph(
+            f"(Probes that say a run of more than {summary['facts']['span_length']} characters which exactly one other "
+            f"sample holds: of {number} training samples, and by chance of {number} held-out ones, the mean over all "
+            "choices of so many. Permutation test, one-sided, corrected by Holm.)"
+        ),
+    ]
 
 
 def how_tested(summary):
