@@ -17,7 +17,7 @@ from memorization.parallel import in_order
 from memorization.retrieval.directory import building, read_mark
 
 FORMAT = 1  # of these files; raise it when they or the words change
-PART = 1 << 23  # words, sorted in memory together
+PART = 1 << 24  # words, sorted in memory together: that takes a gigabyte
 BATCH = 500  # samples handed to a process at a time
 SAMPLES = {"ids": np.int64, "members": np.bool_, "ends": np.int64}  # of each sample; `ends` in bytes of texts.utf8
 
@@ -109,13 +109,18 @@ class _Part:
             np.save(f"{path}-{name}.npy", arrays[name])
 
 
+def mapped(path):
+    """An array of numpy's, its pages read from disk when they are asked for."""
+    return np.asarray(np.load(path, mmap_mode="r"))
+
+
 class Part:
     """A part of a span index, mapped into memory. samples: the numbers of its samples; ends: the place behind each."""
 
     def __init__(self, path, member):
         self.member = member
         for name in _Part.FILES:
-            setattr(self, name, np.load(f"{path}-{name}.npy", mmap_mode="r"))
+            setattr(self, name, mapped(f"{path}-{name}.npy"))
 
     def query(self, words):
         """Words (hashes) as numbers of this part's vocabulary; -1 for those that it does not have."""

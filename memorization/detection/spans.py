@@ -4,7 +4,7 @@ import numpy as np
 
 from memorization.cli import UserError
 from memorization.detection.detections import Copied
-from memorization.detection.span_index import FORMAT, SAMPLES, Part, span_index_path
+from memorization.detection.span_index import FORMAT, SAMPLES, Part, mapped, span_index_path
 from memorization.retrieval.directory import read_mark
 
 
@@ -19,7 +19,7 @@ class SpanIndex:
         mark = read_mark(path)
         if not mark or mark.get("format") != FORMAT:
             raise UserError(f"{path}: no span index of the encoding {encoding}; run load_to_elastic.py again")
-        self.ids, self.members, self._ends = (np.load(path / f"{name}.npy", mmap_mode="r") for name in SAMPLES)
+        self.ids, self.members, self._ends = (mapped(path / f"{name}.npy") for name in SAMPLES)
         members = int(self.members.sum())
         self.samples = members, len(self.members) - members
         self._texts = np.memmap(path / "texts.utf8", np.uint8, "r")
@@ -63,9 +63,9 @@ class SpanIndex:
         rank[~member & of_members] = 4
         order = np.lexsort((word, sample, rank, run))
         first = order[np.searchsorted(run[order], np.arange(len(begins)))]  # of each run the place that is shown
-        pairs = np.unique(np.stack([run, sample]), axis=1)
-        holders = np.bincount(pairs[0], minlength=len(begins))
-        members = np.bincount(pairs[0], self.members[pairs[1]], len(begins)).astype(int)
+        of_run, holder = np.divmod(np.unique(run * len(self.ids) + sample), len(self.ids))
+        holders = np.bincount(of_run, minlength=len(begins))
+        members = np.bincount(of_run, self.members[holder], len(begins)).astype(int)
         found = []
         for k, (begin, end) in enumerate(zip(begins, ends, strict=True)):
             span = _span(document.bounds, begin, end)

@@ -18,8 +18,9 @@ def summarize(rows, facts):
     facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
     (profile, model, unchecked); samples, how many distinct ones are members and held out. Columns, groups and
     difference are those of counts.tally. Under without_scan and first_label, and under paper with direction both,
-    stands the same tally of the labels without the span scan, by the published rule, and in direction paper. The verdict is statistics.verdict for members by copies and all, or None
-    without members or held-out texts; another is others.Others.measure.
+    stands the same tally of the labels without the span scan, by the published rule, and in direction paper. The
+    verdict is statistics.verdict for members by copies and all, or None without members or held-out texts; another is
+    others.Others.measure.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
     tables = {
