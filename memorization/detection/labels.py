@@ -6,7 +6,8 @@ LABELS = ("verbatim", "paraphrase", "idea", "paraphrase_low", "unverified")
 
 
 def sentence_pairs(generation, text, passage):
-    """The texts of all sentence pairs of a passage pair, the generation's sentence first.
+    """The texts of all sentence pairs of a passage pair, the generation's sentence first; but of equal words, which
+    are no paraphrase.
 
     generation, text: prepared documents. passage: ((start, end) in the generation, (start, end) in the text).
     """
@@ -15,7 +16,7 @@ def sentence_pairs(generation, text, passage):
         return [document.text[s:e] for s, e in document.sentences if s < span[1] and e > span[0]]
 
     ours, theirs = inside(generation, passage[0]), inside(text, passage[1])
-    return [(a, b) for a in ours for b in theirs]
+    return [(a, b) for a in ours for b in theirs if a.lower().split() != b.lower().split()]
 
 
 def candidate_label(kind, probabilities):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 RUNS = (50, 100, 200)  # characters
+ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
 VERDICT = "own"  # the column that decides, named in advance: members and held-out texts are treated alike in it
 MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
 
@@ -71,6 +72,25 @@ def columns(span_length, classifier, direction):
         ),
         *label_columns(lambda row: row.labels.label, classifier, direction),
     ]
+
+
+def paraphrase_score(row):
+    """How surely a generation that is labelled paraphrase is one: the highest probability of its passages, else 0."""
+    if row.labels.label != "paraphrase":
+        return 0.0
+    return max(passage.paraphrase_probability or 0.0 for passage in row.labels.passages)
+
+
+def calibrated(threshold):
+    """The column of paraphrases surer than a threshold that held-out texts chose, without a value of its own."""
+    return Column(
+        "paraphrase_calibrated",
+        f"paraphrase > {threshold:.3f}",
+        "share",
+        None,
+        f"labelled paraphrase with a probability over the one that at most {100 * ALARMS:g} % of held-out texts pass: "
+        "a generation has many sentence pairs, of which one is often called a paraphrase at 0.5 by mistake",
+    )
 
 
 def label_columns(label, classifier, direction):

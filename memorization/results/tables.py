@@ -2,8 +2,19 @@
 
 from collections import Counter
 
+import numpy as np
+
 from memorization.results import statistics
-from memorization.results.columns import MAIN, VERDICT, columns, label_columns
+from memorization.results.columns import (
+    ALARMS,
+    MAIN,
+    VERDICT,
+    Column,
+    calibrated,
+    columns,
+    label_columns,
+    paraphrase_score,
+)
 from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
 from memorization.results.layout import estimate, grid, paragraph, visible
 from memorization.results.others import Others
@@ -31,11 +42,15 @@ def summarize(rows, facts):
     if facts["direction"] == "both":
         tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
     others = Others()
-    probes = collect(others.watch(rows), [column for of_table in tables.values() for column in of_table])
+    scores = [Column("", "", "share", paraphrase_score, "")] if classifier else []
+    probes = collect(others.watch(rows), [column for of_table in (*tables.values(), scores) for column in of_table])
     groups, values = grouped(probes), iter(probes.values)
     summary = {"facts": facts, "generations": probes.generations, "generations_a_probe": probes.generations_a_probe}
     for name, of_table in tables.items():
-        counted = tally(groups, [(column, next(values)) for column in of_table])
+        measured = [(column, next(values)) for column in of_table]
+        if classifier and not name:
+            measured.append(surest(probes.values[-1], groups[HELD_OUT]))
+        counted = tally(groups, measured)
         summary |= {name: counted} if name else counted
     summary["verdict"] = None
     pairs = {name: (cells[VERDICT]["count"], cells["n"]) for name, cells in summary["groups"].items() if cells["n"]}
@@ -44,6 +59,13 @@ def summarize(rows, facts):
         summary["verdict"] = statistics.verdict(pairs, held_out)
     summary["another"] = others.measure(probes.ids, probes.member, facts["samples"])
     return summary
+
+
+def surest(scores, held_out):
+    """(column, values) of the paraphrases surer than held-out ones. scores: of probes; held_out: which they are."""
+    others = np.sort(scores[held_out])[::-1]
+    threshold = max(0.5, others[int(ALARMS * len(others))]) if len(others) else 0.5
+    return calibrated(threshold), np.where(scores > threshold, 1.0, 0.0)
 
 
 def published_counts(rows):
