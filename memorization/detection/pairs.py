@@ -29,8 +29,6 @@ def run_pairs(pairs, output, profile, jobs=1):
     """
     if profile not in PROFILES:
         raise UserError(f"profile {profile!r}: no such profile; use one of {', '.join(PROFILES)}")
-    if jobs < 1:
-        raise UserError(f"--jobs {jobs}: must be at least 1")
     results = tqdm(_align_numbered(_read(pairs), profile, jobs), unit="pair", disable=None)
     lines = (json.dumps(result) + "\n" for result in results)
     if "-" not in (pairs, output):

@@ -31,8 +31,6 @@ class Probes:
     """
 
     def __init__(self, directory, name, prefix_length=50):
-        if prefix_length < 1:
-            raise UserError(f"--prefix-length {prefix_length}: must be at least 1")
         paths = encoding_paths(directory, name)
         path, text = paths["probes"], paths["probes as text"]
         self.manifest = checked(path, "probes")
