@@ -96,7 +96,7 @@ def parse(argv=None):
         options["use_cpu"] = True
         say(f"no GPU found: working on the CPU, processes: {os.environ.get('WORLD_SIZE', 1)}")
     if options["deepspeed"]:
-        read_json(options["deepspeed"])  # names the line of a mistake in it
+        read_json(options["deepspeed"], dict)  # names the line of a mistake in it
         prepare_deepspeed(options["use_cpu"])
     try:
         names, data, args = parser.parse_dict(options)

@@ -8,7 +8,8 @@ import msgspec
 from memorization.cli import UserError
 from memorization.encoding.probes import COLUMNS, read_probes
 from memorization.files import fingerprint, read_text, replacing
-from memorization.rows import StoredRows
+from memorization.rows import Id, StoredRows
+from memorization.runs import Count, Positive
 
 FORMAT = 2  # of these rows; raise it when a field or its meaning changes
 RULE = "=" * 23  # behind a generation's number in the listing
@@ -17,15 +18,15 @@ RULE = "=" * 23  # behind a generation's number in the listing
 class Generation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A model's continuation of a probe's prefix (design.md, Terms)."""
 
-    id: int  # of the sample: its first row in the data
-    sample: int  # 0 to num_samples - 1: which of the probe's generations
+    id: Id  # of the sample: its first row in the data
+    sample: Id  # 0 to num_samples - 1: which of the probe's generations
     member: bool
-    duplicates: int  # copies of the sample on its side of the split
+    duplicates: Positive  # of the sample on its side of the split
     prefix: str
     suffix: str
     generation: str  # the prompt stripped
-    generation_ids: list[int]
-    matched_tokens: int | None  # of the suffix's, from the start; None where the tokens are not known
+    generation_ids: list[Count]
+    matched_tokens: Count | None  # of the suffix's, from the start; None where the tokens are not known
     exact_match: bool | None
 
 
