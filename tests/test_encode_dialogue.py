@@ -269,7 +269,7 @@ BAD = {
     "no rows": ("[]", [], "no rows"),
     "no rows taken": (json.dumps(ROWS), ["--max-samples", "0"], "--max-samples 0"),
     "two instructions": (json.dumps(ROWS), ["--instruction", "a", "--instruction-column", "b"], "not allowed with"),
-    "not JSON": ('[{"a": 1},\n{"b": }]', [], "line 2"),
+    "not JSON": ('[{"instruction": "", "input": "", "output": ""},\n{"b": }]', [], "line 2"),
     "not objects": ('["a"]', [], "list of objects"),
     "missing column": ('[{"instruction": "a", "question": "b", "output": "c"}]', [], "it has 'instruction'"),
     "all too short": (json.dumps([{**ROWS[0], "output": ""}, ROWS[1]]), ["--prefix-length", "500"], "all 2"),
@@ -310,7 +310,7 @@ def test_a_malformed_line_is_named_by_its_number(tmp_path, capsys):
     ("name", "content"),
     [
         ("d.json", b'[{"instruction": "a"},\n{"instruction": "\xe9"}]'),
-        ("d.jsonl", b'{"instruction": "a"}\n{"instruction": "\xe9"}\n'),
+        ("d.jsonl", b'{"instruction": "a", "input": "b", "output": "c"}\n{"instruction": "\xe9"}\n'),
         ("d.csv", b"instruction,input,output\na,b,\xe9\n"),
     ],
 )

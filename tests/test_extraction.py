@@ -315,6 +315,16 @@ def test_a_file_that_is_no_listing_is_refused(tmp_path, content):
         read_listing(tmp_path / "l.txt")
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 19, f"1.{'9' * 19}"])
+def test_a_number_that_no_sample_has_is_refused(tmp_path, number):
+    (tmp_path / "l.txt").write_text(f"0{'=' * 23}\na\n{number}{'=' * 23}\nb\n")
+    with pytest.raises(UserError, match="is no number of a sample") as error:
+        read_listing(tmp_path / "l.txt")
+    assert len(str(error.value)) < 300
+    (tmp_path / "l.txt").write_text(f"0{'=' * 23}\na\n٣{'=' * 23}\nb\n")  # a digit of another script is text
+    assert read_listing(tmp_path / "l.txt") == {(0, 0): f"a\n٣{'=' * 23}\nb"}
+
+
 def test_a_generation_listed_twice_is_refused(tmp_path):
     write_listing(tmp_path / "l.txt", [generation(3, "a", 1), generation(3, "b", 1)], 2)
     with pytest.raises(UserError, match=r"l.txt: 3\.1 is listed twice"):

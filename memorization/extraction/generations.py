@@ -29,6 +29,10 @@ class Generation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     matched_tokens: Count | None  # of the suffix's, from the start; None where the tokens are not known
     exact_match: bool | None
 
+    def __post_init__(self):
+        if (self.matched_tokens or 0) > len(self.generation_ids):
+            raise ValueError(f"{self.matched_tokens} matched tokens of {len(self.generation_ids)}")
+
 
 def write_listing(path, rows, num_samples=1):
     """Write the published listing: each generation's id (id.sample where there are several), 23 equal signs, its text.
@@ -43,12 +47,15 @@ def write_listing(path, rows, num_samples=1):
 
 def read_listing(path):
     """dict (id, sample) -> text. Raises UserError if there is no header line, or a generation stands twice."""
-    headers = list(re.finditer(rf"^(\d+)(?:\.(\d+))?{RULE}\n", text := read_text(path), re.MULTILINE))
+    headers = list(re.finditer(rf"^([0-9]+)(?:\.([0-9]+))?{RULE}\n", text := read_text(path), re.MULTILINE))
     if not headers or headers[0].start() != 0:
         raise UserError(f"{path}: does not begin with a line such as 0{RULE}; name a listing written by stage 3")
     texts = {}
     for header, following in zip(headers, [*headers[1:], None], strict=True):
-        key = int(header[1]), int(header[2] or 0)
+        numbers = header[1], header[2] or "0"
+        if max(map(len, numbers)) > 18:
+            raise UserError(f"{path}: {header[0][:30]}... is no number of a sample; mend that line")
+        key = tuple(map(int, numbers))
         if key in texts:
             raise UserError(f"{path}: {header[0].partition('=')[0]} is listed twice; remove one")
         # the line end before the next header is the listing's, not the text's
