@@ -161,8 +161,9 @@ def test_unchecked_is_the_first_word():
 
 def test_the_table_fits_80_columns_whatever_is_in_it():
     """Large figures, long names, many groups of copies."""
+    runs = {"own": 10**6, "run": 10**6, "generation": "w" * 10**6, "suffix": "w" * (10**6 + 5)}
     rows = [
-        detection(i, "verbatim", own=10**6, run=10**6, duplicates=2**i * 3 // 2, matched_tokens=49999 * (i % 3))
+        detection(i, "verbatim", **runs, duplicates=max(2**i * 3 // 2, 1), matched_tokens=49999 * (i % 3))
         for i in range(20)
     ]
     rows += [detection(1000 + i, "idea", matched_tokens=99000 + i, exact_match=True) for i in range(20)]

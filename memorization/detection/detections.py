@@ -1,36 +1,48 @@
 """Stage 5's rows: one a generation (design.md, Files between the stages)."""
 
+import math
+from typing import Annotated, Literal
+
 import msgspec
+from msgspec import Meta
+
+from memorization.detection.labels import LABELS
+from memorization.rows import Id
+from memorization.runs import Count, Positive
 
 FORMAT = 3  # of these rows; raise it when a field or its meaning changes
 
-Span = tuple[int, int]  # [start, end) in characters
+Span = tuple[Count, Count]  # [start, end) in characters
+Label = Literal[(*LABELS, "none")]
 
 
 class Candidate(msgspec.Struct, forbid_unknown_fields=True):
     """A training sample whose suffix BM25 ranks among the best. text: that suffix, if a passage of it is given."""
 
-    id: int
-    score: float
+    id: Id
+    score: Annotated[float, Meta(ge=0)]
     text: str | None
 
 
 class Passage(msgspec.Struct, forbid_unknown_fields=True):
     """A span of the generation aligned with one of a training text. candidate: the id of that sample."""
 
-    candidate: int
-    label: str
+    candidate: Id
+    label: Label
     generation_span: Span
     candidate_span: Span
-    paraphrase_probability: float | None
+    paraphrase_probability: Annotated[float, Meta(ge=0, le=1)] | None
 
 
 class Run(msgspec.Struct, forbid_unknown_fields=True):
     """The longest run of words that a generation shares with its own suffix, of so many of its characters."""
 
-    characters: int
+    characters: Count
     generation_span: Span
     suffix_span: Span
+
+    def __post_init__(self):
+        _check_length(self)
 
 
 class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -40,42 +52,51 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     is one, else a member if there is one; sample_span: in its text, prefix and suffix together.
     """
 
-    characters: int
+    characters: Count
     generation_span: Span
-    holders: int
-    members: int
-    sample: int
+    holders: Positive
+    members: Count
+    sample: Id
     sample_span: Span
+
+    def __post_init__(self):
+        _check_length(self)
+        _check_span("sample_span", self.sample_span)
+        if self.members > self.holders:
+            raise ValueError(f"{self.members} of {self.holders} holders are members")
 
 
 class Labels(msgspec.Struct, forbid_unknown_fields=True):
     """What a generation's alignments say of it: the strongest label, the same without the span scan, the published."""
 
-    label: str
-    label_without_scan: str
-    first_label: str
+    label: Label
+    label_without_scan: Label
+    first_label: Label
     passages: list[Passage]
 
 
 class Own(msgspec.Struct, forbid_unknown_fields=True):
     """A generation beside its own suffix, member or not (design.md, Terms). run: None without a word in common."""
 
-    label: str
+    label: Label
     run: Run | None
     passages: list[Passage]
 
 
 class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a generation reproduces of its candidates, and of its own suffix."""
+    """What a generation reproduces of its candidates, and of its own suffix.
 
-    id: int
-    sample: int
+    Spans are not empty and lie within their texts: in the generation, and where they are of its own suffix, in that.
+    """
+
+    id: Id
+    sample: Id
     member: bool
-    duplicates: int
+    duplicates: Positive
     prefix: str
     suffix: str
     generation: str
-    matched_tokens: int | None
+    matched_tokens: Count | None
     exact_match: bool | None
     candidates: list[Candidate]
     longest_common_run: Copied | None  # with any training text, however short
@@ -83,3 +104,26 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     own: Own
     labels: Labels  # in the first direction asked for
     paper: Labels | None  # with --direction both, in direction paper
+
+    def __post_init__(self):
+        passages = [*self.labels.passages, *(self.paper.passages if self.paper else ()), *self.own.passages]
+        for found in (*passages, self.own.run, self.longest_common_run, *self.copied):
+            if found is not None:
+                _check_span("generation_span", found.generation_span, len(self.generation))
+        for passage in passages:
+            _check_span("candidate_span", passage.candidate_span)
+        for passage in self.own.passages:
+            _check_span("candidate_span", passage.candidate_span, len(self.suffix))
+        if self.own.run is not None:
+            _check_span("suffix_span", self.own.run.suffix_span, len(self.suffix))
+
+
+def _check_length(run):
+    start, end = run.generation_span
+    if run.characters != end - start:
+        raise ValueError(f"a run of {run.characters} characters is not {start} to {end}")
+
+
+def _check_span(name, span, length=math.inf):
+    if not span[0] < span[1] <= length:
+        raise ValueError(f"{name} {span} is no span of a text of {length} characters")

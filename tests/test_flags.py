@@ -1,0 +1,150 @@
+"""Every flag of every script: what is out of its range, empty or no name is one line and exit status 2, at once."""
+
+import re
+import runpy
+from math import inf, nan, nextafter
+from pathlib import Path
+
+import pytest
+from shell import ROOT, one_line
+
+import run_clm
+from memorization.cli import Parser, UserError
+from memorization.flags import NAMES, NESTED, RANGES, mistake
+
+SCRIPTS = [
+    "encode_dialogue.py",
+    "run_clm.py",
+    "inference_prefix.py",
+    "load_to_elastic.py",
+    "plagiarism_detect.py",
+    "report.py",
+    "configs/make_tokenizer.py",
+]
+
+
+class Caught(BaseException):
+    """Carries a script's parser out of it."""
+
+
+def parser_of(script, monkeypatch):
+    """The parser that a script makes when it is run."""
+
+    def caught(parser, *_):
+        raise Caught(parser)
+
+    kind = run_clm.Parser if script == "run_clm.py" else Parser
+    with monkeypatch.context() as patch, pytest.raises(Caught) as end:
+        patch.setattr(kind, "parse_args", caught)
+        if script == "run_clm.py":
+            run_clm.parse()
+        else:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+    return end.value.args[0]
+
+
+@pytest.fixture(params=SCRIPTS)
+def told(request, monkeypatch, capsys):
+    """(the script's flags by name, a function that gives the line with which it refuses one more flag, or None)."""
+    parser = parser_of(request.param, monkeypatch)
+    actions = {action.dest: action for action in parser._actions if action.option_strings}
+
+    def refuse(option, value):
+        if request.param == "run_clm.py":
+            needed = ["--train_file=a", "--output_dir=b", "--config_name=c"]
+            with pytest.raises(UserError) as error:
+                run_clm.parse([*needed, f"{option}={value}"])
+            return str(error.value)
+        needed = [f"{action.option_strings[0]}=x" for action in actions.values() if action.required]
+        with pytest.raises(SystemExit) as end:
+            parser.parse_args([*needed, "x"][: len(needed) + (request.param == "report.py")] + [f"{option}={value}"])
+        assert end.value.code == 2
+        return one_line(capsys)
+
+    return actions, refuse
+
+
+def outside(allowed):
+    """The numbers just outside a range, and what is in none; as they are typed."""
+    if allowed.kind == "whole":
+        beyond = [allowed.least - 1, allowed.most + 1]
+        beyond = [str(number) for number in beyond if number != allowed.also] + ["9" * 400]
+    else:
+        low = allowed.least if allowed.over else nextafter(allowed.least, -inf)
+        high = allowed.most if allowed.under else nextafter(allowed.most, inf)
+        beyond = [*map(repr, (low, high)), "1.5", "nan", "inf", "-inf", "-1"]
+        beyond.remove("1.5") if allowed.kind == "real" else None
+        beyond.remove("-1") if allowed.least < -1 else None
+    return beyond
+
+
+def test_every_numeric_flag_has_a_range_and_is_refused_outside(told):
+    actions, refuse = told
+    for name, action in actions.items():
+        if action.type not in (int, float):
+            continue
+        assert name in RANGES, f"{name} has no range"
+        assert (RANGES[name].kind == "whole") == (action.type is int)
+        assert action.default is None or action.default in RANGES[name]
+        for value in outside(RANGES[name]):
+            line = refuse(action.option_strings[0], value)
+            told_name = f"--{name.replace('_', '-')} {action.type(value)}: must be "
+            assert told_name in line and str(RANGES[name]) in line and "\n" not in line
+
+
+def test_a_text_flag_given_empty_is_refused(told):
+    actions, refuse = told
+    texts = [name for name, action in actions.items() if action.type in (None, str, Path) and action.nargs != 0]
+    for name in texts:
+        if name.endswith(("_column", "instruction")):
+            continue
+        line = refuse(actions[name].option_strings[0], "")
+        assert re.search(rf"(?i){name.replace('_', '[-_]')}.*(must not be empty|invalid|expected)", line), line
+
+
+@pytest.mark.parametrize("name", sorted(RANGES))
+def test_a_range_holds_its_ends_and_no_more(name):
+    allowed = RANGES[name]
+    step = 1 if allowed.kind == "whole" else 1e-9
+    assert (allowed.least in allowed) != allowed.over and allowed.least + step in allowed
+    assert allowed.least - step not in allowed or allowed.least - step == allowed.also
+    if allowed.most < inf:
+        assert (allowed.most in allowed) != allowed.under and allowed.most + max(step, 1e-6) not in allowed
+    assert not any(value in allowed for value in (nan, inf, -inf))
+    assert allowed.also is None or allowed.also in allowed
+    assert allowed.kind == "real" or allowed.least + 1.5 not in allowed
+    assert (allowed.least + 0.5 in allowed) == (allowed.kind != "whole" and allowed.most > allowed.least + 0.5)
+
+
+BAD_NAMES = ["a/b", "/", "..", ".", "a\nb", "a\x1b[2Jb", "caf\udce9", "a\0b", "\u202e", ""]
+
+
+@pytest.mark.parametrize("name", sorted(NAMES | NESTED))
+@pytest.mark.parametrize("value", BAD_NAMES)
+def test_a_name_that_would_leave_its_place_or_break_a_line_is_refused(name, value):
+    if name in NESTED and value == "a/b":
+        assert mistake({name: value}) is None
+        return
+    line = mistake({name: value})
+    assert line.startswith(f"--{name.replace('_', '-')} ") and line.isprintable()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "größe 1.b-c_d"},
+        {"type": "./gpt-neo-1.3B", "dataset": "a/b"},
+        {"type": "/models/gpt"},
+        {"instruction_column": "", "input_column": "", "instruction": ""},
+        {"seed": None, "data": None, "elastic_url": []},
+        {"data": "caf\udce9/x\ny"},
+        {"max_steps": -1, "temperature": 0.0, "warmup_steps": 0.25, "logging_steps": 500.0},
+    ],
+)
+def test_what_is_right_passes(options):
+    assert mistake(options) is None
+
+
+@pytest.mark.parametrize("options", [{"data": "a\0b"}, {"elastic_url": ["http://h", ""]}, {"tokenizer": ""}])
+def test_no_text_flag_is_empty_or_holds_a_nul(options):
+    assert mistake(options)
