@@ -64,7 +64,7 @@ YEAR = r"(?:1[89]|2[01])[0-9]{2}"
 DAY = r"(?:3[01]|[12][0-9]|0?[1-9])(?P<{}>st|nd|rd|th)?"
 MONTH = (
     r"(?P<{}>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
-    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b(?:\.(?=,? [0-9]))?"
 )
 WRITTEN = re.compile(
     rf"(?<![\w./-])(?:{MONTH.format('m1')}[ -]{DAY.format('th1')}(?P<y1>,? {YEAR}|-{YEAR})?"
@@ -142,13 +142,14 @@ def _ssns(text):
 
 
 def _is_date(numbers):
-    year, month, day = numbers if len(numbers[0]) == 4 else numbers[::-1]
-    for order in ((month, day), (day, month)):
+    """Whether the numbers are year, month and day, or day, month and year, or month, day and year."""
+    a, b, c = map(int, numbers)
+    for order in [(a, b, c)] if len(numbers[0]) == 4 else [(c, b, a), (c, a, b)]:
         try:
-            return date(int(year) if len(year) == 4 else 2000 + int(year), *map(int, order))
+            return bool(date(order[0] if order[0] > 99 else 2000 + order[0], *order[1:]))
         except ValueError:
             continue
-    return None
+    return False
 
 
 def _dates(text):
@@ -203,8 +204,8 @@ FINDERS = (
     (None, 4, _neither),
     ("ip", 1, _addresses),
     ("identifier", 1, _uuids),
-    ("card", 6, _cards),
     ("iban", 4, _ibans),
+    ("card", 6, _cards),
     ("ssn", 6, _ssns),
     ("date", 1, _dates),
     ("telephone", 6, _telephones),
