@@ -2,24 +2,41 @@
 
 import msgspec
 
-from memorization.detection.detections import Detection, Labels, Own, Run
+from memorization.detection.detections import Copied, Detection, Labels, Own, Run
 from memorization.runs import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
+FACTS |= {"candidates": 10, "samples": (1000, 500)}
 TRAINING = {"encoding": "e" * 16, "num_train_epochs": 8, "learning_rate": 2e-05}
 
 
-def detection(id, label="none", own=None, run=None, **fields):
-    """A Detection; a member where the id is under 1000. own, run: characters of the longest runs."""
+def detection(id, label="none", own=None, run=None, others=(), **fields):
+    """A Detection; a member where the id is under 1000.
+
+    own: characters of a run that only its own sample holds. run: those of the longest one with a training text. others:
+    (sample, holders, members) of further runs.
+    """
+    member = id < 1000
     labels = Labels(label, label, label, [])
-    fields = {"sample": 0, "member": id < 1000, "duplicates": 1, "prefix": f"prefix {id}", "paper": None} | fields
+    fields = {"sample": 0, "member": member, "duplicates": 1, "prefix": f"prefix {id}", "paper": None} | fields
     fields = {"suffix": "word " * 100, "generation": "word " * 100, "labels": labels} | fields
     fields = {"matched_tokens": None, "exact_match": None, "candidates": []} | fields
-    return Detection(id=id, longest_common_run=_run(run), own=Own(label, _run(own), []), **fields)
+    copied = [_copied(own, 1, int(member), id)] if own and own > FACTS["span_length"] else []
+    copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
+    longest = None if run is None else _copied(run, 1, 1, 1)
+    own_run = None if own is None else Run(own, (0, own), (5, 5 + own))
+    return Detection(id=id, longest_common_run=longest, copied=copied, own=Own(label, own_run, []), **fields)
 
 
-def _run(characters):
-    return None if characters is None else Run(1, characters, (0, characters), (5, 5 + characters))
+def _copied(characters, holders, members, sample):
+    return Copied(
+        characters=characters,
+        generation_span=(0, characters),
+        holders=holders,
+        members=members,
+        sample=sample,
+        sample_span=(5, 5 + characters),
+    )
 
 
 def write_detections(directory, rows, generations=(), training=None, index=(), **made_of):
@@ -30,12 +47,13 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
     directory.mkdir(parents=True)
     path = directory / "detections.jsonl"
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
-    settings = {name: FACTS[name] for name in ("profile", "direction", "span_length", "classifier")}
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 2}
+    settings = {name: FACTS[name] for name in ("profile", "direction", "candidates", "span_length", "classifier")}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 3}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | dict(generations),
         "training": None if training is None else TRAINING | training,
+        "samples": FACTS["samples"],
         "index": {"encoding": "e" * 16, "prefix_length": 50, "documents": "d" * 64} | dict(index),
     }
     arguments = {"type": "small", "paraphrase_model": "none"}

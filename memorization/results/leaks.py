@@ -30,7 +30,7 @@ def leaks(name, rows, span_length):
         parts.append(f"\n{number}. sample {row.id}, {copies}, a run of {run.characters} characters{exact}\n")
         parts.append(_block("prefix", visible(row.prefix)))
         parts.append(_block("generation", _marked(row.generation, run.generation_span)))
-        parts.append(_block("own sample, after the prefix", _marked(row.suffix, run.candidate_span)))
+        parts.append(_block("own sample, after the prefix", _marked(row.suffix, run.suffix_span)))
     return "".join(parts)
 
 
