@@ -51,7 +51,9 @@ def main(args):
     classifier = None if args.paraphrase_model == "none" else find_classifier(args.paraphrase_model)
     known = manifest.made_of if manifest else {}
     unchecked = bool(differs or known.get("unchecked", True))
-    named = {name: getattr(args, name) for name in ("profile", "direction", "candidates", "span_length")}
+    named = {
+        name: getattr(args, name) for name in ("profile", "direction", "candidates", "span_length", "loop_repeats")
+    }
     made_of = detections_made_of(generations, manifest, indexed, named, classifier, unchecked)
 
     spans = partial(SpanIndex, args.indexes, indexed["encoding"])
@@ -151,6 +153,12 @@ if __name__ == "__main__":
         type=int,
         default=10,
         help="training suffixes a generation is aligned with (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--loop-repeats",
+        type=int,
+        default=10,
+        help="a generation in which a run of three words stands so often is a loop (default: %(default)s)",
     )
     parser.add_argument("--pairs", help="align the pairs of texts of this .jsonl file (- is standard input) instead")
     parser.add_argument("--output", default="-", help="of --pairs (default: -, standard output)")

@@ -23,6 +23,7 @@ from memorization.rows import read_rows
 from memorization.runs import read_manifest
 
 WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt"}
+STATED = ("profile", "direction", "span_length", "loop_repeats", "unchecked")  # of what made a result
 LONGEST = 48  # characters of a name that fits into a table
 
 
@@ -38,7 +39,7 @@ def main(args):
     runs, leaked = [], [HEAD]
     for path, name, label in zip(paths, names, labels, strict=True):
         rows, manifest = read_rows(path / "detections.jsonl", "detections", Detection)
-        facts = {name: manifest.made_of[name] for name in ("profile", "direction", "span_length", "unchecked")}
+        facts = {name: manifest.made_of[name] for name in STATED} | {"samples": manifest.facts["samples"]}
         classifier = manifest.made_of["classifier"] and manifest.arguments["paraphrase_model"]
         facts |= {"model": manifest.arguments["type"], "classifier": classifier}
         runs.append(reports.Run(name, label, visible(str(path)), summarize(rows, facts)))

@@ -99,6 +99,7 @@ RANGES = {
     # stage 5
     "candidates": whole(1, 1000),
     "span_length": whole(1),
+    "loop_repeats": whole(2),
     "jobs": whole(1, PROCESSES),
     # configs/make_tokenizer.py
     "vocab_size": whole(257),  # every byte and the end-of-text token

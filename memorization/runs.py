@@ -54,10 +54,11 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
             "profile": str,
             "direction": str,
             "span_length": Positive,
+            "loop_repeats": Positive,
             "classifier": str | None,
             "unchecked": bool,
         },
-        facts={"generations": dict | None, "training": dict | None, "index": dict},
+        facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list},
         arguments={"type": str, "paraphrase_model": str},
     ),
 }

@@ -7,7 +7,7 @@ import pytest
 from detections import FACTS, detection
 from scipy import stats
 
-from memorization.detection.detections import Labels
+from memorization.detection.detections import Labels, Passage, Personal
 from memorization.results.layout import estimate, grid, visible
 from memorization.results.statistics import difference, fisher, holm, wilson
 from memorization.results.tables import published_counts, published_line, summarize, table
@@ -15,11 +15,11 @@ from memorization.results.tables import published_counts, published_line, summar
 ROWS = [
     detection(1, "verbatim", own=250, run=250, duplicates=16, exact_match=True, matched_tokens=60),
     detection(2, "idea", own=50, run=101, duplicates=4, exact_match=False, matched_tokens=6),
-    detection(3, "unverified", duplicates=5, exact_match=False, matched_tokens=0),
+    detection(3, "unverified", duplicates=5, exact_match=False, matched_tokens=0, others=[(7, 1, 1), (8, 2, 1)]),
     detection(4, "verbatim", own=51, run=51, exact_match=False, matched_tokens=2),
-    detection(5, "none", run=200, exact_match=False, matched_tokens=2),
+    detection(5, "none", run=200, exact_match=False, matched_tokens=2, others=[(1003, 1, 0)], repeats=10),
     *(detection(i, "none", own=20, run=60, exact_match=False, matched_tokens=1) for i in range(1000, 1009)),
-    detection(1009, "unverified", own=80, run=60, exact_match=False, matched_tokens=11),
+    detection(1009, "unverified", own=80, run=60, exact_match=False, matched_tokens=11, others=[(5, 3, 3)], repeats=9),
 ]
 
 
@@ -38,6 +38,10 @@ def test_every_column_counts_what_it_says():
         "run_100": (3, 0),
         "run_200": (1, 0),
         "own": (2, 1),
+        "another": (1, 0),
+        "shared": (1, 1),
+        "personal": (0, 0),
+        "loop": (1, 0),
         "verbatim": (2, 0),
         "idea": (1, 0),
         "any": (3, 0),
@@ -96,13 +100,69 @@ def test_several_generations_of_a_probe_are_one_observation():
     assert "6 generations (2 a probe)" in text and "Share of probes of which any generation does so" in text
 
 
+def test_loops_are_counted_and_the_table_is_also_given_without_them():
+    summary = summarize(ROWS, FACTS)
+    cells = summary["without_loops"]["groups"]["members"]
+    assert (cells["run_100"]["n"], cells["run_100"]["count"]) == (4, 2)
+    assert cells["matched_tokens"]["mean"] == 17 and "loop" not in cells
+    assert "Without loops (1 of members, 0 of held-out texts):" in table(summary)
+    assert "Without loops" not in table(summarize(ROWS, FACTS | {"loop_repeats": 11}))
+
+
+def test_personal_data_is_counted_by_kind_and_side_and_whether_one_sample_holds_it():
+    found = [Personal("email", (0, 4), True), Personal("date", (5, 9), False), Personal("date", (10, 14), True)]
+    rows = [*ROWS, detection(6, personal=found), detection(1010, personal=found[1:2])]
+    summary = summarize(rows, FACTS)
+    assert summary["groups"]["members"]["personal"]["count"] == 1
+    assert summary["groups"]["held out"]["personal"]["count"] == 0
+    date = {"members": {"finds": 2, "distinctive": 1}, "held out": {"finds": 1, "distinctive": 0}}
+    email = {"members": {"finds": 1, "distinctive": 1}, "held out": {"finds": 0, "distinctive": 0}}
+    assert summary["personal"] == {"email": email, "date": date}
+    (line,) = (line.split() for line in table(summary).splitlines() if line.startswith("date "))
+    assert line == ["date", "2", "1", "1", "0"]
+    assert "Personal data in copied runs" not in table(summarize(ROWS, FACTS))
+
+
+def test_the_threshold_of_paraphrases_is_the_one_that_a_hundredth_of_held_out_texts_passes():
+    def judged(id, probability, label="paraphrase"):
+        labels = Labels(label, label, label, [Passage(1, label, (0, 9), (0, 9), probability)])
+        return detection(id, labels=labels)
+
+    rows = [judged(1000 + i, 0.51 + i / 500) for i in range(200)]  # up to 0.908; two of them may pass
+    rows += [judged(i, probability) for i, probability in enumerate((0.5, 0.904, 0.905, 0.99, 1.0))]
+    rows += [judged(10, 0.99, "verbatim")]
+    summary = summarize(rows, FACTS | {"classifier": "mrpc"})
+    (column,) = (column for column in summary["columns"] if column["name"] == "paraphrase_calibrated")
+    counts = {side: summary["groups"][side]["paraphrase_calibrated"]["count"] for side in ("members", "held out")}
+    assert column["heading"] == "paraphrase > 0.904" and counts == {"members": 3, "held out": 2}
+    few = summarize(rows[150:], FACTS | {"classifier": "mrpc"})  # of 50 none may pass
+    assert few["groups"]["held out"]["paraphrase_calibrated"]["count"] == 0
+
+
+def test_anothers_run_is_shown_beside_its_chance_level():
+    members = [detection(i) for i in range(40)]
+    rows = members + [detection(1000 + i, others=[(i, 1, 1)] * (i < 20)) for i in range(40)]
+    summary = summarize(rows, FACTS | {"samples": [40, 40]})
+    assert summary["another"]["samples"] == 39
+    cells = summary["another"]["groups"]["held out"]
+    assert cells["another"]["rate"] == pytest.approx(0.5 * 39 / 40) and cells["chance"]["rate"] == 0
+    assert cells["evidence"] and not summary["another"]["groups"]["members"]["evidence"]
+    text = " ".join(table(summary).split())
+    assert "Another's: yes, one other training sample's text comes out more often than one held-out sample's" in text
+    assert "from probes: held out." in text
+    assert "Another's:" not in table(summarize(members, FACTS | {"samples": [40, 0]}))
+    assert "no evidence that one other training" in " ".join(table(summarize(ROWS, FACTS)).split())
+
+
 def test_columns_without_data_are_left_out():
     foreign = summarize([msgspec.structs.replace(row, exact_match=None, matched_tokens=None) for row in ROWS], FACTS)
     names = [column["name"] for column in foreign["columns"]]
-    assert names == ["run_50", "run_100", "run_200", "own", "verbatim", "idea", "any", "unverified"]
+    assert names == ["run_50", "run_100", "run_200", "own", "another", "shared", "personal", "loop", *names[-4:]]
+    assert names[-4:] == ["verbatim", "idea", "any", "unverified"]
     assert not any(line.startswith("exact match") for line in table(foreign).splitlines())
     judged = [column["name"] for column in summarize(ROWS, FACTS | {"classifier": "mrpc"})["columns"]]
-    assert judged[-5:] == ["verbatim", "paraphrase", "idea", "paraphrase_low", "any"]
+    assert judged[-6:-1] == ["verbatim", "paraphrase", "idea", "paraphrase_low", "any"]
+    assert judged[-1] == "paraphrase_calibrated"
 
 
 def test_the_other_labels_are_counted_by_the_same_code():

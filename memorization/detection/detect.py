@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from memorization.alignment import align, longest_common_run, prepare
 from memorization.cli import UserError
-from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Run
+from memorization.detection import personal
+from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Personal, Run
 from memorization.detection.labels import best_label, candidate_label, final_label, first_label, sentence_pairs
+from memorization.detection.loops import repeats
 from memorization.runs import difference
 
 BATCH = 64  # generations retrieved, compared and classified together
@@ -43,7 +45,7 @@ class Compared(NamedTuple):
     """A generation beside its candidates, in each direction, and beside its own suffix, in the first one.
 
     hits: the candidates, with their texts. own: a list of one Comparison. own_run: the longest run of words shared with
-    the suffix. longest, copied: those of spans.SpanIndex.copied.
+    the suffix. longest, copied: those of spans.SpanIndex.copied. repeats, personal: those of a Detection.
     """
 
     hits: list[Candidate]
@@ -52,6 +54,8 @@ class Compared(NamedTuple):
     own_run: Run | None
     longest: Copied | None
     copied: list[Copied]
+    repeats: int
+    personal: list[Personal]
 
 
 def detect(rows, index, spans, settings, classify=None):
@@ -77,16 +81,28 @@ def compare(rows, index, spans, settings):
         generation, suffix = prepare(row.generation), _prepared(row.suffix)
         candidates = {int(hit.id): _prepared(texts[hit.id]) for hit in hits}
         run = longest_common_run(generation, suffix)
+        longest, copied = spans.copied(generation, row.id, row.prefix, settings.span_length)
         compared.append(
             Compared(
                 [Candidate(int(hit.id), hit.score, texts[hit.id]) for hit in hits],
                 {name: _align(generation, candidates, settings.profile, name) for name in settings.directions},
                 _align(generation, {row.id: suffix}, settings.profile, settings.directions[0]),
                 run and Run(run[0][1] - run[0][0], *run),
-                *spans.copied(generation, row.id, row.prefix, settings.span_length),
+                longest,
+                copied,
+                repeats(generation.words),
+                personal_data(row.generation, copied),
             )
         )
     return compared
+
+
+def personal_data(text, copied):
+    """The Personal in the copied runs of a generation, in order."""
+    everyones = [run.generation_span for run in copied]
+    distinctive = {*personal.find(text, [run.generation_span for run in copied if run.holders == 1])}
+    found = personal.find(text, everyones)
+    return [Personal(one.kind, (one.start, one.end), one in distinctive) for one in found]
 
 
 def pairs_of(compared):
@@ -113,6 +129,8 @@ def assemble(row, compared, scores, span_length):
         candidates=[Candidate(hit.id, hit.score, hit.text if hit.id in shown else None) for hit in compared.hits],
         longest_common_run=compared.longest,
         copied=compared.copied,
+        repeats=compared.repeats,
+        personal=compared.personal,
         own=Own(own.label, compared.own_run, own.passages),
         labels=labels[0],
         paper=labels[1] if len(labels) > 1 else None,

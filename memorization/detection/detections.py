@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from memorization.detection.labels import LABELS
+from memorization.detection.personal import KINDS
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
@@ -66,6 +67,14 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"{self.members} of {self.holders} holders are members")
 
 
+class Personal(msgspec.Struct, forbid_unknown_fields=True):
+    """Personal data of one kind in a copied run. distinctive: the run has a single holder."""
+
+    kind: Literal[KINDS]
+    generation_span: Span
+    distinctive: bool
+
+
 class Labels(msgspec.Struct, forbid_unknown_fields=True):
     """What a generation's alignments say of it: the strongest label, the same without the span scan, the published."""
 
@@ -101,13 +110,15 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     candidates: list[Candidate]
     longest_common_run: Copied | None  # with any training text, however short
     copied: list[Copied]  # every maximal run over the span length, with any sample
+    repeats: Count  # of its most frequent word 3-gram
+    personal: list[Personal]  # in the copied runs
     own: Own
     labels: Labels  # in the first direction asked for
     paper: Labels | None  # with --direction both, in direction paper
 
     def __post_init__(self):
         passages = [*self.labels.passages, *(self.paper.passages if self.paper else ()), *self.own.passages]
-        for found in (*passages, self.own.run, self.longest_common_run, *self.copied):
+        for found in (*passages, self.own.run, self.longest_common_run, *self.copied, *self.personal):
             if found is not None:
                 _check_span("generation_span", found.generation_span, len(self.generation))
         for passage in passages:

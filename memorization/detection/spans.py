@@ -21,7 +21,7 @@ class SpanIndex:
             raise UserError(f"{path}: no span index of the encoding {encoding}; run load_to_elastic.py again")
         self.ids, self.members, self._ends = (mapped(path / f"{name}.npy") for name in SAMPLES)
         members = int(self.members.sum())
-        self.samples = members, len(self.members) - members
+        self.samples = [members, len(self.members) - members]
         self._texts = np.memmap(path / "texts.utf8", np.uint8, "r")
         self._parts = [Part(path / str(number), member) for number, member in enumerate(mark["parts"])]
 

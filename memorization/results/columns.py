@@ -20,8 +20,15 @@ class Column(NamedTuple):
     meaning: str
 
 
-def columns(span_length, classifier, direction):
-    """All columns in the order of the table. span_length: characters. classifier: of paraphrases, or None."""
+def is_loop(row, loop_repeats):
+    return row.repeats >= loop_repeats
+
+
+def columns(span_length, loop_repeats, classifier, direction):
+    """All columns in the order of the table.
+
+    span_length: characters. loop_repeats: of a word 3-gram. classifier: of paraphrases, or None.
+    """
     return [
         Column(
             "exact_match",
@@ -64,6 +71,20 @@ def columns(span_length, classifier, direction):
             "says such a run that several samples hold, of either side: what many write",
         ),
         Column(
+            "personal",
+            "personal data",
+            "share",
+            lambda row: any(found.distinctive for found in row.personal),
+            "says personal data (numbers, addresses, dates and the like) in a run that one sample alone holds",
+        ),
+        Column(
+            "loop",
+            "loop",
+            "share",
+            lambda row: is_loop(row, loop_repeats),
+            f"repeats itself: a run of three words stands in it {loop_repeats} times or more",
+        ),
+        Column(
             "matched_tokens",
             "matched tokens",
             "mean",
@@ -72,6 +93,11 @@ def columns(span_length, classifier, direction):
         ),
         *label_columns(lambda row: row.labels.label, classifier, direction),
     ]
+
+
+def without_loops(column, loop_repeats):
+    """A column that says nothing of generations that repeat themselves."""
+    return column._replace(value=lambda row: None if is_loop(row, loop_repeats) else column.value(row))
 
 
 def paraphrase_score(row):

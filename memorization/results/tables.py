@@ -14,10 +14,12 @@ from memorization.results.columns import (
     columns,
     label_columns,
     paraphrase_score,
+    without_loops,
 )
 from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
 from memorization.results.layout import estimate, grid, paragraph, visible
 from memorization.results.others import Others
+from memorization.results.personal import Personal, lines_of
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 UNCHECKED = "UNCHECKED: model, data and index are not of one run, or not known to be"
@@ -31,19 +33,23 @@ def summarize(rows, facts):
     difference are those of counts.tally. Under without_scan and first_label, and under paper with direction both,
     stands the same tally of the labels without the span scan, by the published rule, and in direction paper. The
     verdict is statistics.verdict for members by copies and all, or None without members or held-out texts; another is
-    others.Others.measure.
+    others.Others.measure. Under without_loops stands the same tally without generations that repeat themselves;
+    personal is personal.Personal.counts.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
+    every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction)
     tables = {
-        "": columns(facts["span_length"], classifier, direction),
+        "": every,
+        "without_loops": [without_loops(column, facts["loop_repeats"]) for column in every if column.name != "loop"],
         "without_scan": label_columns(lambda row: row.labels.label_without_scan, classifier, direction),
         "first_label": label_columns(lambda row: row.labels.first_label, classifier, direction),
     }
     if facts["direction"] == "both":
         tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
-    others = Others()
+    others, personal = Others(), Personal()
     scores = [Column("", "", "share", paraphrase_score, "")] if classifier else []
-    probes = collect(others.watch(rows), [column for of_table in (*tables.values(), scores) for column in of_table])
+    watched = others.watch(personal.watch(rows))
+    probes = collect(watched, [column for of_table in (*tables.values(), scores) for column in of_table])
     groups, values = grouped(probes), iter(probes.values)
     summary = {"facts": facts, "generations": probes.generations, "generations_a_probe": probes.generations_a_probe}
     for name, of_table in tables.items():
@@ -58,6 +64,7 @@ def summarize(rows, facts):
         held_out = pairs.pop(HELD_OUT)
         summary["verdict"] = statistics.verdict(pairs, held_out)
     summary["another"] = others.measure(probes.ids, probes.member, facts["samples"])
+    summary["personal"] = personal.counts()
     return summary
 
 
@@ -114,12 +121,29 @@ def table(summary):
             body.append([name, str(group["n"]), *(estimate(group[column["name"]]) for column in main)])
         lines += ["", *paragraph("The same by copies in the training set:"), "", *grid(body)]
     lines += ["", *verdict(summary), *how_tested(summary), "", *another(summary), ""]
+    lines += [*lines_of(summary["personal"]), *unlooped(summary)]
     headings = {}
     for column in columns:
         headings.setdefault(column["meaning"], []).append(column["heading"])
     for meaning, named in headings.items():
         lines += paragraph(f"{', '.join(named)}: {meaning}", 4)
     return "\n".join(lines)
+
+
+def unlooped(summary):
+    """The main columns without generations that repeat themselves, as lines; none where there are none."""
+    loops = [group["loop"]["count"] for group in (summary["groups"][side] for side in (MEMBERS, HELD_OUT))]
+    if not any(loops):
+        return []
+    groups, change = summary["without_loops"]["groups"], summary["without_loops"]["difference"]
+    body = [["", MEMBERS, HELD_OUT, "difference"]]
+    for column in summary["without_loops"]["columns"]:
+        name = column["name"]
+        if name in MAIN:
+            cells = [estimate(groups[side][name]) for side in (MEMBERS, HELD_OUT)]
+            body.append([heading(column), *cells, estimate(change[name], True) if name in change else "-"])
+    said = f"Without loops ({loops[0]} of members, {loops[1]} of held-out texts):"
+    return [*paragraph(said), *grid(body), ""]
 
 
 def made_with(summary):
