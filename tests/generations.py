@@ -2,6 +2,8 @@
 
 import msgspec
 
+from memorization.detection.span_index import build, span_index_path
+from memorization.detection.spans import SpanIndex
 from memorization.extraction.generations import Generation, write_listing
 from memorization.files import fingerprint
 from memorization.runs import write_manifest
@@ -33,3 +35,12 @@ def load_index(index, rows, encoding=ENCODING, prefix_length=PREFIX_LENGTH):
     documents = {str(row.id): row.suffix for row in rows if row.member}
     made_of = {"encoding": encoding, "prefix_length": prefix_length}
     index.load(documents.items(), made_of, recreate=True, total=len(documents))
+
+
+def load_spans(indexes, rows, encoding=ENCODING):
+    """Write the span index of the samples of rows, the first of each id, as stage 4 does, and open it."""
+    samples = {}
+    for row in rows:
+        samples.setdefault(row.id, (row.id, row.member, row.prefix + row.suffix))
+    build(span_index_path(indexes, encoding), [samples[id] for id in sorted(samples)], encoding, len(samples), jobs=1)
+    return SpanIndex(indexes, encoding)

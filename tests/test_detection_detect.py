@@ -1,10 +1,10 @@
 """From generations to detections: labels, spans, the own suffix, the classifier."""
 
 import pytest
-from generations import generation, load_index
+from generations import generation, load_index, load_spans
 
 from memorization.alignment import align, longest_common_run
-from memorization.detection.detect import detect
+from memorization.detection.detect import Settings, detect
 from memorization.retrieval.embedded import EmbeddedIndex
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
@@ -26,10 +26,12 @@ SUFFIXES = {10: f"{CAT} {SEA}", 11: f"{SEA} {LAW}", 12: LAW, 13: f"They said {ON
 def find(tmp_path_factory):
     """detect() with the index of these members: find({id: suffix}, rows, ...) -> list of detections."""
 
-    def find(suffixes, rows, profile="paper", directions=("pan",), span_length=50, classify=None):
-        index = EmbeddedIndex(tmp_path_factory.mktemp("indexes"), "test")
-        load_index(index, [generation(id, "", suffix) for id, suffix in suffixes.items()])
-        return detect(rows, index, profile, directions, span_length, classify)
+    def find(suffixes, rows, profile="paper", directions=("pan",), span_length=50, classify=None, candidates=10):
+        indexes = tmp_path_factory.mktemp("indexes")
+        index, members = EmbeddedIndex(indexes, "test"), [generation(id, "", text) for id, text in suffixes.items()]
+        load_index(index, members)
+        spans = load_spans(indexes, [*members, *rows])
+        return detect(rows, index, spans, Settings(profile, directions, candidates, span_length), classify)
 
     return find
 
@@ -64,8 +66,11 @@ def test_generations_get_their_labels_with_and_without_the_span_scan(find):
     theirs = SUFFIXES[passage.candidate][slice(*passage.candidate_span)]
     assert LABELLED[10][0][slice(*passage.generation_span)] == theirs
     run = found[12].longest_common_run
-    assert LABELLED[12][0][slice(*run.generation_span)] == ONE == SUFFIXES[13][slice(*run.candidate_span)]
-    assert (run.candidate, run.characters) == (13, len(ONE))
+    assert LABELLED[12][0][slice(*run.generation_span)] == ONE == f"prefix 13{SUFFIXES[13]}"[slice(*run.sample_span)]
+    assert (run.sample, run.characters, run.holders, run.members) == (13, len(ONE), 1, 1)
+    assert found[12].copied == [run]
+    texts = {hit.id: hit.text for hit in found[10].candidates}
+    assert texts == {id: SUFFIXES[id] if id in {p.candidate for p in found[10].labels.passages} else None for id in texts}
 
 
 def test_the_span_scan_has_a_length_of_its_own_that_a_run_must_exceed(find):
@@ -75,13 +80,27 @@ def test_the_span_scan_has_a_length_of_its_own_that_a_run_must_exceed(find):
         assert labels == ["verbatim", "none"]
 
 
-def test_the_longest_run_is_of_any_candidate_and_of_the_first_of_several(find):
+def test_the_longest_run_is_of_any_training_text_candidate_or_not(find):
     scattered = " ".join(sorted(SEA.split())) + " mended their nets"
-    suffixes = {10: scattered, 11: f"{SEA} {LAW}", 12: f"{SEA} {LAW}"}
-    (row,) = find(suffixes, [generation(100, SEA, scattered)])
-    assert [hit.id for hit in row.candidates] == [10, 11, 12]
-    assert (row.longest_common_run.candidate, row.own.run.candidate) == (11, 100)
+    suffixes = {10: scattered, 11: f"{SEA} {LAW}", 12: f"{SEA} {LAW} {LAW}"}
+    (row,) = find(suffixes, [generation(100, SEA, scattered)], candidates=1)
+    assert [hit.id for hit in row.candidates] == [10]
+    assert (row.longest_common_run.sample, row.longest_common_run.holders) == (11, 2)
     assert (row.longest_common_run.characters, row.own.run.characters) == (len(SEA) - 1, len("mended their nets"))
+    assert row.labels.label == "verbatim" and row.labels.label_without_scan == "none"
+
+
+def test_whose_a_copied_run_is(find):
+    """Own, another's, held-out, shared; what the prompt says is no copy of it, but its sample is a holder."""
+    suffixes = {10: f"{CAT} Unlike {ONE}", 11: f"Seagulls cried over {ONE} but fled", 12: LAW}
+    others = [generation(100, "", CONDENSED)]
+    said = [CAT, ONE, LAW, CONDENSED, "Nothing of this kind was written anywhere before now."]
+    rows = [generation(10, text, suffixes[10]) for text in said] + others
+    runs = [[(run.sample, run.holders, run.members) for run in row.copied] for row in find(suffixes, rows)[:5]]
+    assert runs == [[(10, 1, 1)], [(10, 2, 2)], [(12, 1, 1)], [(100, 1, 0)], []]
+    prompted = [generation(14, text, "and no more.", prefix=f"{CAT} {ONE} ") for text in (CAT, ONE)]
+    found = find({11: suffixes[11], 14: "and no more."}, prompted)
+    assert [run.sample for row in found for run in row.copied] == [11]
 
 
 def test_idea_means_condensed_in_direction_pan_only(find):
@@ -113,7 +132,7 @@ def test_members_and_held_out_texts_are_aligned_alike_with_their_own_suffixes(fi
             spans = [(passage.generation_span, passage.candidate_span) for passage in row.own.passages]
             assert spans == [pair if direction == "pan" else pair[::-1] for pair in passages]
             assert {passage.candidate for passage in row.own.passages} <= {row.id}
-            assert (row.own.run and (row.own.run.generation_span, row.own.run.candidate_span)) == run
+            assert (row.own.run and (row.own.run.generation_span, row.own.run.suffix_span)) == run
             copied = run is not None and run[0][1] - run[0][0] > 50
             names = {"none": "none", "verbatim": "verbatim", "summary": "idea", "obfuscated": "unverified"}
             assert row.own.label == ("verbatim" if copied else names[kind])
