@@ -346,7 +346,15 @@ def test_two_processes_and_a_hub_name_give_the_same_bytes(stage, tmp_path, class
     shutil.copytree(classifier, cached / "snapshots" / "0123")
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("0123")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", ROOT / "plagiarism_detect.py"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        ROOT / "plagiarism_detect.py",
+    ]
     flags = map(str, command(stage, tmp_path / "two", "--paraphrase-model", "some/classifier"))
     subprocess.run([*torchrun, *flags], check=True, capture_output=True, env=os.environ | {"HF_HOME": str(tmp_path)})
     one, two = (tmp_path / name / "m" / "dialogue" for name in ("one", "two"))
