@@ -100,7 +100,9 @@ def difference(one, other):
 def manifest_path(result):
     """Where the manifest of a result (a file or directory) lies: <result>.manifest.json beside it."""
     result = Path(result)
-    return result.with_name(result.name + ".manifest.json")
+    if result.name in ("", ".."):
+        result = result.resolve()
+    return Path(f"{result}.manifest.json")
 
 
 def write_manifest(result, kind, made_of, arguments, inputs=None, contents=None, rows=0, **facts):

@@ -79,6 +79,15 @@ def test_a_manifest_says_what_made_the_result_from_what_and_with_what(tmp_path):
     assert {"torch", "transformers"} <= manifest.libraries.keys()
 
 
+def test_a_manifest_lies_beside_its_result_however_that_is_called(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a")
+    beside = tmp_path / "a.manifest.json"
+    for name in (".", "b/..", tmp_path / "a", "../a"):
+        assert runs.manifest_path(name).resolve() == beside
+    assert str(runs.manifest_path("/")) == "/.manifest.json"
+
+
 def test_a_result_without_its_manifest_is_refused(tmp_path):
     with pytest.raises(UserError, match="nothing: no such file or directory; .*run inference_prefix.py"):
         runs.read_manifest(tmp_path / "nothing", "generations")
