@@ -187,6 +187,18 @@ def test_a_file_of_stored_samples_that_was_cut_off_is_refused(encoded, tmp_path,
         Probes(out, "dialogue")
 
 
+def test_a_stored_text_that_is_not_utf8_is_refused(encoded, tmp_path):
+    out = shutil.copytree(encoded, tmp_path / "out")
+    path = out / "tokenized_dialogue_prefix"
+    manifest, content = read_manifest(path, "probes"), (path / FILE).read_bytes()
+    text = Probes(encoded, "dialogue")[-1:][0]["prefix"].encode()
+    assert content.count(text) == 1
+    (path / FILE).write_bytes(content.replace(text, b"\xff" + text[1:]))
+    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
+    with pytest.raises(UserError, match="no rows of stage 1: .*UTF8.*; run encode_dialogue.py again"):
+        Probes(out, "dialogue")
+
+
 PROBE = {"id": 3, "member": True, "prefix": "a", "suffix": "b", "duplicates": 1}
 
 

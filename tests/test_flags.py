@@ -145,6 +145,44 @@ SMALLEST |= {"shards": 1, "replicas": 0, "span_length": 1, "jobs": 1, "dataloade
 LARGEST = {"seed": 2**32 - 1, "data_seed": 2**32 - 1, "top_p": 1, "adam_beta1": 0.999999, "batch_size": 2**31 - 1}
 
 
+BEYOND = {
+    "max_samples": (0,),
+    "prefix_length": (0,),
+    "min_suffix_length": (0,),
+    "test_size": (0, 1),
+    "num_proc": (0, 1025),
+}
+BEYOND |= {
+    "seed": (-1, 2**32),
+    "data_seed": (-1, 2**32),
+    "block_size": (1,),
+    "max_steps": (0, -2),
+    "save_total_limit": (0,),
+}
+BEYOND |= {"learning_rate": (-1e-9,), "num_train_epochs": (0,), "warmup_steps": (-1, 1.5), "eval_steps": (0, 2.5)}
+BEYOND |= {
+    "adam_beta1": (1,),
+    "adam_beta2": (-0.1, 1),
+    "gradient_accumulation_steps": (0,),
+    "label_smoothing_factor": (1,),
+}
+BEYOND |= {"per_device_train_batch_size": (0,), "per_device_eval_batch_size": (0,), "dataloader_num_workers": (-1,)}
+BEYOND |= {
+    "max_new_tokens": (0,),
+    "batch_size": (0, 2**31),
+    "temperature": (1e-9, -1),
+    "top_k": (-1,),
+    "top_p": (0, 1.001),
+}
+BEYOND |= {"num_samples": (0,), "shards": (0,), "replicas": (-1,), "span_length": (0,), "jobs": (0, 1025)}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_what_means_nothing_is_refused(name):
+    for value in BEYOND[name]:
+        assert mistake({name: value}).startswith(f"--{name.replace('_', '-')} {value}: must be ")
+
+
 BAD_NAMES = ["a/b", "/", "..", ".", "a\nb", "a\x1b[2Jb", "caf\udce9", "a\0b", "\u202e", ""]
 
 
