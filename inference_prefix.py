@@ -25,7 +25,7 @@ from memorization.rows import Rows
 
 
 def main(args):
-    check_flags(args)
+    check_sampling(args)
     probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length)
     probes_path = runs.encoding_paths(args.tokenized_dir, args.subset_name)["probes"]
     tokenizer = hub.load_tokenizer(args.token_path or args.model_path)
@@ -126,13 +126,7 @@ def report(rows):
             print(f"{name}: {exact} of {number} reproduced exactly, {tokens / number:.1f} tokens matched on average")
 
 
-def check_flags(args):
-    least = {"batch_size": 1, "max_new_tokens": 1, "num_samples": 1}
-    for flag, number in {**least, "temperature": 0, "top_k": 0, "seed": 0}.items():
-        if getattr(args, flag) < number:
-            raise UserError(f"--{flag.replace('_', '-')} {getattr(args, flag):g}: must be at least {number}")
-    if not 0 < args.top_p <= 1:
-        raise UserError(f"--top-p {args.top_p:g}: must be over 0 and at most 1")
+def check_sampling(args):
     sampled = {"num_samples": args.num_samples > 1, "top_k": args.top_k, "top_p": args.top_p < 1}
     for flag in sampled if not args.temperature else ():
         if sampled[flag]:

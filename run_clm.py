@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 from transformers import HfArgumentParser, TrainingArguments
 
-from memorization import cli, hub, runs
+from memorization import cli, flags, hub, runs
 from memorization.cli import UserError
 from memorization.files import locked, read_json
 from memorization.models import load_for_training
@@ -74,6 +74,8 @@ def parse(argv=None):
     ours = {"ddp_find_unused_parameters": False, "logging_nan_inf_filter": False}  # such a loss ends the run
     parser.set_defaults(**by_epoch, **ours, eval_strategy=None)
     options = vars(parser.parse_args(argv))
+    if wrong := flags.mistake(options):
+        parser.error(wrong)
     train, evaluate = options["train_file"], options["validation_file"]
     if (options["do_train"] or not evaluate) and not train:
         parser.error("--train-file is missing: name stage 1's training set")
@@ -88,15 +90,13 @@ def parse(argv=None):
         parser.error("--resume-from-checkpoint: leave it out; a stopped run goes on from its own last checkpoint")
     if bool(options["model_name_or_path"]) == bool(options["config_name"]):
         parser.error("name either a --model-name-or-path to fine-tune or a --config-name to train from scratch")
-    if options["block_size"] is not None and options["block_size"] < 2:
-        parser.error(f"--block-size {options['block_size']}: a block needs at least 2 tokens")
     options["do_train"], options["do_eval"] = bool(train), bool(evaluate)
     options["eval_strategy"] = options["eval_strategy"] or ("epoch" if train and evaluate else "no")
     if not torch.accelerator.is_available():
         options["use_cpu"] = True
         say(f"no GPU found: working on the CPU, processes: {os.environ.get('WORLD_SIZE', 1)}")
     if options["deepspeed"]:
-        read_json(options["deepspeed"])  # names the line of a mistake in it
+        read_json(options["deepspeed"], dict)  # names the line of a mistake in it
         prepare_deepspeed(options["use_cpu"])
     try:
         names, data, args = parser.parse_dict(options)

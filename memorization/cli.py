@@ -8,6 +8,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from memorization import flags
+
 REMEDIES = {  # the system's errors; any other that names its number gets the last
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): "free some space or name another directory",
     (errno.EACCES, errno.EPERM, errno.EROFS): "change its permissions or name another path",
@@ -26,16 +28,21 @@ class UserError(Exception):
 class Parser(argparse.ArgumentParser):
     """An argument parser whose --help shows the script's docstring as it stands and whose errors are one line.
 
-    Every flag --a-b is known as --a_b as well, the spelling of published commands.
+    Every flag --a-b is known as --a_b as well, the spelling of published commands. What is parsed is what flags.py
+    lets pass.
     """
 
     def __init__(self, description):
         layout = {"usage": "%(prog)s [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
         super().__init__(description=description, **layout)
+        self.register("type", Path, _path)
 
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args
-        return super().parse_known_args([self._documented(arg) for arg in args], namespace)
+        parsed, unknown = super().parse_known_args([self._documented(arg) for arg in args], namespace)
+        if wrong := flags.mistake(vars(parsed)):
+            self.error(wrong)
+        return parsed, unknown
 
     def _documented(self, arg):
         flag, *value = arg.split("=", 1)
@@ -45,6 +52,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} (--help shows a command that works)\n")
+
+
+def _path(text):
+    if not text:  # Path("") is the working directory
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
 
 
 def run(main, *args):

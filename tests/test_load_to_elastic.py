@@ -129,7 +129,7 @@ def test_suffixes_without_a_word_are_counted(here, capsys):
         ([*PAPER, "--index-xsuffix", "x", "--prefix-length", "9999"], "lower --prefix-length"),
         ([*PAPER, "--index-xsuffix", "x", "--prefix-length", "0"], "--prefix-length 0"),
         ([*PAPER, "--index-xsuffix", "Upper Case"], "index name 'Upper Case'"),
-        ([*PAPER, "--index-xsuffix", ""], "--index-xsuffix is needed"),
+        ([*PAPER, "--index-xsuffix", ""], "must not be empty"),
         (PAPER, "--index-xsuffix is needed"),
         ([*PAPER, "--index-xsuffix", "x", "--elastic-url", "http://127.0.0.1:9"], "http://127.0.0.1:9: no answer"),
         ([*PAPER, "--index-xsuffix", "x", "--elastic-url", "http://me:s3cret@h:9200"], "ELASTIC_PASSWORD"),

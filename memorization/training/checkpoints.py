@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from memorization.cli import UserError
 from memorization.files import read_json, write_json
-from memorization.runs import RECORD, difference, manifest_path, model_fingerprint
+from memorization.runs import RECORD, difference, manifest_path, model_fingerprint, trainer_state
 from memorization.training.launch import say
 from memorization.training.losses import LOSSES
 
@@ -34,8 +34,8 @@ def last_checkpoint(output_dir):
     One at --max-steps within an epoch is passed over: from there the Trainer would go a step too far.
     """
     for checkpoint in reversed(checkpoints(output_dir)):
-        state = read_json(checkpoint / "trainer_state.json")
-        if state["global_step"] < state["max_steps"] or float(state["epoch"]).is_integer():
+        state = trainer_state(checkpoint)
+        if state.global_step < state.max_steps or state.epoch.is_integer():
             return checkpoint
     return None
 
@@ -52,11 +52,11 @@ def is_finished(output_dir, made_of):
     """
     output_dir = Path(output_dir)
     manifest, record = manifest_path(output_dir), output_dir / RECORD
-    finished = read_json(manifest) if manifest.is_file() else {}
+    finished = read_json(manifest, dict) if manifest.is_file() else {}
     there = [file for pattern in WEIGHTS for file in output_dir.glob(pattern)] + checkpoints(output_dir)
     if not there:
         return False
-    before = finished.get("made_of") if finished else read_json(record) if record.is_file() else None
+    before = finished.get("made_of") if finished else read_json(record, dict) if record.is_file() else None
     if before is None:
         raise UserError(f"{there[-1]}: nothing says of which run it is, as {RECORD} would; {REMEDY}")
     if differs := difference(before, made_of):
