@@ -23,6 +23,13 @@ class UserError(Exception):
     """A mistake the person at the shell can mend. The message names the thing and the remedy, in one line."""
 
 
+def is_out_of_memory(error):
+    """Whether an error says that memory, of the machine or of a GPU, did not suffice, in one of the ways it is said."""
+    signs = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose --help shows the script's docstring as it stands and whose errors are one line.
 
