@@ -28,7 +28,7 @@ from memorization.cli import UserError
 from memorization.files import locked, read_json
 from memorization.models import load_for_training
 from memorization.training.blocks import collate, read_blocks
-from memorization.training.checkpoints import begin, check_whole, is_finished, last_checkpoint, told_when_full
+from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
 from memorization.training.inputs import check_model, check_output_dir, check_sets
 from memorization.training.launch import on_first_rank, prepare_deepspeed, say, told_once
 from memorization.training.losses import check_finite
@@ -183,7 +183,6 @@ def train(trainer, run, start_over):
     output_dir = trainer.args.output_dir
     last = None if start_over else on_first_rank(last_checkpoint, output_dir)
     if last:
-        on_first_rank(check_whole, last, trainer)
         say(f"going on from {last} (--overwrite-output-dir starts over)")
         trainer.args.eval_on_start = False
     on_first_rank(begin, output_dir, run, start_over)

@@ -1,10 +1,16 @@
-"""What fine-tuning adds to the transformers Trainer: losses by token, and an end where one is not finite (stage 2)."""
+"""What fine-tuning adds to the transformers Trainer (stage 2): losses by token, an end where one is not finite,
+checkpoints that are complete or not there."""
+
+from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
+from memorization.runs import check_sums, write_sums
 from memorization.training.blocks import IGNORED
+from memorization.training.launch import on_first_rank
 from memorization.training.losses import Losses, check_finite, token_losses
 
 
@@ -37,6 +43,21 @@ class ClmTrainer(Trainer):
         if "train_loss" in logs:
             logs["train_loss"] = self.losses.total / step
         super().log(logs, start_time)
+
+    def _save_checkpoint(self, model, trial):
+        """Older checkpoints go when the new one is complete and marked as such, not before."""
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        super()._save_checkpoint(model, trial)
+        self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()  # until then other ranks may still write theirs
+        if self.args.should_save:
+            write_sums(Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"))
+            best = self.state.best_model_checkpoint
+            rotate_checkpoints(self.args.output_dir, limit, best_model_checkpoint=best, use_mtime=True)
+
+    def _load_best_model(self):
+        on_first_rank(check_sums, self.state.best_model_checkpoint)
+        super()._load_best_model()
 
     @staticmethod
     def _mean(evaluation):
