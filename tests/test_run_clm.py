@@ -1,12 +1,14 @@
 """Stage 2: labels, blocks, the same result after a kill, only its own run resumed, one line for each mistake."""
 
 import dataclasses
+import logging
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from memorization import cli, hub, runs
 from memorization.files import locked, read_json, read_jsonl, write_json
 from memorization.training.blocks import COLUMNS, Blocks, collate
 from memorization.training.checkpoints import checkpoints, last_checkpoint
+from memorization.training.help import OFTEN
 from memorization.training.launch import told_once
 from memorization.training.made_of import APART, BY_HELD_OUT, made_of
 
@@ -696,11 +699,63 @@ def test_flags_are_the_same_in_kebab_case(home, tmp_path):
     assert ours == ours_too and training.to_dict() == training_too.to_dict()
 
 
-def test_help_shows_the_command(capsys):
+def test_help_shows_ours_first_and_the_rest_on_request(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    texts = {}
+    for flag in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as stop:
+            run_clm.main([flag])
+        texts[flag] = capsys.readouterr().out
+        assert stop.value.code == 0 and max(map(len, texts[flag].splitlines())) <= 80
+    text = texts["--help"]
+    assert text.index("python run_clm.py --model-name-or-path") < text.index("--block-size") < text.index("--learning-")
+    assert "at its highest (default: 5e-05)" in text and "(default: epoch)" in text
+    assert "--hub-token" not in text and len(text.splitlines()) < 80
+    names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+    shown = {word.strip(",").removeprefix("--").replace("-", "_") for word in texts["--help-all"].split()}
+    assert OFTEN.keys() <= names <= shown
+
+
+def test_the_terminal_shows_our_lines_only(home, tmp_path, monkeypatch, capfd):
+    def noisy(*_):
+        warnings.warn("of a library", stacklevel=1)
+        logging.getLogger("transformers").warning("of a library")
+        return made_of(*_)
+
+    monkeypatch.setattr("run_clm.made_of", noisy)
+    monkeypatch.setattr(sys, "argv", ["run_clm.py", *flags(home, tmp_path / "out")])
+    told_once(run_clm.main)
+    printed, errors = capfd.readouterr()
+    assert not errors
+    figures = read_jsonl(tmp_path / "out" / "losses.jsonl")
+    assert printed.splitlines() == [
+        *(["no GPU found: working on the CPU, processes: 1"] if not torch.cuda.is_available() else []),
+        f"{home}/data_train: 37 samples, 11 over 32 tokens, make 37 blocks",
+        f"{home}/data_test: 7 samples, 1 over 32 tokens, make 7 blocks",
+        f"writing to {tmp_path}/out",
+        *(
+            line
+            for row in figures
+            for line in (
+                f"epoch {row['epoch']:.3g}, step {row['step']}: training loss {row['train_loss']:.4f}",
+                f"epoch {row['epoch']:.3g}, step {row['step']}: held-out loss {row['eval_loss']:.4f}, "
+                f"perplexity {row['perplexity']:.2f}",
+            )
+        ),
+        f"held-out loss {figures[-1]['eval_loss']:.4f} nats a token, perplexity {figures[-1]['perplexity']:.2f}",
+        f"model and tokenizer are in {tmp_path}/out",
+    ]
+
+
+def test_want_of_memory_is_called_that(home, tmp_path, monkeypatch, capsys):
+    """A petabyte of embeddings, which the allocator refuses."""
+    edited(home / "small", tmp_path / "vast", {"max_position_embeddings": 2**43})
+    argv = [*flags(home, tmp_path / "out"), "--config_name", str(tmp_path / "vast")]
+    monkeypatch.setattr(sys, "argv", ["run_clm.py", *argv])
     with pytest.raises(SystemExit) as stop:
-        run_clm.main(["--help"])
-    text = capsys.readouterr().out
-    assert stop.value.code == 0 and "python run_clm.py --model-name-or-path" in text and "--block-size" in text
+        cli.run(told_once, run_clm.main)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("run_clm.py: out of memory; lower the batch size, ")
 
 
 # ---- many processes

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import Trainer
+from transformers import PrinterCallback, ProgressCallback, Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from memorization.runs import check_sums, write_sums
 from memorization.training.blocks import IGNORED
 from memorization.training.launch import on_first_rank
 from memorization.training.losses import Losses, check_finite, token_losses
+from memorization.training.progress import Progress
 
 
 class ClmTrainer(Trainer):
@@ -25,6 +26,9 @@ class ClmTrainer(Trainer):
         super().__init__(preprocess_logits_for_metrics=token_losses, compute_metrics=self._mean, **options)
         self.losses = Losses()
         self.add_callback(self.losses)
+        for callback in (ProgressCallback, PrinterCallback):
+            self.remove_callback(callback)
+        self.add_callback(Progress())
         self._step_loss = 0.0
 
     def training_step(self, *args, **options):
@@ -62,7 +66,8 @@ class ClmTrainer(Trainer):
     @staticmethod
     def _mean(evaluation):
         loss = evaluation.predictions[evaluation.label_ids[:, 1:] != IGNORED].mean(dtype=np.float64)
-        return {"token_loss": loss, "perplexity": np.exp(loss)}
+        with np.errstate(over="ignore"):
+            return {"token_loss": loss, "perplexity": np.exp(loss)}
 
     def evaluation_loop(self, *args, metric_key_prefix="eval", **options):
         with torch.random.fork_rng(devices=[]):  # evaluating more or less often leaves the training as it is
