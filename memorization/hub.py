@@ -1,5 +1,6 @@
 """Loading models, tokenizers and data sets by path or hub name, with one plain line when that fails."""
 
+import errno
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ from memorization.cli import UserError, is_out_of_memory
 
 PATIENCE = 2  # seconds in which a hub must take a connection
 AWAY = "it is not in the local cache, and no hub answers; name a directory, or try when one does"
+SYSTEMS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 NO_ENTRY = {  # class of what the hub's client raised -> what it means
     "GatedRepoError": "the hub gives it only to whom its owners admit: ask on its page, then set HF_TOKEN",
     "RepositoryNotFoundError": "the hub has none of that name that can be seen; check it, or set HF_TOKEN to see more",
@@ -47,7 +49,7 @@ def load(loader, name, what, **options):
         with _offline() if offline else nullcontext():
             return loader(name, **options | ({"local_files_only": True} if offline else {}))
     except Exception as error:  # the libraries raise any, from KeyError to their own
-        if isinstance(error, UserError) or is_out_of_memory(error):
+        if isinstance(error, UserError) or is_out_of_memory(error) or getattr(error, "errno", None) in SYSTEMS:
             raise
         logging.getLogger(__name__).debug("loading %s", name, exc_info=error)
         raise UserError(f"{name}: {what} could not be loaded: {_why(error, what)}") from None

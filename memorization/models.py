@@ -96,7 +96,7 @@ def _check_weights(model, found, name, what):
             raise UserError(f"{name}: holds weights that are NaN or infinite ({weight}); name another model")
 
 
-@torch.inference_mode()
+@torch.no_grad()  # inference mode would make what a model keeps of a pass unfit for training
 def check_causal(model, name):
     """Raise UserError if the scores of a token depend on later tokens, as those of BERT and its kin do."""
     embeddings = model.get_input_embeddings().weight

@@ -1,5 +1,6 @@
 """Loading by name: a path asks no network, a hub that refuses or is away is one line without the token."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -107,6 +108,17 @@ def test_what_is_no_directory_is_told(tmp_path):
     ):
         with pytest.raises(UserError, match=f"{name}: {message}"):
             hub.load_tokenizer(name)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.EIO])
+def test_an_error_of_the_system_stays_one(number):
+    """It has its own line, with a remedy that helps."""
+
+    def full(name, **_):
+        raise OSError(number, "of the system", name)
+
+    with pytest.raises(OSError, match="of the system"):
+        hub.load(full, "someone/model", "a model")
 
 
 # ---- tokenizers

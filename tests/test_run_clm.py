@@ -632,6 +632,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(home, finished, tmp_path):
         ("--config_name {home}/small --train_file x --block_size 1", "--block-size 1: a block needs at least 2 tokens"),
         ("--config_name {home}/small", "--train-file is missing"),
         ("--config_name {home}/small --train_file x --do_eval", "--validation-file is missing"),
+        ("--config_name {home}/small --train_file x --eval_strategy epoch", "--validation-file is missing"),
         (
             "--config_name {home}/small --train_file x --output_dir run_clm.py",
             "run_clm.py: is a file; name a directory",
@@ -709,7 +710,8 @@ def test_help_shows_ours_first_and_the_rest_on_request(capsys, monkeypatch):
         assert stop.value.code == 0 and max(map(len, texts[flag].splitlines())) <= 80
     text = texts["--help"]
     assert text.index("python run_clm.py --model-name-or-path") < text.index("--block-size") < text.index("--learning-")
-    assert "at its highest (default: 5e-05)" in text and "(default: epoch)" in text
+    words = " ".join(text.split())
+    assert "at its highest (default: 5e-05)" in words and "epoch, steps, no (default: epoch)" in words
     assert "--hub-token" not in text and len(text.splitlines()) < 80
     names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     shown = {word.strip(",").removeprefix("--").replace("-", "_") for word in texts["--help-all"].split()}
