@@ -25,6 +25,14 @@ class UserError(Exception):
     """A mistake the person at the shell can mend. The message names the thing and the remedy, in one line."""
 
 
+def is_out_of_memory(error):
+    """Whether an error says that memory, of the machine or of a GPU, did not suffice, in one of the ways it is said."""
+    signs = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    named = named or isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return named or isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose --help shows the script's docstring as it stands and whose errors are one line.
 
@@ -78,11 +86,14 @@ def run(main, *args):
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if not isinstance(error, OSError) or error.errno is None:
+        if is_out_of_memory(error):
+            message = "out of memory; lower the batch size, start fewer processes, or take a machine or GPU with more"
+        elif not isinstance(error, OSError) or error.errno is None:
             print(f"{Path(sys.argv[0]).name}: {_report()}", file=sys.stderr)
             sys.exit(1)
-        remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
-        message = f"{_shown(error.filename)}: {error.strerror}; {remedy}"
+        else:
+            remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
+            message = f"{_shown(error.filename)}: {error.strerror}; {remedy}"
     print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 
