@@ -1,12 +1,14 @@
 """What the stage scripts share at the shell: a person's mistake gets one line and exit status 2."""
 
 import argparse
+import base64
 import errno
 import os
 import sys
 import tempfile
 import traceback
 from pathlib import Path
+from urllib.parse import quote
 
 from memorization import flags
 
@@ -122,9 +124,17 @@ def _shown(name):
 def _report():
     text = traceback.format_exc()
     for secret in filter(None, map(os.environ.get, SECRETS)):
-        text = text.replace(secret, "***")
+        for spelling in sorted(_spellings(secret), key=len, reverse=True):
+            text = text.replace(spelling, "***")
     with tempfile.NamedTemporaryFile(
         "w", prefix="memorization-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
     ) as file:
         file.write(text)
     return f"a mistake of ours, not of yours; please report it with what is in {file.name}"
+
+
+def _spellings(secret):
+    """How a secret is written in a message of a library: as it is, escaped, or in an HTTP header."""
+    data = os.fsencode(secret)
+    basic = base64.b64encode(os.fsencode(os.environ.get("ELASTIC_USER", "")) + b":" + data).decode()
+    return {secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(data)[2:-1], quote(data), basic}
