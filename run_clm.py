@@ -12,6 +12,8 @@ the model, its tokenizer, checkpoints, train_results.json, eval_results.json, lo
 run.json (what makes the weights) to the output directory.
 """
 
+import memorization.script
+
 import os
 from argparse import RawDescriptionHelpFormatter
 from contextlib import ExitStack

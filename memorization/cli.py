@@ -3,10 +3,14 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
+
+from memorization import signals
 
 REMEDIES = {  # the system's errors; any other that names its number gets the last
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): "free some space or name another directory",
@@ -15,6 +19,7 @@ REMEDIES = {  # the system's errors; any other that names its number gets the la
     (errno.EEXIST, errno.ENOTEMPTY): "move it away or name another path",
     (errno.EMFILE, errno.ENFILE): "allow more open files (ulimit -n) or use fewer processes",
     (errno.EIO,): "check the disk",
+    (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS): "its file system can't do that; name another directory",
 }
 SECRETS = ("ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN")  # environment variables that nothing may show
 
@@ -48,36 +53,37 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main, *args):
-    """Call main(*args), then exit: 2 and one line on stderr for a person's mistake, 130 for Ctrl-C.
+    """Call main(*args), then exit: 2 and one line on stderr for a person's mistake, 128 + its number for a signal.
 
     What is neither is a mistake of ours: 1, and one line that names the file with its traceback.
     """
     try:
-        status = main(*args)
-        _flush()
+        with signals.raised():
+            status = main(*args)
+            _flush()
         sys.exit(status)
     except UserError as error:
-        message = str(error)
+        message, status = str(error), 2
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         _forget_output()
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        if not isinstance(error, OSError) or error.errno is None:
-            print(f"{Path(sys.argv[0]).name}: {_report()}", file=sys.stderr)
-            sys.exit(1)
-        remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
-        message = f"{_shown(error.filename)}: {error.strerror}; {remedy}"
-    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    except KeyboardInterrupt as error:
+        sys.exit(signals.say(getattr(error, "number", signal.SIGINT)))
+    except OSError as error:
+        if error.errno is None:
+            message, status = _report(), 1
+        else:
+            remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
+            message, status = f"{_shown(error.filename)}: {error.strerror}; {remedy}", 2
+    except Exception:
+        message, status = _report(), 1
+    with suppress(OSError):  # nobody to tell it to
+        print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
 
 
 def _flush():
     """Write out what was printed while an error can still be told."""
-    if sys.stdout is None:  # closed from the start
-        return
     try:
         sys.stdout.flush()
     except OSError as error:

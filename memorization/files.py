@@ -63,7 +63,7 @@ def recover(path):
 
 def beside(path):
     """The names under which a new `path` is written, and the old one waits until it is there."""
-    return path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
+    return tuple(path.with_name(f".{path.name}.memorization-{state}") for state in ("new", "old"))
 
 
 def _is_device(path):
@@ -98,13 +98,17 @@ def locked(path):
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.with_name(f".{path.name}.lock")
+    name = path.with_name(f".{path.name}.memorization-lock")
     while True:
         with name.open("a") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with naming(name):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"{path}: another process is writing it; wait until that ends") from None
+            except OSError:  # a file system without locks
+                name.unlink()
+                raise
             if not os.fstat(lock.fileno()).st_nlink:
                 continue  # its last holder has just removed it
             try:
