@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import lru_cache, partial
+from itertools import islice
 from operator import index
 from pathlib import Path
 
@@ -56,9 +57,9 @@ def align_pairs(rows, profile, jobs=1):
 def _align_numbered(rows, profile, jobs):
     batches = _batches(rows)
     work = partial(_align_batch, profile)
+    for batch in batches if jobs == 1 else islice(batches, 1):  # what the first one compiles, forked processes have
+        yield from work(batch)
     if jobs == 1:
-        for batch in batches:
-            yield from work(batch)
         return
     with ProcessPoolExecutor(jobs, initializer=end_with_parent) as pool:
         waiting = deque()

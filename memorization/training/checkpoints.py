@@ -67,7 +67,7 @@ def is_finished(output_dir, made_of):
 
 
 def begin(output_dir, made_of, start_over):
-    """Record the run in output_dir before it trains; what could pass for a finished run goes.
+    """Record the run in output_dir before it trains; what could pass for a finished run goes, and what a kill left.
 
     start_over: so do checkpoints and figures.
     A kill in the midst leaves the record of the checkpoints that are there.
@@ -77,12 +77,26 @@ def begin(output_dir, made_of, start_over):
     if start_over:
         if found := checkpoints(output_dir):
             say(f"starting over: removing {len(found)} checkpoints from {output_dir}")
-        for checkpoint in _numbered(output_dir):
-            (checkpoint / "trainer_state.json").unlink(missing_ok=True)  # from here on it is unfinished
-            shutil.rmtree(checkpoint)
         for name in FIGURES:
             (output_dir / name).unlink(missing_ok=True)
+    whole = [] if start_over else checkpoints(output_dir)
+    for checkpoint in _numbered(output_dir):
+        if checkpoint not in whole:
+            _remove(checkpoint)
     write_json(output_dir / RECORD, made_of)
+
+
+def rotate(output_dir, limit, best):
+    """Remove the oldest checkpoints beyond `limit` (None: no limit), but never the last one, nor `best`, a path."""
+    found = checkpoints(output_dir)
+    free = [checkpoint for checkpoint in found[:-1] if str(checkpoint) != best]
+    for checkpoint in free[: max(0, len(found) - limit)] if limit else ():
+        _remove(checkpoint)
+
+
+def _remove(checkpoint):
+    (checkpoint / "trainer_state.json").unlink(missing_ok=True)  # from here on it is unfinished
+    shutil.rmtree(checkpoint)
 
 
 def check_whole(checkpoint, trainer):

@@ -5,6 +5,7 @@ import torch
 from transformers import Trainer
 
 from memorization.training.blocks import IGNORED
+from memorization.training.checkpoints import rotate
 from memorization.training.losses import Losses, check_finite, token_losses
 
 
@@ -37,6 +38,14 @@ class ClmTrainer(Trainer):
         if "train_loss" in logs:
             logs["train_loss"] = self.losses.total / step
         super().log(logs, start_time)
+
+    def _save_checkpoint(self, model, trial):
+        """The Trainer's own removal of older checkpoints leaves, killed, one that looks whole."""
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        super()._save_checkpoint(model, trial)
+        self.args.save_total_limit = limit
+        if self.args.should_save:
+            rotate(self.args.output_dir, limit, self.state.best_model_checkpoint)
 
     @staticmethod
     def _mean(evaluation):
