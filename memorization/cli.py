@@ -12,8 +12,9 @@ from pathlib import Path
 
 from memorization import signals
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REMEDIES = {  # the system's errors; any other that names its number gets the last
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): "free some space or name another directory",
+    FULL: "free some space or name another directory",
     (errno.EACCES, errno.EPERM, errno.EROFS): "change its permissions or name another path",
     (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG): "check the path",
     (errno.EEXIST, errno.ENOTEMPTY): "move it away or name another path",
@@ -74,7 +75,7 @@ def run(main, *args):
             message, status = _report(), 1
         else:
             remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
-            message, status = f"{_shown(error.filename)}: {error.strerror}; {remedy}", 2
+            message, status = f"{_shown(error.filename)}: {os.strerror(error.errno)}; {remedy}", 2
     except Exception:
         message, status = _report(), 1
     with suppress(OSError):  # nobody to tell it to

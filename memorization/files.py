@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,16 @@ from memorization.cli import UserError
 
 @contextmanager
 def naming(path):
-    """Let a system error that names no file, as a full disk's does, name `path`."""
+    """Let a system error that names no file, as a full disk's does, name `path`, be it a library's own exception."""
     try:
         yield
     except OSError as error:
         error.filename = error.filename or str(path)
+        raise
+    except Exception as error:
+        if found := re.search(r"\(os error (\d+)\)", str(error)):  # as libraries written in Rust say it
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
 
 

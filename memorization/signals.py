@@ -25,11 +25,13 @@ class Ended(KeyboardInterrupt):
 def say(number):
     """Say in one line, once, and on the first rank alone, which signal ends the process; return the exit status."""
     global _said
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ALL)  # the next one may end the process
     if not _said and os.environ.get("RANK", "0") == "0":
-        _said = True
         by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
         with suppress(OSError):
             os.write(2, f"interrupted{by}; run the same command again to go on\n".encode())
+        _said = True
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return 128 + number
 
 

@@ -1,159 +1,67 @@
 """A stage that is killed at any instant and started again ends in the same bytes, and leaves nothing else behind."""
 
-import json
 import random
 import shutil
-from uuid import UUID
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import pytest
-from models import save_language_model
-from zygote import ROOT, Zygote
+from stages import STAGES, contents, renew, train, train_over
+from zygote import Zygote
 
-from memorization.encoding.dialogues import make_dialogues
-
-TOKENIZER = ROOT / "configs" / "gpt-neo-small"
-MEASURED = ("runtime", "per_second")  # endings of the names of figures that no two runs have in common
 KILLS = 20  # at random instants, of each stage
 
 
-def encode(work, seed):
-    return "encode_dialogue.py", "--data", work.parent / "d.json", "--seed", seed, "--output-dir", work, "--overwrite"
-
-
-def train(work, seed, *more):
-    sets = [work.parent / "b" / f"tokenized_dialogue_{side}" for side in ("train", "test")]
-    data = "--model-name-or-path", work.parent / "base", "--train-file", sets[0], "--validation-file", sets[1]
-    size = "--max-steps", 2, "--per-device-train-batch-size", 4, "--block-size", 32, "--seed", seed
-    saves = "--save-strategy", "steps", "--save-steps", 1, "--save-total-limit", 1
-    return "run_clm.py", *data, *size, *saves, "--output-dir", work / "model", *more
-
-
-def train_over(work, seed):
-    return train(work, seed, "--overwrite-output-dir")
-
-
-def generate(work, seed):
-    model = "--model-path", work.parent / "base", "--tokenized-dir", work.parent / "b"
-    size = "--max-new-tokens", 4, "--batch-size", 8, "--temperature", 1, "--seed", seed
-    return "inference_prefix.py", *model, *size, "--output-dir", work, "--overwrite"
-
-
-def index(work, seed, encoding="b"):
-    where = "--indexes", work, "--index-xsuffix", "i", "--prefix-length", 49 + seed
-    return "load_to_elastic.py", "-dir", work.parent / encoding, "-fn", "dialogue_prefix.json", *where
-
-
-def detect(work, seed):
-    rows = work.parent / "generated" / "memorization_finetuned_dialogue" / "dialogue" / "dialogue.jsonl"
-    what = "--filedir", rows, "--type", "m", "--paraphrase-model", "none", "--span-length", 50 + seed
-    where = "--indexes", work.parent / "indexes", "--index-xsuffix", "i", "--output-dir", work
-    return "plagiarism_detect.py", *what, *where, "--overwrite"
-
-
-def align(work, seed):
-    profile = "paper" if seed == 1 else "pan"
-    pairs = "--pairs", work.parent / "pairs.jsonl", "--profile", profile
-    return "plagiarism_detect.py", *pairs, "--output", work / "out.jsonl"
-
-
-def report(work, seed):
-    return "report.py", work.parent / f"detected-{seed}" / "m" / "dialogue", "--output", work / "report"
-
-
-STAGES = [encode, train, train_over, generate, index, detect, align, report]
-
-
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """What the stages read, and work, an empty directory; all made by the stages themselves."""
-    home = tmp_path_factory.mktemp("home")
-    (home / "work").mkdir()
-    (home / "d.json").write_text(json.dumps(make_dialogues(seed=3, single=20, fourfold=2, sixteenfold=0)))
-    text = "The doctor said that the patient should take two pills a day, and then rest for a week at the least. "
-    pairs = [{"id": i, "suspicious": text * 2 + str(i), "source": f"Number {i}. {text * 2}"} for i in range(100)]
-    (home / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    save_language_model(home / "base", TOKENIZER)
-    return home
+def killings(zygote):
+    """The outcome of `kill` for each stage; two go on at a time, each in a directory of its own."""
+    other = zygote.work.parent.with_name("other")
+    left_out = shutil.ignore_patterns("work", "tmp", "cache")
+    shutil.copytree(zygote.work.parent, other, ignore=left_out)
+    second, free = Zygote(other), SimpleQueue()
+    for one in (zygote, second):
+        free.put(one)
+
+    def kill_with_a_free_one(stage):
+        one = free.get()
+        try:
+            kill(one, stage)
+        finally:
+            free.put(one)
+
+    with ThreadPoolExecutor(2) as pool:
+        yield {stage: pool.submit(kill_with_a_free_one, stage) for stage in STAGES}
+    second.close()
 
 
-@pytest.fixture(scope="module")
-def zygote(home):
-    zygote = Zygote(home)
-    made = [(encode, 1, "b"), (generate, 1, "generated"), (index, 1, "indexes"), (detect, 1, "detected-1")]
-    for stage, seed, name in [*made, (detect, 2, "detected-2")]:
-        run = zygote.run(stage(home / "work", seed), home)
-        assert run.status == 0, run.said
-        (home / "work").rename(home / name)
-        (home / "work").mkdir()
-    yield zygote
-    zygote.close()
-
-
-def contents(directory):
-    """Path -> contents of all files below a directory (None: a directory), without what is measured or drawn."""
-    drawn = {path.stem for path in directory.glob("i/*.store")}  # the one segment of an index
-    name = drawn.pop() if drawn else "0" * 32
-    paths = {path.relative_to(directory).as_posix().replace(name, "segment"): path for path in directory.rglob("*")}
-    return {short: _content(path, name) for short, path in paths.items()}
-
-
-def _content(path, segment):
-    if path.is_dir():
-        return None
-    content = path.read_bytes().replace(segment.encode(), b"segment").replace(str(UUID(segment)).encode(), b"segment")
-    if path.suffix != ".json" or path.name == "dialogue_prefix.json":
-        return content
-    if path.name == ".managed.json":  # a set
-        return sorted(json.loads(content))
-    kept = lambda pairs: {name: value for name, value in pairs if not name.endswith(MEASURED)}  # noqa: E731
-    return json.loads(content, object_pairs_hook=kept)
-
-
-@pytest.fixture(scope="module", params=STAGES, ids=lambda stage: stage.__name__)
-def stage(request, home, zygote):
-    """(command, directory with what another run left, contents that the command ends in, its Run)."""
-    work, before = home / "work", home / "before"
-    for path in (work, before):
-        shutil.rmtree(path, ignore_errors=True)
-    work.mkdir()
-    assert zygote.run(request.param(work, 2), work).status == 0
+def kill(zygote, stage):
+    """Kill a stage in the place of each rename and removal, over what another run left, and at random, from nothing."""
+    work, before = zygote.work, zygote.work.with_name(f"before-{stage.__name__}")
+    command = stage(work, 1)
+    renew(work)
+    if stage is not train:  # which goes on with nothing but its own
+        assert zygote.run(stage(work, 2), work).status == 0
     shutil.copytree(work, before)
-    if request.param is train:  # goes on with nothing but its own
-        shutil.rmtree(before)
-        before.mkdir()
-    renew(work, before)
-    command = request.param(work, 1)
     whole = zygote.run(command, work)
     assert whole.status == 0, whole.said
-    return command, before, contents(work), whole
+    wanted, beside = contents(work), set(work.parent.iterdir())
 
+    def check(before, **when):
+        renew(work, before)
+        killed = zygote.run(command, work, **when)
+        again = zygote.run(command, work)
+        assert again.status == 0, again.said
+        assert contents(work) == wanted, when
+        assert not list(zygote.tmp.iterdir()) and set(work.parent.iterdir()) == beside, when
+        return killed.status
 
-def renew(work, before=None):
-    shutil.rmtree(work)
-    shutil.copytree(before, work) if before else work.mkdir()
-
-
-def killed(zygote, work, stage, before, **when):
-    """The command killed, and run again, checked; the Run that was killed."""
-    command, _, whole, _ = stage
-    renew(work, before)
-    killed = zygote.run(command, work, **when)
-    assert killed.status in (-9, 0), killed.said
-    again = zygote.run(command, work)
-    assert again.status == 0, again.said
-    assert contents(work) == whole, when
-    assert not list(zygote.tmp.iterdir()), when
-    return killed
-
-
-def test_a_kill_in_the_place_of_any_rename_or_removal(stage, zygote, home):
-    _, before, _, whole = stage
     for step in range(1, whole.steps + 1):
-        assert killed(zygote, home / "work", stage, before, at=step).status == -9
-
-
-def test_a_kill_at_a_random_instant(stage, zygote, home):
-    *_, whole = stage
+        assert check(before, at=step) == -9
     draw = random.Random(5)
-    for _ in range(KILLS):
-        killed(zygote, home / "work", stage, None, after=draw.uniform(0, whole.seconds))
+    for _ in range(0 if stage is train_over else KILLS):
+        assert check(None, after=draw.uniform(0, whole.seconds)) in (-9, 0)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
+def test_a_kill_at_any_instant(killings, stage):
+    killings[stage].result()

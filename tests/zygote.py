@@ -36,11 +36,12 @@ class Run:
 
 
 class Zygote:
-    """directory: gets tmp, the runs' TMPDIR, and cache, for what libraries keep."""
+    """directory: gets work, tmp, which is the runs' TMPDIR, and cache, for what libraries keep."""
 
     def __init__(self, directory):
-        self.tmp, cache = directory / "tmp", str(directory / "cache")
-        self.tmp.mkdir()
+        self.work, self.tmp, cache = directory / "work", directory / "tmp", str(directory / "cache")
+        for path in (self.work, self.tmp):
+            path.mkdir()
         places = {"TMPDIR": str(self.tmp), "HF_HOME": cache, "XDG_CACHE_HOME": cache}
         self._process = subprocess.Popen(
             [sys.executable, __file__],
@@ -55,6 +56,7 @@ class Zygote:
         """The Run of a script and its arguments. A signal comes to it instead of its `at`-th step, or `after` seconds.
 
         A step is a rename or removal of a file or directory below a directory. again: seconds to the same signal again.
+        What comes after seconds comes, as Ctrl-C does, to the processes of its own too; none of them outlives it.
         """
         command = [str(part) for part in command]
         return self._ask(command=command, below=str(below), at=at, after=after, number=int(number), again=again)
@@ -87,17 +89,28 @@ def serve():
             files = [tempfile.TemporaryFile(dir=Path(os.environ["TMPDIR"]).parent) for _ in range(2)]  # noqa: SIM115
             if not (pid := os.fork()):
                 work(*files, **request)
+            os.setpgid(pid, pid)
             runs[pid] = time.perf_counter(), *files
             for wait in filter(None, (request["after"], request["again"])):
                 time.sleep(wait)
-                os.kill(pid, request["number"])
+                (os.killpg if request["number"] == signal.SIGINT else os.kill)(pid, request["number"])
         _, status = os.waitpid(pid, os.WUNTRACED)
+        while not os.WIFSTOPPED(status) and has_processes(pid):
+            time.sleep(0.001)
         began, said, steps = runs[pid]
         answer = {"pid": pid, "seconds": time.perf_counter() - began, "steps": os.fstat(steps.fileno()).st_size}
         answer["status"] = None if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
         answer["said"] = os.pread(said.fileno(), 1 << 20, 0).decode(errors="replace")
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def has_processes(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def warm():
@@ -126,6 +139,8 @@ def warm():
 
 def work(said, steps, command, below, at, after, number, again):
     """In the fork: run the script, as Python would from the shell."""
+    gc.disable()  # it would touch, so copy, all that is shared
+    os.setpgid(0, 0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for output in (1, 2):
         os.dup2(said.fileno(), output)

@@ -5,10 +5,8 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-
-from memorization.cli import UserError
-from memorization.files import read_json, write_json
+from memorization.cli import FULL, UserError
+from memorization.files import naming, read_json, write_json
 from memorization.runs import RECORD, difference, manifest_path, model_fingerprint
 from memorization.training.launch import say
 from memorization.training.losses import LOSSES
@@ -124,9 +122,11 @@ def check_whole(checkpoint, trainer):
 def told_when_full(output_dir):
     """Raise UserError for a full disk, in place of what safetensors and torch raise; the unfinished checkpoint goes."""
     try:
-        yield
-    except (RuntimeError, SafetensorError) as error:
-        if not any(sign in str(error) for sign in ("No space left", "inline_container")):
+        with naming(output_dir):
+            yield
+    except (OSError, RuntimeError) as error:
+        full = getattr(error, "errno", None) in FULL or "inline_container" in str(error)  # the latter: torch.save
+        if not full:
             raise
         for unfinished in set(_numbered(output_dir)).difference(checkpoints(output_dir)):
             shutil.rmtree(unfinished, ignore_errors=True)
