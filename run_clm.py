@@ -17,6 +17,8 @@ train_results.json, eval_results.json, losses.jsonl (a row an epoch) and
 run.json (what makes the weights) to the output directory.
 """
 
+import memorization.script
+
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -157,7 +159,8 @@ def fine_tune(names, data, args):
     if run and not finished:
         train(trainer, run, data.overwrite_output_dir)
     if args.do_eval:
-        metrics = trainer.evaluate()
+        kept = ("eval_loss", "eval_perplexity", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
+        metrics = {name: value for name, value in trainer.evaluate().items() if name in kept}  # as much after a kill
         trainer.save_metrics("eval", metrics, combined=False)
         say(f"held-out loss {metrics['eval_loss']:.4f} nats a token, perplexity {metrics['eval_perplexity']:.2f}")
     if run and not finished and trainer.is_world_process_zero():

@@ -4,21 +4,25 @@ import argparse
 import base64
 import errno
 import os
+import signal
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from memorization import flags
+from memorization import flags, signals
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REMEDIES = {  # the system's errors; any other that names its number gets the last
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): "free some space or name another directory",
+    FULL: "free some space or name another directory",
     (errno.EACCES, errno.EPERM, errno.EROFS): "change its permissions or name another path",
     (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG): "check the path",
     (errno.EEXIST, errno.ENOTEMPTY): "move it away or name another path",
     (errno.EMFILE, errno.ENFILE): "allow more open files (ulimit -n) or use fewer processes",
     (errno.EIO,): "check the disk",
+    (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS): "its file system can't do that; name another directory",
 }
 SECRETS = ("ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN")  # environment variables that nothing may show
 
@@ -71,39 +75,38 @@ def _path(text):
 
 
 def run(main, *args):
-    """Call main(*args), then exit: 2 and one line on stderr for a person's mistake, 130 for Ctrl-C.
+    """Call main(*args), then exit: 2 and one line on stderr for a person's mistake, 128 + its number for a signal.
 
     What is neither is a mistake of ours: 1, and one line that names the file with its traceback.
     """
     try:
-        status = main(*args)
-        _flush()
+        with signals.raised():
+            status = main(*args)
+            _flush()
         sys.exit(status)
     except UserError as error:
-        message = str(error)
+        message, status = str(error), 2
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         _forget_output()
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        sys.exit(signals.say(getattr(error, "number", signal.SIGINT)))
     except Exception as error:
         if is_out_of_memory(error):
             message = "out of memory; lower the batch size, start fewer processes, or take a machine or GPU with more"
-        elif not isinstance(error, OSError) or error.errno is None:
-            print(f"{Path(sys.argv[0]).name}: {_report()}", file=sys.stderr)
-            sys.exit(1)
-        else:
+            status = 2
+        elif isinstance(error, OSError) and error.errno is not None:
             remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
-            message = f"{_shown(error.filename)}: {error.strerror}; {remedy}"
-    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+            message, status = f"{_shown(error.filename)}: {os.strerror(error.errno)}; {remedy}", 2
+        else:
+            message, status = _report(), 1
+    with suppress(OSError):  # nobody to tell it to
+        print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
 
 
 def _flush():
     """Write out what was printed while an error can still be told."""
-    if sys.stdout is None:  # closed from the start
-        return
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from stages import zygote  # noqa: F401
 
 from memorization.cli import Parser
 from memorization.retrieval import add_index_arguments, open_index

@@ -56,7 +56,7 @@ def test_a_killed_load_leaves_the_old_index_and_the_next_clears_its_remains(inde
     process.kill()
     process.wait()
     assert EmbeddedIndex(tmp_path, "test").texts(["1", "2"]) == dict(OLD)
-    assert any(path.name.endswith(".tmp") for path in tmp_path.iterdir())
+    assert any(path.name.endswith("-new") for path in tmp_path.iterdir())
     EmbeddedIndex(tmp_path, "test").load([("3", "newest words")], MADE_OF)
     assert {path.name for path in tmp_path.iterdir()} == {"test"}
     assert EmbeddedIndex(tmp_path, "test").texts(["3"]) == {"3": "newest words"}
@@ -92,13 +92,13 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_index(index, tmp_path):
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(index, tmp_path):
-    (tmp_path / "test").rename(tmp_path / ".test.old")
+    (tmp_path / "test").rename(tmp_path / ".test.memorization-old")
     assert EmbeddedIndex(tmp_path, "test").texts(["1", "2"]) == dict(OLD)
     assert (tmp_path / "test").is_dir()
 
 
 def test_a_load_leaves_another_index_of_a_longer_name_alone(index, tmp_path):
-    loading = tmp_path / ".test.two.tmp"
+    loading = tmp_path / ".test.two.memorization-new"
     loading.mkdir()
     index.load(OLD, MADE_OF)
     assert loading.is_dir()

@@ -5,10 +5,8 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-
-from memorization.cli import UserError
-from memorization.files import read_json, write_json
+from memorization.cli import FULL, UserError
+from memorization.files import naming, read_json, write_json
 from memorization.runs import RECORD, SUMS, check_sums, difference, manifest_path, model_fingerprint, trainer_state
 from memorization.training.launch import say
 from memorization.training.losses import LOSSES
@@ -69,7 +67,7 @@ def is_finished(output_dir, made_of):
 
 
 def begin(output_dir, made_of, start_over):
-    """Record the run in output_dir before it trains; what could pass for a finished run goes.
+    """Record the run in output_dir before it trains; what could pass for a finished run goes, and what a kill left.
 
     start_over: so do checkpoints and figures.
     A kill in the midst leaves the record of the checkpoints that are there.
@@ -79,21 +77,37 @@ def begin(output_dir, made_of, start_over):
     if start_over:
         if found := checkpoints(output_dir):
             say(f"starting over: removing {len(found)} checkpoints from {output_dir}")
-        for checkpoint in _numbered(output_dir):
-            (checkpoint / "trainer_state.json").unlink(missing_ok=True)  # from here on it is unfinished
-            shutil.rmtree(checkpoint)
         for name in FIGURES:
             (output_dir / name).unlink(missing_ok=True)
+    whole = [] if start_over else checkpoints(output_dir)
+    for checkpoint in _numbered(output_dir):
+        if checkpoint not in whole:
+            _remove(checkpoint)
     write_json(output_dir / RECORD, made_of)
+
+
+def rotate(output_dir, limit, best):
+    """Remove the oldest checkpoints beyond `limit` (None: no limit), but never the last one, nor `best`, a path."""
+    found = checkpoints(output_dir)
+    free = [checkpoint for checkpoint in found[:-1] if str(checkpoint) != best]
+    for checkpoint in free[: max(0, len(found) - limit)] if limit else ():
+        _remove(checkpoint)
+
+
+def _remove(checkpoint):
+    (checkpoint / SUMS).unlink(missing_ok=True)  # from here on it is unfinished
+    shutil.rmtree(checkpoint)
 
 
 @contextmanager
 def told_when_full(output_dir):
     """Raise UserError for a full disk, in place of what safetensors and torch raise; the unfinished checkpoint goes."""
     try:
-        yield
-    except (RuntimeError, SafetensorError) as error:
-        if not any(sign in str(error) for sign in ("No space left", "inline_container")):
+        with naming(output_dir):
+            yield
+    except (OSError, RuntimeError) as error:
+        full = getattr(error, "errno", None) in FULL or "inline_container" in str(error)  # the latter: torch.save
+        if not full:
             raise
         for unfinished in set(_numbered(output_dir)).difference(checkpoints(output_dir)):
             shutil.rmtree(unfinished, ignore_errors=True)

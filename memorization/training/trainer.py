@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import PrinterCallback, ProgressCallback, Trainer
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from memorization.runs import check_sums, write_sums
 from memorization.training.blocks import IGNORED
+from memorization.training.checkpoints import rotate
 from memorization.training.launch import on_first_rank
 from memorization.training.losses import Losses, check_finite, token_losses
 from memorization.training.progress import Progress
@@ -56,8 +57,7 @@ class ClmTrainer(Trainer):
         self.accelerator.wait_for_everyone()  # until then other ranks may still write theirs
         if self.args.should_save:
             write_sums(Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"))
-            best = self.state.best_model_checkpoint
-            rotate_checkpoints(self.args.output_dir, limit, best_model_checkpoint=best, use_mtime=True)
+            rotate(self.args.output_dir, limit, self.state.best_model_checkpoint)
 
     def _load_best_model(self):
         on_first_rank(check_sums, self.state.best_model_checkpoint)
