@@ -73,6 +73,8 @@ def _why(error, what):
         return "it needs code of its own, which is not run here; name a model that transformers knows by itself"
     if "Unrecognized configuration class" in first:
         return f"it is of another kind; name {what}"
+    if any(isinstance(each, UnicodeEncodeError) for each in chain):
+        return "HF_TOKEN holds characters that no token has; set it again"
     if isinstance(error, ImportError):
         return f"a library is missing ({first}); install it, or name another"
     return f"it is damaged or not one ({first}); name a directory that holds one whole"

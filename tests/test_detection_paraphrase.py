@@ -4,7 +4,15 @@ import pytest
 import torch
 from models import edited, save_language_model, save_paraphrase_classifier, save_word_tokenizer, weights
 from shell import ROOT
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, RobertaForMaskedLM, RobertaModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    RobertaForMaskedLM,
+    RobertaModel,
+)
 
 from memorization.cli import UserError
 from memorization.detection.paraphrase import ParaphraseClassifier
@@ -59,6 +67,16 @@ def test_a_pair_longer_than_the_positions_is_cut_to_them(whole, tmp_path):
     assert ParaphraseClassifier(tmp_path / "boundless", "cpu").longest == 129  # of 130, position 0 is the padding's
 
 
+def test_a_configuration_that_names_no_padding_takes_the_tokenizers(tmp_path):
+    """GPT-2 classifies by the last token that is no padding."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
+    GPT2ForSequenceClassification(GPT2Config(**sizes)).save_pretrained(tmp_path)
+    save_word_tokenizer(tmp_path, 64)
+    classifier, pairs = ParaphraseClassifier(tmp_path, "cpu"), [("w1", "w2"), ("w3 w4 w5", "w6 w7")]
+    assert classifier.probabilities(pairs) == pytest.approx(classifier.probabilities(pairs, batch_size=1), abs=1e-6)
+
+
 def tokenizer_config(name, value):
     def edit(path):
         write_json(path / "tokenizer_config.json", read_json(path / "tokenizer_config.json") | {name: value})
@@ -75,6 +93,11 @@ def tokenizer(save):
         save(path)
 
     return edit
+
+
+def without_padding(path):
+    load_tokenizer(TOKENIZER).save_pretrained(path)
+    write_json(path / "config.json", read_json(path / "config.json") | {"pad_token_id": None})
 
 
 def as_class(model):
@@ -115,6 +138,7 @@ def overflowing(tensors):
         ({"id2label": 3}, "could not be loaded"),
         (tokenizer(lambda path: None), "tokenizer without its vocabulary"),
         (tokenizer(lambda path: load_tokenizer(TOKENIZER).save_pretrained(path)), "ids to 2047 and pads with None"),
+        (tokenizer(without_padding), "pads with None, the model to 2047 and with None"),
         (tokenizer(lambda path: save_word_tokenizer(path, 2049)), "ids to 2048 and pads with 0, the model to 2047"),
         (tokenizer(lambda path: save_word_tokenizer(path, 64, eos="w5")), "pads with 5, the model .* with 0"),
         (weights(lambda tensors: tensors["classifier.out_proj.bias"].fill_(float("nan"))), "NaN or infinite"),

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from huggingface_hub import constants
 from models import damage, edited, gpt_neo_config, save_language_model, save_word_tokenizer
 from shell import ROOT
 from transformers import BertConfig, ByT5Tokenizer, GPT2Config, T5Config
@@ -51,12 +52,12 @@ def loads():
         def log_message(self, *_):
             pass
 
-    def load(*names, port=None):
+    def load(*names, port=None, token="hf_secret"):
         away = {"HF_ENDPOINT": f"http://127.0.0.1:{port or server.server_port}", "HF_HUB_OFFLINE": "0"}
-        secret = {"HF_TOKEN": "hf_secret", "PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1"}
+        secret = {"HF_TOKEN": token, "PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1"}
         command = [sys.executable, "-c", LOAD, *map(str, names)]
         done = subprocess.run(command, env=os.environ | away | secret, capture_output=True, text=True, check=True)
-        assert "hf_secret" not in done.stdout + done.stderr and not done.stderr.replace("\n", ""), done.stderr
+        assert "cret" not in done.stdout + done.stderr and not done.stderr.replace("\n", ""), done.stderr
         return done.stdout.splitlines(), [path for path in asked if "agent-harnesses" not in path]
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
@@ -108,6 +109,17 @@ def test_what_is_no_directory_is_told(tmp_path):
     ):
         with pytest.raises(UserError, match=f"{name}: {message}"):
             hub.load_tokenizer(name)
+
+
+def test_a_token_that_is_none_is_told_and_not_shown(loads):
+    said, _ = loads("o/unknown", token="hf_sé\ncret")
+    assert len(said) == 3 and all("HF_TOKEN holds characters that no token has" in line for line in said), said
+
+
+def test_a_path_is_loaded_offline_whatever_a_library_would_ask(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    found = hub.load(lambda name, **options: (options, constants.HF_HUB_OFFLINE), tmp_path, "a model", more=1)
+    assert found == ({"more": 1, "local_files_only": True}, True) and constants.HF_HUB_OFFLINE is False
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.EIO])

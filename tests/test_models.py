@@ -255,6 +255,28 @@ def test_a_flipped_bit_of_a_safetensors_header_never_passes(neo, tmp_path):
             generating(tmp_path / str(at))
 
 
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: None, None),
+        (lambda path: next(path.glob("model-00002*")).unlink(), "No such file or directory: .*model-00002"),
+        (lambda path: (path / INDEX).unlink(), "no file named model.safetensors"),
+        (damage(INDEX, lambda data: data[: len(data) // 2]), "it is damaged"),
+        (damage(INDEX, lambda data: b"[]"), "it is damaged"),
+    ],
+)
+def test_weights_in_several_files_are_all_there_or_refused(neo, tmp_path, change, message):
+    GPTNeoForCausalLM.from_pretrained(neo).save_pretrained(tmp_path / "whole", max_shard_size="40KB")
+    path = edited(tmp_path / "whole", tmp_path / "model", change)
+    if message:
+        refused(path, message)
+    else:
+        assert torch.equal(generating(path).state_dict()[NORM], generating(neo).state_dict()[NORM])
+
+
 def test_want_of_memory_is_not_called_damage(neo, tmp_path):
     """A petabyte of embeddings, which the allocator refuses."""
     edited(neo, tmp_path / "model", {"max_position_embeddings": 2**43})

@@ -1,7 +1,6 @@
 """The probability that two sentences are paraphrases, from a sequence-pair classifier such as one trained on MRPC."""
 
 import re
-from pathlib import Path
 
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -65,9 +64,8 @@ class ParaphraseClassifier:
 
 
 def directory(name):
-    """The directory of a classifier at a path or hub name, fetched if need be. Raises UserError if there is none."""
-    if not Path(name).is_dir():
-        ParaphraseClassifier(name, "cpu")
+    """The directory of a classifier at a path or hub name, fetched if need be. Raises UserError as it does itself."""
+    ParaphraseClassifier(name, "cpu")  # before anything is written
     return hub.directory(name)
 
 
