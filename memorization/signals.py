@@ -11,7 +11,8 @@ from multiprocessing import parent_process
 from threading import Thread
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_said = False
+_speaker = os.getpid()  # not a process forked from it
+_received, _said = None, False
 
 
 class Ended(KeyboardInterrupt):
@@ -23,10 +24,10 @@ class Ended(KeyboardInterrupt):
 
 
 def say(number):
-    """Say in one line, once, and on the first rank alone, which signal ends the process; return the exit status."""
+    """Say in one line, once, and on the first rank alone, that a signal ends the process; return the exit status."""
     global _said
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ALL)  # the next one may end the process
-    if not _said and os.environ.get("RANK", "0") == "0":
+    if not _said and os.getpid() == _speaker and os.environ.get("RANK", "0") == "0":
         by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
         with suppress(OSError):
             os.write(2, f"interrupted{by}; run the same command again to go on\n".encode())
@@ -41,6 +42,8 @@ def end(number, frame=None):
 
 
 def _raise(number, frame):
+    global _received
+    _received = number
     _handle(end)  # a second one is not waited for
     raise Ended(number)
 
@@ -54,6 +57,8 @@ def _handle(handler):
 
 def begin():
     """End at once from now on. Forked processes leave Ctrl-C to this one."""
+    global _speaker
+    _speaker = os.getpid()
     _handle(end)
     os.register_at_fork(after_in_child=_leave_to_parent)
 
@@ -67,13 +72,17 @@ def _leave_to_parent():
 @contextmanager
 def raised():
     """Raise Ended at a signal in the block, so that what is temporary is cleared. A second ends at once."""
-    global _said
-    _said = False
+    global _speaker, _received, _said
+    _speaker, _received, _said = os.getpid(), None, False
     before = {number: signal.getsignal(number) for number in ALL}, sys.unraisablehook
     sys.unraisablehook = lambda lost: end(lost.exc_value.number) if lost.exc_type is Ended else before[1](lost)
     _handle(_raise)
     try:
         yield
+    except Exception:
+        if _received:  # that is what all else comes from
+            raise Ended(_received) from None
+        raise
     finally:
         sys.unraisablehook = before[1]
         for number, handler in before[0].items():

@@ -101,8 +101,14 @@ def _content(path, segment):
         return content
     if path.name == ".managed.json":  # a set
         return sorted(json.loads(content))
-    kept = lambda pairs: {name: value for name, value in pairs if not name.endswith(MEASURED)}  # noqa: E731
+    left_out = (*MEASURED, "files", "checksum") if path.name == "memorization-index.json" else MEASURED
+    kept = lambda pairs: {name: value for name, value in pairs if not name.endswith(left_out)}  # noqa: E731
     return json.loads(content, object_pairs_hook=kept)
+
+
+def temporaries(directory):
+    """The names below a directory under which files.py keeps what is to go again."""
+    return [name for name in contents(directory) if ".memorization-" in name]
 
 
 def renew(work, before=None):

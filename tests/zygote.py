@@ -7,6 +7,7 @@ import atexit
 import gc
 import json
 import os
+import resource
 import runpy
 import signal
 import subprocess
@@ -52,14 +53,16 @@ class Zygote:
             cwd=ROOT,
         )
 
-    def run(self, command, below, at=None, after=None, number=signal.SIGKILL, again=None):
+    def run(self, command, below, at=None, after=None, number=signal.SIGKILL, again=None, limits=()):
         """The Run of a script and its arguments. A signal comes to it instead of its `at`-th step, or `after` seconds.
 
         A step is a rename or removal of a file or directory below a directory. again: seconds to the same signal again.
         What comes after seconds comes, as Ctrl-C does, to the processes of its own too; none of them outlives it.
+        limits: pairs of a resource of setrlimit and its value; for files, that many more than are open.
         """
         command = [str(part) for part in command]
-        return self._ask(command=command, below=str(below), at=at, after=after, number=int(number), again=again)
+        when = {"at": at, "after": after, "number": int(number), "again": again}
+        return self._ask(command=command, below=str(below), limits=list(limits), **when)
 
     def go_on(self, run):
         """The end of a Run that is held, as SIGSTOP does."""
@@ -137,7 +140,7 @@ def warm():
     gc.freeze()
 
 
-def work(said, steps, command, below, at, after, number, again):
+def work(said, steps, command, below, at, after, number, again, limits):
     """In the fork: run the script, as Python would from the shell."""
     gc.disable()  # it would touch, so copy, all that is shared
     os.setpgid(0, 0)
@@ -162,6 +165,9 @@ def work(said, steps, command, below, at, after, number, again):
     from memorization import signals
 
     signals.begin()
+    for what, value in limits:
+        most = value + len([*Path("/proc/self/fd").iterdir()]) if what == resource.RLIMIT_NOFILE else value
+        resource.setrlimit(what, (most, most))
     sys.addaudithook(step)
     sys.argv = command
     status = 99
