@@ -8,10 +8,11 @@ a generation, and beside it the published .txt listing. A killed run goes on whe
     torchrun --nproc-per-node 4 inference_prefix.py --model-path ./finetuned_models/finetuned_dialogue
 """
 
+import memorization.script
+
 import torch
 from accelerate import PartialState
 from tqdm import tqdm
-from transformers import AutoConfig
 
 from memorization import hub, runs
 from memorization.cli import Parser, UserError, run
@@ -20,7 +21,7 @@ from memorization.extraction.generation import check_model, continue_prefixes, s
 from memorization.extraction.generations import FORMAT, Generation, write_listing
 from memorization.extraction.matches import exact_match, matched_tokens
 from memorization.files import fingerprint
-from memorization.models import load_for_generation
+from memorization.models import load_config, load_for_generation
 from memorization.rows import Rows
 
 
@@ -34,7 +35,7 @@ def main(args):
             f"{args.token_path or args.model_path}: another tokenizer than the probes in {probes_path} were encoded "
             "with; encode with --tokenizer set to it, or name the right one by --token-path"
         )
-    config = hub.load(AutoConfig.from_pretrained, args.model_path, "a model configuration")
+    config = load_config(args.model_path)
     check_model(args.model_path, config, tokenizer, probes.longest_prefix, args.max_new_tokens)
 
     state = PartialState(cpu=not torch.accelerator.is_available())

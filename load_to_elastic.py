@@ -7,15 +7,17 @@ directory under ./indexes that each load builds anew, unless --elastic-url or EL
 where an index that holds other documents is replaced only with --recreate. After a kill, run the same command again.
 """
 
+import memorization.script
+
 from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
 from memorization.detection.span_index import build, span_index_path
 from memorization.encoding.probes import Probes
-from memorization.files import fingerprints
+from memorization.files import fingerprints, locked
 from memorization.parallel import cores
 from memorization.retrieval import add_index_arguments, open_index
-from memorization.runs import encoding_paths, write_manifest
+from memorization.runs import encoding_paths, manifest_path, write_manifest
 
 ENDING = "_prefix.json"
 BATCH = 1000  # probes in memory together
@@ -37,18 +39,11 @@ def main(args):
         if probe["member"]
     )
     made_of = {"encoding": probes.encoding, "prefix_length": args.prefix_length}
-    count = index.load(documents, made_of, args.recreate, members, args.shards, args.replicas)
-    made_of, inputs = index.made_of(), fingerprints(encoding_paths(args.directory, name).values())
-    write_manifest(
-        args.indexes / args.index_xsuffix,
-        "index",
-        made_of,
-        args,
-        inputs,
-        made_of["documents"],
-        count,
-        index=index.where,
-    )
+    path = args.indexes / args.index_xsuffix
+    with locked(manifest_path(path)):  # of the same load as the index
+        count = index.load(documents, made_of, args.recreate, members, args.shards, args.replicas)
+        made_of, inputs = index.made_of(), fingerprints(encoding_paths(args.directory, name).values())
+        write_manifest(path, "index", made_of, args, inputs, made_of["documents"], count, index=index.where)
     print(f"{index.where}: {count} training suffixes")
     path = span_index_path(args.indexes, probes.encoding)
     samples = build(path, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores())

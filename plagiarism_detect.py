@@ -10,6 +10,8 @@ texts, without an index or a model:
     python plagiarism_detect.py --pairs pairs.jsonl --profile pan --output alignments.jsonl
 """
 
+import memorization.script
+
 import sys
 from functools import partial
 

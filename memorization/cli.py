@@ -1,28 +1,42 @@
 """What the stage scripts share at the shell: a person's mistake gets one line and exit status 2."""
 
 import argparse
+import base64
 import errno
 import os
+import signal
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
-from memorization import flags
+from memorization import flags, signals
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REMEDIES = {  # the system's errors; any other that names its number gets the last
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): "free some space or name another directory",
+    FULL: "free some space or name another directory",
     (errno.EACCES, errno.EPERM, errno.EROFS): "change its permissions or name another path",
     (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG): "check the path",
     (errno.EEXIST, errno.ENOTEMPTY): "move it away or name another path",
     (errno.EMFILE, errno.ENFILE): "allow more open files (ulimit -n) or use fewer processes",
     (errno.EIO,): "check the disk",
+    (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS): "its file system can't do that; name another directory",
 }
 SECRETS = ("ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN")  # environment variables that nothing may show
 
 
 class UserError(Exception):
     """A mistake the person at the shell can mend. The message names the thing and the remedy, in one line."""
+
+
+def is_out_of_memory(error):
+    """Whether an error says that memory, of the machine or of a GPU, did not suffice, in one of the ways it is said."""
+    signs = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    named = named or isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return named or isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,36 +75,38 @@ def _path(text):
 
 
 def run(main, *args):
-    """Call main(*args), then exit: 2 and one line on stderr for a person's mistake, 130 for Ctrl-C.
+    """Call main(*args), then exit: 2 and one line on stderr for a person's mistake, 128 + its number for a signal.
 
     What is neither is a mistake of ours: 1, and one line that names the file with its traceback.
     """
     try:
-        status = main(*args)
-        _flush()
+        with signals.raised():
+            status = main(*args)
+            _flush()
         sys.exit(status)
     except UserError as error:
-        message = str(error)
+        message, status = str(error), 2
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         _forget_output()
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        sys.exit(signals.say(getattr(error, "number", signal.SIGINT)))
     except Exception as error:
-        if not isinstance(error, OSError) or error.errno is None:
-            print(f"{Path(sys.argv[0]).name}: {_report()}", file=sys.stderr)
-            sys.exit(1)
-        remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
-        message = f"{_shown(error.filename)}: {error.strerror}; {remedy}"
-    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+        if is_out_of_memory(error):
+            message = "out of memory; lower the batch size, start fewer processes, or take a machine or GPU with more"
+            status = 2
+        elif isinstance(error, OSError) and error.errno is not None:
+            remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
+            message, status = f"{_shown(error.filename)}: {os.strerror(error.errno)}; {remedy}", 2
+        else:
+            message, status = _report(), 1
+    with suppress(OSError):  # nobody to tell it to
+        print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
 
 
 def _flush():
     """Write out what was printed while an error can still be told."""
-    if sys.stdout is None:  # closed from the start
-        return
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -111,9 +127,17 @@ def _shown(name):
 def _report():
     text = traceback.format_exc()
     for secret in filter(None, map(os.environ.get, SECRETS)):
-        text = text.replace(secret, "***")
+        for spelling in sorted(_spellings(secret), key=len, reverse=True):
+            text = text.replace(spelling, "***")
     with tempfile.NamedTemporaryFile(
         "w", prefix="memorization-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
     ) as file:
         file.write(text)
     return f"a mistake of ours, not of yours; please report it with what is in {file.name}"
+
+
+def _spellings(secret):
+    """How a secret is written in a message of a library: as it is, escaped, or in an HTTP header."""
+    data = os.fsencode(secret)
+    basic = base64.b64encode(os.fsencode(os.environ.get("ELASTIC_USER", "")) + b":" + data).decode()
+    return {secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(data)[2:-1], quote(data), basic}

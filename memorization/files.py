@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from math import isinf
@@ -17,11 +18,16 @@ from memorization.cli import UserError
 
 @contextmanager
 def naming(path):
-    """Let a system error that names no file, as a full disk's does, name `path`."""
+    """Let a system error that names no file, as a full disk's does, name `path`, be it a library's own exception."""
     try:
         yield
     except OSError as error:
         error.filename = error.filename or str(path)
+        raise
+    except Exception as error:
+        if found := re.search(r"\(os error (\d+)\)", str(error)):  # as libraries written in Rust say it
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
 
 
@@ -67,7 +73,7 @@ def recover(path):
 
 def beside(path):
     """The names under which a new `path` is written, and the old one waits until it is there."""
-    return path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
+    return tuple(path.with_name(f".{path.name}.memorization-{state}") for state in ("new", "old"))
 
 
 def _is_device(path):
@@ -102,13 +108,17 @@ def locked(path):
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.with_name(f".{path.name}.lock")
+    name = path.with_name(f".{path.name}.memorization-lock")
     while True:
         with name.open("a") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with naming(name):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"{path}: another process is writing it; wait until that ends") from None
+            except OSError:  # a file system without locks
+                name.unlink()
+                raise
             if not os.fstat(lock.fileno()).st_nlink:
                 continue  # its last holder has just removed it
             try:

@@ -8,6 +8,7 @@ lacks its manifest or is not what the manifest says, and joins nothing that is o
 import hashlib
 import importlib.metadata
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Annotated, Any, TypedDict
@@ -101,7 +102,9 @@ def difference(one, other):
 def manifest_path(result):
     """Where the manifest of a result (a file or directory) lies: <result>.manifest.json beside it."""
     result = Path(result)
-    return result.with_name(result.name + ".manifest.json")
+    if result.name in ("", ".."):
+        result = result.resolve()
+    return Path(f"{result}.manifest.json")
 
 
 def write_manifest(result, kind, made_of, arguments, inputs=None, contents=None, rows=0, **facts):
@@ -225,6 +228,36 @@ def model_fingerprint(directory):
     return digest.hexdigest()
 
 
+SUMS = "sha256.json"  # in a checkpoint, written last: dict name of each other file -> its hash
+
+
+def write_sums(checkpoint):
+    """Mark a checkpoint as complete, with the hashes of its files: their formats have none, or none that is checked."""
+    checkpoint = Path(checkpoint)
+    names = [str(path.relative_to(checkpoint)) for path in sorted(checkpoint.rglob("*")) if path.is_file()]
+    write_json(checkpoint / SUMS, _sums(checkpoint, [name for name in names if name != SUMS]))
+
+
+def check_sums(checkpoint):
+    """Raise UserError if a complete checkpoint is not what was saved, naming a file that is missing or has changed."""
+    checkpoint = Path(checkpoint)
+    sums = read_json(checkpoint / SUMS)
+    remedy = "remove this checkpoint to go on from the one before, or start over with --overwrite-output-dir"
+    if not isinstance(sums, dict):
+        raise UserError(f"{checkpoint}: {SUMS} is damaged; {remedy}")
+    for name in sums:
+        if not (checkpoint / name).is_file():
+            raise UserError(f"{checkpoint}: has no {name}, without which a run can't go on as it was; {remedy}")
+    for name, found in _sums(checkpoint, sums).items():
+        if found != sums[name]:
+            raise UserError(f"{checkpoint}: {name} is damaged or changed; {remedy}")
+
+
+def _sums(directory, names):
+    with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+        return dict(zip(names, pool.map(fingerprint, [directory / name for name in names]), strict=True))
+
+
 RECORD = "run.json"  # in the output directory of stage 2 from its start: the made_of of the run
 
 
@@ -256,8 +289,9 @@ def model_made_of(directory, contents=None):
             "checkpoint in it"
         )
     if directory.name.startswith("checkpoint-") and (directory.parent / RECORD).is_file():
-        if not (directory / "trainer_state.json").is_file():
+        if not (directory / SUMS).is_file():
             raise UserError(f"{directory}: this checkpoint is unfinished; name another")
+        check_sums(directory)
         made_of = read_json(directory.parent / RECORD, dict)
         _converted({"made_of": made_of}, NEEDED["model"], directory.parent / RECORD, KINDS["model"])
         return made_of | {"epochs_done": trainer_state(directory).epoch}

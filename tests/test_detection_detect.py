@@ -70,7 +70,9 @@ def test_generations_get_their_labels_with_and_without_the_span_scan(find):
     assert (run.sample, run.characters, run.holders, run.members) == (13, len(ONE), 1, 1)
     assert found[12].copied == [run]
     texts = {hit.id: hit.text for hit in found[10].candidates}
-    assert texts == {id: SUFFIXES[id] if id in {p.candidate for p in found[10].labels.passages} else None for id in texts}
+    assert texts == {
+        id: SUFFIXES[id] if id in {p.candidate for p in found[10].labels.passages} else None for id in texts
+    }
 
 
 def test_the_span_scan_has_a_length_of_its_own_that_a_run_must_exceed(find):

@@ -233,7 +233,7 @@ def test_a_killed_run_leaves_nothing_that_passes_for_finished(tmp_path, monkeypa
     write_json(tmp_path / "d.json", ROWS)
     assert encode(tmp_path / "out", "--data", tmp_path / "d.json") == 0
     paths = encoding_paths(tmp_path / "out", "dialogue")
-    (tmp_path / "out" / ".tokenized_dialogue_prefix.unfinished").mkdir()  # what another killed run left
+    (tmp_path / "out" / ".tokenized_dialogue_prefix.memorization-work").mkdir()  # what another killed run left
     results = list(paths.values())
     renamed = []
 

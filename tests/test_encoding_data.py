@@ -15,6 +15,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from memorization.cli import UserError
+from memorization.encoding import readers
 from memorization.encoding.data import add_data_arguments, read_texts
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR
 
@@ -311,6 +312,12 @@ def test_arrow_buffers_that_point_beyond_their_end_are_not_followed(tmp_path):
     assert content.count(ends) == 1
     rows.write_bytes(content.replace(ends, b"\xff\xff\xff\x3f" * 2))
     assert refused(tmp_path / "d").startswith("not a readable Hugging Face dataset")
+
+
+def test_what_a_library_says_at_length_is_cut_short():
+    with pytest.raises(UserError) as error, readers._readable("d", "file"):
+        raise ValueError("x" * 9999 + "\ny")
+    assert str(error.value) == f"d: not a readable file: {'x' * 200}; write it again"
 
 
 def test_data_sets_of_splits_need_one_called_train(tmp_path):

@@ -143,7 +143,8 @@ UNFIT = {
     "another order": (lambda table: table.select(["member", "id", *table.column_names[2:]]), "its columns are"),
     "a null": (with_column("text", first(None)), "it has a null"),
     "a negative id": (with_column("id", first(-1)), "do not fit"),
-    "ids not in order": (with_column("id", lambda ids: [ids[1], ids[0], *ids[2:]]), "do not fit"),
+    "ids not in order": (with_column("id", lambda ids: [ids[1], ids[0], *ids[2:]]), "ids are not in order"),
+    "an id twice": (with_column("id", lambda ids: [ids[0], ids[0], *ids[2:]]), "ids are not in order"),
     "no copy": (with_column("duplicates", first(0)), "do not fit"),
     "a negative token": (with_column("input_ids", in_first(0, -1)), "do not fit"),
     "a token less": (with_column("input_ids", lambda ids: [ids[0][1:], *ids[1:]]), "do not fit"),
@@ -183,6 +184,18 @@ def test_a_file_of_stored_samples_that_was_cut_off_is_refused(encoded, tmp_path,
     (path / FILE).write_bytes(content[: int(share * len(content))])
     write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
     with pytest.raises(UserError, match="no rows of stage 1: .*; run encode_dialogue.py again"):
+        Probes(out, "dialogue")
+
+
+def test_a_stored_text_that_is_not_utf8_is_refused(encoded, tmp_path):
+    out = shutil.copytree(encoded, tmp_path / "out")
+    path = out / "tokenized_dialogue_prefix"
+    manifest, content = read_manifest(path, "probes"), (path / FILE).read_bytes()
+    text = Probes(encoded, "dialogue")[-1:][0]["prefix"].encode()
+    assert content.count(text) == 1
+    (path / FILE).write_bytes(content.replace(text, b"\xff" + text[1:]))
+    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
+    with pytest.raises(UserError, match="no rows of stage 1: .*UTF8.*; run encode_dialogue.py again"):
         Probes(out, "dialogue")
 
 

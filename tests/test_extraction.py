@@ -362,6 +362,12 @@ def test_rows_that_changed_are_refused_by_either_name(tmp_path):
             read_generations(path)
 
 
+@pytest.mark.parametrize("path", [".", "/", "..", "tests"])
+def test_a_directory_is_no_result(path):
+    with pytest.raises(UserError, match="is a directory; name the .jsonl in it"):
+        read_generations(path)
+
+
 def test_a_listing_of_other_code_is_taken_only_unchecked(tmp_path):
     probes = [{"id": id, "member": id < 5, "prefix": "p", "suffix": "s", "duplicates": 2} for id in TEXTS]
     write_probes(tmp_path / "p.json", probes)

@@ -227,6 +227,6 @@ with replacing(path, directory={directory}) as new:
     if (tmp_path / "result").exists():
         assert content() in ("old", "new")
     else:  # it waits to be put back
-        assert (tmp_path / ".result.old" / "part").read_text() == "old"
+        assert (tmp_path / ".result.memorization-old" / "part").read_text() == "old"
     assert write("newer") == 0 and content() == "newer"
     assert [path.name for path in tmp_path.iterdir()] == ["result"]

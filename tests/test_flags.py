@@ -116,6 +116,73 @@ def test_a_range_holds_its_ends_and_no_more(name):
     assert (allowed.least + 0.5 in allowed) == (allowed.kind != "whole" and allowed.most > allowed.least + 0.5)
 
 
+DEFAULTS = {  # of ours: what is measured without a flag
+    "encode_dialogue.py": {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed": 5, "num_proc": 1}
+    | {"max_samples": None},
+    "run_clm.py": {"block_size": None},
+    "inference_prefix.py": {"prefix_length": 50, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
+    | {"temperature": 0, "top_k": 0, "top_p": 1},
+    "load_to_elastic.py": {"prefix_length": 50, "shards": None, "replicas": None},
+    "plagiarism_detect.py": {"span_length": 50, "jobs": 1},
+    "report.py": {},
+    "configs/make_tokenizer.py": {"vocab_size": 2048},
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_numbers_have_the_defaults_that_are_promised(script, monkeypatch):
+    actions = parser_of(script, monkeypatch)._actions
+    found = {action.dest: action.default for action in actions if action.type in (int, float)}
+    of_trainer = found.keys() - {"block_size"} if script == "run_clm.py" else set()
+    assert {name: value for name, value in found.items() if name not in of_trainer} == DEFAULTS[script]
+
+
+SMALLEST = {"max_samples": 1, "prefix_length": 1, "min_suffix_length": 1, "test_size": 1e-9, "seed": 0, "num_proc": 1}
+SMALLEST |= {"block_size": 2, "max_steps": 1, "learning_rate": 0, "num_train_epochs": 0.01, "save_total_limit": 1}
+SMALLEST |= {"max_new_tokens": 1, "batch_size": 1, "temperature": 0.001, "top_k": 0, "top_p": 1e-9, "num_samples": 1}
+SMALLEST |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "warmup_steps": 0, "weight_decay": 0}
+SMALLEST |= {"shards": 1, "replicas": 0, "span_length": 1, "jobs": 1, "dataloader_num_workers": 0, "max_grad_norm": 0}
+LARGEST = {"seed": 2**32 - 1, "data_seed": 2**32 - 1, "top_p": 1, "adam_beta1": 0.999999, "batch_size": 2**31 - 1}
+
+
+BEYOND = {
+    "max_samples": (0,),
+    "prefix_length": (0,),
+    "min_suffix_length": (0,),
+    "test_size": (0, 1),
+    "num_proc": (0, 1025),
+}
+BEYOND |= {
+    "seed": (-1, 2**32),
+    "data_seed": (-1, 2**32),
+    "block_size": (1,),
+    "max_steps": (0, -2),
+    "save_total_limit": (0,),
+}
+BEYOND |= {"learning_rate": (-1e-9,), "num_train_epochs": (0,), "warmup_steps": (-1, 1.5), "eval_steps": (0, 2.5)}
+BEYOND |= {
+    "adam_beta1": (1,),
+    "adam_beta2": (-0.1, 1),
+    "gradient_accumulation_steps": (0,),
+    "label_smoothing_factor": (1,),
+}
+BEYOND |= {"per_device_train_batch_size": (0,), "per_device_eval_batch_size": (0,), "dataloader_num_workers": (-1,)}
+BEYOND |= {
+    "max_new_tokens": (0,),
+    "batch_size": (0, 2**31),
+    "temperature": (1e-9, -1),
+    "top_k": (-1,),
+    "top_p": (0, 1.001),
+}
+BEYOND |= {"num_samples": (0,), "shards": (0,), "replicas": (-1,), "span_length": (0,), "jobs": (0, 1025)}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_what_means_nothing_is_refused(name):
+    for value in BEYOND[name]:
+        assert mistake({name: value}).startswith(f"--{name.replace('_', '-')} {value}: must be ")
+
+
 BAD_NAMES = ["a/b", "/", "..", ".", "a\nb", "a\x1b[2Jb", "caf\udce9", "a\0b", "\u202e", ""]
 
 
@@ -138,6 +205,8 @@ def test_a_name_that_would_leave_its_place_or_break_a_line_is_refused(name, valu
         {"instruction_column": "", "input_column": "", "instruction": ""},
         {"seed": None, "data": None, "elastic_url": []},
         {"data": "caf\udce9/x\ny"},
+        SMALLEST,
+        LARGEST,
         {"max_steps": -1, "temperature": 0.0, "warmup_steps": 0.25, "logging_steps": 500.0},
     ],
 )
@@ -148,3 +217,19 @@ def test_what_is_right_passes(options):
 @pytest.mark.parametrize("options", [{"data": "a\0b"}, {"elastic_url": ["http://h", ""]}, {"tokenizer": ""}])
 def test_no_text_flag_is_empty_or_holds_a_nul(options):
     assert mistake(options)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "Expected `object`, got `array`"),
+        ("3", "Expected `object`"),
+        ('{"a": NaN}', "NaN is no number"),
+        ("{", "line 1"),
+    ],
+)
+def test_a_configuration_of_deepspeed_is_an_object(tmp_path, content, said):
+    (tmp_path / "ds.json").write_text(content)
+    needed = ["--train_file=a", f"--output_dir={tmp_path / 'out'}", "--config_name=c"]
+    with pytest.raises(UserError, match=f"ds.json: .*{said}"):
+        run_clm.parse([*needed, "--deepspeed", str(tmp_path / "ds.json")])

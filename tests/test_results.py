@@ -213,6 +213,17 @@ def test_the_verdict_says_yes_or_what_could_have_been_found():
     assert "Verdict: none, for want of" in table(summarize(ROWS[:5], FACTS))
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+def test_one_group_of_copies_is_not_shown_beside_all_members(copies):
+    rows = [detection(i, duplicates=copies) for i in range(3)] + [detection(1000, duplicates=16)]
+    summary = summarize(rows, FACTS)
+    assert list(summary["groups"]) == list(summary["verdict"] | {"held out": 0}) == ["members", "held out"]
+    assert "by copies" not in table(summary)
+    several = summarize([*rows, detection(3, duplicates=16)], FACTS)
+    assert [several["groups"][name]["n"] for name in several["groups"]] == [3, 1, 4, 1]
+    assert "by copies" in table(several)
+
+
 def test_unchecked_is_the_first_word():
     assert table(summarize(ROWS, FACTS | {"unchecked": True})).startswith("UNCHECKED")
     assert table(summarize(ROWS, FACTS | {"trained_on": None})).startswith("NOTE: nothing is known")

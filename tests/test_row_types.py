@@ -23,7 +23,7 @@ ID, COUNT, SPAN = (
     (-1, 1.5, "1", True),
     ([9, 0], [3, 3], [-1, 3], [0], [0, 1, 2], None),
 )
-BEYOND = [0, 10**6]  # of any text
+BEYOND = [0, 501]  # one more than the texts of the detection have characters
 BOTH = {
     ("id",): ID,
     ("sample",): ID,
@@ -45,7 +45,8 @@ PASSAGES = {
 LONGEST = {("candidate",): ID, ("characters",): (*COUNT, 8, 0), ("generation_span",): (*SPAN, BEYOND, [0, 8])}
 OF_LABELS = {(name,): ("copied", None) for name in ("label", "label_without_scan", "first_label")}
 WRONG = {
-    Generation: BOTH | {("generation_ids",): ([-1], [1.5], None, ["a"]), ("matched_tokens",): (*COUNT, 3)},
+    Generation: BOTH
+    | {("generation_ids",): ([0, -1], [0, 1.5], None, [0, "a"], [0]), ("matched_tokens",): (*COUNT, 3)},
     Detection: BOTH
     | {("candidates", 0, "id"): ID, ("candidates", 0, "score"): (-0.5, None, "1")}
     | {("longest_common_run", *path): values for path, values in LONGEST.items()}

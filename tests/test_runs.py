@@ -1,5 +1,6 @@
 """Identities and manifests: what is of two runs is never taken for one."""
 
+import json
 import shutil
 from argparse import Namespace
 from math import nan
@@ -77,6 +78,15 @@ def test_a_manifest_says_what_made_the_result_from_what_and_with_what(tmp_path):
     assert (manifest.rows, manifest.facts, manifest.version) == (3, FACTS, __version__)
     assert manifest.contents == fingerprint(tmp_path / "out")
     assert {"torch", "transformers"} <= manifest.libraries.keys()
+
+
+def test_a_manifest_lies_beside_its_result_however_that_is_called(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a")
+    beside = tmp_path / "a.manifest.json"
+    for name in (".", "b/..", tmp_path / "a", "../a"):
+        assert runs.manifest_path(name).resolve() == beside
+    assert str(runs.manifest_path("/")) == "/.manifest.json"
 
 
 def test_a_result_without_its_manifest_is_refused(tmp_path):
@@ -247,6 +257,31 @@ def test_a_checkpoint_is_of_the_run_it_lies_in(model, trained):
             runs.model_made_of(checkpoint)
         write_json(checkpoint / "trainer_state.json", {"epoch": 2.0, "global_step": 4, "max_steps": 4, "x": nan})
         assert runs.model_made_of(checkpoint) == {"encoding": "e", "seed": 5, "epochs_done": 2.0}
+
+
+STATE = {"epoch": 2.0, "global_step": 4, "max_steps": 4}
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "said"),
+    [
+        ({"seed": 5}, STATE, "run.json: .*missing required field `encoding`.*; run run_clm.py again"),
+        ({"encoding": 5}, STATE, "run.json: .*Expected `str`"),
+        ([], STATE, "run.json: Expected `object`"),
+        *(
+            ({"encoding": "e"}, STATE | {"epoch": epoch}, "trainer_state.json: .*epoch")
+            for epoch in (nan, -1, None, "2")
+        ),
+        *(({"encoding": "e"}, STATE | {name: -1}, f"state.json: .*{name}") for name in ("global_step", "max_steps")),
+        *(({"encoding": "e"}, {name: 1 for name in STATE if name != less}, less) for less in STATE),
+    ],
+)
+def test_a_checkpoint_whose_record_or_state_cannot_be_is_refused(tmp_path, record, state, said):
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    (tmp_path / "checkpoint-4" / "trainer_state.json").write_text(json.dumps(state))
+    with pytest.raises(UserError, match=said):
+        runs.model_made_of(tmp_path / "checkpoint-4")
 
 
 def test_of_a_model_from_elsewhere_nothing_is_known(model):

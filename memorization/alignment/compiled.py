@@ -1,12 +1,32 @@
 """numba where it is installed; without it the same functions run as plain Python, slower."""
 
 import hashlib
+import os
+import sys
 from pathlib import Path
+
+from tqdm import tqdm
 
 try:
     import numba
+    from numba.core import event
 except ImportError:
     numba = None
+else:
+
+    class _Told(event.Listener):
+        """Says, once, what the first call waits for."""
+
+        def on_start(self, _):
+            if not self.said and os.environ.get("RANK", "0") == "0":
+                tqdm.write("compiling the aligner, once; that takes half a minute", file=sys.stderr)
+            self.said = True
+
+        def on_end(self, _):
+            pass
+
+        said = False
+
 
 HERE = Path(__file__).parent
 
@@ -20,6 +40,7 @@ def _compiler():
     if numba is None:
         return lambda function: function
     sources = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HERE.glob("*.py")))).hexdigest()[:16]
+    event.register("numba:compile", _Told())  # which starts where the disk holds no machine code yet
     directory = Path(numba.config.CACHE_DIR or HERE / "__pycache__") / f"numba-{sources}"
 
     def compiled(function):

@@ -1,11 +1,13 @@
 """Aligning given pairs of texts, JSON lines in and out: no index, no model."""
 
 import json
-import multiprocessing
 import sys
 from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from memorization.alignment.document import prepare
 from memorization.alignment.profiles import PROFILES
 from memorization.cli import UserError
 from memorization.files import check_apart, locked, parse_jsonl, replacing
+from memorization.signals import end_with_parent
 
 BATCH = 64  # pairs handed to a process at a time
 
@@ -63,18 +66,23 @@ def align_pairs(rows, profile, jobs=1):
 def _align_named(rows, profile, jobs):
     batches = _batches(rows)
     work = partial(_align_batch, profile)
+    for batch in batches if jobs == 1 else islice(batches, 1):  # what the first one compiles, forked processes have
+        yield from work(batch)
     if jobs == 1:
-        for batch in batches:
-            yield from work(batch)
         return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=end_with_parent) as pool:
         waiting = deque()
-        for batch in batches:
-            waiting.append(pool.apply_async(work, (batch,)))
-            if len(waiting) > 2 * jobs:
-                yield from waiting.popleft().get()
-        for result in waiting:
-            yield from result.get()
+        try:
+            for batch in batches:
+                waiting.append(pool.submit(work, batch))
+                if len(waiting) > 2 * jobs:
+                    yield from waiting.popleft().result()
+            for done in waiting:
+                yield from done.result()
+        except BrokenProcessPool:
+            raise UserError("a process that aligns died, likely for want of memory; lower --jobs") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _batches(rows):

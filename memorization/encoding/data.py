@@ -38,19 +38,18 @@ def read_texts(args, task, limit=None):
     without a column, and for any other value.
     """
     columns = {field: getattr(args, f"{field}_column") for field in task.fields}
-    given = {field: "" for field, column in columns.items() if not column}
-    if task.target in given:
+    fields = {field: "" for field, column in columns.items() if not column}  # of a sample
+    if task.target in fields:
         raise UserError(f"--{task.target}-column: must name a column of the data")
     if args.instruction is not None:
-        given["instruction"] = _whole(args.instruction)
-    columns = {field: column for field, column in columns.items() if field not in given}
+        fields["instruction"] = _whole(args.instruction)
+    columns = {field: column for field, column in columns.items() if field not in fields}
     count, halves = 0, 0
     for count, (where, row) in enumerate(islice(read_data(args.data, columns), limit), 1):  # noqa: B007
         if missing := [column for column in columns.values() if column not in row]:
             if count == 1:
                 check_columns(args.data, columns, list(row))
             raise UserError(f"{args.data}: {where} has no {missing[0]!r}, which others have; add it, null if need be")
-        fields = dict(given)
         for field, column in columns.items():
             try:
                 text = _text(row[column], empty=field != task.target)

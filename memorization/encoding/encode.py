@@ -133,7 +133,7 @@ def _workspace(result):
     What a killed process left there goes; so do the directories made for the result if nothing came of it.
     """
     made = [directory for directory in result.parents if not directory.exists()]
-    work = result.with_name(f".{result.name}.unfinished")
+    work = result.with_name(f".{result.name}.memorization-work")
     try:
         with locked(result), naming(work):
             shutil.rmtree(work, ignore_errors=True)

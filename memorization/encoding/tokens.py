@@ -5,19 +5,16 @@ The tokens of many samples lie in flat arrays, those of sample i in [bounds[i], 
 that begins inside a character, as tokens of single bytes do.
 """
 
-import os
-import signal
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
-from multiprocessing import parent_process
-from threading import Thread
 
 import numpy as np
 
 from memorization.cli import UserError
 from memorization.encoding.samples import Samples
+from memorization.signals import end_with_parent
 
 SPECIAL, INSIDE = -1, -2
 AHEAD = 3  # batches for each process that are begun before the first is asked for
@@ -100,13 +97,7 @@ def encoded_batches(path, tokenizer, num_proc):
 def _start(path, tokenizer, eos):
     global _settings  # of a process of the pool
     _settings = Samples(path), tokenizer, eos
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
-    Thread(target=_end_with, args=[parent_process()], daemon=True).start()
-
-
-def _end_with(parent):
-    parent.join()
-    os._exit(1)
+    end_with_parent()
 
 
 def _encode_batch(n):

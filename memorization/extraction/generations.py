@@ -72,6 +72,8 @@ def read_generations(path, probes=None, unchecked=False):
     probes of other samples than the listing.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; name the .jsonl in it that inference_prefix.py wrote")
     beside = path.with_suffix(".jsonl")
     if not path.exists():
         raise UserError(f"{path}: no such file; check the path, or run inference_prefix.py, which writes it")

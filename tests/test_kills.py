@@ -1,0 +1,67 @@
+"""A stage that is killed at any instant and started again ends in the same bytes, and leaves nothing else behind."""
+
+import random
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+
+import pytest
+from stages import STAGES, contents, renew, train, train_over
+from zygote import Zygote
+
+KILLS = 20  # at random instants, of each stage
+
+
+@pytest.fixture(scope="module")
+def killings(zygote):
+    """The outcome of `kill` for each stage; two go on at a time, each in a directory of its own."""
+    other = zygote.work.parent.with_name("other")
+    left_out = shutil.ignore_patterns("work", "tmp", "cache")
+    shutil.copytree(zygote.work.parent, other, ignore=left_out)
+    second, free = Zygote(other), SimpleQueue()
+    for one in (zygote, second):
+        free.put(one)
+
+    def kill_with_a_free_one(stage):
+        one = free.get()
+        try:
+            kill(one, stage)
+        finally:
+            free.put(one)
+
+    with ThreadPoolExecutor(2) as pool:
+        yield {stage: pool.submit(kill_with_a_free_one, stage) for stage in STAGES}
+    second.close()
+
+
+def kill(zygote, stage):
+    """Kill a stage in the place of each rename and removal, over what another run left, and at random, from nothing."""
+    work, before = zygote.work, zygote.work.with_name(f"before-{stage.__name__}")
+    command = stage(work, 1)
+    renew(work)
+    if stage is not train:  # which goes on with nothing but its own
+        assert zygote.run(stage(work, 2), work).status == 0
+    shutil.copytree(work, before)
+    whole = zygote.run(command, work)
+    assert whole.status == 0, whole.said
+    wanted, beside = contents(work), set(work.parent.iterdir())
+
+    def check(before, **when):
+        renew(work, before)
+        killed = zygote.run(command, work, **when)
+        again = zygote.run(command, work)
+        assert again.status == 0, again.said
+        assert contents(work) == wanted, when
+        assert not list(zygote.tmp.iterdir()) and set(work.parent.iterdir()) == beside, when
+        return killed.status
+
+    for step in range(1, whole.steps + 1):
+        assert check(before, at=step) == -9
+    draw = random.Random(5)
+    for _ in range(0 if stage is train_over else KILLS):
+        assert check(None, after=draw.uniform(0, whole.seconds)) in (-9, 0)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
+def test_a_kill_at_any_instant(killings, stage):
+    killings[stage].result()

@@ -1,0 +1,54 @@
+"""One process at a time writes a result: while a stage is held, a second one of the same result is refused."""
+
+import errno
+import fcntl
+import os
+import signal
+
+import pytest
+from shell import one_line
+from stages import STAGES, contents, renew
+
+from memorization import cli
+from memorization.files import locked
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
+def test_the_second_of_two_is_refused_and_changes_nothing(zygote, stage):
+    work = zygote.work
+    command = stage(work, 1)
+    renew(work)
+    whole = zygote.run(command, work)
+    wanted = contents(work)
+    for step in sorted({1, (whole.steps + 1) // 2, whole.steps}):  # the last: as the lock goes
+        renew(work)
+        first = zygote.run(command, work, at=step, number=signal.SIGSTOP)
+        assert first.status is None, first.said
+        before = contents(work)
+        second = zygote.run(command, work)
+        assert second.status == 2 and "another process is writing it" in second.said.splitlines()[-1], second.said
+        assert contents(work) == before
+        ended = zygote.go_on(first)
+        assert ended.status == 0, ended.said
+        assert contents(work) == wanted
+
+
+def refusing(number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    return flock
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch, capsys, number):
+    def work():
+        with locked(tmp_path / "result"):
+            raise AssertionError("the work must not begin")
+
+    monkeypatch.setattr(fcntl, "flock", refusing(number))
+    with pytest.raises(SystemExit) as end:
+        cli.run(work)
+    line = one_line(capsys)
+    assert end.value.code == 2 and str(tmp_path) in line and "its file system can't do that" in line
+    assert not list(tmp_path.iterdir())

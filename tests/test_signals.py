@@ -1,0 +1,141 @@
+"""Ctrl-C, SIGTERM and SIGHUP end a script with one line at any time; importing the library changes no signal."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from shell import ROOT
+from stages import STAGES, contents, renew, train_over
+from zygote import SCRIPTS
+
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+def started(*command, caught=signal.SIGTERM, **environment):
+    """A process that has come to handle a signal."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=os.environ | environment
+    )
+    while not handles(process.pid, caught):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    return process
+
+
+def handles(pid, number):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("number", STATUS)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_signal_while_a_script_imports_is_one_line(script, number):
+    process = started(f"{script}.py")
+    time.sleep(random.Random(f"{script} {number}").uniform(0, 0.3))
+    process.send_signal(number)
+    said = process.communicate()[1]
+    assert process.returncode == STATUS[number]
+    assert re.fullmatch(r"interrupted( by \w+)?; run the same command again to go on\n", said)
+
+
+@pytest.mark.parametrize(
+    "stage", [stage for stage in STAGES if stage is not train_over], ids=lambda stage: stage.__name__
+)
+def test_a_signal_in_the_midst_of_the_work(zygote, stage):
+    """One line; the same command then ends as if there had been none. A second signal may follow at once."""
+    work, draw = zygote.work, random.Random(7)
+    renew(work)
+    command = stage(work, 1)
+    run = zygote.run(command, work)
+    whole = contents(work)
+    renew(work)
+    for number, again in [(signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGHUP, None), (signal.SIGINT, 0.002)]:
+        ended = zygote.run(command, work, after=draw.uniform(0.05, 0.9) * run.seconds, number=number, again=again)
+        if ended.status:
+            assert ended.status == STATUS[number], ended.said
+            assert ended.said.count("interrupted") == 1 and "Traceback" not in ended.said, ended.said
+    assert zygote.run(command, work).status == 0
+    assert contents(work) == whole
+    assert not list(zygote.tmp.iterdir())
+
+
+WORK = """
+import memorization.script
+import sys, time
+from contextlib import suppress
+from memorization.cli import run
+
+class Lost:
+    def __del__(self):
+        print("begun", flush=True)
+        time.sleep(60)
+
+def main(how):
+    try:
+        if how == "swallowed":  # by Python, which raises nothing out of __del__
+            Lost()
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleared", flush=True)
+        if how == "replaced":  # as by a pool that can't be shut down before it has begun
+            raise RuntimeError
+
+run(main, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "how", "environment", "status", "said"),
+    [
+        (signal.SIGINT, "raised", {}, 130, "cleared"),
+        (signal.SIGTERM, "raised", {}, 143, "cleared"),
+        (signal.SIGTERM, "replaced", {}, 143, "cleared"),
+        (signal.SIGINT, "swallowed", {}, 130, ""),
+        (signal.SIGINT, "raised", {"RANK": "0"}, 130, "cleared"),
+        (signal.SIGINT, "raised", {"RANK": "1"}, 130, "cleared"),
+        (signal.SIGTERM, "raised", {"RANK": "0"}, -15, ""),  # its launcher's, which a hanging rank must not outlive
+    ],
+)
+def test_work_is_cleared_up_and_one_rank_speaks(number, how, environment, status, said):
+    process = started("-c", WORK, how, caught=signal.SIGINT, **environment)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    out, err = process.communicate()
+    speaks = status > 0 and environment != {"RANK": "1"}
+    assert (process.returncode, out.strip(), len(err.splitlines())) == (status, said, speaks), err
+
+
+def test_what_is_ignored_stays_so():
+    """As nohup ignores SIGHUP, and a shell Ctrl-C for what it runs in the background."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which a child inherits
+    try:
+        process = started("-c", WORK, "raised")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 143 and "SIGTERM" in process.communicate()[1]
+
+
+def test_the_library_changes_no_signal():
+    """Imported in a notebook, say, or by these tests; nor does run, once it has ended."""
+    code = """
+import signal
+before = [signal.getsignal(number) for number in range(1, 32)]
+import memorization.cli, memorization.files, memorization.detection.pairs, memorization.encoding.encode
+try:
+    memorization.cli.run(lambda: None)
+except SystemExit:
+    pass
+assert before == [signal.getsignal(number) for number in range(1, 32)]
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,187 @@
+"""Runs of stage scripts that are killed or held at any instant, forked from a process that has imported all they need.
+
+Zygote is the tests' side; this file, run as a script, is that process.
+"""
+
+import atexit
+import gc
+import json
+import os
+import resource
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = "encode_dialogue run_clm inference_prefix load_to_elastic plagiarism_detect report".split()
+STEPS = ("os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link")
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+
+
+@dataclass
+class Run:
+    """status: exit status, negative for a signal, None while it is held. steps: that it took. said: on both outputs."""
+
+    pid: int
+    status: int | None
+    seconds: float
+    steps: int
+    said: str
+
+
+class Zygote:
+    """directory: gets work, tmp, which is the runs' TMPDIR, and cache, for what libraries keep."""
+
+    def __init__(self, directory):
+        self.work, self.tmp, cache = directory / "work", directory / "tmp", str(directory / "cache")
+        for path in (self.work, self.tmp):
+            path.mkdir()
+        places = {"TMPDIR": str(self.tmp), "HF_HOME": cache, "XDG_CACHE_HOME": cache}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | ENVIRONMENT | places,
+            cwd=ROOT,
+        )
+
+    def run(self, command, below, at=None, after=None, number=signal.SIGKILL, again=None, limits=()):
+        """The Run of a script and its arguments. A signal comes to it instead of its `at`-th step, or `after` seconds.
+
+        A step is a rename or removal of a file or directory below a directory. again: seconds to the same signal again.
+        What comes after seconds comes, as Ctrl-C does, to the processes of its own too; none of them outlives it.
+        limits: pairs of a resource of setrlimit and its value; for files, that many more than are open.
+        """
+        command = [str(part) for part in command]
+        when = {"at": at, "after": after, "number": int(number), "again": again}
+        return self._ask(command=command, below=str(below), limits=list(limits), **when)
+
+    def go_on(self, run):
+        """The end of a Run that is held, as SIGSTOP does."""
+        return self._ask(pid=run.pid)
+
+    def _ask(self, **request):
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return Run(**json.loads(self._process.stdout.readline()))
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def serve():
+    sys.path.insert(0, str(ROOT))
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    warm()
+    runs = {}  # pid -> when it began, its outputs, the count of its steps
+    for line in sys.stdin:
+        request = json.loads(line)
+        if pid := request.get("pid"):
+            os.kill(pid, signal.SIGCONT)
+        else:
+            files = [tempfile.TemporaryFile(dir=Path(os.environ["TMPDIR"]).parent) for _ in range(2)]  # noqa: SIM115
+            if not (pid := os.fork()):
+                work(*files, **request)
+            os.setpgid(pid, pid)
+            runs[pid] = time.perf_counter(), *files
+            for wait in filter(None, (request["after"], request["again"])):
+                time.sleep(wait)
+                (os.killpg if request["number"] == signal.SIGINT else os.kill)(pid, request["number"])
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        while not os.WIFSTOPPED(status) and has_processes(pid):
+            time.sleep(0.001)
+        began, said, steps = runs[pid]
+        answer = {"pid": pid, "seconds": time.perf_counter() - began, "steps": os.fstat(steps.fileno()).st_size}
+        answer["status"] = None if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
+        answer["said"] = os.pread(said.fileno(), 1 << 20, 0).decode(errors="replace")
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def has_processes(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def warm():
+    """Import what the scripts do, at their head and later; nothing that starts a thread."""
+    import accelerate.state  # noqa: F401
+    import datasets  # noqa: F401
+    import transformers.models.auto.modeling_auto  # noqa: F401
+    import transformers.models.gpt2.modeling_gpt2  # noqa: F401
+    import transformers.models.gpt_neo.modeling_gpt_neo  # noqa: F401
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer  # noqa: F401
+
+    with suppress(ImportError):  # as accelerate does where it is installed
+        import deepspeed  # noqa: F401
+    import memorization.detection.paraphrase  # noqa: F401
+    from memorization.alignment import align, longest_common_run, prepare
+
+    for script in SCRIPTS:
+        runpy.run_path(f"{script}.py", run_name="imported")
+    text = "The doctor said that the patient should take two pills a day. Then we will see how it goes from here."
+    align(text, text, "paper")
+    longest_common_run(prepare(text), prepare(text))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    gc.freeze()
+
+
+def work(said, steps, command, below, at, after, number, again, limits):
+    """In the fork: run the script, as Python would from the shell."""
+    gc.disable()  # it would touch, so copy, all that is shared
+    os.setpgid(0, 0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for output in (1, 2):
+        os.dup2(said.fileno(), output)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+    count = 0
+
+    def step(event, arguments):
+        nonlocal count
+        if event not in STEPS or not isinstance(name := arguments[0], (str, bytes, os.PathLike)):
+            return
+        path = Path(os.fsdecode(name))  # relative to a directory that is being removed, or absolute
+        if not path.is_absolute() or path.is_relative_to(below) and os.path.lexists(path):
+            count += 1
+            os.write(steps.fileno(), b".")
+            if count == at:
+                os.kill(os.getpid(), number)
+
+    from memorization import signals
+
+    signals.begin()
+    for what, value in limits:
+        most = value + len([*Path("/proc/self/fd").iterdir()]) if what == resource.RLIMIT_NOFILE else value
+        resource.setrlimit(what, (most, most))
+    sys.addaudithook(step)
+    sys.argv = command
+    status = 99
+    try:
+        runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    serve()
