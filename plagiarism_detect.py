@@ -58,8 +58,7 @@ def main(args):
     }
     made_of = detections_made_of(generations, manifest, indexed, named, classifier, unchecked)
 
-    spans = partial(SpanIndex, args.indexes, indexed["encoding"])
-    samples = spans().samples
+    spans = SpanIndex(args.indexes, indexed["encoding"])
     state = ranks(needed=classifier is not None)
     path = runs.detections_path(args.output_dir, args.type, args.dataset)
     keys = [(row.id, row.sample) for row in generations]
@@ -72,7 +71,12 @@ def main(args):
             print(f"{detections.progress}; searching {index.where}")
         mine = detections.mine
         classify = load_classifier(classifier, state.device) if classifier and mine else None
-        opening = partial(open_index, args), spans, settings, indexed
+        opening = (
+            partial(open_index, args),
+            partial(SpanIndex, args.indexes, indexed["encoding"], spans.mark),
+            settings,
+            indexed,
+        )
         batches = (generations[batch.start : batch.stop] for _, batch in mine)
         jobs = args.jobs or min(cores(), 1 + len(mine) // PAYS)
         hidden = not (mine and state.is_main_process)
@@ -88,7 +92,7 @@ def main(args):
             return None
 
         facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "unchecked": unchecked}
-        facts["samples"] = samples
+        facts["samples"] = spans.samples
         facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
         summary = {"identity": runs.identity(made_of), **tables.summarize(detections, named | facts)}
         write_json(path.with_name("result.json"), summary)
@@ -99,7 +103,7 @@ def main(args):
             generations=manifest and manifest.made_of,
             training=manifest and manifest.facts["training"],
             index=indexed,
-            samples=samples,
+            samples=spans.samples,
         )
     print(tables.table(summary))
     print(f"\nwrote {path}, result.json and result.txt")

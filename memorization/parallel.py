@@ -1,24 +1,22 @@
-"""Work shared among processes of this machine, its results in order."""
+"""Work shared among processes of this machine, its results in order; and what a run of several ranks shares."""
 
 import os
-import signal
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
-from threading import Thread
 
 from memorization.cli import UserError
+from memorization.signals import end_with_parent
 
 WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # of launchers
 AHEAD = 3  # items for each process that are begun before the first is asked for
 
 
-def in_order(work, items, jobs, start=None, settings=()):
+def in_order(work, items, jobs, start=None, settings=(), flag="--jobs"):
     """(item, work(item)) for each of the items, in order, by `jobs` processes (1: by this one); a generator.
 
-    work, start: functions of modules. start is called with the settings once in every process, before its first item.
-    Items are taken as results are asked for, AHEAD times `jobs` of them in advance. Raises UserError if a process dies.
+    start: is called with the settings once in every process, before its first item. Items are taken as results are
+    asked for, AHEAD times `jobs` of them in advance. flag: how many processes there are. Raises UserError if one dies.
     """
     if jobs == 1:
         if start:
@@ -26,9 +24,8 @@ def in_order(work, items, jobs, start=None, settings=()):
         for item in items:
             yield item, work(item)
         return
-    context, ahead = get_context("forkserver"), deque()  # each begins with the modules, and without our threads
-    context.set_forkserver_preload([work.__module__])
-    with ProcessPoolExecutor(jobs, context, _begin, (start, settings)) as pool:
+    ahead = deque()
+    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(start, settings)) as pool:
         try:
             for item in items:
                 ahead.append((item, pool.submit(work, item)))
@@ -39,9 +36,15 @@ def in_order(work, items, jobs, start=None, settings=()):
                 first, result = ahead.popleft()
                 yield first, result.result()
         except BrokenProcessPool:
-            raise UserError("a process of this run died, likely for want of memory; use fewer (--jobs)") from None
+            raise UserError(f"a process of this run died, likely for want of memory; lower {flag}") from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin(start, settings):
+    end_with_parent()
+    if start:
+        start(*settings)
 
 
 def cores():
@@ -67,15 +70,3 @@ def ranks(needed):
     from accelerate import PartialState
 
     return PartialState(cpu=not torch.accelerator.is_available())
-
-
-def _begin(start, settings):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
-    Thread(target=_end_with, args=[parent_process()], daemon=True).start()
-    if start:
-        start(*settings)
-
-
-def _end_with(parent):
-    parent.join()
-    os._exit(1)

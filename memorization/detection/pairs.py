@@ -2,9 +2,6 @@
 
 import json
 import sys
-from collections import deque
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import islice
@@ -18,7 +15,7 @@ from memorization.alignment.document import prepare
 from memorization.alignment.profiles import PROFILES
 from memorization.cli import UserError
 from memorization.files import check_apart, locked, parse_jsonl, replacing
-from memorization.signals import end_with_parent
+from memorization.parallel import in_order
 
 BATCH = 64  # pairs handed to a process at a time
 
@@ -66,23 +63,10 @@ def align_pairs(rows, profile, jobs=1):
 def _align_named(rows, profile, jobs):
     batches = _batches(rows)
     work = partial(_align_batch, profile)
-    for batch in batches if jobs == 1 else islice(batches, 1):  # what the first one compiles, forked processes have
+    for batch in islice(batches, 1):  # what this one compiles, forked processes have
         yield from work(batch)
-    if jobs == 1:
-        return
-    with ProcessPoolExecutor(jobs, initializer=end_with_parent) as pool:
-        waiting = deque()
-        try:
-            for batch in batches:
-                waiting.append(pool.submit(work, batch))
-                if len(waiting) > 2 * jobs:
-                    yield from waiting.popleft().result()
-            for done in waiting:
-                yield from done.result()
-        except BrokenProcessPool:
-            raise UserError("a process that aligns died, likely for want of memory; lower --jobs") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for _, results in in_order(work, batches, jobs):
+        yield from results
 
 
 def _batches(rows):

@@ -5,16 +5,20 @@ either side lie in parts of at most PART words (or one longer text), each with a
 """
 
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pydivsufsort
+from msgspec import Meta
 from tqdm import tqdm
 
 from memorization.alignment import prepare
+from memorization.cli import UserError
 from memorization.detection.suffixes import holders, longest_matches
 from memorization.parallel import in_order
-from memorization.retrieval.directory import building, read_mark
+from memorization.retrieval.directory import MARK, building, changed, read_mark
 
 FORMAT = 1  # of these files; raise it when they or the words change
 PART = 1 << 24  # words, sorted in memory together: that takes a gigabyte
@@ -22,14 +26,38 @@ BATCH = 500  # samples handed to a process at a time
 SAMPLES = {"ids": np.int64, "members": np.bool_, "ends": np.int64}  # of each sample; `ends` in bytes of texts.utf8
 
 
+class Mark(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a span index says of itself. parts: of each, whether it is of members. files: the SHA-256 of each file."""
+
+    format: int
+    made_of: dict[str, str]
+    samples: Annotated[int, Meta(ge=1)]
+    parts: list[bool]
+    files: dict[str, str]
+
+
 def span_index_path(indexes, encoding):
     return Path(indexes) / f"spans-{encoding}"
 
 
+def read_whole(path):
+    """The Mark of a span index whose files are as they were written; None if there is none of this version."""
+    mark = read_mark(path)
+    if not isinstance(mark, dict) or mark.get("format") != FORMAT:
+        return None
+    try:
+        mark = msgspec.convert(mark, Mark)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path / MARK}: is no mark of a span index ({error}); move {path} away") from None
+    if name := changed(path, mark.files):
+        raise UserError(f"{path / name}: is not as it was written; remove {path} and run load_to_elastic.py again")
+    return mark
+
+
 def build(path, samples, encoding, total, jobs):
     """Write the span index of the samples, an iterable of (id, member, text), unless it is there; return how many."""
-    if (mark := read_mark(path)) and mark.get("format") == FORMAT:
-        return mark["samples"]
+    if mark := read_whole(path):
+        return mark.samples
     with building(path) as (directory, mark), (directory / "texts.utf8").open("wb") as texts:
         known, parts, end = {name: [] for name in SAMPLES}, {True: _Part(), False: _Part()}, 0
         written = []  # whether each part is of members

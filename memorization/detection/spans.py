@@ -4,26 +4,26 @@ import numpy as np
 
 from memorization.cli import UserError
 from memorization.detection.detections import Copied
-from memorization.detection.span_index import FORMAT, SAMPLES, Part, mapped, span_index_path
-from memorization.retrieval.directory import read_mark
+from memorization.detection.span_index import SAMPLES, Part, mapped, read_whole, span_index_path
 
 
 class SpanIndex:
     """All samples of an encoding. samples: how many are members, and how many held out.
 
-    Raises UserError if stage 4 has not written the span index of these.
+    mark: of the span index, where that has been looked through. Raises UserError if stage 4 has not written it, or if
+    it has changed since.
     """
 
-    def __init__(self, indexes, encoding):
+    def __init__(self, indexes, encoding, mark=None):
         path = span_index_path(indexes, encoding)
-        mark = read_mark(path)
-        if not mark or mark.get("format") != FORMAT:
+        self.mark = mark or read_whole(path)
+        if self.mark is None:
             raise UserError(f"{path}: no span index of the encoding {encoding}; run load_to_elastic.py again")
         self.ids, self.members, self._ends = (mapped(path / f"{name}.npy") for name in SAMPLES)
         members = int(self.members.sum())
         self.samples = [members, len(self.members) - members]
         self._texts = np.memmap(path / "texts.utf8", np.uint8, "r")
-        self._parts = [Part(path / str(number), member) for number, member in enumerate(mark["parts"])]
+        self._parts = [Part(path / str(number), member) for number, member in enumerate(self.mark.parts)]
 
     def text(self, sample):
         """The whole text of a sample, by its number."""

@@ -5,19 +5,14 @@ The tokens of many samples lie in flat arrays, those of sample i in [bounds[i], 
 that begins inside a character, as tokens of single bytes do.
 """
 
-from collections import deque
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
 
 import numpy as np
 
-from memorization.cli import UserError
 from memorization.encoding.samples import Samples
-from memorization.signals import end_with_parent
+from memorization.parallel import in_order
 
 SPECIAL, INSIDE = -1, -2
-AHEAD = 3  # batches for each process that are begun before the first is asked for
 
 
 def encode(texts, tokenizer, eos):
@@ -76,28 +71,13 @@ def encoded_batches(path, tokenizer, num_proc):
     """
     samples = Samples(path)
     settings = path, tokenizer.backend_tokenizer, tokenizer.eos_token_id
-    if num_proc == 1:
-        for n in range(len(samples)):
-            yield samples[n], *encode(samples[n].to_pylist(), *settings[1:])
-        return
-    ahead, depth = deque(), AHEAD * num_proc
-    with ProcessPoolExecutor(num_proc, initializer=_start, initargs=settings) as pool:
-        try:
-            for n in range(len(samples) + depth):
-                if n < len(samples):
-                    ahead.append(pool.submit(_encode_batch, n))
-                if n >= depth:
-                    yield samples[n - depth], *ahead.popleft().result()
-        except BrokenProcessPool:
-            raise UserError("a process that tokenizes died, likely for want of memory; lower --num-proc") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for n, encoded in in_order(_encode_batch, range(len(samples)), num_proc, _start, settings, "--num-proc"):
+        yield samples[n], *encoded
 
 
 def _start(path, tokenizer, eos):
-    global _settings  # of a process of the pool
+    global _settings  # of this process
     _settings = Samples(path), tokenizer, eos
-    end_with_parent()
 
 
 def _encode_batch(n):
