@@ -553,15 +553,6 @@ def test_a_wrong_flag_gets_one_line_and_status_2(home, tmp_path, argv, message, 
     assert error.startswith("run_clm.py: ") and message.split(": a .*")[0] in error
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is always full")
-def test_a_full_disk_is_told_and_leaves_no_unfinished_checkpoint(home, tmp_path):
-    (tmp_path / "out" / "checkpoint-5").mkdir(parents=True)
-    (tmp_path / "out" / "checkpoint-5" / "optimizer.pt").symlink_to("/dev/full")
-    with pytest.raises(cli.UserError, match="out: no space left for a checkpoint"):
-        run_clm.main(flags(home, tmp_path / "out"))
-    assert not list((tmp_path / "out").glob("checkpoint-*"))
-
-
 def test_deepspeed_that_is_not_installed_is_told(home, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     with pytest.raises(cli.UserError, match="--deepspeed: DeepSpeed is not installed; pip install deepspeed, or"):
