@@ -63,6 +63,8 @@ def main(args):
                 print(f"WARNING: {differs}", file=sys.stderr)
             print(f"{detections.progress}; searching {index.where}")
         mine = detections.mine
+        if classifier and mine and state.is_main_process:
+            print(f"loading {args.paraphrase_model}", flush=True)
         classify = load_classifier(classifier, state.device) if classifier and mine else None
         hidden = not (mine and state.is_main_process)
         with tqdm(total=sum(len(batch) for _, batch in mine), desc="detecting", disable=hidden) as bar:

@@ -11,7 +11,6 @@ out, generation and own sample one above the other):
 
 import memorization.script
 
-import sys
 from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
@@ -76,5 +75,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--output", metavar="DIR", help="write summary.csv, .md, .tex and leaks.txt there, replacing them"
     )
-    sys.stdout.reconfigure(errors="backslashreplace")
     run(main, parser.parse_args())

@@ -76,6 +76,7 @@ def test_limits_of_a_process(zygote, stage):
         run = zygote.run(command, work, limits=[(what, value)])
         if run.status:
             check_one_line(run, said)
+            assert not list(work.glob("model/checkpoint-*"))  # an unfinished one
     again = zygote.run(command, work)
     assert again.status == 0, again.said
     assert contents(work) == wanted
