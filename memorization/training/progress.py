@@ -8,8 +8,6 @@ from tqdm import tqdm
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import has_length
 
-BAR_DELAY = 3  # seconds that a step takes before it shows a bar
-
 
 class Progress(ProgressCallback):
     """The bars of the first rank, and the losses in our words."""
@@ -42,7 +40,7 @@ class Progress(ProgressCallback):
 
 
 def _bar(args, **options):
-    return tqdm(leave=False, delay=BAR_DELAY, dynamic_ncols=True, disable=args.disable_tqdm, **options)
+    return tqdm(leave=False, dynamic_ncols=True, disable=args.disable_tqdm, **options)
 
 
 @contextmanager
