@@ -12,7 +12,8 @@ the model, its tokenizer, checkpoints, train_results.json, eval_results.json, lo
 run.json (what makes the weights) to the output directory.
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
 import os
 from argparse import RawDescriptionHelpFormatter
