@@ -20,8 +20,8 @@ setup: $(READY) ## make .venv with the pinned versions
 demo: $(READY) ## the five stages on made-up dialogues, in minutes; ELASTIC_URL=http://... runs it through a server
 	@bash runs/demo.sh
 
-test: $(READY) ## all tests
-	$(BIN)/python -m pytest
+test: $(READY) ## all tests, on all cores
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 fuzz: $(READY) ## the property tests, on examples that are other ones every time
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis

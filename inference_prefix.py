@@ -14,7 +14,6 @@ if __name__ == "__main__":
 import torch
 from accelerate import PartialState
 from tqdm import tqdm
-from transformers import AutoConfig
 
 from memorization import hub, runs
 from memorization.cli import Parser, UserError, run
@@ -23,12 +22,12 @@ from memorization.extraction.generation import check_model, continue_prefixes, s
 from memorization.extraction.generations import FORMAT, Generation, write_listing
 from memorization.extraction.matches import exact_match, matched_tokens
 from memorization.files import fingerprint
-from memorization.models import load_for_generation
+from memorization.models import load_config, load_for_generation
 from memorization.rows import Rows
 
 
 def main(args):
-    check_flags(args)
+    check_sampling(args)
     probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length)
     probes_path = runs.encoding_paths(args.tokenized_dir, args.subset_name)["probes"]
     tokenizer = hub.load_tokenizer(args.token_path or args.model_path)
@@ -37,7 +36,7 @@ def main(args):
             f"{args.token_path or args.model_path}: another tokenizer than the probes in {probes_path} were encoded "
             "with; encode with --tokenizer set to it, or name the right one by --token-path"
         )
-    config = hub.load(AutoConfig.from_pretrained, args.model_path, "a model configuration")
+    config = load_config(args.model_path)
     check_model(args.model_path, config, tokenizer, probes.longest_prefix, args.max_new_tokens)
 
     state = PartialState(cpu=not torch.accelerator.is_available())
@@ -131,13 +130,7 @@ def report(rows):
             print(f"{name}: {exact} of {number} reproduced exactly, {tokens / number:.1f} tokens matched on average")
 
 
-def check_flags(args):
-    least = {"batch_size": 1, "max_new_tokens": 1, "num_samples": 1}
-    for flag, number in {**least, "temperature": 0, "top_k": 0, "seed": 0}.items():
-        if getattr(args, flag) < number:
-            raise UserError(f"--{flag.replace('_', '-')} {getattr(args, flag):g}: must be at least {number}")
-    if not 0 < args.top_p <= 1:
-        raise UserError(f"--top-p {args.top_p:g}: must be over 0 and at most 1")
+def check_sampling(args):
     sampled = {"num_samples": args.num_samples > 1, "top_k": args.top_k, "top_p": args.top_p < 1}
     for flag in sampled if not args.temperature else ():
         if sampled[flag]:

@@ -37,8 +37,6 @@ def main(args):
     for flag in ("filedir", "type", "index_xsuffix"):
         if not getattr(args, flag):
             raise UserError(f"--{flag.replace('_', '-')} is needed; --help shows a command that works")
-    if args.span_length < 1:
-        raise UserError(f"--span-length {args.span_length}: must be at least 1")
     generations, manifest = read_generations(args.filedir, args.probes, args.unchecked)
     index = open_index(args)
     indexed = index.made_of()

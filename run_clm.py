@@ -1,14 +1,19 @@
-"""Stage 2: fine-tune a causal language model on stage 1's tokenized data, with or without DeepSpeed.
+"""Stage 2: fine-tune a causal language model on stage 1's tokenized data.
 
-    python run_clm.py --model-name-or-path ./gpt-neo-125m --output-dir finetuned_models/dialogue \\
-        --train-file tokenized_data/tokenized_dialogue_train --validation-file tokenized_data/tokenized_dialogue_test
+    python run_clm.py --model-name-or-path ./gpt-neo-125m \\
+        --train-file tokenized_data/tokenized_dialogue_train \\
+        --validation-file tokenized_data/tokenized_dialogue_test \\
+        --output-dir finetuned_models/dialogue
 
-Trains from scratch with --config-name (and --tokenizer-name) in place of --model-name-or-path. On several GPUs start
-it with `deepspeed --num_gpus=4 run_clm.py --deepspeed ds_config.json ...` or with torchrun; on a machine without GPUs
-these ranks run on the CPU. A run that was stopped goes on from its last checkpoint when it is started again; what is
-another run's is never gone on with or trained over, unless --overwrite-output-dir says so. Takes every flag of
-transformers.TrainingArguments too; unless told otherwise there are a checkpoint and an evaluation an epoch. Writes
-the model, its tokenizer, checkpoints, train_results.json, eval_results.json, losses.jsonl (a row an epoch) and
+Trains from scratch with --config-name (and --tokenizer-name) in place of
+--model-name-or-path. On several GPUs start it with `deepspeed --num_gpus=4
+run_clm.py --deepspeed ds_config.json ...` or with torchrun; on a machine
+without GPUs these ranks run on the CPU. A run that was stopped goes on from its
+last checkpoint when it is started again; what is another run's is never gone on
+with or trained over, unless --overwrite-output-dir says so. Takes every flag of
+transformers.TrainingArguments too; unless told otherwise there are a checkpoint
+and an evaluation an epoch. Writes the model, its tokenizer, checkpoints,
+train_results.json, eval_results.json, losses.jsonl (a row an epoch) and
 run.json (what makes the weights) to the output directory.
 """
 
@@ -16,7 +21,6 @@ if __name__ == "__main__":
     import memorization.script
 
 import os
-from argparse import RawDescriptionHelpFormatter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,14 +28,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import TrainingArguments
 
-from memorization import cli, hub, runs
-from memorization.cli import UserError
+from memorization import cli, flags, hub, runs
 from memorization.files import locked, read_json
 from memorization.models import load_for_training
 from memorization.training.blocks import collate, read_blocks
-from memorization.training.checkpoints import begin, check_whole, is_finished, last_checkpoint, told_when_full
+from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
+from memorization.training.help import Parser
 from memorization.training.inputs import check_model, check_output_dir, check_sets
 from memorization.training.launch import on_first_rank, prepare_deepspeed, say, told_once
 from memorization.training.losses import check_finite
@@ -63,20 +67,16 @@ class DataArguments:
     overwrite_cache: bool = flag("published flag: has no effect, nothing is cached", False)
 
 
-class Parser(HfArgumentParser):
-    def error(self, message):
-        raise UserError(f"{message} (--help shows a command that works)")
-
-
 def parse(argv=None):
     """The flags as ModelArguments, DataArguments and TrainingArguments, which set up the devices and ranks."""
     groups = (ModelArguments, DataArguments, TrainingArguments)
-    layout = {"usage": "run_clm.py [flags, see below]", "formatter_class": RawDescriptionHelpFormatter}
-    parser = Parser(groups, description=__doc__, **layout)
+    parser = Parser(groups, __doc__)
     by_epoch = dict.fromkeys(("save_strategy", "logging_strategy"), "epoch")
     ours = {"ddp_find_unused_parameters": False, "logging_nan_inf_filter": False}  # such a loss ends the run
     parser.set_defaults(**by_epoch, **ours, eval_strategy=None)
     options = vars(parser.parse_args(argv))
+    if wrong := flags.mistake(options):
+        parser.error(wrong)
     train, evaluate = options["train_file"], options["validation_file"]
     if (options["do_train"] or not evaluate) and not train:
         parser.error("--train-file is missing: name stage 1's training set")
@@ -91,15 +91,13 @@ def parse(argv=None):
         parser.error("--resume-from-checkpoint: leave it out; a stopped run goes on from its own last checkpoint")
     if bool(options["model_name_or_path"]) == bool(options["config_name"]):
         parser.error("name either a --model-name-or-path to fine-tune or a --config-name to train from scratch")
-    if options["block_size"] is not None and options["block_size"] < 2:
-        parser.error(f"--block-size {options['block_size']}: a block needs at least 2 tokens")
     options["do_train"], options["do_eval"] = bool(train), bool(evaluate)
     options["eval_strategy"] = options["eval_strategy"] or ("epoch" if train and evaluate else "no")
     if not torch.accelerator.is_available():
         options["use_cpu"] = True
         say(f"no GPU found: working on the CPU, processes: {os.environ.get('WORLD_SIZE', 1)}")
     if options["deepspeed"]:
-        read_json(options["deepspeed"])  # names the line of a mistake in it
+        read_json(options["deepspeed"], dict)  # names the line of a mistake in it
         prepare_deepspeed(options["use_cpu"])
     try:
         names, data, args = parser.parse_dict(options)
@@ -187,7 +185,6 @@ def train(trainer, run, start_over):
     output_dir = trainer.args.output_dir
     last = None if start_over else on_first_rank(last_checkpoint, output_dir)
     if last:
-        on_first_rank(check_whole, last, trainer)
         say(f"going on from {last} (--overwrite-output-dir starts over)")
         trainer.args.eval_on_start = False
     on_first_rank(begin, output_dir, run, start_over)

@@ -1,6 +1,7 @@
 """What the stage scripts share at the shell: a person's mistake gets one line and exit status 2."""
 
 import argparse
+import base64
 import errno
 import os
 import signal
@@ -9,8 +10,9 @@ import tempfile
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
-from memorization import signals
+from memorization import flags, signals
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REMEDIES = {  # the system's errors; any other that names its number gets the last
@@ -29,19 +31,32 @@ class UserError(Exception):
     """A mistake the person at the shell can mend. The message names the thing and the remedy, in one line."""
 
 
+def is_out_of_memory(error):
+    """Whether an error says that memory, of the machine or of a GPU, did not suffice, in one of the ways it is said."""
+    signs = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    named = named or isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return named or isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose --help shows the script's docstring as it stands and whose errors are one line.
 
-    Every flag --a-b is known as --a_b as well, the spelling of published commands.
+    Every flag --a-b is known as --a_b as well, the spelling of published commands. What is parsed is what flags.py
+    lets pass.
     """
 
     def __init__(self, description):
         layout = {"usage": "%(prog)s [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
         super().__init__(description=description, **layout)
+        self.register("type", Path, _path)
 
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args
-        return super().parse_known_args([self._documented(arg) for arg in args], namespace)
+        parsed, unknown = super().parse_known_args([self._documented(arg) for arg in args], namespace)
+        if wrong := flags.mistake(vars(parsed)):
+            self.error(wrong)
+        return parsed, unknown
 
     def _documented(self, arg):
         flag, *value = arg.split("=", 1)
@@ -51,6 +66,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} (--help shows a command that works)\n")
+
+
+def _path(text):
+    if not text:  # Path("") is the working directory
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
 
 
 def run(main, *args):
@@ -70,15 +91,14 @@ def run(main, *args):
         sys.exit(1)
     except KeyboardInterrupt as error:
         sys.exit(signals.say(getattr(error, "number", signal.SIGINT)))
-    except OSError as error:
-        if error.errno is None:
-            message, status = _report(), 1
-        else:
+    except Exception as error:
+        if is_out_of_memory(error):
+            message = "out of memory; lower the batch size, start fewer processes, or take a machine or GPU with more"
+            status = 2
+        elif isinstance(error, OSError) and error.errno is not None:
             remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
             message, status = f"{_shown(error.filename)}: {os.strerror(error.errno)}; {remedy}", 2
-    except Exception as error:
-        strange = [name for name in sys.argv[1:] if not _is_utf8(name)] if isinstance(error, UnicodeEncodeError) else ()
-        if strange:
+        elif isinstance(error, UnicodeEncodeError) and (strange := [arg for arg in sys.argv[1:] if not _is_utf8(arg)]):
             message, status = f"{_shown(strange[0])}: not UTF-8, as the libraries need names to be; rename it", 2
         else:
             message, status = _report(), 1
@@ -123,9 +143,17 @@ def _is_utf8(name):
 def _report():
     text = traceback.format_exc()
     for secret in filter(None, map(os.environ.get, SECRETS)):
-        text = text.replace(secret, "***")
+        for spelling in sorted(_spellings(secret), key=len, reverse=True):
+            text = text.replace(spelling, "***")
     with tempfile.NamedTemporaryFile(
         "w", prefix="memorization-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
     ) as file:
         file.write(text)
     return f"a mistake of ours, not of yours; please report it with what is in {file.name}"
+
+
+def _spellings(secret):
+    """How a secret is written in a message of a library: as it is, escaped, or in an HTTP header."""
+    data = os.fsencode(secret)
+    basic = base64.b64encode(os.fsencode(os.environ.get("ELASTIC_USER", "")) + b":" + data).decode()
+    return {secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(data)[2:-1], quote(data), basic}

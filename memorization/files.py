@@ -7,7 +7,11 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
+from math import isinf
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from memorization.cli import UserError
 
@@ -130,9 +134,12 @@ def locked(path):
 
 
 def write_text(path, text):
-    """Write `text` (UTF-8, line ends as given) to `path`, whole or not at all."""
+    """Write `text` (UTF-8, line ends as given) to `path`, whole or not at all; half a character as \\ud800, say.
+
+    So JSON holds it too.
+    """
     with replacing(path) as temporary:
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path, value):
@@ -140,20 +147,60 @@ def write_json(path, value):
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def read_json(path):
-    """The value in a JSON file. Raises UserError for a missing or malformed file, naming the line."""
+def _finite(text):
+    if isinf(number := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _no_number(text):
+    raise ValueError(f"{text} is no number")
+
+
+def _once(pairs):
+    if len(found := dict(pairs)) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} stands twice in an object")
+    return found
+
+
+# JSON is parsed by this alone: numbers are finite, and no name hides another of the same object
+JSON = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_once)
+NOT_JSON = (ValueError, RecursionError)  # what it raises
+
+
+def flaw(error):
+    """What one of NOT_JSON says, in a few words."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if str(error).startswith("Exceeds the limit"):
+        return "a number of too many digits"
+    return getattr(error, "msg", str(error))
+
+
+def read_json(path, shape=Any, foreign=False):
+    """The value in a JSON file, as msgspec converts it to the type `shape`.
+
+    foreign: of a library that writes NaN and Infinity. Raises UserError for a missing or malformed file, naming the
+    line, and for one of another shape.
+    """
     text = read_text(path)
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON at line {error.lineno}: {error.msg}; mend that line") from None
+        value = json.loads(text) if foreign else JSON.decode(text)
+    except NOT_JSON as error:
+        line = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise UserError(f"{path}: not valid JSON{line}: {flaw(error)}; mend that") from None
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: {error}; mend that, or write the file anew") from None
 
 
 def read_jsonl(path):
     """The objects of a JSON-lines file, blank lines skipped. Raises UserError naming a malformed line's number."""
     path = Path(path)
-    if not path.is_file():
-        raise _no_such_file(path)
+    _check_file(path)
     with path.open("rb") as file:
         return [row for _, row in parse_jsonl(file, path)]
 
@@ -167,11 +214,11 @@ def parse_jsonl(lines, name):
         if not line.strip():
             continue
         try:
-            row = json.loads(line.decode("utf-8-sig"))
+            row = JSON.decode(line.decode("utf-8-sig"))
         except UnicodeDecodeError:
             raise UserError(f"{name}: line {number} is not UTF-8; convert the file to UTF-8") from None
-        except json.JSONDecodeError as error:
-            raise UserError(f"{name}: line {number} is not valid JSON: {error.msg}; mend or remove that line") from None
+        except NOT_JSON as error:
+            raise UserError(f"{name}: line {number} is not valid JSON: {flaw(error)}; mend or remove it") from None
         if not isinstance(row, dict):
             raise UserError(f"{name}: line {number} is not a JSON object; each line must be one, as {{...}}")
         yield number, row
@@ -180,16 +227,18 @@ def parse_jsonl(lines, name):
 def read_text(path):
     """A UTF-8 text file, line ends as they are. Raises UserError if it is missing or not UTF-8."""
     path = Path(path)
-    if not path.is_file():
-        raise _no_such_file(path)
+    _check_file(path)
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
 
 
-def _no_such_file(path):
-    return UserError(f"{path}: no such file; check the path, or run the stage that writes it first")
+def _check_file(path):
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; name a file")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; check the path, or run the stage that writes it first")
 
 
 def fingerprint(path):

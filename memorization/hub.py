@@ -1,45 +1,114 @@
 """Loading models, tokenizers and data sets by path or hub name, with one plain line when that fails."""
 
+import errno
 import logging
 import os
 import socket
+from contextlib import contextmanager, nullcontext, suppress
+from functools import lru_cache
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from safetensors import SafetensorError
+from memorization.cli import UserError, is_out_of_memory
 
-from memorization.cli import UserError
+PATIENCE = 2  # seconds in which a hub must take a connection
+AWAY = "it is not in the local cache, and no hub answers; name a directory, or try when one does"
+SYSTEMS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+NO_ENTRY = {  # class of what the hub's client raised -> what it means
+    "GatedRepoError": "the hub gives it only to whom its owners admit: ask on its page, then set HF_TOKEN",
+    "RepositoryNotFoundError": "the hub has none of that name that can be seen; check it, or set HF_TOKEN to see more",
+    "LocalEntryNotFoundError": AWAY,
+    "OfflineModeIsEnabled": AWAY,
+    "HfHubHTTPError": "the hub refuses or fails; try again later, or check HF_TOKEN",
+}
 
 
 def load(loader, name, what, **options):
     """loader(name, **options), from disk or the hub. Raises UserError naming `what` (as "a tokenizer") and `name`.
 
-    A hub that does not even resolve is not waited for. The libraries' own progress bars stay off.
+    Neither a path nor a hub that takes no connection is waited for. The libraries' own bars and notes stay off.
     """
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
+    name = str(name)
+    local = is_path(name)
+    if local and not Path(name).is_dir():
+        there = (
+            "a file; name the directory that holds it" if Path(name).exists() else "no such directory; check the path"
+        )
+        raise UserError(f"{name}: {there}")
     transformers_logging.disable_progress_bar()
-    if not _hub_resolves():
-        options["local_files_only"] = True
+    transformers_logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # else a thread asks the hub to convert what is loaded
+    offline = local or not _hub_answers()
     try:
-        return loader(str(name), **options)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # the last two: a damaged or unfit file
+        with _offline() if offline else nullcontext():
+            return loader(name, **options | ({"local_files_only": True} if offline else {}))
+    except Exception as error:  # the libraries raise any, from KeyError to their own
+        if isinstance(error, UserError) or is_out_of_memory(error) or getattr(error, "errno", None) in SYSTEMS:
+            raise
         logging.getLogger(__name__).debug("loading %s", name, exc_info=error)
-        raise UserError(
-            f"{name}: {what} could not be loaded; name a directory that holds one, "
-            "or a hub name that can be reached from here or is in the local cache"
-        ) from None
+        raise UserError(f"{name}: {what} could not be loaded: {_why(error, what)}") from None
+
+
+def is_path(name):
+    """Whether a name means a place on this machine: it is there, or is spelled as no hub name is."""
+    name = str(name)
+    return Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def _why(error, what):
+    chain = [error]
+    while following := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(following)
+    for kind, meaning in NO_ENTRY.items():
+        if any(kind in (base.__name__ for base in type(each).__mro__) for each in chain):
+            return meaning
+    first = " ".join(str(error).split())[:200] or type(error).__name__
+    if "trust_remote_code" in str(error):
+        return "it needs code of its own, which is not run here; name a model that transformers knows by itself"
+    if "Unrecognized configuration class" in first:
+        return f"it is of another kind; name {what}"
+    if any(isinstance(each, UnicodeEncodeError) for each in chain):
+        return "HF_TOKEN holds characters that no token has; set it again"
+    if isinstance(error, ImportError):
+        return f"a library is missing ({first}); install it, or name another"
+    return f"it is damaged or not one ({first}); name a directory that holds one whole"
 
 
 def load_tokenizer(name):
     """The fast tokenizer at a path or hub name. Raises UserError if it cannot be loaded or has no end-of-text token."""
-    from transformers import AutoTokenizer
-
-    tokenizer = load(AutoTokenizer.from_pretrained, name, "a tokenizer")
+    tokenizer = load_any_tokenizer(name, "a tokenizer")
     if not tokenizer.is_fast:
         raise UserError(f"{name}: not a fast tokenizer, which the character positions need; name one that is")
     if tokenizer.eos_token_id is None:
         raise UserError(f"{name}: the tokenizer has no end-of-text token; name one that has")
+    return tokenizer
+
+
+@contextmanager
+def _offline():
+    """Nothing asks the hub in the time of the block, whatever the libraries forget to pass on."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def load_any_tokenizer(name, what):
+    """The tokenizer at a path or hub name, called `what`. Raises UserError if there is none that has a vocabulary."""
+    from transformers import AutoTokenizer
+
+    tokenizer = load(AutoTokenizer.from_pretrained, name, what, trust_remote_code=False)
+    if len(tokenizer.get_vocab()) - len(tokenizer.get_added_vocab()) < 2:  # made up, from a configuration alone
+        raise UserError(f"{name}: {what} without its vocabulary; add its files, as tokenizer.json, or name another")
     return tokenizer
 
 
@@ -55,15 +124,25 @@ def directory(name):
     return Path(load(snapshot_download, name, "a model", local_files_only=True, allow_patterns="config.json"))
 
 
-def _hub_resolves():
+@lru_cache
+def _hub_answers():
+    """Whether the hub, or the proxy on the way to it, takes a connection within PATIENCE."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         return False
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return True  # the proxy resolves names for us
-    try:
-        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
-    except OSError:
-        return False
-    return True
+    hub = urlsplit(constants.ENDPOINT)
+    if not proxy_bypass(hub.hostname) and (proxy := getproxies().get(hub.scheme) or getproxies().get("all")):
+        hub = urlsplit(proxy)
+    taken = []
+
+    def connect():  # a name server can keep us waiting much longer than a timeout says
+        with suppress(OSError):
+            port = hub.port or {"http": 80}.get(hub.scheme, 443)
+            socket.create_connection((hub.hostname, port), PATIENCE).close()
+            taken.append(True)
+
+    thread = Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return bool(taken)

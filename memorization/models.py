@@ -1,28 +1,115 @@
-"""Loading language models: for training in 32-bit weights, for generation as they are."""
+"""Loading models. What can't be right, of which the libraries warn at most, is refused here."""
+
+import re
+import zipfile
+from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 
+from memorization.cli import UserError
 from memorization.hub import load
+
+CAUSAL = "a causal language model"
+# what a file may hold beyond the model: buffers of earlier versions, and the pooler that RoBERTa's classifiers lost
+SURPLUS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|pooler\.dense\.\w+)$")
 
 
 def load_for_training(name, tokenizer, seed, from_scratch=False):
     """The causal language model at a path or hub name, in 32-bit weights.
 
     from_scratch: take only the configuration, and as vocabulary and special tokens the tokenizer's; the weights are
-    drawn from the seed. Raises UserError if something cannot be loaded.
+    drawn from the seed. Raises UserError for what cannot be loaded or is no such model.
     """
+    config = load_config(name)
     set_seed(seed)
     if not from_scratch:
-        return load(AutoModelForCausalLM.from_pretrained, name, "a causal language model", dtype=torch.float32)
-    config = load(AutoConfig.from_pretrained, name, "a model configuration")
+        if getattr(config, "quantization_config", None):
+            raise UserError(f"{name}: its weights are quantized, so it can't be fine-tuned; name what it was made from")
+        return load_model(AutoModelForCausalLM, name, CAUSAL, check_causal, dtype=torch.float32)
     config.vocab_size = len(tokenizer)
     for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(config, token, getattr(tokenizer, token))
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+    def make(name, **_):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        check_causal(model, name)
+        return model
+
+    return load(make, name, CAUSAL)
 
 
 def load_for_generation(name, dtype, device):
-    """The causal LM at a path or hub name, in evaluation mode. Raises UserError if it cannot be loaded."""
-    model = load(AutoModelForCausalLM.from_pretrained, name, "a causal language model", dtype=dtype)
-    return model.eval().to(device)
+    """The causal LM at a path or hub name, in evaluation mode. Raises UserError as load_for_training does."""
+    return load_model(AutoModelForCausalLM, name, CAUSAL, check_causal, device, dtype=dtype).eval()
+
+
+def load_config(name):
+    """The configuration of the model at a path or hub name. Raises UserError if it cannot be loaded."""
+    return load(AutoConfig.from_pretrained, name, "a model configuration", trust_remote_code=False)
+
+
+def load_model(kind, name, what, check, device=None, **options):
+    """The model of `kind`, a transformers Auto class, at a path or hub name; `what` it is called.
+
+    check: (model, name) -> None, what else must hold. Raises UserError if it cannot be loaded, if its weights are not
+    those of the model in name and shape (the missing would be random), or if one is no finite number.
+    """
+
+    def loader(name, **options):
+        for file in Path(name).glob("pytorch_model*.bin"):
+            _check_archive(file)
+        model, found = kind.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+        _check_weights(model, found, name, what)
+        check(model if device is None else model.to(device), name)
+        return model
+
+    return load(loader, name, what, trust_remote_code=False, **options)
+
+
+def _check_archive(file):
+    """Raise UserError for a .bin file of weights with a flipped byte: torch, which reads it, checks no sum."""
+    try:
+        whole = not zipfile.is_zipfile(file) or zipfile.ZipFile(file).testzip() is None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{file}: is damaged; copy or download it again")
+
+
+def _check_weights(model, found, name, what):
+    buffers = tuple(buffer for buffer, _ in model.named_buffers())
+    unfitting = {key for key, *_ in found["mismatched_keys"]}
+    surplus = {key for key in found["unexpected_keys"] if not SURPLUS.search(key)}
+    faults = {
+        "lacks weights": found["missing_keys"] - unfitting,
+        "has weights of other shapes": unfitting,
+        "has weights of other layers": {key for key in surplus if not any(buffer.endswith(key) for buffer in buffers)},
+    }
+    for fault, keys in faults.items():
+        if keys:
+            shown = ", ".join(sorted(keys)[:2]) + (", ..." if len(keys) > 2 else "")
+            raise UserError(f"{name}: {fault} ({shown}), so it is damaged or not {what}; name one that is whole")
+    for weight, tensor in model.named_parameters():
+        # two numbers of each, for want of memory to mark every one; under ZeRO-3 some are empty here
+        if tensor.is_floating_point() and tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
+            raise UserError(f"{name}: holds weights that are NaN or infinite ({weight}); name another model")
+
+
+@torch.no_grad()  # inference mode would make what a model keeps of a pass unfit for training
+def check_causal(model, name):
+    """Raise UserError if the scores of a token depend on later tokens, as those of BERT and its kin do."""
+    embeddings = model.get_input_embeddings().weight
+    if not embeddings.numel():  # lies in parts on many devices (ZeRO-3)
+        return
+    ids = torch.arange(1, 5, device=model.device).repeat(2, 1) % len(embeddings)
+    ids[1, -1] = 0
+    training = model.training
+    model.eval()
+    one, other = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()
+    model.train(training)
+    change = (one - other).abs().amax(-1)
+    if change[:-1].max() > min(1000 * torch.finfo(model.dtype).eps, 0.05) * change[-1]:
+        raise UserError(
+            f"{name}: its scores of a token depend on later tokens, so it is not {CAUSAL}; name one that is"
+        )

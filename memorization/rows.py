@@ -6,20 +6,18 @@ from array import array
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from memorization.cli import UserError
 from memorization.files import lock_path, locked, naming, replacing
 from memorization.runs import checked, difference, identity, manifest_path, write_manifest
 
-
-class Key(msgspec.Struct):
-    """Of a row, what names it."""
-
-    id: int
-    sample: int
+Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # of a sample, or a generation's number among those of its probe
+NO_ROW = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what is raised for a line that is none of a type
 
 
 class Rows:
@@ -160,7 +158,6 @@ class Rows:
 
     def _lines(self, files):
         """(number of the file, position of the row, where it begins, its length) of every whole row in the files."""
-        decode = msgspec.json.Decoder(Key).decode
         for number, path in enumerate(files):
             begin = 0
             with path.open("rb") as file:
@@ -168,9 +165,9 @@ class Rows:
                     if not line.endswith(b"\n"):
                         break
                     try:
-                        key = decode(line)
-                        yield number, self._position[key.id, key.sample], begin, len(line)
-                    except (msgspec.DecodeError, KeyError):
+                        row = self._decode(line)
+                        yield number, self._position[row.id, row.sample], begin, len(line)
+                    except (*NO_ROW, KeyError):
                         raise UserError(f"{path}: is damaged at byte {begin}; remove it and start again") from None
                     begin += len(line)
 
@@ -190,7 +187,7 @@ class StoredRows(Sequence):
         for line in self._file:
             try:
                 row = self._decode(line)
-            except msgspec.DecodeError as error:
+            except NO_ROW as error:
                 raise UserError(f"{path}: row {len(ends)}: {error}; make it anew with --overwrite") from None
             keys.add((row.id, row.sample))
             ends.append(ends[-1] + len(line))

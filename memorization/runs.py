@@ -8,9 +8,10 @@ lacks its manifest or is not what the manifest says, and joins nothing that is o
 import hashlib
 import importlib.metadata
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 
@@ -31,6 +32,38 @@ KINDS = {  # of result -> the stage that writes it
 }
 
 
+def _with(**parts):
+    """The type of a manifest whose parts have these fields, of these types, among others."""
+    return msgspec.defstruct("Manifest", [(name, TypedDict(name, fields)) for name, fields in parts.items()])
+
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NEEDED = {  # kind -> what the stages read of its manifest beside what all have
+    "training set": _with(made_of={"tokenizer": str}),
+    "held-out set": _with(made_of={"tokenizer": str}),
+    "probes": _with(made_of={"tokenizer": str, "min_suffix_length": Positive}),
+    "probes as text": _with(),
+    "model": _with(made_of={"encoding": str}),
+    "generations": _with(
+        made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool},
+        facts={"listing": str, "training": dict | None},
+    ),
+    "index": _with(),
+    "detections": _with(
+        made_of={
+            "profile": str,
+            "direction": str,
+            "span_length": Positive,
+            "classifier": str | None,
+            "unchecked": bool,
+        },
+        facts={"generations": dict | None, "training": dict | None, "index": dict},
+        arguments={"type": str, "paraphrase_model": str},
+    ),
+}
+
+
 class Manifest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The description of a result. facts: what the next stage or a reader wants to know beside what made it."""
 
@@ -38,7 +71,7 @@ class Manifest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     identity: str
     made_of: dict[str, Any]
     contents: str
-    rows: int
+    rows: Count
     facts: dict[str, Any]
     arguments: dict[str, Any]
     inputs: dict[str, str | None]
@@ -68,7 +101,9 @@ def difference(one, other):
 def manifest_path(result):
     """Where the manifest of a result (a file or directory) lies: <result>.manifest.json beside it."""
     result = Path(result)
-    return result.with_name(result.name + ".manifest.json")
+    if result.name in ("", ".."):
+        result = result.resolve()
+    return Path(f"{result}.manifest.json")
 
 
 def write_manifest(result, kind, made_of, arguments, inputs=None, contents=None, rows=0, **facts):
@@ -100,22 +135,28 @@ def write_manifest(result, kind, made_of, arguments, inputs=None, contents=None,
 def read_manifest(result, kind):
     """The manifest of a result of a kind (of KINDS), its contents not looked at.
 
-    Raises UserError where there is none (the stage did not finish), or one of another kind.
+    Raises UserError where there is none (the stage did not finish), or one of another kind or without what it needs.
     """
     path, stage = manifest_path(result), KINDS[kind]
     if not Path(result).exists():
         raise UserError(f"{result}: no such file or directory; check the path, or run {stage}, which writes it")
     if not path.is_file():
         raise UserError(f"{result}: has no manifest, so it is unfinished or not ours; run {stage} (again)")
-    try:
-        manifest = msgspec.convert(read_json(path), Manifest)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{path}: not a manifest of this version ({error}); run {stage} again") from None
+    found = read_json(path)
+    manifest = _converted(found, Manifest, path, stage)
     if manifest.identity != identity(manifest.made_of):
         raise UserError(f"{path}: was edited (its identity is not that of its made_of); run {stage} again")
     if manifest.kind != kind:
         raise UserError(f"{result}: is of kind {manifest.kind!r}, not {kind!r}; name the {kind} that {stage} wrote")
+    _converted(found, NEEDED[kind], path, stage)
     return manifest
+
+
+def _converted(value, shape, path, stage):
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: not a manifest of this version ({error}); run {stage} again") from None
 
 
 def checked(result, kind, contents=None):
@@ -186,7 +227,50 @@ def model_fingerprint(directory):
     return digest.hexdigest()
 
 
+SUMS = "sha256.json"  # in a checkpoint, written last: dict name of each other file -> its hash
+
+
+def write_sums(checkpoint):
+    """Mark a checkpoint as complete, with the hashes of its files: their formats have none, or none that is checked."""
+    checkpoint = Path(checkpoint)
+    names = [str(path.relative_to(checkpoint)) for path in sorted(checkpoint.rglob("*")) if path.is_file()]
+    write_json(checkpoint / SUMS, _sums(checkpoint, [name for name in names if name != SUMS]))
+
+
+def check_sums(checkpoint):
+    """Raise UserError if a complete checkpoint is not what was saved, naming a file that is missing or has changed."""
+    checkpoint = Path(checkpoint)
+    sums = read_json(checkpoint / SUMS)
+    remedy = "remove this checkpoint to go on from the one before, or start over with --overwrite-output-dir"
+    if not isinstance(sums, dict):
+        raise UserError(f"{checkpoint}: {SUMS} is damaged; {remedy}")
+    for name in sums:
+        if not (checkpoint / name).is_file():
+            raise UserError(f"{checkpoint}: has no {name}, without which a run can't go on as it was; {remedy}")
+    for name, found in _sums(checkpoint, sums).items():
+        if found != sums[name]:
+            raise UserError(f"{checkpoint}: {name} is damaged or changed; {remedy}")
+
+
+def _sums(directory, names):
+    with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+        return dict(zip(names, pool.map(fingerprint, [directory / name for name in names]), strict=True))
+
+
 RECORD = "run.json"  # in the output directory of stage 2 from its start: the made_of of the run
+
+
+class TrainerState(msgspec.Struct):
+    """What is read of the trainer_state.json of a checkpoint."""
+
+    epoch: Annotated[float, msgspec.Meta(ge=0)]
+    global_step: Count
+    max_steps: Count
+
+
+def trainer_state(checkpoint):
+    """The TrainerState of a checkpoint. Raises UserError if it lacks a field."""
+    return read_json(Path(checkpoint) / "trainer_state.json", TrainerState, foreign=True)
 
 
 def model_made_of(directory, contents=None):
@@ -204,10 +288,12 @@ def model_made_of(directory, contents=None):
             "checkpoint in it"
         )
     if directory.name.startswith("checkpoint-") and (directory.parent / RECORD).is_file():
-        if not (directory / "trainer_state.json").is_file():
+        if not (directory / SUMS).is_file():
             raise UserError(f"{directory}: this checkpoint is unfinished; name another")
-        state = read_json(directory / "trainer_state.json")
-        return read_json(directory.parent / RECORD) | {"epochs_done": state["epoch"]}
+        check_sums(directory)
+        made_of = read_json(directory.parent / RECORD, dict)
+        _converted({"made_of": made_of}, NEEDED["model"], directory.parent / RECORD, KINDS["model"])
+        return made_of | {"epochs_done": trainer_state(directory).epoch}
     return None
 
 

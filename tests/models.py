@@ -1,6 +1,9 @@
 """Small random models, made on the spot."""
 
+import shutil
+
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -12,6 +15,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
+from memorization.files import read_json, write_json
 from memorization.hub import load_tokenizer
 
 
@@ -68,3 +72,40 @@ def save_paraphrase_classifier(path, tokenizer, labels=2):
     tokenizer.model_max_length = 128
     tokenizer.save_pretrained(path)
     return path
+
+
+def edited(source, target, change):
+    """A copy of a directory, changed: by change(directory), or where a dict, by what it sets in its config.json."""
+    shutil.copytree(source, target)
+    if isinstance(change, dict):
+        write_json(target / "config.json", read_json(target / "config.json") | change)
+    else:
+        change(target)
+    return target
+
+
+def weights(change):
+    """An edit of a directory: change(dict of its weights), which may change, add or remove some."""
+
+    def edit(directory):
+        tensors = load_file(directory / "model.safetensors")
+        change(tensors)
+        save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+
+    return edit
+
+
+def damage(file, change):
+    """An edit of a directory: what change(bytes) makes of one file."""
+
+    def edit(directory):
+        (directory / file).write_bytes(change((directory / file).read_bytes()))
+
+    return edit
+
+
+def flipped(data, at):
+    """The bytes with one bit flipped."""
+    data = bytearray(data)
+    data[at] ^= 1
+    return bytes(data)

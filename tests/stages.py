@@ -101,7 +101,8 @@ def _content(path, segment):
         return content
     if path.name == ".managed.json":  # a set
         return sorted(json.loads(content))
-    left_out = (*MEASURED, "files", "checksum") if path.name == "memorization-index.json" else MEASURED
+    hashes = {"memorization-index.json": ("files", "checksum"), "sha256.json": ("trainer_state.json",)}  # of such files
+    left_out = (*MEASURED, *hashes.get(path.name, ()))
     kept = lambda pairs: {name: value for name, value in pairs if not name.endswith(left_out)}  # noqa: E731
     return json.loads(content, object_pairs_hook=kept)
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from itertools import count, islice
 
 import pytest
@@ -53,24 +54,54 @@ def test_standard_input_and_output(monkeypatch, capsys):
     assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [0, 1]
 
 
+NO_IDS = ("null", "true", "1.5", "[1]", "{}")
+PAIR = '{"id": 1, "suspicious": "a", "source": "b"'
+SPANS = '{"id": 1, "suspicious": "a", "source": "b", "source_sentences": %s}'
+
+
 @pytest.mark.parametrize(
     "line, says",
     [
         ("{", "line 3 is not valid JSON"),
         ("[1]", "line 3 is not a JSON object"),
-        ('{"id": 1, "suspicious": "a"}', "line 3: no 'source'"),
-        ('{"id": 1, "suspicious": "a", "source": null}', "line 3: 'source' is not a string"),
-        ('{"id": 1, "suspicious": "a", "source": "b", "source_sentences": [[0, 2]]}', "line 3: source_sentences"),
-        ('{"id": 1, "suspicious": "a", "source": "b", "source_sentences": [[0, "1"]]}', "line 3: source_sentences"),
-        ('{"id": 1, "suspicious": "a", "source": "b", "source_sentences": 7}', "line 3: source_sentences"),
+        ('{"id": 1, "suspicious": "a"}', "line 3: Object missing required field `source`; a line has id, "),
+        (
+            '{"id": 1, "suspicious": "a", "source": "b", "sources": 1}',
+            "line 3: Object contains unknown field `sources`",
+        ),
+        (
+            '{"id": 1, "suspicious": "a", "source": "b", "source": "c"}',
+            "line 3 is not valid JSON: 'source' stands twice",
+        ),
+        ('{"id": 1, "suspicious": "a", "source": null}', "line 3: Expected `str`, got `null` - at `$.source`"),
+        ('{"id": 1, "suspicious": ["a"], "source": "b"}', "line 3: Expected `str`, got `array` - at `$.suspicious`"),
+        (f'{{"id": 1, "suspicious": {"[" * 9999}', "line 3 is not valid JSON: nested too deeply"),
+        *((f'{{"id": {id}, "suspicious": "a", "source": "b"}}', "line 3: Expected `int | str`") for id in NO_IDS),
+        *((SPANS % spans, "line 3: Expected `") for spans in ("7", '[[0, "1"]]', "[[0, 1.5]]", "[[0]]", "[[0, 1, 2]]")),
+        *((SPANS % spans, "line 3: source_sentences: ") for spans in ("[[0, 2]]", "[[-1, 1]]", "[[1, 0]]")),
     ],
 )
 def test_a_mistake_names_its_line_and_leaves_no_file(tmp_path, line, says):
     path = tmp_path / "in.jsonl"
     path.write_text(f"{json.dumps(ROWS[0])}\n\n{line}\n")
-    with pytest.raises(UserError, match=says.replace("[", r"\[")):
+    with pytest.raises(UserError, match=re.escape(f"in.jsonl: {says}")):
         run_pairs(path, tmp_path / "out.jsonl", "paper", 1)
     assert [file.name for file in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_line_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "in.jsonl").write_bytes(json.dumps(ROWS[0]).encode() + b'\n{"id": "\xff"}\n')
+    with pytest.raises(UserError, match="in.jsonl: line 2 is not UTF-8"):
+        run_pairs(tmp_path / "in.jsonl", tmp_path / "out.jsonl", "paper")
+
+
+@pytest.mark.parametrize("id", ["", "\ud800", "é\n", "9", -1, 2**200])
+def test_an_id_comes_back_as_it_is_and_half_characters_do_no_harm(tmp_path, id):
+    row = {"id": id, "suspicious": f"{TEXT}\ud800 \udc00", "source": f"\udfff {TEXT}"}
+    run_pairs(write(tmp_path / "in.jsonl", [row]), tmp_path / "out.jsonl", "paper")
+    (found,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    plain = {"id": "x", "suspicious": f"{TEXT}? ?", "source": f"? {TEXT}"}
+    assert found == json.loads(json.dumps(next(align_pairs([plain], "paper")))) | {"id": id}
 
 
 def test_a_missing_file_and_an_unknown_profile_are_mistakes(tmp_path):

@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from stages import STAGES, contents, renew, temporaries
 
+from memorization.runs import SUMS
+
 stages = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
 
 
@@ -51,6 +53,7 @@ def test_a_full_or_read_only_disk(zygote, disk, stage):
         if run.status or share < 0.9:
             check_one_line(run, "[Nn]o space left.*; free some")
         assert not temporaries(work)
+        assert all((checkpoint / SUMS).is_file() for checkpoint in work.glob("model/checkpoint-*"))
     disk(1 << 30)
     again = zygote.run(command, work)
     assert again.status == 0, again.said

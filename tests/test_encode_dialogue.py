@@ -269,7 +269,7 @@ BAD = {
     "no rows": ("[]", [], "no rows"),
     "no rows taken": (json.dumps(ROWS), ["--max-samples", "0"], "--max-samples 0"),
     "two instructions": (json.dumps(ROWS), ["--instruction", "a", "--instruction-column", "b"], "not allowed with"),
-    "not JSON": ('[{"a": 1},\n{"b": }]', [], "line 2"),
+    "not JSON": ('[{"instruction": "", "input": "", "output": ""},\n{"b": }]', [], "line 2"),
     "not objects": ('["a"]', [], "list of objects"),
     "missing column": ('[{"instruction": "a", "question": "b", "output": "c"}]', [], "it has 'instruction'"),
     "all too short": (json.dumps([{**ROWS[0], "output": ""}, ROWS[1]]), ["--prefix-length", "500"], "all 2"),
@@ -291,6 +291,12 @@ def test_a_mistake_gets_one_line_and_leaves_nothing_behind(tmp_path, capsys, cas
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("flag", ["--instruction", "--instruction-column", "--input-column", "--output-column"])
+def test_a_flag_that_says_what_is_in_the_data_needs_data(tmp_path, capsys, flag):
+    assert encode(tmp_path / "out", flag, "x") == 2
+    assert f"{flag}: says what is in --data" in one_line(capsys)
+
+
 def test_a_malformed_line_is_named_by_its_number(tmp_path, capsys):
     (tmp_path / "d.jsonl").write_text(json.dumps(ROWS[0]) + "\n\n{broken\n")
     assert encode(tmp_path, "--data", tmp_path / "d.jsonl") == 2
@@ -304,7 +310,7 @@ def test_a_malformed_line_is_named_by_its_number(tmp_path, capsys):
     ("name", "content"),
     [
         ("d.json", b'[{"instruction": "a"},\n{"instruction": "\xe9"}]'),
-        ("d.jsonl", b'{"instruction": "a"}\n{"instruction": "\xe9"}\n'),
+        ("d.jsonl", b'{"instruction": "a", "input": "b", "output": "c"}\n{"instruction": "\xe9"}\n'),
         ("d.csv", b"instruction,input,output\na,b,\xe9\n"),
     ],
 )

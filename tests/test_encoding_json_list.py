@@ -11,7 +11,7 @@ from memorization.encoding import json_list
 from memorization.encoding.json_list import read_json_list
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
@@ -70,6 +70,23 @@ def test_the_line_of_a_mistake_is_the_one_json_names(path, text):
     with pytest.raises(json.JSONDecodeError) as expected:
         json.loads(text)
     with pytest.raises(UserError, match=f"not valid JSON at line {expected.value.lineno}: "):
+        list(read_json_list(path))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("NaN", "NaN is no number"),
+        ("-Infinity", "-Infinity is no number"),
+        ("1e999", "1e999 is no finite number"),
+        ("9" * 5000, "a number of too many digits"),
+        ("[" * 5000 + "]" * 5000, "nested too deeply"),
+        ('{"a": 1, "a": 1}', "'a' stands twice"),
+    ],
+)
+def test_what_json_takes_and_no_data_has(path, value, said):
+    path.write_text('[{"a": 1},\n{"b": %s}]' % value)  # noqa: UP031
+    with pytest.raises(UserError, match=f"not valid JSON at line 2: {said}"):
         list(read_json_list(path))
 
 

@@ -1,19 +1,23 @@
 """The probes of an encoding: what they hold, where they are cut, and that those of two splits are refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas
+import pyarrow as pa
 import pytest
 from datasets import load_from_disk
 from shell import ROOT, run_script
 
 from memorization.cli import UserError
 from memorization.encoding import samples
+from memorization.encoding.arrow import ROWS as FILE
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.tasks import DIALOGUE
 from memorization.hub import load_tokenizer
+from memorization.runs import read_manifest, write_manifest
 
 ROWS = make_dialogues(seed=3, single=30, fourfold=5, sixteenfold=1)
 for i, letters in enumerate(("日本語のテキスト", "👩‍👩‍👧🇩🇪", "naïve Ångström ")):
@@ -104,3 +108,137 @@ def test_probes_without_their_manifest_or_of_two_splits_are_refused(tmp_path):
     text.write_bytes(new)
     with pytest.raises(UserError, match="has no manifest"):
         Probes(tmp_path, "dialogue")
+
+
+# ---- stored samples and text files that are not as stage 1 writes them, whatever their manifests say
+
+
+def with_column(name, change):
+    """A change of a table: `change` of the Python values of a column."""
+
+    def changed(table):
+        values = table[name].to_pylist()
+        column = pa.array(change(values), table.schema.field(name).type)
+        return table.set_column(table.schema.get_field_index(name), name, column)
+
+    return changed
+
+
+def first(value):
+    return lambda values: [value, *values[1:]]
+
+
+def in_first(at, value):
+    def change(values):
+        values[0][at] = value
+        return values
+
+    return change
+
+
+UNFIT = {
+    "no column": (lambda table: table.drop_columns(["starts"]), "its columns are"),
+    "a column more": (lambda table: table.append_column("more", table["id"]), "its columns are"),
+    "another type": (lambda table: table.set_column(0, "id", table["id"].cast(pa.int32())), "its columns are"),
+    "another order": (lambda table: table.select(["member", "id", *table.column_names[2:]]), "its columns are"),
+    "a null": (with_column("text", first(None)), "it has a null"),
+    "a negative id": (with_column("id", first(-1)), "do not fit"),
+    "ids not in order": (with_column("id", lambda ids: [ids[1], ids[0], *ids[2:]]), "ids are not in order"),
+    "an id twice": (with_column("id", lambda ids: [ids[0], ids[0], *ids[2:]]), "ids are not in order"),
+    "no copy": (with_column("duplicates", first(0)), "do not fit"),
+    "a negative token": (with_column("input_ids", in_first(0, -1)), "do not fit"),
+    "a token less": (with_column("input_ids", lambda ids: [ids[0][1:], *ids[1:]]), "do not fit"),
+    "starts not in order": (with_column("starts", in_first(1, 60)), "do not fit"),
+    "a start behind the text": (
+        with_column("starts", lambda all: [[*all[0][:-2], 10**6, all[0][-1]], *all[1:]]),
+        "do not",
+    ),
+    "a start of no kind": (with_column("starts", in_first(0, -3)), "do not fit"),
+    "a text too short": (with_column("text", first("short")), "do not fit"),
+    "no row": (lambda table: table.slice(0, 0), "has 0 samples, by its manifest"),
+    "a row less": (lambda table: table.slice(1), "samples, by its manifest"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_stored_samples_that_cannot_be_are_refused(encoded, tmp_path, case):
+    change, said = UNFIT[case]
+    out = shutil.copytree(encoded, tmp_path / "out")
+    path = out / "tokenized_dialogue_prefix"
+    manifest = read_manifest(path, "probes")
+    table = change(pa.ipc.open_stream((path / FILE).read_bytes()).read_all())
+    with pa.OSFile(str(path / FILE), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
+    with pytest.raises(UserError, match=said) as error:
+        Probes(out, "dialogue")
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5])
+def test_a_file_of_stored_samples_that_was_cut_off_is_refused(encoded, tmp_path, share):
+    out = shutil.copytree(encoded, tmp_path / "out")
+    path = out / "tokenized_dialogue_prefix"
+    manifest = read_manifest(path, "probes")
+    content = (path / FILE).read_bytes()
+    (path / FILE).write_bytes(content[: int(share * len(content))])
+    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
+    with pytest.raises(UserError, match="no rows of stage 1: .*; run encode_dialogue.py again"):
+        Probes(out, "dialogue")
+
+
+def test_a_stored_text_that_is_not_utf8_is_refused(encoded, tmp_path):
+    out = shutil.copytree(encoded, tmp_path / "out")
+    path = out / "tokenized_dialogue_prefix"
+    manifest, content = read_manifest(path, "probes"), (path / FILE).read_bytes()
+    text = Probes(encoded, "dialogue")[-1:][0]["prefix"].encode()
+    assert content.count(text) == 1
+    (path / FILE).write_bytes(content.replace(text, b"\xff" + text[1:]))
+    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
+    with pytest.raises(UserError, match="no rows of stage 1: .*UTF8.*; run encode_dialogue.py again"):
+        Probes(out, "dialogue")
+
+
+PROBE = {"id": 3, "member": True, "prefix": "a", "suffix": "b", "duplicates": 1}
+
+
+def split(*rows, columns=tuple(PROBE)):
+    return {"columns": list(columns), "index": [0], "data": [list(row.values()) for row in rows]}
+
+
+NO_PROBES = {
+    "a list": ([], "Expected `object`"),
+    "no data": ({"columns": list(PROBE)}, "Object missing required field `data`"),
+    "data of numbers": ({"columns": list(PROBE), "data": [3]}, r"Expected `array`, got `int` - at `\$.data\[0\]`"),
+    "no rows": (split(), "no probes in it"),
+    "no column": (split(PROBE, columns=["id", "member", "prefix", "suffix", "copies"]), "no column duplicates, or"),
+    "a column twice": (split(PROBE | {"x": 1}, columns=[*PROBE, "id"]), "no column id, or several"),
+    "a short row": (split(PROBE, {"id": 3}), "row 2 of data: "),
+    "an id twice": (split(PROBE, PROBE | {"id": 4}, PROBE), "row 3 of data: id 3 stands twice"),
+    "half a character": (split(PROBE | {"suffix": "\ud800"}), "row 1 of data: .*surrogates"),
+}
+WRONG = {
+    "id": ["3", -1, 2**63, 1.0, True, None, [3]],
+    "member": [1, "true", None],
+    "prefix": [None, 3, ["a"]],
+    "suffix": [None, {}],
+    "duplicates": [0, -1, "1", None, 1.5],
+}
+NO_PROBES |= {
+    f"{name} {value!r}": (split(PROBE, PROBE | {"id": 4} | {name: value}), rf"row 2 of data: .*\$.{name}")
+    for name, values in WRONG.items()
+    for value in values
+}
+
+
+@pytest.mark.parametrize("case", NO_PROBES)
+def test_a_text_file_of_no_probes_is_refused(tmp_path, case):
+    content, said = NO_PROBES[case]
+    (tmp_path / "p.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"p.json: {said}"):
+        read_probes(tmp_path / "p.json")
+
+
+def test_other_columns_of_probes_as_text_are_left_out(tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps(split({"x": None} | PROBE, columns=["x", *PROBE])))
+    assert read_probes(tmp_path / "p.json") == [PROBE]

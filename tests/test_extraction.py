@@ -265,6 +265,9 @@ def test_an_exact_match_reproduces_k_tokens_or_the_whole_suffix(generation, suff
 TEXTS = {0: "", 7: "one line", 12: "two\nlines", 3: "ends with a blank line\n", 9: "\r\n\0 ====== 👩‍👩‍👧 5=", 4: "\n"}
 
 
+MADE_OF = {"encoding": "e" * 16, "prefix_length": 50, "trained_on": None, "unchecked": False}
+
+
 def generation(id, text, sample=0):
     return Generation(
         id=id,
@@ -283,11 +286,11 @@ def generation(id, text, sample=0):
 def result(path, texts=TEXTS, num_samples=1, seed=5):
     """Generations as stage 3 leaves them; returns the listing's path."""
     keys = [(id, sample) for id in texts for sample in range(num_samples)]
-    with Rows(path, "generations", Generation, {"seed": seed}, keys, 4, overwrite=True) as rows:
+    with Rows(path, "generations", Generation, MADE_OF | {"seed": seed}, keys, 4, overwrite=True) as rows:
         for _, batch in rows.mine:
             rows.append(generation(keys[i][0], texts[keys[i][0]], keys[i][1]) for i in batch)
         write_listing(path.with_suffix(".txt"), rows, num_samples)
-        rows.finish({}, {}, listing=fingerprint(path.with_suffix(".txt")))
+        rows.finish({}, {}, listing=fingerprint(path.with_suffix(".txt")), training=None)
     return path.with_suffix(".txt")
 
 
@@ -312,6 +315,16 @@ def test_a_file_that_is_no_listing_is_refused(tmp_path, content):
         read_listing(tmp_path / "l.txt")
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 19, f"1.{'9' * 19}"])
+def test_a_number_that_no_sample_has_is_refused(tmp_path, number):
+    (tmp_path / "l.txt").write_text(f"0{'=' * 23}\na\n{number}{'=' * 23}\nb\n")
+    with pytest.raises(UserError, match="is no number of a sample") as error:
+        read_listing(tmp_path / "l.txt")
+    assert len(str(error.value)) < 300
+    (tmp_path / "l.txt").write_text(f"0{'=' * 23}\na\n٣{'=' * 23}\nb\n")  # a digit of another script is text
+    assert read_listing(tmp_path / "l.txt") == {(0, 0): f"a\n٣{'=' * 23}\nb"}
+
+
 def test_a_generation_listed_twice_is_refused(tmp_path):
     write_listing(tmp_path / "l.txt", [generation(3, "a", 1), generation(3, "b", 1)], 2)
     with pytest.raises(UserError, match=r"l.txt: 3\.1 is listed twice"):
@@ -325,7 +338,7 @@ def test_the_rows_come_by_either_name(tmp_path, num_samples):
     for path in (listing, tmp_path / "g.jsonl"):
         rows, manifest = read_generations(path)
         assert list(rows) == expected
-        assert manifest.made_of == {"seed": 5}
+        assert manifest.made_of == MADE_OF | {"seed": 5}
 
 
 def test_a_listing_of_another_run_beside_the_rows_is_refused(tmp_path):
@@ -347,6 +360,12 @@ def test_rows_that_changed_are_refused_by_either_name(tmp_path):
     for path in (listing, tmp_path / "g.jsonl"):
         with pytest.raises(UserError, match="g.jsonl: has changed since it was written"):
             read_generations(path)
+
+
+@pytest.mark.parametrize("path", [".", "/", "..", "tests"])
+def test_a_directory_is_no_result(path):
+    with pytest.raises(UserError, match="is a directory; name the .jsonl in it"):
+        read_generations(path)
 
 
 def test_a_listing_of_other_code_is_taken_only_unchecked(tmp_path):

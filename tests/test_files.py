@@ -104,6 +104,33 @@ def test_text_and_json_come_back_as_written(tmp_path):
     assert read_text(tmp_path / "t") == text
     write_json(tmp_path / "j", {"é": [1, None, text]})
     assert read_json(tmp_path / "j") == {"é": [1, None, text]}
+    for half in ("\ud800", "a\udce9é", "\udfff\ud800"):
+        write_json(tmp_path / "j", {half: half})
+        assert read_json(tmp_path / "j") == {half: half}
+
+
+def test_json_is_read_as_what_it_is_to_be(tmp_path):
+    (tmp_path / "j").write_text('{"a": 1, "b": NaN}')
+    assert read_json(tmp_path / "j", dict[str, float], foreign=True)["a"] == 1
+    with pytest.raises(UserError, match=r"j: Expected `int`, got `float` - at `\$\[...\]`; mend"):
+        read_json(tmp_path / "j", dict[str, int], foreign=True)
+    (tmp_path / "j").write_text("[]")
+    with pytest.raises(UserError, match="j: Expected `object`, got `array`"):
+        read_json(tmp_path / "j", dict)
+    with pytest.raises(UserError, match="is a directory; name a file"):
+        read_json(tmp_path)
+
+
+NO_JSON = [
+    (b'{"a": NaN}', "NaN is no number"),
+    (b'{"a": [-Infinity]}', "-Infinity is no number"),
+    (b'{"a": 1e999}', "1e999 is no finite number"),
+    (b'{"b": {"a": 1, "c": 2, "a": 1}}', "'a' stands twice"),
+    (b'{"a": ' + b"[" * 100_000, "nested too deeply"),
+    (b'{"a": ' + b"9" * 5000 + b"}", "a number of too many digits"),
+    (b'{"a": "\x07"}', "Invalid control character"),
+    (b"{} {}", "Extra data"),
+]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +141,8 @@ def test_text_and_json_come_back_as_written(tmp_path):
         (read_jsonl, b'{}\n\n{"a": }\n', "line 3 is not valid JSON"),
         (read_jsonl, b"{}\n[1]\n", "line 2 is not a JSON object"),
         (read_jsonl, b'{}\n{"a": "\xff"}\n', "line 2 is not UTF-8"),
+        *((read_json, wrong, f"not valid JSON.*: {said}") for wrong, said in NO_JSON),
+        *((read_jsonl, b"{}\n" + wrong, f"line 2 is not valid JSON: {said}") for wrong, said in NO_JSON),
     ],
 )
 def test_a_malformed_file_is_named_with_the_place(tmp_path, read, content, said):

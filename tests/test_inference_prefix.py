@@ -139,7 +139,15 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
 
 
 def test_two_ranks_give_the_same_bytes_as_one(stage, finished, tmp_path):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", ROOT / "inference_prefix.py"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        ROOT / "inference_prefix.py",
+    ]
     subprocess.run([*torchrun, *command(stage, tmp_path)], check=True, capture_output=True)
     for suffix in (".jsonl", ".txt"):
         assert result(tmp_path).with_suffix(suffix).read_bytes() == finished.with_suffix(suffix).read_bytes()

@@ -1,5 +1,6 @@
 """Stage 4 at the shell."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -45,12 +46,20 @@ def here(encoded, tmp_path, monkeypatch):
     return tmp_path
 
 
+def assert_only_a_bar(said):
+    """That standard error is one bar that fits 80 columns."""
+    lines = [line for line in re.split("[\r\n]+", said) if line]
+    assert lines and all(line.startswith("indexing: ") and len(line) <= 80 for line in lines), said
+
+
 PAPER = ["-dir", "./tokenized_data/", "-fn", "dialogue_prefix.json"]  # the published command's arguments
 
 
 def test_the_papers_command_indexes_the_members(here, capsys):
     assert run_script("load_to_elastic.py", *PAPER, "--index-xsuffix", "dialogue_suffix") == 0
-    assert "indexes/dialogue_suffix: 21 training suffixes" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert out == "indexes/dialogue_suffix: 21 training suffixes\n"
+    assert_only_a_bar(err)
     index = opened(["--index-xsuffix", "dialogue_suffix"])
     assert index.texts(members()) == members()
     assert [hits[0].id for hits in index.search(members().values(), 1)] == list(members())
@@ -71,10 +80,11 @@ def test_the_index_says_what_it_is_made_of(here):
     assert opened(["--index-xsuffix", "short"]).made_of() == made_of
 
 
-def test_the_papers_command_loads_into_a_server(here, elastic_url, elastic_flags, monkeypatch):
+def test_the_papers_command_loads_into_a_server(here, elastic_url, elastic_flags, monkeypatch, capsys):
     monkeypatch.setenv("ELASTIC_URL", elastic_url)
     for _ in range(2):
         assert run_script("load_to_elastic.py", *PAPER, "--index-xsuffix", elastic_flags[-1]) == 0
+        assert_only_a_bar(capsys.readouterr().err)
     index = opened(elastic_flags)
     assert index.texts(members()) == members()
     assert [hits[0].id for hits in index.search(members().values(), 1)] == list(members())
@@ -107,7 +117,9 @@ def test_a_killed_load_into_a_server_continues(here, elastic_flags):
     assert "count" not in client.indices.get_mapping(index=elastic_flags[-1])[elastic_flags[-1]]["mappings"]["_meta"]
     client.indices.refresh(index=elastic_flags[-1])
     assert 0 < client.count(index=elastic_flags[-1])["count"] < 8_400
-    assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+    again = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert again.returncode == 0 and f"process {process.pid} of" in again.stderr
+    assert "has ended in its midst; going on" in again.stderr
     assert len(texts) == 8_400 and opened(elastic_flags).texts(texts) == texts
     assert client.count(index=elastic_flags[-1])["count"] == 8_400
 
@@ -129,7 +141,7 @@ def test_suffixes_without_a_word_are_counted(here, capsys):
         ([*PAPER, "--index-xsuffix", "x", "--prefix-length", "9999"], "lower --prefix-length"),
         ([*PAPER, "--index-xsuffix", "x", "--prefix-length", "0"], "--prefix-length 0"),
         ([*PAPER, "--index-xsuffix", "Upper Case"], "index name 'Upper Case'"),
-        ([*PAPER, "--index-xsuffix", ""], "--index-xsuffix is needed"),
+        ([*PAPER, "--index-xsuffix", ""], "must not be empty"),
         (PAPER, "--index-xsuffix is needed"),
         ([*PAPER, "--index-xsuffix", "x", "--elastic-url", "http://127.0.0.1:9"], "http://127.0.0.1:9: no answer"),
         ([*PAPER, "--index-xsuffix", "x", "--elastic-url", "http://me:s3cret@h:9200"], "ELASTIC_PASSWORD"),

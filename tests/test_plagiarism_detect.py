@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import opened
 from generations import ENCODING, generation, load_index, write_generations
-from models import save_paraphrase_classifier
+from models import save_language_model, save_paraphrase_classifier
 from shell import ROOT, one_line, run_script
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -340,13 +340,30 @@ def test_a_classifier_decides_between_paraphrase_and_paraphrase_low(stage, tmp_p
     assert manifest.made_of["classifier"] == model_fingerprint(classifier)
 
 
+def test_a_classifier_that_cannot_be_right_is_refused_and_the_index_is_looked_at_first(stage, tmp_path, capsys):
+    model = save_language_model(tmp_path / "model", ROOT / "configs" / "gpt-neo-small")
+    for name in (model, tmp_path / "nowhere", "no/where"):
+        said = refused(capsys, stage, tmp_path / "out", "--paraphrase-model", name)
+        assert f"{name}: " in said and said.endswith("; --paraphrase-model none goes without")
+        said = refused(capsys, stage, tmp_path / "out", "--paraphrase-model", name, "--index-xsuffix", "other")
+        assert "other" in said and f"{name}: " not in said
+
+
 def test_two_processes_and_a_hub_name_give_the_same_bytes(stage, tmp_path, classifier):
     _, manifest = detect(stage, tmp_path / "one", "--paraphrase-model", classifier)
     cached = tmp_path / "hub" / "models--some--classifier"
     shutil.copytree(classifier, cached / "snapshots" / "0123")
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("0123")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", ROOT / "plagiarism_detect.py"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        ROOT / "plagiarism_detect.py",
+    ]
     flags = map(str, command(stage, tmp_path / "two", "--paraphrase-model", "some/classifier"))
     subprocess.run([*torchrun, *flags], check=True, capture_output=True, env=os.environ | {"HF_HOME": str(tmp_path)})
     one, two = (tmp_path / name / "m" / "dialogue" for name in ("one", "two"))

@@ -153,6 +153,17 @@ def test_the_verdict_says_yes_or_what_could_have_been_found():
     assert "Verdict: none, for want of" in table(summarize(ROWS[:5], FACTS))
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+def test_one_group_of_copies_is_not_shown_beside_all_members(copies):
+    rows = [detection(i, duplicates=copies) for i in range(3)] + [detection(1000, duplicates=16)]
+    summary = summarize(rows, FACTS)
+    assert list(summary["groups"]) == list(summary["verdict"] | {"held out": 0}) == ["members", "held out"]
+    assert "by copies" not in table(summary)
+    several = summarize([*rows, detection(3, duplicates=16)], FACTS)
+    assert [several["groups"][name]["n"] for name in several["groups"]] == [3, 1, 4, 1]
+    assert "by copies" in table(several)
+
+
 def test_unchecked_is_the_first_word():
     assert table(summarize(ROWS, FACTS | {"unchecked": True})).startswith("UNCHECKED")
     assert table(summarize(ROWS, FACTS | {"trained_on": None})).startswith("NOTE: nothing is known")
@@ -161,8 +172,9 @@ def test_unchecked_is_the_first_word():
 
 def test_the_table_fits_80_columns_whatever_is_in_it():
     """Large figures, long names, many groups of copies."""
+    runs = {"own": 10**6, "run": 10**6, "generation": "w" * 10**6, "suffix": "w" * (10**6 + 5)}
     rows = [
-        detection(i, "verbatim", own=10**6, run=10**6, duplicates=2**i * 3 // 2, matched_tokens=49999 * (i % 3))
+        detection(i, "verbatim", **runs, duplicates=max(2**i * 3 // 2, 1), matched_tokens=49999 * (i % 3))
         for i in range(20)
     ]
     rows += [detection(1000 + i, "idea", matched_tokens=99000 + i, exact_match=True) for i in range(20)]

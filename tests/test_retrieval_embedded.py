@@ -13,6 +13,7 @@ from memorization.cli import UserError
 from memorization.files import read_json, write_json
 from memorization.retrieval.directory import MARK
 from memorization.retrieval.embedded import EmbeddedIndex
+from memorization.runs import identity
 
 ROOT = Path(__file__).parents[1]
 OLD = [("1", "old words"), ("2", "more of them")]
@@ -111,20 +112,82 @@ def test_the_mark_counts_wherever_the_directory_lies(index, tmp_path):
     assert made_of | MADE_OF == made_of and len(made_of["documents"]) == 64
 
 
+def edit(index, change):
+    """Edit the mark as one who recomputes its checksum."""
+    mark = read_json(index.path / MARK)
+    del mark["checksum"]
+    mark = change(mark)
+    write_json(index.path / MARK, mark | {"checksum": identity(mark)} if isinstance(mark, dict) else mark)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda mark: mark | {"count": 3}, "holds 2 documents, by its mark 3; make it with"),
         (lambda mark: mark | {"length": 6}, "damaged, its words are not those of its texts; make it with"),
-        (lambda mark: {"format": mark["format"]}, "its load has not finished"),
+        (lambda mark: mark | {"count": None, "length": None}, "its load has not finished"),
+        (lambda mark: {"format": mark["format"]}, "mark is damaged .*missing required field `made_of`.*make it with"),
+        (lambda mark: mark | {"count": "2"}, "mark is damaged .*Expected `int | null`, got `str`.*make it with"),
+        (lambda mark: mark | {"count": True}, "mark is damaged .*got `bool`.*make it with"),
+        (lambda mark: mark | {"length": None}, "mark is damaged .*a count without a length.*make it with"),
+        (lambda mark: mark | {"length": -1}, "mark is damaged .*>= 0.*make it with"),
+        (lambda mark: mark | {"made_of": {"encoding": "0"}}, "mark is damaged .*hash of the documents.*make it with"),
+        (lambda mark: mark | {"made_of": [1]}, "mark is damaged .*got `array`.*make it with"),
+        (lambda mark: mark | {"counts": 2}, "mark is damaged .*unknown field `counts`.*make it with"),
+        (lambda mark: mark | {"files": None}, "has no checksums, as an earlier version made it; make it with"),
+        (lambda mark: mark | {"files": {"../test/meta.json": ""}}, "meta.json: is missing or damaged; make it with"),
+        (lambda mark: mark | {"format": 0}, "has format 0, this version reads 2; make it with"),
+        (lambda mark: mark | {"format": [2]}, r"has format \[2\], this version reads 2; make it with"),
         (lambda mark: [], "is no index of ours"),
+        (lambda mark: {}, "is no index of ours"),
     ],
 )
-def test_a_mark_that_does_not_fit_is_one_line(index, tmp_path, change, message):
-    mark = tmp_path / "test" / MARK
-    write_json(mark, change(read_json(mark)))
+def test_a_mark_that_does_not_fit_is_one_line_and_can_be_built_anew(index, tmp_path, change, message):
+    edit(index, change)
     with pytest.raises(UserError, match=message):
         EmbeddedIndex(tmp_path, "test").search(["old"])
+    index.load(OLD, MADE_OF)
+    EmbeddedIndex(tmp_path, "test").check()
+
+
+def flipped(data, at, bit=1):
+    return data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :]
+
+
+DAMAGES = [
+    lambda data: flipped(data, 0),
+    lambda data: flipped(data, len(data) // 2, bit=128),
+    lambda data: flipped(data, len(data) - 1),
+    lambda data: data[: len(data) // 2],
+    lambda data: data + b"x",
+    lambda data: b"",
+]
+FILES = ["*.fast", "*.fieldnorm", "*.idx", "*.pos", "*.store", "*.term", "meta.json", ".managed.json", MARK]
+
+
+@pytest.mark.parametrize("pattern", FILES)
+def test_a_damaged_or_missing_file_is_one_line_before_any_number(index, tmp_path, pattern):
+    (file,) = (tmp_path / "test").glob(pattern)
+    data = file.read_bytes()
+    for damage in DAMAGES:
+        file.write_bytes(damage(data))
+        with pytest.raises(UserError, match=f"{file.name}: "):
+            EmbeddedIndex(tmp_path, "test").search(["old"])
+    file.unlink()
+    with pytest.raises(UserError, match="is missing|is no index of ours"):
+        EmbeddedIndex(tmp_path, "test").search(["old"])
+    file.write_bytes(data)
+    assert EmbeddedIndex(tmp_path, "test").search(["old"])[0][0].id == "1"
+
+
+def test_every_byte_of_the_mark_counts(index, tmp_path):
+    mark = tmp_path / "test" / MARK
+    data = mark.read_bytes()
+    for at in range(len(data)):
+        mark.write_bytes(flipped(data, at))
+        if not data[at : at + 1].isspace():
+            with pytest.raises(UserError):
+                EmbeddedIndex(tmp_path, "test").made_of()
 
 
 def test_a_directory_that_is_no_index_is_neither_searched_nor_replaced(tmp_path):
@@ -135,22 +198,6 @@ def test_a_directory_that_is_no_index_is_neither_searched_nor_replaced(tmp_path)
     with pytest.raises(UserError, match="is no index of ours"):
         EmbeddedIndex(tmp_path, "test").load(OLD, MADE_OF, recreate=True)
     assert (tmp_path / "test" / "thesis.txt").read_text() == "years of work"
-
-
-def test_another_format_says_so_and_can_be_built_anew(index, tmp_path):
-    mark = tmp_path / "test" / MARK
-    write_json(mark, read_json(mark) | {"format": 0})
-    with pytest.raises(UserError, match="has format 0, this version reads 2; make it with: python load_to_elastic.py"):
-        EmbeddedIndex(tmp_path, "test").check()
-    index.load(OLD, MADE_OF)
-    EmbeddedIndex(tmp_path, "test").check()
-
-
-def test_a_damaged_index_is_one_line(index, tmp_path):
-    for file in (tmp_path / "test").glob("*.term"):
-        file.unlink()
-    with pytest.raises(UserError, match=r"cannot be opened .*load_to_elastic.py"):
-        EmbeddedIndex(tmp_path, "test").search(["old"])
 
 
 def test_memory_stays_bounded_while_documents_stream_in(tmp_path):

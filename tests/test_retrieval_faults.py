@@ -94,7 +94,7 @@ def test_shards_and_replicas_are_set(elastic_flags):
 def test_an_index_that_others_made_is_left_alone(elastic_flags):
     index = opened(elastic_flags)
     index.client.index(index=index.name, document={"title": "years of work"}, refresh=True)
-    with pytest.raises(UserError, match="exists and is not of this format.*--recreate"):
+    with pytest.raises(UserError, match="is no index of ours; replace it with --recreate"):
         index.load(DOCUMENTS.items(), MADE_OF)
     with pytest.raises(UserError, match="is no index of ours"):
         index.search(["x"])

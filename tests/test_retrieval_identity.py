@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from conftest import MADE_OF, opened
+from elasticsearch import ApiError
 
 from memorization.cli import UserError
 from memorization.retrieval.elastic import ElasticIndex
@@ -115,6 +116,9 @@ class TestServer:
         assert opened(elastic_flags).made_of()["documents"] == digest(documents)
 
     def test_documents_taken_out_are_noticed(self, index, elastic_flags):
+        with pytest.raises(ApiError, match="index write"):  # a finished index is closed to writers
+            index.client.delete(index=index.name, id="2")
+        index.client.indices.put_settings(index=index.name, settings={"blocks.write": False})
         index.client.delete(index=index.name, id="2", refresh=True)
         for use in (lambda index: index.check(), lambda index: index.load(OLD, MADE_OF)):
             with pytest.raises(UserError, match="holds 2 documents, by its mark 3; make it with: .*--recreate"):

@@ -24,7 +24,15 @@ class Square(msgspec.Struct, forbid_unknown_fields=True):
 
 
 KEYS = [(3, 0), (3, 1), (1, 0), (4, 0), (15, 0)]
-MADE_OF = {"seed": 5, "model": "a" * 64}
+MADE_OF = {
+    "seed": 5,
+    "model": "a" * 64,
+    "encoding": "e" * 16,
+    "prefix_length": 50,
+    "trained_on": None,
+    "unchecked": False,
+}
+FACTS = {"listing": "", "training": None}
 
 
 def rows_of(path, rank=0, ranks=1, keys=KEYS, made_of=MADE_OF, overwrite=False):
@@ -41,7 +49,7 @@ def fill(rows, batches=None):
 def finished(path, **options):
     with rows_of(path, **options) as rows:
         fill(rows)
-        rows.finish({}, {})
+        rows.finish({}, {}, **FACTS)
     return path
 
 
@@ -71,7 +79,7 @@ def test_a_torn_last_line_is_made_again(whole, tmp_path):
         assert "3 of them done before" in rows.progress
         assert [list(batch) for _, batch in rows.mine] == [[2, 3], [4]]
         fill(rows)
-        rows.finish({}, {})
+        rows.finish({}, {}, **FACTS)
     assert fingerprint(tmp_path / "r.jsonl") == fingerprint(whole)
 
 
@@ -102,7 +110,7 @@ def killed_at(step, work):
     return status == 9
 
 
-@pytest.mark.parametrize("before", [None, {"seed": 6}])
+@pytest.mark.parametrize("before", [None, MADE_OF | {"seed": 6}])
 def test_a_run_killed_at_any_moment_goes_on_and_ends_as_without_a_kill(whole, tmp_path, before):
     """before: what the result was made of that it replaces, which stays whole until it is replaced whole."""
     for step in range(100):
@@ -140,7 +148,7 @@ def test_the_same_again_makes_nothing_anew(tmp_path):
     with rows_of(path, overwrite=True) as rows:
         assert (rows.mine, rows.finished) == ([], True)
         assert [row.square for row in rows] == [9, 10, 1, 16, 225]
-        rows.finish({"other": "spelling"}, {})
+        rows.finish({"other": "spelling"}, {}, **FACTS)
     assert path.stat().st_mtime_ns == before
     assert read_manifest(path, "generations").arguments == {}
 
@@ -177,7 +185,7 @@ def test_ranks_share_the_batches_and_rank_0_merges_them(whole, tmp_path):
     for rows in ranks:
         fill(rows)
     assert [row.id for row in ranks[0]] == [3, 3, 1, 4, 15]  # before it is finished, too
-    ranks[0].finish({}, {})
+    ranks[0].finish({}, {}, **FACTS)
     assert fingerprint(tmp_path / "r.jsonl") == fingerprint(whole)
     for rows in ranks:
         rows.__exit__()
@@ -189,7 +197,7 @@ def test_ranks_without_a_disk_in_common_are_told(tmp_path):
     for rows in ranks:
         fill(rows)
     with pytest.raises(UserError, match="only 3 of its 5 rows are here; give all processes a disk in common"):
-        ranks[0].finish({}, {})
+        ranks[0].finish({}, {}, **FACTS)
     assert not (tmp_path / "0" / "r.jsonl").exists()
 
 
@@ -199,7 +207,7 @@ def test_rows_that_vanished_while_it_ran_are_missed(tmp_path):
         rows._partial.unlink()
         fill(rows, rows.mine[1:])
         with pytest.raises(UserError, match="only 3 of its 5 rows"):
-            rows.finish({}, {})
+            rows.finish({}, {}, **FACTS)
         assert not rows.path.exists()
 
 
@@ -214,7 +222,7 @@ def test_another_run_in_the_directory_leaves_unfinished_rows_alone(whole, tmp_pa
     with rows_of(path, overwrite=True) as rows:
         assert "4 of them done before" in rows.progress
         fill(rows)
-        rows.finish({}, {})
+        rows.finish({}, {}, **FACTS)
     assert fingerprint(path) == fingerprint(whole)
 
 
@@ -232,7 +240,7 @@ def test_a_result_of_other_settings_is_replaced_only_when_told(whole, tmp_path):
         fill(rows, rows.mine[:2])
         assert fingerprint(path) == before  # until the other is whole
         fill(rows, rows.mine[2:])
-        rows.finish({}, {})
+        rows.finish({}, {}, **FACTS)
     assert fingerprint(path) == fingerprint(whole)
     assert read_manifest(path, "generations").made_of == MADE_OF
 
@@ -240,7 +248,7 @@ def test_a_result_of_other_settings_is_replaced_only_when_told(whole, tmp_path):
 def test_stored_rows_are_those_of_the_result_that_was_opened(tmp_path):
     path = finished(tmp_path / "r.jsonl")
     stored, rows = StoredRows(path, "generations", Square), read_rows(path, "generations", Square)[0]
-    finished(path, keys=KEYS[::-1], made_of={"seed": 6}, overwrite=True)
+    finished(path, keys=KEYS[::-1], made_of=MADE_OF | {"seed": 6}, overwrite=True)
     assert list(stored) == rows and len(stored) == len(rows)
     for where in (slice(1, 3), slice(3, 99), slice(None, None, -2)):
         assert stored[where] == rows[where]
@@ -274,16 +282,20 @@ def test_edited_rows_are_refused_and_made_anew_only_when_told(whole, tmp_path, e
 def test_rows_fewer_than_the_manifest_says_or_one_twice_are_refused(tmp_path, edit, said, count):
     path = finished(tmp_path / "r.jsonl")
     path.write_text(EDITS[edit](path.read_text()))
-    write_manifest(path, "generations", MADE_OF, {}, rows=count)
+    write_manifest(path, "generations", MADE_OF, {}, rows=count, **FACTS)
     with pytest.raises(UserError, match=f"{said}, by its manifest {count}"):
         read_rows(path, "generations", Square)
 
 
-@pytest.mark.parametrize("line", ['{"id": 1, "sample": 0}\n', '{"id": 1,\n'])
+NO_ROWS = [b'{"id": 1, "sample": 0}', b'{"id": 1,', b'{"id": 1, "sample": 0, "square": 1, "more": 2}']
+NO_ROWS += [b'{"id": 1, "sample": 0, "square": "1"}', b'{"id": 1, "sample": 0, "\xe9": 1}', b"[" * 100_000]
+
+
+@pytest.mark.parametrize("line", NO_ROWS, ids=range(len(NO_ROWS)))
 def test_rows_of_another_type_are_refused_by_number(tmp_path, line):
     path = tmp_path / "r.jsonl"
-    path.write_text('{"id": 3, "sample": 0, "square": 9}\n' + line)
-    write_manifest(path, "generations", MADE_OF, {}, rows=2)
+    path.write_bytes(b'{"id": 3, "sample": 0, "square": 9}\n' + line + b"\n")
+    write_manifest(path, "generations", MADE_OF, {}, rows=2, **FACTS)
     with pytest.raises(UserError, match="r.jsonl: row 2: "):
         read_rows(path, "generations", Square)
 
@@ -299,7 +311,10 @@ def test_rows_without_their_manifest_are_refused(tmp_path):
     assert read_rows(path, "generations", Square)[1].rows == 5
 
 
-@pytest.mark.parametrize("line", [b'{"id": 99, "sample": 0, "square": 1}\n', b'{"id": 1}\n', b"\0\0\0\n"])
+DAMAGED = [b'{"id": 99, "sample": 0, "square": 1}', b'{"id": 3, "sample": 0, "square": 9.5}', b"\0\0\0", *NO_ROWS]
+
+
+@pytest.mark.parametrize("line", [line + b"\n" for line in DAMAGED], ids=range(len(DAMAGED)))
 def test_a_damaged_partial_file_is_named(tmp_path, line):
     with rows_of(tmp_path / "r.jsonl") as rows:
         fill(rows, rows.mine[:1])
@@ -312,7 +327,7 @@ def test_a_damaged_partial_file_is_named(tmp_path, line):
 
 def test_one_process_writes_a_result_at_a_time(tmp_path):
     with rows_of(tmp_path / "r.jsonl"), pytest.raises(UserError, match="r.jsonl: another process is writing it"):
-        rows_of(tmp_path / "r.jsonl", made_of={"seed": 6})
+        rows_of(tmp_path / "r.jsonl", made_of=MADE_OF | {"seed": 6})
     with rows_of(tmp_path / "r.jsonl", 1, 2), pytest.raises(UserError, match="partial: another process"):
         rows_of(tmp_path / "r.jsonl", 1, 2)
     rows_of(tmp_path / "r.jsonl").__exit__()
@@ -357,7 +372,7 @@ def test_a_result_is_finished_and_read_row_by_row(tmp_path):
         for _, batch in rows.mine:
             rows.append(Long(id=i, sample=0, text="x" * 10_000) for i in batch)
         tracemalloc.start()
-        rows.finish({}, {})
+        rows.finish({}, {}, **FACTS)
         assert sum(len(row.text) for row in rows) == 20_000_000
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()

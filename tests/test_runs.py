@@ -1,7 +1,9 @@
 """Identities and manifests: what is of two runs is never taken for one."""
 
+import json
 import shutil
 from argparse import Namespace
+from math import nan
 
 import pytest
 from hypothesis import given
@@ -53,9 +55,13 @@ def test_what_has_another_identity_has_a_difference(one, other):
     assert (runs.identity(one) == runs.identity(other)) == (runs.difference(one, other) == "")
 
 
+MADE_OF = {"seed": 5, "encoding": "e" * 16, "prefix_length": 50, "trained_on": None, "unchecked": False}
+FACTS = {"listing": "abc", "training": None}
+
+
 def described(path, kind="generations", text="rows", **facts):
     path.write_text(text)
-    runs.write_manifest(path, kind, {"seed": 5}, {}, rows=3, **facts)
+    runs.write_manifest(path, kind, MADE_OF, {}, rows=3, **(FACTS | facts))
     return path
 
 
@@ -64,14 +70,23 @@ def test_a_manifest_says_what_made_the_result_from_what_and_with_what(tmp_path):
     (tmp_path / "out").write_text("y")
     arguments = Namespace(seed=5, output_dir=tmp_path)
     inputs = fingerprints([tmp_path / "in", "org/name"])
-    runs.write_manifest(tmp_path / "out", "generations", {"seed": 5}, arguments, inputs, rows=3, listing="abc")
+    runs.write_manifest(tmp_path / "out", "generations", MADE_OF, arguments, inputs, rows=3, **FACTS)
     manifest = runs.checked(tmp_path / "out", "generations")
-    assert manifest.identity == runs.identity({"seed": 5})
+    assert manifest.identity == runs.identity(MADE_OF)
     assert manifest.arguments == {"seed": 5, "output_dir": str(tmp_path)}
     assert manifest.inputs == {str(tmp_path / "in"): fingerprint(tmp_path / "in"), "org/name": None}
-    assert (manifest.rows, manifest.facts, manifest.version) == (3, {"listing": "abc"}, __version__)
+    assert (manifest.rows, manifest.facts, manifest.version) == (3, FACTS, __version__)
     assert manifest.contents == fingerprint(tmp_path / "out")
     assert {"torch", "transformers"} <= manifest.libraries.keys()
+
+
+def test_a_manifest_lies_beside_its_result_however_that_is_called(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a")
+    beside = tmp_path / "a.manifest.json"
+    for name in (".", "b/..", tmp_path / "a", "../a"):
+        assert runs.manifest_path(name).resolve() == beside
+    assert str(runs.manifest_path("/")) == "/.manifest.json"
 
 
 def test_a_result_without_its_manifest_is_refused(tmp_path):
@@ -95,6 +110,45 @@ def test_a_manifest_of_another_kind_or_version_is_refused(tmp_path):
     path.write_text("{")
     with pytest.raises(UserError, match="out.manifest.json: not valid JSON at line 1"):
         runs.read_manifest(tmp_path / "out", "generations")
+
+
+SETTINGS = {"profile": "pan", "direction": "pan", "span_length": 50, "classifier": None, "unchecked": False}
+ENCODING = {"tokenizer": "t", "min_suffix_length": 20}
+DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the stages read
+    "training set": ({"tokenizer": "t"}, {}, {}),
+    "held-out set": ({"tokenizer": "t"}, {}, {}),
+    "probes": (ENCODING, {}, {}),
+    "probes as text": ({}, {}, {}),
+    "model": ({"encoding": "e"}, {}, {}),
+    "generations": ({name: MADE_OF[name] for name in MADE_OF if name != "seed"}, FACTS, {}),
+    "index": ({}, {}, {}),
+    "detections": (
+        SETTINGS,
+        {"generations": None, "training": {}, "index": {}},
+        {"type": "x", "paraphrase_model": "none"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", runs.KINDS)
+def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
+    (tmp_path / "out").write_text("rows")
+
+    def read(made_of, facts, arguments):
+        runs.write_manifest(tmp_path / "out", kind, made_of, arguments, **facts)
+        return runs.checked(tmp_path / "out", kind)
+
+    parts = DESCRIBED[kind]
+    assert read(*parts).made_of == parts[0]
+    for i, part in enumerate(parts):
+        for name, value in part.items():
+            less = {other: part[other] for other in part if other != name}
+            wrong = [part | {name: other} for other in ([], 0 if value is None else None)]
+            for changed in (less, *wrong):
+                if name in ("classifier", "trained_on", "training", "generations") and changed.get(name, 1) is None:
+                    continue  # that may be null
+                with pytest.raises(UserError, match=rf"manifest.json: .*{name}.*; run {runs.KINDS[kind]} again"):
+                    read(*parts[:i], changed, *parts[i + 1 :])
 
 
 def test_a_result_that_changed_is_refused(tmp_path):
@@ -201,8 +255,33 @@ def test_a_checkpoint_is_of_the_run_it_lies_in(model, trained):
         checkpoint = shutil.copytree(model, trained / f"checkpoint-{finished:d}")
         with pytest.raises(UserError, match="this checkpoint is unfinished; name another"):
             runs.model_made_of(checkpoint)
-        write_json(checkpoint / "trainer_state.json", {"epoch": 2.0})
+        write_json(checkpoint / "trainer_state.json", {"epoch": 2.0, "global_step": 4, "max_steps": 4, "x": nan})
         assert runs.model_made_of(checkpoint) == {"encoding": "e", "seed": 5, "epochs_done": 2.0}
+
+
+STATE = {"epoch": 2.0, "global_step": 4, "max_steps": 4}
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "said"),
+    [
+        ({"seed": 5}, STATE, "run.json: .*missing required field `encoding`.*; run run_clm.py again"),
+        ({"encoding": 5}, STATE, "run.json: .*Expected `str`"),
+        ([], STATE, "run.json: Expected `object`"),
+        *(
+            ({"encoding": "e"}, STATE | {"epoch": epoch}, "trainer_state.json: .*epoch")
+            for epoch in (nan, -1, None, "2")
+        ),
+        *(({"encoding": "e"}, STATE | {name: -1}, f"state.json: .*{name}") for name in ("global_step", "max_steps")),
+        *(({"encoding": "e"}, {name: 1 for name in STATE if name != less}, less) for less in STATE),
+    ],
+)
+def test_a_checkpoint_whose_record_or_state_cannot_be_is_refused(tmp_path, record, state, said):
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    (tmp_path / "checkpoint-4" / "trainer_state.json").write_text(json.dumps(state))
+    with pytest.raises(UserError, match=said):
+        runs.model_made_of(tmp_path / "checkpoint-4")
 
 
 def test_of_a_model_from_elsewhere_nothing_is_known(model):

@@ -8,9 +8,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import islice
-from operator import index
 from pathlib import Path
 
+import msgspec
 from tqdm import tqdm
 
 from memorization.alignment.detector import align, longest_common_run
@@ -23,18 +23,27 @@ from memorization.signals import end_with_parent
 BATCH = 64  # pairs handed to a process at a time
 
 
+class Pair(msgspec.Struct, forbid_unknown_fields=True):
+    """A line of the input. A field of another name is refused: a mistyped `source_sentences` would go unseen."""
+
+    id: str | int
+    suspicious: str
+    source: str
+    suspicious_sentences: list[tuple[int, int]] | None = None
+    source_sentences: list[tuple[int, int]] | None = None
+
+
 def run_pairs(pairs, output, profile, jobs=1):
     """Align the pairs of a JSON-lines file into another, a line for a line; "-" is standard input or output.
 
-    A line has `id`, `suspicious`, `source` and, if the caller has them, `suspicious_sentences` and
-    `source_sentences` ([start, end) spans); the line for it `id`, `kind`, `passages` and `longest_common_run`
-    (null without a common word). A file is written whole or not at all. Raises UserError for a line that will not do.
+    A line has `id` (a text or a whole number), `suspicious`, `source` and, if the caller has them,
+    `suspicious_sentences` and `source_sentences` ([start, end) spans), and no more; the line for it has `id`, `kind`,
+    `passages` and `longest_common_run` (null without a common word). A file is written whole or not at all. Raises
+    UserError for a line that will not do.
     """
     if profile not in PROFILES:
         raise UserError(f"profile {profile!r}: no such profile; use one of {', '.join(PROFILES)}")
-    if jobs < 1:
-        raise UserError(f"--jobs {jobs}: must be at least 1")
-    results = tqdm(_align_numbered(_read(pairs), profile, jobs), unit="pair", disable=None)
+    results = tqdm(_align_named(_read(pairs), profile, jobs), unit="pair", disable=None)
     lines = (json.dumps(result) + "\n" for result in results)
     if "-" not in (pairs, output):
         check_apart([output], [pairs])
@@ -51,10 +60,10 @@ def align_pairs(rows, profile, jobs=1):
 
     rows: any iterable of dicts, read as the results are taken. jobs: processes; 1 stays in this one.
     """
-    return _align_numbered(enumerate(rows, 1), profile, jobs)
+    return _align_named(((f"row {number}", row) for number, row in enumerate(rows, 1)), profile, jobs)
 
 
-def _align_numbered(rows, profile, jobs):
+def _align_named(rows, profile, jobs):
     batches = _batches(rows)
     work = partial(_align_batch, profile)
     for batch in batches if jobs == 1 else islice(batches, 1):  # what the first one compiles, forked processes have
@@ -87,36 +96,35 @@ def _batches(rows):
 
 
 def _align_batch(profile, batch):
-    return [_align_row(number, row, profile) for number, row in batch]
+    return [_align_row(where, row, profile) for where, row in batch]
 
 
-def _align_row(number, row, profile):
-    if missing := [name for name in ("id", "suspicious", "source") if name not in row]:
-        raise UserError(f"line {number}: no {missing[0]!r}; each line needs id, suspicious and source")
-    suspicious, source = (_document(number, row, side) for side in ("suspicious", "source"))
+def _align_row(where, row, profile):
+    try:
+        pair = msgspec.convert(row, Pair)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{where}: {error}; a line has {', '.join(Pair.__struct_fields__)}") from None
+    suspicious = _document(where, "suspicious", pair.suspicious, pair.suspicious_sentences)
+    source = _document(where, "source", pair.source, pair.source_sentences)
     kind, passages = align(suspicious, source, profile)
     run = longest_common_run(suspicious, source)
-    return {"id": row["id"], "kind": kind, "passages": passages, "longest_common_run": run}
+    return {"id": pair.id, "kind": kind, "passages": passages, "longest_common_run": run}
 
 
-def _document(number, row, side):
-    text, sentences = row[side], row.get(f"{side}_sentences")
-    if not isinstance(text, str):
-        raise UserError(f"line {number}: {side!r} is not a string; write the text itself")
+def _document(where, side, text, sentences):
     try:
-        return _prepared(
-            text, None if sentences is None else tuple((index(start), index(end)) for start, end in sentences)
-        )
-    except (TypeError, ValueError) as error:
-        raise UserError(f"line {number}: {side}_sentences: {error}; give [start, end) spans in order") from None
+        return _prepared(text, None if sentences is None else tuple(sentences))
+    except ValueError as error:
+        raise UserError(f"{where}: {side}_sentences: {error}; give [start, end) spans in order") from None
 
 
 _prepared = lru_cache(32)(prepare)  # a generation or a source often comes in neighbouring lines
 
 
 def _read(path):
-    """(line number, object) of each line of a JSON-lines file that is not blank, one at a time."""
+    """(where it stands, object) of each line of a JSON-lines file that is not blank, one at a time."""
     if path != "-" and not Path(path).is_file():
         raise UserError(f"{path}: no such file; check the path, or give - for standard input")
     with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
-        yield from parse_jsonl(file, path)
+        for number, row in parse_jsonl(file, path):
+            yield f"{path}: line {number}", row

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 import pyarrow as pa
 
+from memorization.cli import UserError
+
 ROWS = "data-00000-of-00001.arrow"  # the one file of a saved data set that holds its rows: a stream of record batches
 
 
@@ -38,22 +40,36 @@ class Batches:
     """The record batches of a saved data set: iterating reads them in order, `self[n]` reads the n-th again.
 
     Only what is asked for is read into memory; a memory-mapped set counts as memory of the process once it is read.
+    Raises UserError for a file that is damaged, of another schema, or that has a null.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, schema):
+        self._path, self._schema = path, schema
         self._file = pa.OSFile(str(path / ROWS))
         self._at = []
 
     def __iter__(self):
-        self._file.seek(0)
-        reader = pa.ipc.open_stream(self._file)
-        self._schema, self._at = reader.schema, []
-        while True:
-            self._at.append(self._file.tell())
-            try:
-                yield reader.read_next_batch()
-            except StopIteration:
-                return
+        try:
+            self._file.seek(0)
+            reader = pa.ipc.open_stream(self._file)
+            if reader.schema != self._schema:
+                raise self._unfit(f"its columns are {reader.schema.names}, or of other types than those of stage 1")
+            self._at = []
+            while True:
+                self._at.append(self._file.tell())
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+                batch.validate(full=True)
+                if any(column.null_count for column in batch.columns):
+                    raise self._unfit("it has a null")
+                yield batch
+        except (pa.ArrowException, OSError) as error:
+            raise self._unfit(str(error)) from None
+
+    def _unfit(self, said):
+        return UserError(f"{self._path}: no rows of stage 1: {said}; run encode_dialogue.py again")
 
     def __getitem__(self, n):
         self._file.seek(self._at[n])

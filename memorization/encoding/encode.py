@@ -49,7 +49,12 @@ def parse_arguments(description, task):
     parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
     parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    of_data = ["instruction", *(f"{field}_column" for field in task.fields)]
+    given = [name for name in of_data if getattr(args, name) != parser.get_default(name)]
+    if given and not args.data:
+        parser.error(f"--{given[0].replace('_', '-')}: says what is in --data, which is missing; name your data by it")
+    return args
 
 
 def encode_task(args, task):
@@ -57,11 +62,6 @@ def encode_task(args, task):
 
     Raises UserError for data that cannot be read or split, and where an encoding of other making may not be replaced.
     """
-    if not 0 < args.test_size < 1:
-        raise UserError(f"--test-size {args.test_size:g}: not a share between 0 and 1; give 0.1, say")
-    for flag in ("prefix_length", "min_suffix_length", "max_samples", "num_proc"):
-        if getattr(args, flag) is not None and getattr(args, flag) < 1:
-            raise UserError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: must be at least 1")
     if args.num_proc > 1:  # processes instead of the tokenizer's own threads
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     tokenizer = load_tokenizer(args.tokenizer)

@@ -4,9 +4,10 @@ import json
 import re
 
 from memorization.cli import UserError
+from memorization.files import JSON, NOT_JSON, flaw
 
 CHUNK = 1 << 20  # characters that are read at a time, and the most that is in memory while no object is longer
-PARSE, BLANKS = json.JSONDecoder().raw_decode, re.compile(r"[ \t\n\r]*")
+BLANKS = re.compile(r"[ \t\n\r]*")
 
 
 def read_json_list(path):
@@ -72,13 +73,15 @@ class _Text:
         """The value that begins at `at`, which goes behind it."""
         while True:
             try:
-                value, self.at = PARSE(self._piece, self.at)
+                value, self.at = JSON.raw_decode(self._piece, self.at)
                 return value
             except json.JSONDecodeError as error:
                 # what seems wrong at the end of the piece, or a string without an end, may go on in the next
                 unclear = error.pos > len(self._piece) - 16 or error.msg.startswith("Unterminated")
                 if not (unclear and self._more()):
                     raise self.error(error.msg, error.pos) from None
+            except NOT_JSON as error:
+                raise self.error(flaw(error), self.at) from None
 
     def error(self, message, at):
         line = self._line + self._piece.count("\n", 0, at)

@@ -8,14 +8,36 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute
 
 from memorization.cli import UserError
 from memorization.encoding.arrow import Batches, flat
-from memorization.encoding.tokens import cut
+from memorization.encoding.sets import PROBES
+from memorization.encoding.tokens import INSIDE, cut
 from memorization.files import read_json, replacing
-from memorization.runs import checked, difference, encoding_paths
+from memorization.rows import Id
+from memorization.runs import Positive, checked, difference, encoding_paths
 
-COLUMNS = ["id", "member", "prefix", "suffix", "duplicates"]  # of the probes as text
+
+class Probe(msgspec.Struct):
+    """A probe as text."""
+
+    id: Id
+    member: bool
+    prefix: str
+    suffix: str
+    duplicates: Positive
+
+
+class Table(msgspec.Struct):
+    """Rows in pandas "split" orientation."""
+
+    columns: list[str]
+    data: list[list]
+
+
+COLUMNS = list(Probe.__struct_fields__)  # of the probes as text
 LISTING_BEGINS = msgspec.json.encode({"columns": COLUMNS})[:-1] + b",\n"
 
 
@@ -31,8 +53,6 @@ class Probes:
     """
 
     def __init__(self, directory, name, prefix_length=50):
-        if prefix_length < 1:
-            raise UserError(f"--prefix-length {prefix_length}: must be at least 1")
         paths = encoding_paths(directory, name)
         path, text = paths["probes"], paths["probes as text"]
         self.manifest = checked(path, "probes")
@@ -43,17 +63,26 @@ class Probes:
                 f"{difference(other.made_of, self.manifest.made_of)}; run encode_dialogue.py again"
             )
         self.encoding, self.tokenizer = self.manifest.identity, self.manifest.made_of["tokenizer"]
-        self._batches = Batches(path)
-        least, columns = self.manifest.made_of["min_suffix_length"], []
+        self._batches = Batches(path, PROBES)
+        least, columns, samples = self.manifest.made_of["min_suffix_length"], [], 0
         for number, batch in enumerate(self._batches):
             starts, bounds = flat(batch["starts"])
+            if not _fit(batch, starts, bounds):
+                raise UserError(f"{path}: tokens that do not fit their texts; run encode_dialogue.py again")
+            samples += len(batch)
             begin, end = cut(starts, bounds, prefix_length)
             sample = np.flatnonzero(end - begin >= least)
             begin, end = (place[sample] - bounds[sample] for place in (begin, end))
             known = (batch[column].to_numpy(zero_copy_only=False)[sample] for column in ("id", "member", "duplicates"))
             columns.append([np.full(len(sample), number), sample, begin, end, *known])
+        if not samples or samples != self.manifest.rows:
+            raise UserError(
+                f"{path}: has {samples} samples, by its manifest {self.manifest.rows}; run encode_dialogue.py again"
+            )
         together = map(np.concatenate, zip(*columns, strict=True))
         self._number, self._sample, self._begin, self._end, self.ids, self.members, self.duplicates = together
+        if (np.diff(self.ids) <= 0).any():
+            raise UserError(f"{path}: its ids are not in order; run encode_dialogue.py again")
         self.too_short = self.manifest.rows - len(self)
         if not len(self):
             raise UserError(
@@ -92,6 +121,20 @@ class Probes:
         return self._loaded[1]
 
 
+def _fit(batch, starts, bounds):
+    """Whether the columns of a batch of stored samples can be true of one another."""
+    ids, token_bounds = flat(batch["input_ids"])
+    row, copies, length = (
+        column.to_numpy() for column in (batch["id"], batch["duplicates"], pa.compute.utf8_length(batch["text"]))
+    )
+    known = starts[starts >= 0]
+    sample = np.repeat(np.arange(len(batch)), np.diff(bounds))[starts >= 0]
+    inside = (starts >= INSIDE).all() and (known <= length[sample]).all()
+    rising = (np.diff(known)[np.diff(sample) == 0] >= 0).all()
+    numbers = (ids >= 0).all() and (copies >= 1).all() and (row >= 0).all()
+    return inside and rising and numbers and np.array_equal(bounds, token_bounds)
+
+
 def write_probes(path, probes):
     """Write an iterable of dicts with the keys COLUMNS as text, one at a time."""
     count = 0
@@ -104,13 +147,24 @@ def write_probes(path, probes):
 
 
 def read_probes(path):
-    """The probes of a text file, as a list of dicts with the keys COLUMNS. Raises UserError if it is none."""
-    table = read_json(Path(path))
-    if not isinstance(table, dict) or "columns" not in table or "data" not in table:
-        raise UserError(f'{path}: not in pandas "split" orientation (columns, index, data); write it with stage 1')
-    missing = [column for column in COLUMNS if column not in table["columns"]]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, table['columns']))}")
-    if not table["data"]:
+    """The probes of a text file, as a list of dicts with the keys COLUMNS, other columns left out.
+
+    Raises UserError if it is none, naming the row.
+    """
+    table = read_json(Path(path), Table)
+    if missing := [column for column in COLUMNS if table.columns.count(column) != 1]:
+        raise UserError(f"{path}: no column {missing[0]}, or several; it has {', '.join(table.columns)}")
+    probes, seen = [], set()
+    for number, row in enumerate(table.data, 1):
+        try:
+            probe = msgspec.convert(dict(zip(table.columns, row, strict=True)), Probe)
+            if probe.id in seen:
+                raise ValueError(f"id {probe.id} stands twice")
+            msgspec.json.encode(probe)  # half a surrogate pair can be read, but not written
+        except ValueError as error:
+            raise UserError(f"{path}: row {number} of data: {error}; mend it, or write it with stage 1") from None
+        seen.add(probe.id)
+        probes.append(msgspec.structs.asdict(probe))
+    if not probes:
         raise UserError(f"{path}: no probes in it; encode data with samples longer than the prefix")
-    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    return probes

@@ -8,7 +8,8 @@ import msgspec
 from memorization.cli import UserError
 from memorization.encoding.probes import COLUMNS, read_probes
 from memorization.files import fingerprint, read_text, replacing
-from memorization.rows import StoredRows
+from memorization.rows import Id, StoredRows
+from memorization.runs import Count, Positive
 
 FORMAT = 2  # of these rows; raise it when a field or its meaning changes
 RULE = "=" * 23  # behind a generation's number in the listing
@@ -17,16 +18,20 @@ RULE = "=" * 23  # behind a generation's number in the listing
 class Generation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A model's continuation of a probe's prefix (design.md, Terms)."""
 
-    id: int  # of the sample: its first row in the data
-    sample: int  # 0 to num_samples - 1: which of the probe's generations
+    id: Id  # of the sample: its first row in the data
+    sample: Id  # 0 to num_samples - 1: which of the probe's generations
     member: bool
-    duplicates: int  # copies of the sample on its side of the split
+    duplicates: Positive  # of the sample on its side of the split
     prefix: str
     suffix: str
     generation: str  # the prompt stripped
-    generation_ids: list[int]
-    matched_tokens: int | None  # of the suffix's, from the start; None where the tokens are not known
+    generation_ids: list[Count]
+    matched_tokens: Count | None  # of the suffix's, from the start; None where the tokens are not known
     exact_match: bool | None
+
+    def __post_init__(self):
+        if (self.matched_tokens or 0) > len(self.generation_ids):
+            raise ValueError(f"{self.matched_tokens} matched tokens of {len(self.generation_ids)}")
 
 
 def write_listing(path, rows, num_samples=1):
@@ -42,12 +47,15 @@ def write_listing(path, rows, num_samples=1):
 
 def read_listing(path):
     """dict (id, sample) -> text. Raises UserError if there is no header line, or a generation stands twice."""
-    headers = list(re.finditer(rf"^(\d+)(?:\.(\d+))?{RULE}\n", text := read_text(path), re.MULTILINE))
+    headers = list(re.finditer(rf"^([0-9]+)(?:\.([0-9]+))?{RULE}\n", text := read_text(path), re.MULTILINE))
     if not headers or headers[0].start() != 0:
         raise UserError(f"{path}: does not begin with a line such as 0{RULE}; name a listing written by stage 3")
     texts = {}
     for header, following in zip(headers, [*headers[1:], None], strict=True):
-        key = int(header[1]), int(header[2] or 0)
+        numbers = header[1], header[2] or "0"
+        if max(map(len, numbers)) > 18:
+            raise UserError(f"{path}: {header[0][:30]}... is no number of a sample; mend that line")
+        key = tuple(map(int, numbers))
         if key in texts:
             raise UserError(f"{path}: {header[0].partition('=')[0]} is listed twice; remove one")
         # the line end before the next header is the listing's, not the text's
@@ -64,6 +72,8 @@ def read_generations(path, probes=None, unchecked=False):
     probes of other samples than the listing.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; name the .jsonl in it that inference_prefix.py wrote")
     beside = path.with_suffix(".jsonl")
     if not path.exists():
         raise UserError(f"{path}: no such file; check the path, or run inference_prefix.py, which writes it")

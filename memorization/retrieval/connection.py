@@ -1,57 +1,62 @@
-"""The connection to an Elasticsearch server: credentials, certificates, faults in one line, restarts waited out."""
+"""The connection to an Elasticsearch server: faults in one line, and what passes is waited out."""
 
 import logging
-import os
-import re
-import ssl
 import sys
 import time
+import warnings
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from elastic_transport import ConnectionError, ConnectionTimeout, TlsError, Transport, TransportError
-from elasticsearch import (
-    ApiError,
-    AuthenticationException,
-    AuthorizationException,
-    Elasticsearch,
-    UnsupportedProductError,
-)
-from elasticsearch.helpers import BulkIndexError
+from elasticsearch import ApiError, Elasticsearch, ElasticsearchWarning, UnsupportedProductError
 from tqdm import tqdm
 
 from memorization.cli import UserError
+from memorization.retrieval.credentials import check_urls, credentials, trust
 
-BUSY = (429, 502, 503, 504)  # HTTP statuses that pass: too many requests, or a node that is starting
-PATIENCE = 300  # seconds that a server which has answered before may be away
+BUSY = (429, 502, 503, 504)  # HTTP statuses that may pass: too many requests, or a node that is starting
+FINAL = ("index_closed_exception", "index_not_found_exception", "security_exception")  # errors that do not
+SERVER = "the Elasticsearch server"
+TIMEOUT = 60  # seconds that an answer may take before it is asked for again
+PATIENCE = 300  # seconds that a server which has answered before may be away or busy
+PAUSE = 1  # seconds before the first repetition; doubled each time, to five times as much
 
-logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)  # what it warns of is told here, in one line
+
+class Patience:
+    """Waits, longer each time, while something passes, and says what for."""
+
+    def __init__(self):
+        self._until, self._pause = time.monotonic() + PATIENCE, PAUSE
+
+    def wait(self, trouble):
+        """Say so and wait once; or return False, at once, where PATIENCE is over."""
+        if time.monotonic() > self._until:
+            return False
+        tqdm.write(f"{trouble}; trying again in {self._pause} s", file=sys.stderr)
+        time.sleep(self._pause)
+        self._pause = min(2 * self._pause, 5 * PAUSE)
+        return True
 
 
 class PatientTransport(Transport):
-    """Repeats a request while a server that has answered before is away or busy, up to PATIENCE; says that it waits."""
+    """Repeats a request while a server that has answered before is away or busy, up to PATIENCE."""
 
-    answered = False
+    patient = False  # until the server has answered
 
     def perform_request(self, method, target, **options):
-        until, pause = time.monotonic() + PATIENCE, 1
+        patience = Patience()
         while True:
             try:
                 response = super().perform_request(method, target, **options)
-                if response.meta.status not in BUSY:
-                    self.answered = True
-                    return response
-                trouble = f"is busy (status {response.meta.status})"
-                give_up = response
-            except (ConnectionError, ConnectionTimeout) as error:
-                trouble, give_up = "does not answer", error
-            if not self.answered or time.monotonic() > until:
-                if isinstance(give_up, Exception):
-                    raise give_up
-                return give_up
-            tqdm.write(f"the Elasticsearch server {trouble}; trying again in {pause} s", file=sys.stderr)
-            time.sleep(pause)
-            pause = min(2 * pause, 5)
+            except (ConnectionError, ConnectionTimeout):
+                if not self.patient or not patience.wait(f"{SERVER} does not answer"):
+                    raise
+                continue
+            status = response.meta.status
+            if not passes(status, _error(response.body)):
+                self.patient = True
+                return response
+            if not self.patient or not patience.wait(f"{SERVER} is busy (status {status})"):
+                return response
 
 
 def connect(urls, ca_certs=None, ssl_fingerprint=None, insecure=False):
@@ -59,16 +64,15 @@ def connect(urls, ca_certs=None, ssl_fingerprint=None, insecure=False):
 
     Credentials come from the environment: ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD.
     """
-    for url in urls:
-        _check_url(url)
-    options = {}
-    if any(url.startswith("https:") for url in urls):
-        options = _trust(ca_certs, ssl_fingerprint, insecure, urls)
+    check_urls(urls)
+    for name in ("elastic_transport", "elasticsearch", "urllib3"):  # what they warn of is told here, in one line
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", ElasticsearchWarning)
     client = Elasticsearch(
         urls,
-        **_credentials(),
-        **options,
-        request_timeout=60,
+        **credentials(),
+        **trust(urls, ca_certs, ssl_fingerprint, insecure),
+        request_timeout=TIMEOUT,
         retry_on_timeout=True,
         http_compress=False,
         transport_class=PatientTransport,
@@ -78,51 +82,33 @@ def connect(urls, ca_certs=None, ssl_fingerprint=None, insecure=False):
     return client
 
 
-def _check_url(url):
-    if "@" in url:  # not shown: it may hold a password
-        raise UserError(
-            "--elastic-url: holds a user name or password; give them as ELASTIC_USER and ELASTIC_PASSWORD instead"
+def passes(status, error):
+    """Whether a refusal passes if one waits. error: what the server says of it, as a dict."""
+    if error.get("type") == "cluster_block_exception":  # but not while a node is starting
+        return "SERVICE_UNAVAILABLE" in error.get("reason", "")
+    return status in BUSY and error.get("type") not in FINAL
+
+
+def refusal(where, status, error):
+    """The UserError for what the server refuses: names `where` and the remedy. error: as in passes."""
+    kind, reason = error.get("type"), " ".join(str(error.get("reason", "no reason given")).split())[:300]
+    if kind == "index_closed_exception":
+        return UserError(f"{where}: is closed; open it on the server (POST _open) and run the same command again")
+    if kind == "cluster_block_exception":
+        return UserError(
+            f"{where}: is blocked ({reason}); free disk space on the server, or take the block from the index's "
+            "settings, and run the same command again"
         )
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port
-    except ValueError:
-        valid = False
-    if not valid:
-        raise UserError(f"--elastic-url {url}: must name scheme, host and port, as http://localhost:9200 does")
-
-
-def _credentials():
-    key, user, password = (os.environ.get(f"ELASTIC_{name}") for name in ("API_KEY", "USER", "PASSWORD"))
-    if key:
-        return {"api_key": key}
-    if bool(user) != bool(password):
-        raise UserError("ELASTIC_USER and ELASTIC_PASSWORD: one is set without the other; set both, or neither")
-    return {"basic_auth": (user, password)} if user else {}
-
-
-def _trust(ca_certs, ssl_fingerprint, insecure, urls):
-    if insecure:
-        print(
-            f"WARNING: --insecure: the certificate of {' '.join(urls)} is NOT checked; anyone on the way can read and "
-            "change what is sent, credentials included",
-            file=sys.stderr,
+    if status == 401:
+        return UserError(
+            f"{where}: the server does not accept the credentials; set ELASTIC_API_KEY, or ELASTIC_USER and "
+            "ELASTIC_PASSWORD"
         )
-        return {"verify_certs": False, "ssl_show_warn": False}
-    if ssl_fingerprint:
-        if not re.fullmatch("[0-9a-fA-F]{64}", ssl_fingerprint.replace(":", "")):
-            raise UserError("--ssl-fingerprint: must be a SHA-256 fingerprint, 64 hexadecimal digits")
-        return {"ssl_assert_fingerprint": ssl_fingerprint}
-    if ca_certs:
-        try:
-            ssl.create_default_context(cafile=ca_certs)
-        except (OSError, ssl.SSLError) as error:
-            raise UserError(
-                f"--ca-certs {ca_certs}: {error.strerror or 'no certificate in it'}; name the PEM file of the server's "
-                "authority"
-            ) from None
-        return {"ca_certs": str(ca_certs)}
-    return {}
+    if status == 403:
+        return UserError(f"{where}: not allowed ({reason}); use an account that may do this")
+    if status in BUSY:
+        return UserError(f"{where}: the server is busy (status {status}: {reason}); run the same command again later")
+    return UserError(f"{where}: the server answered {status} ({reason}); see the server's log")
 
 
 @contextmanager
@@ -132,32 +118,20 @@ def told(where):
         yield
     except TlsError as error:
         raise UserError(
-            f"{where}: its certificate is not trusted ({_reason(error)}); name its authority with --ca-certs, or its "
-            "--ssl-fingerprint"
+            f"{where}: its certificate is not trusted ({error.message[:200]}); name its authority with --ca-certs, or "
+            "its --ssl-fingerprint"
         ) from None
     except TransportError as error:
-        raise UserError(f"{where}: no answer ({_reason(error)}); start the server or correct --elastic-url") from None
-    except AuthenticationException:
         raise UserError(
-            f"{where}: the server does not accept the credentials; set ELASTIC_API_KEY, or ELASTIC_USER and "
-            "ELASTIC_PASSWORD"
+            f"{where}: no answer ({str(error.message)[:200]}); start the server or correct --elastic-url"
         ) from None
-    except AuthorizationException as error:
-        raise UserError(f"{where}: not allowed ({_reason(error)}); use an account that may do this") from None
     except UnsupportedProductError:
         raise UserError(f"{where}: is no Elasticsearch server; correct --elastic-url") from None
     except ApiError as error:
-        raise UserError(
-            f"{where}: the server answered {error.meta.status} ({_reason(error)}); see the server's log"
-        ) from None
-    except BulkIndexError as error:
-        item = next(iter(error.errors[0].values()))
-        raise UserError(
-            f"{where}: the server refused document {item['_id']!r} ({item['error']['reason']}); see the server's log"
-        ) from None
+        raise refusal(where, error.meta.status, _error(error.body)) from None
 
 
-def _reason(error):
-    if isinstance(error, ApiError) and isinstance(error.body, dict) and isinstance(error.body.get("error"), dict):
-        return error.body["error"].get("reason", error.message)
-    return str(error.message)[:200]
+def _error(body):
+    """What the body of an answer says of an error, as a dict; {} where it says nothing of the kind."""
+    error = body.get("error", {}) if isinstance(body, dict) else {}
+    return error if isinstance(error, dict) else {"reason": error}

@@ -3,7 +3,8 @@
 from contextlib import contextmanager
 
 from memorization.cli import UserError
-from memorization.files import beside, locked, read_json, recover, replacing, write_json
+from memorization.files import beside, fingerprint, locked, read_json, recover, replacing, write_json
+from memorization.runs import identity
 
 MARK = "memorization-index.json"  # in every directory of ours, written last
 
@@ -12,6 +13,7 @@ MARK = "memorization-index.json"  # in every directory of ours, written last
 def building(path):
     """Yield an empty directory and the dict to fill for its mark; it takes the place of `path` if the block ends well.
 
+    The mark is written with the SHA-256 of each file, `files`, and with a checksum of its own.
     Holds the lock of `path` meanwhile; what killed builds left is cleared first. Raises UserError if another process
     has the lock, or if `path` is there and has no mark: somebody else's directory is never replaced.
     """
@@ -22,17 +24,34 @@ def building(path):
             directory.mkdir()
             mark = {}
             yield directory, mark
-            write_json(directory / MARK, mark)
+            files = sorted(file for file in directory.iterdir() if not file.name.endswith(".lock"))
+            mark["files"] = {file.name: fingerprint(file) for file in files}
+            write_json(directory / MARK, mark | {"checksum": identity(mark)})
 
 
 def read_mark(path):
-    """The mark of a directory, empty where it has none; None where there is no directory."""
+    """What the mark of a directory holds, {} where it has none; None where there is no directory.
+
+    Raises UserError for a mark that has changed since it was written.
+    """
     if not path.exists() and beside(path)[1].exists():  # a killed build has moved it away
         with _locked(path):
             pass
     if not path.exists():
         return None
-    return read_json(path / MARK) if (path / MARK).is_file() else {}
+    mark = read_json(path / MARK) if (path / MARK).is_file() else {}
+    if isinstance(mark, dict) and "checksum" in mark and mark.pop("checksum") != identity(mark):
+        raise UserError(f"{path / MARK}: has changed since it was written; run load_to_elastic.py again")
+    return mark
+
+
+def changed(path, files):
+    """The name of a file in the directory that is not as it was written, or None. files: name -> its SHA-256."""
+    for name, hash in files.items():
+        file = path / name
+        if file.name != name or not file.is_file() or fingerprint(file) != hash:
+            return name
+    return None
 
 
 @contextmanager

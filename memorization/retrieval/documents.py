@@ -1,6 +1,10 @@
 """What an index is given, checked and counted as it streams by, and the mark that says what the index holds then."""
 
 import re
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from memorization.cli import UserError
 from memorization.retrieval.analysis import tokenize
@@ -9,6 +13,48 @@ from memorization.runs import TextDigest
 FORMAT = 2  # of what an index holds; raise it when documents or their analysis change
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Loader(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Who is loading into a server's index. token: of its alias. machine, started: what tells its process from others.
+
+    since: when the load began, for a reader. beat: counts up while the loader lives.
+    """
+
+    token: str
+    host: str
+    machine: str
+    process: Annotated[int, Meta(gt=0, lt=2**31)]
+    started: str | None
+    since: str
+    beat: Count = 0
+
+
+class Mark(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What an index says of itself: its format, what it is made of (design: What makes a result), and how many
+    documents it holds, of how many terms; the last two not before its load has finished.
+
+    files: the SHA-256 of each file of an embedded index. loader: who is loading into a server's index. uuid: the
+    server's own id of the index, which is not stored in the mark.
+    """
+
+    format: int
+    made_of: dict[str, str | int]
+    count: Count | None = None
+    length: Count | None = None
+    files: dict[str, str] | None = None
+    loader: Loader | None = None
+    uuid: str | None = None
+
+    def __post_init__(self):
+        if self.finished and (self.length is None or not isinstance(self.made_of.get("documents"), str)):
+            raise ValueError("a count without a length or the hash of the documents")
+
+    @property
+    def finished(self):
+        return self.count is not None
 
 
 class Documents:
@@ -36,6 +82,6 @@ class Documents:
                 yield id, text, terms
 
     def mark(self, made_of):
-        """The mark of an index of what has streamed by."""
+        """The Mark of an index of what has streamed by."""
         made_of = made_of | {"documents": self._digest.hex()}
-        return {"format": FORMAT, "made_of": made_of, "count": self.count, "length": self.length}
+        return Mark(format=FORMAT, made_of=made_of, count=self.count, length=self.length)

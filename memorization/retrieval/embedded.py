@@ -4,11 +4,12 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import tantivy
 from tqdm import tqdm
 
 from memorization.cli import UserError
-from memorization.retrieval.directory import building, read_mark
+from memorization.retrieval.directory import building, changed, read_mark
 from memorization.retrieval.documents import Documents
 from memorization.retrieval.index import Index
 
@@ -37,10 +38,11 @@ class EmbeddedIndex(Index):
         documents = Documents(documents)
         with building(self.path) as (directory, mark):
             try:
-                self._build(directory, tqdm(documents, total=total, desc=self.where, unit="doc"))
+                with tqdm(documents, total=total, desc="indexing", unit="doc") as bar:
+                    self._build(directory, bar)
             except ValueError as error:  # tantivy's, for a full disk among others
                 raise UserError(f"{self.where}: cannot be written ({error}); free some space") from None
-            mark |= documents.mark(made_of)
+            mark |= msgspec.to_builtins(documents.mark(made_of))
         self._opened = None
         return documents.count
 
@@ -55,10 +57,14 @@ class EmbeddedIndex(Index):
             writer.commit()
             writer.wait_merging_threads()
 
-    def _mark(self):
+    def _read_mark(self):
         return read_mark(self.path)
 
-    def _open(self):
+    def _open(self, mark):
+        if mark.files is None:
+            raise UserError(f"{self.where}: has no checksums, as an earlier version made it; {self._remedy()}")
+        if name := changed(self.path, mark.files):
+            raise UserError(f"{self.path / name}: is missing or damaged; {self._remedy()}")
         try:
             self.searcher = tantivy.Index.open(self.where).searcher()
         except (ValueError, OSError) as error:

@@ -6,10 +6,12 @@ from collections import Counter, defaultdict
 from itertools import chain
 from typing import NamedTuple
 
+import msgspec
+
 from memorization.cli import UserError
 from memorization.retrieval import bm25
 from memorization.retrieval.analysis import tokenize
-from memorization.retrieval.documents import FORMAT
+from memorization.retrieval.documents import FORMAT, Mark
 from memorization.retrieval.stopwords import STOP_WORDS
 from memorization.runs import difference
 
@@ -50,17 +52,18 @@ class Index(ABC):
         made_of: a dict of str and int, to which the index adds `documents`, the TextDigest of all pairs as given.
         Streams: only the ids stay in memory. Doing it twice changes nothing, and after a kill it is simply done again.
         Texts without a word are left out, as no query finds them; lone surrogates become U+FFFD. total: for the bar.
+        One loader at a time: for a second one that is a UserError.
         recreate, shards, replicas: for a server, where other documents or another made_of than those that are there
         are a UserError without recreate (an embedded index is always built anew, in one piece).
         """
 
     @abstractmethod
-    def _mark(self):
+    def _read_mark(self):
         """The mark as it is now, a dict, empty where somebody else made the index; None where there is no index."""
 
     @abstractmethod
-    def _open(self):
-        """Make ready to search, and return how many documents the index really holds."""
+    def _open(self, mark):
+        """Make ready to search the index with this Mark, and return how many documents it really holds."""
 
     @abstractmethod
     def _search(self, queries, limit):
@@ -85,23 +88,37 @@ class Index(ABC):
         mark = self._mark()
         if mark is None:
             raise self._missing()
-        if "format" not in mark:
-            raise UserError(f"{self.where}: is no index of ours; {self._remedy()}")
-        if mark["format"] != FORMAT:
-            raise UserError(f"{self.where}: has format {mark['format']}, this version reads {FORMAT}; {self._remedy()}")
-        if not mark.keys() >= {"made_of", "count", "length"}:
+        if not mark.finished:
             raise UserError(f"{self.where}: its load has not finished; run that load_to_elastic.py again")
-        held = self._open()
-        if held != mark["count"]:
+        held = self._open(mark)
+        if held != mark.count:
             raise UserError(
-                f"{self.where}: holds {held} documents, by its mark {mark['count']}; {self._remedy()} --recreate"
+                f"{self.where}: holds {held} documents, by its mark {mark.count}; {self._remedy()} --recreate"
             )
         self._opened, self._known = mark, {}
+
+    def _mark(self):
+        """The Mark of the index as it is now; None where there is no index. Raises UserError for one that is none."""
+        mark = self._read_mark()
+        return None if mark is None else self._as_mark(mark)
+
+    def _as_mark(self, mark):
+        """A raw mark as a Mark. Raises UserError if it is none, or of another format."""
+        if not isinstance(mark, dict) or "format" not in mark:
+            raise UserError(f"{self.where}: is no index of ours; {self._remedy()}")
+        if mark["format"] != FORMAT:
+            raise UserError(
+                f"{self.where}: has format {mark['format']!r}, this version reads {FORMAT}; {self._remedy()}"
+            )
+        try:
+            return msgspec.convert(mark, Mark)
+        except msgspec.ValidationError as error:
+            raise UserError(f"{self.where}: its mark is damaged ({error}); {self._remedy()}") from None
 
     def made_of(self):
         """What the index is made of, a dict, read from the index itself. Raises UserError as check does."""
         self.check()
-        return self._opened["made_of"]
+        return self._opened.made_of
 
     def texts(self, ids):
         """The texts of the documents with these ids, as a dict. Raises KeyError for an id that is not there.
@@ -156,8 +173,8 @@ class Index(ABC):
         for number, found in enumerate(candidates):
             for estimate, key in found:
                 wanted[key].append((number, estimate))
-        weights = [bm25.term_weights(counts, self._known, self._opened["count"]) for counts in queries]
-        mean_length = self._opened["length"] / self._opened["count"] if wanted else None
+        weights = [bm25.term_weights(counts, self._known, self._opened.count) for counts in queries]
+        mean_length = self._opened.length / self._opened.count if wanted else None
         hits, keys = [[] for _ in queries], list(wanted)
         for start in range(0, len(keys), READ):
             texts = self._read(keys[start : start + READ])
@@ -177,14 +194,14 @@ class Index(ABC):
         mark = self._mark()
         if mark is None:
             raise self._missing()
-        if mark != self._opened:
-            other = difference(mark.get("made_of", {}), self._opened["made_of"]) or "loaded again"
+        if msgspec.structs.replace(mark, files=self._opened.files) != self._opened:  # the files opened first stay open
+            other = difference(mark.made_of, self._opened.made_of) or "loaded again"
             raise UserError(f"{self.where}: is not the index that was opened: {other}; run this command again")
 
     def _missing(self):
         if not self._opened:
             return UserError(f"{self.where}: no such index; {self._remedy()}")
-        held = self._opened["made_of"]["documents"][:12]
+        held = self._opened.made_of["documents"][:12]
         return UserError(f"{self.where}: was removed while in use, with documents {held} in it; {self._remedy()}")
 
     def _remedy(self):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from memorization.cli import FULL, UserError
 from memorization.files import naming, read_json, write_json
-from memorization.runs import RECORD, difference, manifest_path, model_fingerprint
+from memorization.runs import RECORD, SUMS, check_sums, difference, manifest_path, model_fingerprint, trainer_state
 from memorization.training.launch import say
 from memorization.training.losses import LOSSES
 
@@ -17,23 +17,24 @@ REMEDY = "--overwrite-output-dir starts over, or name another --output-dir"
 
 
 def checkpoints(output_dir):
-    """The checkpoint directories of a run, oldest first, without one that a kill left unfinished.
-
-    Its trainer_state.json is written last, and the last line of that is a brace.
-    """
-    found = (path / "trainer_state.json" for path in _numbered(output_dir))
-    whole = (file.parent for file in found if file.is_file() and file.read_bytes().endswith(b"}\n"))
+    """The complete checkpoint directories of a run, oldest first: not one that a kill left unfinished."""
+    whole = (path for path in _numbered(output_dir) if (path / SUMS).is_file())
     return sorted(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
 def last_checkpoint(output_dir):
-    """The checkpoint that a run goes on from, or None.
+    """The checkpoint that a run goes on from, or None. Raises UserError if one is damaged or lacks something.
 
     One at --max-steps within an epoch is passed over: from there the Trainer would go a step too far.
     """
     for checkpoint in reversed(checkpoints(output_dir)):
-        state = read_json(checkpoint / "trainer_state.json")
-        if state["global_step"] < state["max_steps"] or float(state["epoch"]).is_integer():
+        check_sums(checkpoint)
+        state = trainer_state(checkpoint)
+        if state.global_step < state.max_steps or state.epoch.is_integer():
+            if not any(path.match("optim*") or path.match("*optim_states.pt") for path in checkpoint.rglob("*")):
+                raise UserError(
+                    f"{checkpoint}: was saved with --save-only-model, so no run can go on from it; {REMEDY}"
+                )
             return checkpoint
     return None
 
@@ -50,11 +51,12 @@ def is_finished(output_dir, made_of):
     """
     output_dir = Path(output_dir)
     manifest, record = manifest_path(output_dir), output_dir / RECORD
-    finished = read_json(manifest) if manifest.is_file() else {}
-    there = [file for pattern in WEIGHTS for file in output_dir.glob(pattern)] + checkpoints(output_dir)
+    finished = read_json(manifest, dict) if manifest.is_file() else {}
+    there = [file for pattern in WEIGHTS for file in output_dir.glob(pattern)]
+    there += [path for path in _numbered(output_dir) if (path / "trainer_state.json").is_file()]
     if not there:
         return False
-    before = finished.get("made_of") if finished else read_json(record) if record.is_file() else None
+    before = finished.get("made_of") if finished else read_json(record, dict) if record.is_file() else None
     if before is None:
         raise UserError(f"{there[-1]}: nothing says of which run it is, as {RECORD} would; {REMEDY}")
     if differs := difference(before, made_of):
@@ -93,29 +95,8 @@ def rotate(output_dir, limit, best):
 
 
 def _remove(checkpoint):
-    (checkpoint / "trainer_state.json").unlink(missing_ok=True)  # from here on it is unfinished
+    (checkpoint / SUMS).unlink(missing_ok=True)  # from here on it is unfinished
     shutil.rmtree(checkpoint)
-
-
-def check_whole(checkpoint, trainer):
-    """Raise UserError if a checkpoint lacks what a run needs to go on as if it had never stopped."""
-    ranks = trainer.args.world_size
-    needs = [f"rng_state_{rank}.pth" for rank in range(ranks)] if ranks > 1 else ["rng_state.pth"]
-    if trainer.is_deepspeed_enabled:
-        config = trainer.args.deepspeed_plugin.deepspeed_config
-        needs += ["latest", "global_step*/*model_states.pt"]
-        if config.get("zero_optimization", {}).get("stage"):  # else the state of the optimizer lies with the model's
-            needs += [f"global_step*/*zero_pp_rank_{rank}_*optim_states.pt" for rank in range(ranks)]
-        needs += [] if "scheduler" in config else ["scheduler.pt"]
-    else:
-        needs += ["optimizer*"] if trainer.is_fsdp_enabled else ["model*.safetensors", "optimizer.pt"]
-        needs += ["scheduler.pt", "scaler.pt"] if trainer.accelerator.scaler else ["scheduler.pt"]
-    for name in needs:
-        if not any(checkpoint.glob(name)):
-            raise UserError(
-                f"{checkpoint}: has no {name}, without which a run can't go on as it was; remove this checkpoint to "
-                f"go on from the one before, or start over with --overwrite-output-dir"
-            )
 
 
 @contextmanager

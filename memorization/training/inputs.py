@@ -34,7 +34,7 @@ def check_output_dir(output_dir, model, trains):
     model: name of the model that is read, or None. trains: whether there is training, or evaluation only.
     """
     output_dir, manifest = Path(output_dir).resolve(), manifest_path(output_dir)
-    kind = read_json(manifest).get("kind", "model") if manifest.is_file() else "model"
+    kind = read_json(manifest, dict).get("kind", "model") if manifest.is_file() else "model"
     if kind != "model":
         raise UserError(f"{output_dir}: is of kind {kind!r}, not 'model'; name another --output-dir")
     model = Path(model).resolve() if model else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from accelerate.utils import broadcast_object_list
 
 from memorization.cli import UserError
+from memorization.training.progress import quiet
 
 RANK = int(os.environ.get("RANK", 0))
 
@@ -36,8 +37,9 @@ def on_first_rank(function, *args):
 def told_once(main):
     """main(), with a mistake that all ranks meet told once: the launcher ends the others when the first has told it."""
     try:
-        main()
-    except UserError:
+        with quiet(sys.argv):
+            main()
+    except Exception:
         if RANK:
             time.sleep(20)
         raise
@@ -58,8 +60,24 @@ def prepare_deepspeed(on_cpu):
             port = str(free.getsockname()[1])
         world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         os.environ.update(world)
-    if on_cpu:
-        import deepspeed.ops
+    import deepspeed.ops
 
+    _tell_of_compiling()
+    if on_cpu:
         # compiling this takes a minute, and gloo does without
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def _tell_of_compiling():
+    """Let DeepSpeed say before it compiles an operation, in one line."""
+    from deepspeed.ops.op_builder.builder import OpBuilder
+    from torch.utils.cpp_extension import _get_build_directory
+
+    load = OpBuilder.jit_load
+
+    def told(self, verbose=True):
+        if not any(Path(_get_build_directory(self.name, False)).glob("*.so")):
+            say(f"compiling {self.name} for DeepSpeed, which takes about a minute, once")
+        return load(self, verbose=False)
+
+    OpBuilder.jit_load = told

@@ -55,7 +55,7 @@ def made_of(args, sets, tokenizer, base_model, configuration, block_size, long_s
         "device": args.device.type,
         "precision": args.mixed_precision,
         **arguments,
-        "deepspeed": read_json(args.deepspeed) if args.deepspeed else launched_with,
+        "deepspeed": read_json(args.deepspeed, dict) if args.deepspeed else launched_with,
         **{name: value for name, value in os.environ.items() if name.startswith("FSDP_")},  # by accelerate launch, too
     }
     return {name: value for name, value in _flat(json.loads(json.dumps(parts))).items() if value is not None}

@@ -1,12 +1,19 @@
-"""What fine-tuning adds to the transformers Trainer: losses by token, and an end where one is not finite (stage 2)."""
+"""What fine-tuning adds to the transformers Trainer (stage 2): losses by token, an end where one is not finite,
+checkpoints that are complete or not there."""
+
+from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import Trainer
+from transformers import PrinterCallback, ProgressCallback, Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from memorization.runs import check_sums, write_sums
 from memorization.training.blocks import IGNORED
 from memorization.training.checkpoints import rotate
+from memorization.training.launch import on_first_rank
 from memorization.training.losses import Losses, check_finite, token_losses
+from memorization.training.progress import Progress
 
 
 class ClmTrainer(Trainer):
@@ -20,6 +27,9 @@ class ClmTrainer(Trainer):
         super().__init__(preprocess_logits_for_metrics=token_losses, compute_metrics=self._mean, **options)
         self.losses = Losses()
         self.add_callback(self.losses)
+        for callback in (ProgressCallback, PrinterCallback):
+            self.remove_callback(callback)
+        self.add_callback(Progress())
         self._step_loss = 0.0
 
     def training_step(self, *args, **options):
@@ -40,17 +50,24 @@ class ClmTrainer(Trainer):
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model, trial):
-        """The Trainer's own removal of older checkpoints leaves, killed, one that looks whole."""
+        """Older checkpoints go when the new one is complete and marked as such, not before."""
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         super()._save_checkpoint(model, trial)
         self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()  # until then other ranks may still write theirs
         if self.args.should_save:
+            write_sums(Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"))
             rotate(self.args.output_dir, limit, self.state.best_model_checkpoint)
+
+    def _load_best_model(self):
+        on_first_rank(check_sums, self.state.best_model_checkpoint)
+        super()._load_best_model()
 
     @staticmethod
     def _mean(evaluation):
         loss = evaluation.predictions[evaluation.label_ids[:, 1:] != IGNORED].mean(dtype=np.float64)
-        return {"token_loss": loss, "perplexity": np.exp(loss)}
+        with np.errstate(over="ignore"):
+            return {"token_loss": loss, "perplexity": np.exp(loss)}
 
     def evaluation_loop(self, *args, metric_key_prefix="eval", **options):
         with torch.random.fork_rng(devices=[]):  # evaluating more or less often leaves the training as it is

@@ -1,0 +1,285 @@
+"""Loading models: what is whole loads, in 32 bits for training; what can't be right is one line."""
+
+import re
+import shutil
+
+import pytest
+import torch
+from models import damage, edited, flipped, gpt_neo_config, save_word_tokenizer, weights
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    GPT2Model,
+    GPTNeoForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from memorization.cli import UserError
+from memorization.models import load_config, load_for_generation, load_for_training
+
+NORM = "transformer.h.1.ln_1.weight"
+GPT2 = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
+SMALL = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+}
+BART = {f"{side}_{what}": size for side in ("encoder", "decoder") for what, size in (("layers", 1), ("ffn_dim", 32))}
+BART |= {"d_model": 32, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 64}
+T5 = {"d_model": 32, "d_kv": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2, "vocab_size": 64}
+
+
+@pytest.fixture(scope="module")
+def neo(tmp_path_factory):
+    """A whole model with tied embeddings, in safetensors."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("models") / "neo"
+    GPTNeoForCausalLM(gpt_neo_config(64, 0)).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bin(neo):
+    """The same in torch's own format."""
+    path = neo.with_name("bin")
+    path.mkdir()
+    shutil.copy(neo / "config.json", path)
+    torch.save(GPTNeoForCausalLM.from_pretrained(neo).state_dict(), path / "pytorch_model.bin")
+    return path
+
+
+def generating(path):
+    return load_for_generation(path, "auto", "cpu")
+
+
+def refused(path, message):
+    with pytest.raises(UserError) as told:
+        generating(path)
+    said = str(told.value)
+    assert said.startswith(str(path)) and re.search(message, said) and "\n" not in said, said
+
+
+# ---- what is whole
+
+
+def old_buffers(tensors):
+    for layer in range(2):
+        tensors[f"transformer.h.{layer}.attn.attention.bias"] = torch.ones(1, 1, 256, 256)
+        tensors[f"transformer.h.{layer}.attn.attention.masked_bias"] = torch.tensor(-1e9)
+
+
+def no_prefix(tensors):
+    for name in list(tensors):
+        tensors[name.removeprefix("transformer.")] = tensors.pop(name)
+
+
+@pytest.mark.parametrize("change", [old_buffers, no_prefix])
+def test_a_file_of_an_earlier_version_is_taken(neo, tmp_path, change):
+    model = generating(edited(neo, tmp_path / "old", weights(change)))
+    for name, tensor in generating(neo).state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
+        lambda: GPT2Model(GPT2Config(**GPT2)),  # its head is tied to the embeddings
+        lambda: LlamaForCausalLM(LlamaConfig(**SMALL)),
+        lambda: BloomForCausalLM(BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=2)),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_causal_language_models_of_any_kind_are_taken(tmp_path, model, dtype):
+    torch.manual_seed(0)
+    model().to(dtype).save_pretrained(tmp_path / "model")
+    loaded = generating(tmp_path / "model")
+    assert loaded.dtype == dtype and not loaded.training
+
+
+def test_training_takes_32_bits_of_a_half_precision_checkpoint(neo, tmp_path):
+    half = GPTNeoForCausalLM.from_pretrained(neo, dtype=torch.float16)
+    half.save_pretrained(tmp_path / "half")
+    model = load_for_training(tmp_path / "half", None, 5)
+    assert model.dtype == torch.float32
+    assert torch.equal(model.state_dict()[NORM], half.state_dict()[NORM].float())
+
+
+def test_a_model_from_scratch_has_the_tokenizers_vocabulary_and_special_tokens(neo, tmp_path):
+    tokenizer = save_word_tokenizer(tmp_path / "tokenizer", 50, eos="w7")
+    tokenizer.pad_token = "w3"
+    config = load_for_training(neo, tokenizer, 5, from_scratch=True).config
+    assert (config.vocab_size, config.bos_token_id, config.eos_token_id, config.pad_token_id) == (50, 7, 7, 3)
+    one, same, other = (load_for_training(neo, tokenizer, seed, from_scratch=True) for seed in (5, 5, 6))
+    embeddings = [model.get_input_embeddings().weight for model in (one, same, other)]
+    assert embeddings[0].dtype == torch.float32
+    assert torch.equal(*embeddings[:2]) and not torch.equal(*embeddings[1:])
+
+
+def test_training_starts_in_the_mode_of_the_loaded_model(neo):
+    """Whether dropout is on is the Trainer's to say: looking at a model leaves it as it was."""
+    assert not load_for_training(neo, None, 5).training
+    assert load_for_training(neo, save_word_tokenizer(neo.with_name("t"), 64), 5, from_scratch=True).training
+
+
+# ---- what is not
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop(NORM), rf"lacks weights \({NORM}\)"),
+        (lambda tensors: tensors.update({NORM: torch.ones(31)}), rf"weights of other shapes \({NORM}\)"),
+        (lambda tensors: tensors.update({"transformer.h.2.ln_1.weight": torch.ones(32)}), r"other layers \(.*h\.2"),
+        (lambda tensors: tensors[NORM].fill_(float("nan")), rf"NaN or infinite \({NORM}\)"),
+        (lambda tensors: tensors[NORM][3:4].fill_(float("inf")), "NaN or infinite"),
+        (lambda tensors: tensors[NORM][3:4].fill_(float("-inf")), "NaN or infinite"),
+    ],
+)
+def test_weights_that_are_not_the_models_are_refused(neo, tmp_path, change, message):
+    refused(edited(neo, tmp_path / "model", weights(change)), message)
+    with pytest.raises(UserError, match=message):
+        load_for_training(tmp_path / "model", None, 5)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: BertForMaskedLM(BertConfig(**SMALL)), "depend on later tokens, so it is not a causal"),
+        (lambda: RobertaForMaskedLM(RobertaConfig(**SMALL)), "depend on later tokens"),
+        (lambda: T5ForConditionalGeneration(T5Config(**T5)), "of another kind; name a causal language model"),
+        (lambda: BartForConditionalGeneration(BartConfig(**BART)), r"lacks weights .*not a causal language model"),
+        (lambda: GPT2ForSequenceClassification(GPT2Config(**GPT2)), r"weights of other layers \(score.weight\)"),
+    ],
+)
+def test_models_of_another_kind_are_refused(tmp_path, model, message):
+    torch.manual_seed(0)
+    model().save_pretrained(tmp_path / "model")
+    refused(tmp_path / "model", message)
+
+
+def test_an_encoder_is_not_trained_from_scratch(tmp_path):
+    BertConfig(**SMALL).save_pretrained(tmp_path / "bert")
+    tokenizer = save_word_tokenizer(tmp_path / "bert", 64)
+    with pytest.raises(UserError, match="bert: its scores of a token depend on later tokens"):
+        load_for_training(tmp_path / "bert", tokenizer, 5, from_scratch=True)
+
+
+def test_quantized_weights_are_not_trained(neo, tmp_path):
+    edited(neo, tmp_path / "model", {"quantization_config": {"quant_method": "gptq", "bits": 4}})
+    with pytest.raises(UserError, match="model: its weights are quantized, so it can't be fine-tuned"):
+        load_for_training(tmp_path / "model", None, 5)
+
+
+def layers(number):
+    types = ["global", "local", "global"][:number]
+    return {"num_layers": number, "attention_types": [[types, 1]], "attention_layers": types}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vocab_size": "64"}, "'vocab_size' expected int"),
+        ({"vocab_size": -1}, "negative"),
+        ({"vocab_size": 63}, r"weights of other shapes \(transformer.wte.weight\)"),
+        ({"hidden_size": None}, "'hidden_size' expected int"),
+        ({"num_heads": 0}, "zero"),
+        (layers(3), "lacks weights .*h.2"),
+        (layers(1), "weights of other layers .*h.1"),
+        ({"max_position_embeddings": "x"}, "'max_position_embeddings' expected int"),
+        ({"max_position_embeddings": 1}, "shapes"),
+        ({"tie_word_embeddings": False}, r"lacks weights \(lm_head.weight\)"),
+        ({"model_type": 5}, "does not recognize"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "a library is missing .*install it"),
+        ({"quantization_config": 3}, "damaged"),
+        ({"model_type": "own", "auto_map": {"AutoConfig": "a.C"}}, "code of its own, which is not run here"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(neo, tmp_path, change, message):
+    refused(edited(neo, tmp_path / "model", change), message)
+
+
+HURT = {
+    "cut": lambda data: data[: len(data) // 2],
+    "stump": lambda data: data[:20],
+    "empty": lambda data: b"",
+    "a list": lambda data: b"[]",
+    "not UTF-8": lambda data: data[:12] + b"\xff" + data[13:],
+}
+
+
+@pytest.mark.parametrize("how", HURT)
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_damaged_file_is_refused(neo, tmp_path, file, how):
+    refused(edited(neo, tmp_path / "model", damage(file, HURT[how])), "it is damaged or not one")
+    if file == "config.json":
+        with pytest.raises(UserError, match="a model configuration could not be loaded: it is damaged"):
+            load_config(tmp_path / "model")
+
+
+@pytest.mark.parametrize("how", ["cut", "stump", "empty", "a list"])
+def test_a_damaged_bin_file_is_refused(bin, tmp_path, how):
+    assert generating(bin)
+    refused(edited(bin, tmp_path / "model", damage("pytorch_model.bin", HURT[how])), "it is damaged")
+
+
+def test_a_flipped_bit_of_a_bin_file_is_seen(bin, tmp_path):
+    """Torch checks no sum of its own format; nothing else would see it."""
+    weight = generating(bin).get_input_embeddings().weight.detach().numpy().tobytes()
+    start = (bin / "pytorch_model.bin").read_bytes().index(weight)
+    edited(bin, tmp_path / "model", damage("pytorch_model.bin", lambda data: flipped(data, start + 100)))
+    with pytest.raises(UserError, match="pytorch_model.bin: is damaged; copy or download it again"):
+        generating(tmp_path / "model")
+
+
+def test_a_flipped_bit_of_a_safetensors_header_never_passes(neo, tmp_path):
+    header = int.from_bytes((neo / "model.safetensors").read_bytes()[:8], "little")
+    for at in range(0, 8 + header, header // 30):
+        edited(neo, tmp_path / str(at), damage("model.safetensors", lambda data, at=at: flipped(data, at)))
+        with pytest.raises(UserError, match="damaged"):
+            generating(tmp_path / str(at))
+
+
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: None, None),
+        (lambda path: next(path.glob("model-00002*")).unlink(), "No such file or directory: .*model-00002"),
+        (lambda path: (path / INDEX).unlink(), "no file named model.safetensors"),
+        (damage(INDEX, lambda data: data[: len(data) // 2]), "it is damaged"),
+        (damage(INDEX, lambda data: b"[]"), "it is damaged"),
+    ],
+)
+def test_weights_in_several_files_are_all_there_or_refused(neo, tmp_path, change, message):
+    GPTNeoForCausalLM.from_pretrained(neo).save_pretrained(tmp_path / "whole", max_shard_size="40KB")
+    path = edited(tmp_path / "whole", tmp_path / "model", change)
+    if message:
+        refused(path, message)
+    else:
+        assert torch.equal(generating(path).state_dict()[NORM], generating(neo).state_dict()[NORM])
+
+
+def test_want_of_memory_is_not_called_damage(neo, tmp_path):
+    """A petabyte of embeddings, which the allocator refuses."""
+    edited(neo, tmp_path / "model", {"max_position_embeddings": 2**43})
+    tokenizer = save_word_tokenizer(tmp_path / "tokenizer", 64)
+    with pytest.raises(RuntimeError, match="memory"):
+        load_for_training(tmp_path / "model", tokenizer, 5, from_scratch=True)

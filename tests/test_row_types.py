@@ -1,0 +1,106 @@
+"""Rows of stages 3 and 5: what cannot be is refused, whoever wrote it."""
+
+import copy
+
+import msgspec
+import pytest
+from detections import detection
+from generations import generation
+
+from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Run
+from memorization.extraction.generations import Generation
+
+PASSAGE = Passage(2, "paraphrase", (0, 9), (5, 14), 0.75)
+LABELS = Labels("verbatim", "none", "idea", [PASSAGE])
+OWN = Own("none", Run(3, 9, (0, 9), (5, 14)), [PASSAGE])
+FIELDS = {"candidates": [Candidate(2, 1.5)], "labels": LABELS, "paper": LABELS, "matched_tokens": 2}
+ROWS = {
+    Generation: generation(3, "text", generation_ids=[0, 7], matched_tokens=2, exact_match=None),
+    Detection: msgspec.structs.replace(detection(3, run=9, **FIELDS), own=OWN),
+}
+ID, COUNT, SPAN = (
+    (-1, 2**63, 1.0, "1", None, True),
+    (-1, 1.5, "1", True),
+    ([9, 0], [3, 3], [-1, 3], [0], [0, 1, 2], None),
+)
+BEYOND = [0, 501]  # one more than the texts of the detection have characters
+BOTH = {
+    ("id",): ID,
+    ("sample",): ID,
+    ("member",): (None, 1, "true"),
+    ("duplicates",): (0, -1, None, 1.5),
+    ("prefix",): (None, 3),
+    ("suffix",): (None, ["a"]),
+    ("generation",): (None, {}),
+    ("matched_tokens",): COUNT,
+    ("exact_match",): (0, "true"),
+}
+PASSAGES = {
+    (0, "candidate"): ID,
+    (0, "label"): ("copied", None, ""),
+    (0, "generation_span"): (*SPAN, BEYOND),
+    (0, "candidate_span"): SPAN,
+    (0, "paraphrase_probability"): (-0.1, 1.1, "0.5", True),
+}
+LONGEST = {("candidate",): ID, ("characters",): (*COUNT, 8, 0), ("generation_span",): (*SPAN, BEYOND, [0, 8])}
+OF_LABELS = {(name,): ("copied", None) for name in ("label", "label_without_scan", "first_label")}
+WRONG = {
+    Generation: BOTH
+    | {("generation_ids",): ([0, -1], [0, 1.5], None, [0, "a"], [0]), ("matched_tokens",): (*COUNT, 3)},
+    Detection: BOTH
+    | {("candidates", 0, "id"): ID, ("candidates", 0, "score"): (-0.5, None, "1")}
+    | {("longest_common_run", *path): values for path, values in LONGEST.items()}
+    | {("longest_common_run", "candidate_span"): SPAN, ("own", "run", "candidate_span"): (*SPAN, BEYOND)}
+    | {("own", "run", *path): values for path, values in LONGEST.items()}
+    | {("own", "label"): ("copied", None), ("own", "passages", 0, "candidate_span"): (*SPAN, BEYOND)}
+    | {(side, *path): values for side in ("labels", "paper") for path, values in OF_LABELS.items()}
+    | {
+        (*side, "passages", *path): values
+        for side in (("labels",), ("paper",), ("own",))
+        for path, values in PASSAGES.items()
+        if side != ("own",) or path[1] != "candidate_span"
+    },
+}
+
+
+def changed(row, path, value):
+    """A row as built-in values, in which one is another."""
+    row = part = copy.deepcopy(msgspec.to_builtins(row))
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = value
+    return row
+
+
+def objects(value, path=()):
+    """The paths of all objects in built-in values."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = [path] if isinstance(value, dict) else []
+    return found + [inner for key, part in items for inner in objects(part, (*path, key))]
+
+
+def refused(row, kind):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(msgspec.json.encode(row), type=kind)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_row_comes_back_and_no_value_that_cannot_be_does(kind):
+    row = ROWS[kind]
+    assert msgspec.json.decode(msgspec.json.encode(row), type=kind) == row
+    for path, values in WRONG[kind].items():
+        for value in values:
+            refused(changed(row, path, value), kind)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_no_field_is_missing_or_surplus(kind):
+    row = msgspec.to_builtins(ROWS[kind])
+    for path in objects(row):
+        refused(changed(row, (*path, "more"), 1), kind)
+        part = row
+        for step in path:
+            part = part[step]
+        for name in part:
+            less = {other: value for other, value in part.items() if other != name}
+            refused(changed(row, path, less) if path else less, kind)
