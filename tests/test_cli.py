@@ -90,6 +90,35 @@ def test_a_full_standard_output_is_one_line(size):
     assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1 and "No space left" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: not enough memory: you tried"), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+            True,
+        ),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+        (ValueError("out of memory"), False),
+        (OSError(errno.EIO, "Input/output error"), False),
+    ],
+)
+def test_want_of_memory_is_told_from_other_errors(error, memory, capsys):
+    def fail():
+        raise error
+
+    assert is_out_of_memory(error) == memory
+    with pytest.raises(SystemExit) as stop:
+        run(fail)
+    assert ("out of memory; lower the batch size" in capsys.readouterr().err) == memory
+    assert not memory or stop.value.code == 2
+
+
 WRITING = """
 import memorization.script
 import os, sys
@@ -132,32 +161,3 @@ def test_a_name_that_is_not_utf8_is_one_line(capsys, monkeypatch):
     with pytest.raises(SystemExit) as end:
         run(lambda: sys.argv[1].encode())
     assert end.value.code == 2 and "caf?: not UTF-8" in one_line(capsys)
-
-
-@pytest.mark.parametrize(
-    ("error", "memory"),
-    [
-        (MemoryError(), True),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: not enough memory: you tried"), True),
-        (
-            RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
-            True,
-        ),
-        (RuntimeError("CUDA error: out of memory"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
-        (RuntimeError("CUDA error: device-side assert triggered"), False),
-        (ValueError("out of memory"), False),
-        (OSError(errno.EIO, "Input/output error"), False),
-    ],
-)
-def test_want_of_memory_is_told_from_other_errors(error, memory, capsys):
-    def fail():
-        raise error
-
-    assert is_out_of_memory(error) == memory
-    with pytest.raises(SystemExit) as stop:
-        run(fail)
-    assert ("out of memory; lower the batch size" in capsys.readouterr().err) == memory
-    assert not memory or stop.value.code == 2

@@ -34,6 +34,12 @@ class Progress(ProgressCallback):
             if "eval_loss" in logs:
                 tqdm.write(f"{at}: held-out loss {logs['eval_loss']:.4f}, perplexity {logs['eval_perplexity']:.2f}")
 
+    def close(self):
+        """End the lines of bars that an error has left behind."""
+        for bar in (self.prediction_bar, self.training_bar):
+            if bar is not None:
+                bar.close()
+
 
 def _bar(args, **options):
     return tqdm(leave=False, delay=BAR_DELAY, dynamic_ncols=True, disable=args.disable_tqdm, **options)
