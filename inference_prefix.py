@@ -8,7 +8,8 @@ a generation, and beside it the published .txt listing. A killed run goes on whe
     torchrun --nproc-per-node 4 inference_prefix.py --model-path ./finetuned_models/finetuned_dialogue
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
 import torch
 from accelerate import PartialState

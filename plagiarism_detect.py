@@ -10,7 +10,8 @@ texts, without an index or a model:
     python plagiarism_detect.py --pairs pairs.jsonl --profile pan --output alignments.jsonl
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
 import sys
 

@@ -9,7 +9,8 @@ out, generation and own sample one above the other):
     python report.py results/prefix_10/dialogue results/prefix_50/dialogue --output report
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
 from pathlib import Path
 

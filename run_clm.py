@@ -17,7 +17,8 @@ train_results.json, eval_results.json, losses.jsonl (a row an epoch) and
 run.json (what makes the weights) to the output directory.
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
 import os
 from contextlib import ExitStack, closing

@@ -10,10 +10,7 @@ import sys
 from memorization import signals
 
 signals.begin()
-while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-    pass
-os.close(number)
 for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
-    if getattr(sys, name) is None:
+    if getattr(sys, name) is None:  # in this order each takes its own number, the lowest that is free
         setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
 sys.stdout.reconfigure(errors="backslashreplace")

@@ -122,6 +122,8 @@ def test_what_is_ignored_stays_so():
     process = started("-c", WORK, "raised", ignored=[signal.SIGHUP])
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 143 and "SIGTERM" in process.communicate()[1]
 
@@ -132,6 +134,7 @@ def test_the_library_changes_no_signal():
 import signal
 before = [signal.getsignal(number) for number in range(1, 32)]
 import memorization.cli, memorization.files, memorization.detection.pairs, memorization.encoding.encode
+import encode_dialogue, load_to_elastic, plagiarism_detect, report
 try:
     memorization.cli.run(lambda: None)
 except SystemExit:
