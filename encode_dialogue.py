@@ -11,7 +11,8 @@ labels), tokenized_<name>_prefix/ (all distinct samples, which stages 3 and 4 cu
 <name>_prefix.json (prefixes and suffixes as text).
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
 from memorization.cli import run
 from memorization.encoding.encode import encode_task, parse_arguments

@@ -8,7 +8,8 @@ a generation, and beside it the published .txt listing. A killed run goes on whe
     torchrun --nproc-per-node 4 inference_prefix.py --model-path ./finetuned_models/finetuned_dialogue
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
 import torch
 from accelerate import PartialState
@@ -39,6 +40,8 @@ def main(args):
     check_model(args.model_path, config, tokenizer, probes.longest_prefix, args.max_new_tokens)
 
     state = PartialState(cpu=not torch.accelerator.is_available())
+    if state.is_main_process:
+        print(f"loading {args.model_path}", flush=True)
     model = load_for_generation(args.model_path, args.dtype, state.device)
     contents = runs.model_fingerprint(hub.directory(args.model_path))
     training = runs.model_made_of(args.model_path, contents)

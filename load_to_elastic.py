@@ -7,7 +7,8 @@ directory under ./indexes that each load builds anew, unless --elastic-url or EL
 where an index that holds other documents is replaced only with --recreate. After a kill, run the same command again.
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
 from pathlib import Path
 

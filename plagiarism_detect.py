@@ -10,7 +10,8 @@ texts, without an index or a model:
     python plagiarism_detect.py --pairs pairs.jsonl --profile pan --output alignments.jsonl
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
 import sys
 from functools import partial
@@ -70,6 +71,8 @@ def main(args):
                 print(f"WARNING: {differs}", file=sys.stderr)
             print(f"{detections.progress}; searching {index.where}")
         mine = detections.mine
+        if classifier and mine and state.is_main_process:
+            print(f"loading {args.paraphrase_model}", flush=True)
         classify = load_classifier(classifier, state.device) if classifier and mine else None
         opening = (
             partial(open_index, args),

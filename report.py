@@ -9,9 +9,9 @@ out, generation and own sample one above the other):
     python report.py results/prefix_10/dialogue results/prefix_50/dialogue --output report
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
-import sys
 from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
@@ -77,5 +77,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--output", metavar="DIR", help="write summary.csv, .md, .tex and leaks.txt there, replacing them"
     )
-    sys.stdout.reconfigure(errors="backslashreplace")
     run(main, parser.parse_args())

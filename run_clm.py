@@ -17,10 +17,11 @@ train_results.json, eval_results.json, losses.jsonl (a row an epoch) and
 run.json (what makes the weights) to the output directory.
 """
 
-import memorization.script
+if __name__ == "__main__":
+    import memorization.script
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -156,11 +157,13 @@ def fine_tune(names, data, args):
         processing_class=tokenizer,
     )
     say(f"writing to {args.output_dir}")
-    if run and not finished:
-        train(trainer, run, data.overwrite_output_dir)
-    if args.do_eval:
+    with closing(trainer.progress):
+        if run and not finished:
+            train(trainer, run, data.overwrite_output_dir)
+        metrics = trainer.evaluate() if args.do_eval else None
+    if metrics:
         kept = ("eval_loss", "eval_perplexity", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
-        metrics = {name: value for name, value in trainer.evaluate().items() if name in kept}  # as much after a kill
+        metrics = {name: value for name, value in metrics.items() if name in kept}  # as much after a kill
         trainer.save_metrics("eval", metrics, combined=False)
         say(f"held-out loss {metrics['eval_loss']:.4f} nats a token, perplexity {metrics['eval_perplexity']:.2f}")
     if run and not finished and trainer.is_world_process_zero():

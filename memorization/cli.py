@@ -98,6 +98,8 @@ def run(main, *args):
         elif isinstance(error, OSError) and error.errno is not None:
             remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
             message, status = f"{_shown(error.filename)}: {os.strerror(error.errno)}; {remedy}", 2
+        elif isinstance(error, UnicodeEncodeError) and (strange := [arg for arg in sys.argv[1:] if not _is_utf8(arg)]):
+            message, status = f"{_shown(strange[0])}: not UTF-8, as the libraries need names to be; rename it", 2
         else:
             message, status = _report(), 1
     with suppress(OSError):  # nobody to tell it to
@@ -120,8 +122,22 @@ def _forget_output():
 
 
 def _shown(name):
-    """A file's name, be it UTF-8 or not."""
-    return "a file without a name" if name is None else os.fsdecode(name).encode("utf-8", "replace").decode()
+    """A file's name, be it UTF-8 or not. Without a name: the working directory if that is gone."""
+    if name is not None:
+        return os.fsdecode(name).encode("utf-8", "replace").decode()
+    try:
+        Path.cwd()
+    except OSError:
+        return "the working directory"
+    return "standard output, or a file without a name"
+
+
+def _is_utf8(name):
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _report():

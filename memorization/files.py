@@ -76,6 +76,11 @@ def beside(path):
     return tuple(path.with_name(f".{path.name}.memorization-{state}") for state in ("new", "old"))
 
 
+def lock_path(path):
+    """The file that is the lock of `path`; one that a killed process left is taken over by the next."""
+    return path.with_name(f".{path.name}.memorization-lock")
+
+
 def _is_device(path):
     return path.exists() and not path.is_file() and not path.is_dir()
 
@@ -108,7 +113,7 @@ def locked(path):
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.with_name(f".{path.name}.memorization-lock")
+    name = lock_path(path)
     while True:
         with name.open("a") as lock:
             try:

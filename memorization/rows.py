@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Meta
 
 from memorization.cli import UserError
-from memorization.files import locked, naming, replacing
+from memorization.files import lock_path, locked, naming, replacing
 from memorization.runs import checked, difference, identity, manifest_path, write_manifest
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # of a sample, or a generation's number among those of its probe
@@ -147,6 +147,7 @@ class Rows:
     def _forget_partials(self):
         for file in self._partials() if self._rank == 0 else ():
             file.unlink()
+            lock_path(file).unlink(missing_ok=True)  # of a killed rank
 
     def _mend(self):
         """Cut off the last line of this rank's rows if a kill has left it unfinished."""

@@ -1,6 +1,7 @@
 """What a script imports before all else: from here on Ctrl-C ends it with one line, while slow libraries load too.
 
 A closed standard stream becomes /dev/null: the next file that is opened would take its place, and what libraries print.
+Names that are not UTF-8 can be printed.
 """
 
 import os
@@ -9,9 +10,7 @@ import sys
 from memorization import signals
 
 signals.begin()
-while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-    pass
-os.close(number)
 for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
-    if getattr(sys, name) is None:
+    if getattr(sys, name) is None:  # in this order each takes its own number, the lowest that is free
         setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
+sys.stdout.reconfigure(errors="backslashreplace")

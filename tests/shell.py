@@ -1,15 +1,18 @@
 """Running a stage script as the shell would, in this process: its real arguments, its exit status."""
 
 import runpy
+import signal
 import sys
 from pathlib import Path
+
+from memorization.signals import ALL
 
 ROOT = Path(__file__).parent.parent
 
 
 def run_script(script, *args):
     """The exit status of `python script *args`."""
-    argv = sys.argv
+    argv, handlers = sys.argv, {number: signal.getsignal(number) for number in ALL}
     sys.argv = [script, *map(str, args)]
     try:
         runpy.run_path(str(ROOT / script), run_name="__main__")
@@ -17,6 +20,8 @@ def run_script(script, *args):
         return end.code or 0
     finally:
         sys.argv = argv
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     raise AssertionError(f"{script} did not end through cli.run")
 
 

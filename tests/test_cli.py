@@ -63,7 +63,7 @@ def test_an_error_of_the_system_is_one_line_with_a_remedy(capsys, name):
 @pytest.mark.parametrize("name", [b"caf\xe9", "caf\udce9", None, 3])
 def test_any_name_can_be_shown(capsys, name):
     line, status = refused(capsys, OSError(errno.ENOENT, "gone", name) if name != 3 else OSError(errno.ENOENT, "gone"))
-    assert status == 2 and "gone; check the path" in line
+    assert status == 2 and "No such file or directory; check the path" in line
     line.encode()
 
 
@@ -88,12 +88,6 @@ def test_a_full_standard_output_is_one_line(size):
             [sys.executable, "-c", SAYING.format(size)], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1 and "No space left" in ended.stderr
-
-
-def test_a_closed_standard_output_is_no_error():
-    command = f'exec >&-; exec "{sys.executable}" -c "{SAYING.format(1)}"'
-    ended = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -123,3 +117,47 @@ def test_want_of_memory_is_told_from_other_errors(error, memory, capsys):
         run(fail)
     assert ("out of memory; lower the batch size" in capsys.readouterr().err) == memory
     assert not memory or stop.value.code == 2
+
+
+WRITING = """
+import memorization.script
+import os, sys
+from memorization.cli import UserError, run
+
+def main():
+    with open("result", "w") as file:
+        file.write("whole")
+        print("said")
+        print("told", file=sys.stderr)
+        os.write(1, b"noise"), os.write(2, b"noise")  # as a library in C does
+    sys.stdin.read()
+    raise UserError("mistaken")
+
+run(main)
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_is_as_good_as_none(tmp_path, closed):
+    """And nothing that is printed there gets into a result."""
+    command = ["bash", "-c", f'exec "$@" {closed}', "bash", sys.executable, "-c", WRITING]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+    assert ended.returncode == 2 and (tmp_path / "result").read_text() == "whole"
+    assert (b"said" in ended.stdout) == (" >" not in f" {closed}") and b"mistaken" not in ended.stdout
+    assert (b"mistaken" in ended.stderr) == ("2>" not in closed) and b"Traceback" not in ended.stderr
+
+
+def test_a_working_directory_that_is_gone_is_named(tmp_path):
+    code = "import os; from pathlib import Path; from memorization.cli import run; os.rmdir(os.getcwd()); run(Path.cwd)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2 and "the working directory: No such file" in ended.stderr
+
+
+def test_a_name_that_is_not_utf8_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["script.py", "caf\udce9"])
+    with pytest.raises(SystemExit) as end:
+        run(lambda: sys.argv[1].encode())
+    assert end.value.code == 2 and "caf?: not UTF-8" in one_line(capsys)

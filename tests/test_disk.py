@@ -33,7 +33,8 @@ def disk(zygote):
 
 def check_one_line(run, said):
     """One line of the script's own, and status 2."""
-    lines = [line for line in run.said.splitlines() if re.match(r"\w+\.py: ", line)]
+    said_lines = run.said.replace("\x1b[A", "\n").splitlines()  # a second bar that ends moves up
+    lines = [line for line in said_lines if re.match(r"\w+\.py: ", line)]
     assert run.status == 2 and len(lines) == 1 and "Traceback" not in run.said, run.said
     assert re.search(said, lines[0]), lines
 
@@ -76,6 +77,8 @@ def test_limits_of_a_process(zygote, stage):
         run = zygote.run(command, work, limits=[(what, value)])
         if run.status:
             check_one_line(run, said)
+            if what == resource.RLIMIT_FSIZE:
+                assert not list(work.glob("model/checkpoint-*"))  # an unfinished one
     again = zygote.run(command, work)
     assert again.status == 0, again.said
     assert contents(work) == wanted

@@ -9,6 +9,9 @@ import pytest
 from stages import STAGES, contents, renew, train, train_over
 from zygote import Zygote
 
+from memorization.files import fingerprint, read_json
+from memorization.runs import model_fingerprint, read_manifest
+
 KILLS = 20  # at random instants, of each stage
 
 
@@ -49,6 +52,7 @@ def kill(zygote, stage):
     def check(before, **when):
         renew(work, before)
         killed = zygote.run(command, work, **when)
+        check_manifests(work)
         again = zygote.run(command, work)
         assert again.status == 0, again.said
         assert contents(work) == wanted, when
@@ -60,6 +64,19 @@ def kill(zygote, stage):
     draw = random.Random(5)
     for _ in range(0 if stage is train_over else KILLS):
         assert check(None, after=draw.uniform(0, whole.seconds)) in (-9, 0)
+
+
+def check_manifests(work):
+    """What has a manifest is the whole result that it describes, and of one run with what lies beside it."""
+    identities = set()
+    for path in work.rglob("*.manifest.json"):
+        result, kind = path.with_name(path.name.removesuffix(".manifest.json")), read_json(path)["kind"]
+        if kind == "index" or not result.exists():  # an index says itself what it holds
+            continue
+        manifest = read_manifest(result, kind)
+        assert (model_fingerprint if kind == "model" else fingerprint)(result) == manifest.contents, result
+        identities.add(manifest.identity)
+    assert len(identities) < 2
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)

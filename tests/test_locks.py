@@ -5,12 +5,14 @@ import fcntl
 import os
 import signal
 
+import msgspec
 import pytest
 from shell import one_line
 from stages import STAGES, contents, renew
 
 from memorization import cli
 from memorization.files import locked
+from memorization.rows import Rows
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
@@ -31,6 +33,26 @@ def test_the_second_of_two_is_refused_and_changes_nothing(zygote, stage):
         ended = zygote.go_on(first)
         assert ended.status == 0, ended.said
         assert contents(work) == wanted
+
+
+class Row(msgspec.Struct):
+    id: int
+    sample: int = 0
+
+
+def test_the_lock_of_a_killed_rank_goes_with_its_rows(tmp_path):
+    """Where the run goes on with fewer ranks."""
+    run = tmp_path / "rows.jsonl", "generations", Row, {}, [(0, 0), (1, 0)], 1
+    if not (child := os.fork()):
+        rows = Rows(*run, rank=1, ranks=2)
+        rows.append([Row(1)])
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 2
+    with Rows(*run) as rows:
+        rows.append([Row(0)])
+        rows.finish({}, {})
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "rows.jsonl.manifest.json"}
 
 
 def refusing(number):

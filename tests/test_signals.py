@@ -17,12 +17,16 @@ from zygote import SCRIPTS
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
-def started(*command, caught=signal.SIGTERM, **environment):
-    """A process that has come to handle a signal."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=os.environ | environment
-    )
+def started(*command, caught=signal.SIGTERM, ignored=(), **environment):
+    """A process that has come to handle a signal; it ignores some from its start, whatever these tests do."""
+
+    def prepare():
+        for number in STATUS:
+            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = os.environ | environment
+    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, preexec_fn=prepare, env=environment, **outputs)
     while not handles(process.pid, caught):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
@@ -115,13 +119,11 @@ def test_work_is_cleared_up_and_one_rank_speaks(number, how, environment, status
 
 def test_what_is_ignored_stays_so():
     """As nohup ignores SIGHUP, and a shell Ctrl-C for what it runs in the background."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which a child inherits
-    try:
-        process = started("-c", WORK, "raised")
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    process = started("-c", WORK, "raised", ignored=[signal.SIGHUP])
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 143 and "SIGTERM" in process.communicate()[1]
 
@@ -132,6 +134,7 @@ def test_the_library_changes_no_signal():
 import signal
 before = [signal.getsignal(number) for number in range(1, 32)]
 import memorization.cli, memorization.files, memorization.detection.pairs, memorization.encoding.encode
+import encode_dialogue, load_to_elastic, plagiarism_detect, report
 try:
     memorization.cli.run(lambda: None)
 except SystemExit:

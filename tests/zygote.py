@@ -4,6 +4,7 @@ Zygote is the tests' side; this file, run as a script, is that process.
 """
 
 import atexit
+import ctypes
 import gc
 import json
 import os
@@ -80,6 +81,7 @@ class Zygote:
 
 def serve():
     sys.path.insert(0, str(ROOT))
+    ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: a killed run's processes become this one's
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     warm()
@@ -98,22 +100,28 @@ def serve():
                 time.sleep(wait)
                 (os.killpg if request["number"] == signal.SIGINT else os.kill)(pid, request["number"])
         _, status = os.waitpid(pid, os.WUNTRACED)
-        while not os.WIFSTOPPED(status) and has_processes(pid):
-            time.sleep(0.001)
+        outlived = None if os.WIFSTOPPED(status) else wait_for_group(pid)
         began, said, steps = runs[pid]
         answer = {"pid": pid, "seconds": time.perf_counter() - began, "steps": os.fstat(steps.fileno()).st_size}
         answer["status"] = None if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
         answer["said"] = os.pread(said.fileno(), 1 << 20, 0).decode(errors="replace")
+        if outlived:
+            answer |= {"status": 98, "said": "a process of its own outlived it"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
-def has_processes(group):
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def wait_for_group(group):
+    """Wait until the processes of a run, which has ended, have ended too; whether one had to be killed."""
+    late = time.monotonic() + 10
+    while True:
+        try:
+            os.waitpid(-group, os.WNOHANG)
+        except ChildProcessError:
+            return time.monotonic() > late
+        if time.monotonic() > late:
+            os.killpg(group, signal.SIGKILL)
+        time.sleep(0.001)
 
 
 def warm():

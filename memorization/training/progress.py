@@ -8,8 +8,6 @@ from tqdm import tqdm
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import has_length
 
-BAR_DELAY = 3  # seconds that a step takes before it shows a bar
-
 
 class Progress(ProgressCallback):
     """The bars of the first rank, and the losses in our words."""
@@ -34,9 +32,15 @@ class Progress(ProgressCallback):
             if "eval_loss" in logs:
                 tqdm.write(f"{at}: held-out loss {logs['eval_loss']:.4f}, perplexity {logs['eval_perplexity']:.2f}")
 
+    def close(self):
+        """End the lines of bars that an error has left behind."""
+        for bar in (self.prediction_bar, self.training_bar):
+            if bar is not None:
+                bar.close()
+
 
 def _bar(args, **options):
-    return tqdm(leave=False, delay=BAR_DELAY, dynamic_ncols=True, disable=args.disable_tqdm, **options)
+    return tqdm(leave=False, dynamic_ncols=True, disable=args.disable_tqdm, **options)
 
 
 @contextmanager

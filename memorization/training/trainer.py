@@ -29,7 +29,8 @@ class ClmTrainer(Trainer):
         self.add_callback(self.losses)
         for callback in (ProgressCallback, PrinterCallback):
             self.remove_callback(callback)
-        self.add_callback(Progress())
+        self.progress = Progress()
+        self.add_callback(self.progress)
         self._step_loss = 0.0
 
     def training_step(self, *args, **options):
