@@ -6,6 +6,7 @@ from memorization.detection.span_index import build, span_index_path
 from memorization.detection.spans import SpanIndex
 from memorization.extraction.generations import Generation, write_listing
 from memorization.files import fingerprint
+from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.runs import write_manifest
 
 ENCODING, PREFIX_LENGTH = "0123456789abcdef", 50
@@ -31,10 +32,12 @@ def write_generations(path, rows, **made_of):
 
 
 def load_index(index, rows, encoding=ENCODING, prefix_length=PREFIX_LENGTH):
-    """Load the suffixes of the members among rows into an index, as stage 4 does."""
+    """Load the suffixes of the members among rows into an index, as stage 4 does; beside it the spans of all."""
     documents = {str(row.id): row.suffix for row in rows if row.member}
     made_of = {"encoding": encoding, "prefix_length": prefix_length}
     index.load(documents.items(), made_of, recreate=True, total=len(documents))
+    if isinstance(index, EmbeddedIndex):
+        load_spans(index.path.parent, rows, encoding)
 
 
 def load_spans(indexes, rows, encoding=ENCODING):

@@ -122,8 +122,8 @@ DEFAULTS = {  # of ours: what is measured without a flag
     "run_clm.py": {"block_size": None},
     "inference_prefix.py": {"prefix_length": 50, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
     | {"temperature": 0, "top_k": 0, "top_p": 1},
-    "load_to_elastic.py": {"prefix_length": 50, "shards": None, "replicas": None},
-    "plagiarism_detect.py": {"span_length": 50, "jobs": 1},
+    "load_to_elastic.py": {"prefix_length": 50, "jobs": None, "shards": None, "replicas": None},
+    "plagiarism_detect.py": {"candidates": 10, "span_length": 50, "loop_repeats": 10, "jobs": None},
     "report.py": {},
     "configs/make_tokenizer.py": {"vocab_size": 2048},
 }
@@ -175,6 +175,7 @@ BEYOND |= {
     "top_p": (0, 1.001),
 }
 BEYOND |= {"num_samples": (0,), "shards": (0,), "replicas": (-1,), "span_length": (0,), "jobs": (0, 1025)}
+BEYOND |= {"candidates": (0, 1001), "loop_repeats": (1,)}
 
 
 @pytest.mark.parametrize("name", BEYOND)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import torch
 from conftest import opened
-from generations import ENCODING, generation, load_index, write_generations
+from generations import ENCODING, generation, load_index, load_spans, write_generations
 from models import save_language_model, save_paraphrase_classifier
 from shell import ROOT, one_line, run_script
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -39,6 +39,7 @@ ROWS = [
     generation(100, "Nothing of this kind was written anywhere before now."),
     generation(101, f"A word and then {SEA}", SEA),
 ]
+ANOTHER = "fedcba9876543210"  # encoding
 OTHERS = [generation(10, "", "Quite different words"), generation(11, "", SEA)]
 
 
@@ -48,6 +49,7 @@ def stage(tmp_path_factory):
     path = tmp_path_factory.mktemp("stage")
     write_generations(path / "g.jsonl", ROWS)
     load_index(EmbeddedIndex(path / "indexes", "suffixes"), ROWS)
+    load_spans(path / "indexes", ROWS, ANOTHER)
     return path
 
 
@@ -81,12 +83,19 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "index": identity(index),
         "profile": "pan",
         "direction": "pan",
+        "candidates": 10,
         "span_length": 60,
+        "loop_repeats": 10,
         "classifier": None,
         "unchecked": False,
-        "format": 2,
+        "format": 3,
     }
-    assert manifest.facts == {"generations": generations["made_of"], "training": None, "index": index}
+    assert manifest.facts == {
+        "generations": generations["made_of"],
+        "training": None,
+        "index": index,
+        "samples": [4, 2],
+    }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity
     assert rows[2].exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
 
@@ -126,7 +135,7 @@ def test_a_models_own_directory_is_no_place_for_results(stage, tmp_path, monkeyp
 # ---- what must be of one run
 
 OTHER = {  # what the index holds -> what is named
-    "another encoding": ((ROWS, "fedcba9876543210"), ["encoding (fedcba9876543210, not 0123456789abcdef)"]),
+    "another encoding": ((ROWS, ANOTHER), ["encoding (fedcba9876543210, not 0123456789abcdef)"]),
     "another prefix length": ((ROWS, ENCODING, 32), ["prefix_length (32, not 50)"]),
     "other documents": ((OTHERS,), ["documents ("]),
     "fewer documents": ((ROWS[1:],), ["documents ("]),
@@ -172,7 +181,7 @@ def test_an_index_is_what_it_says_itself_whatever_lies_beside_it(stage, tmp_path
     load_index(wrong, OTHERS)
     rows, _ = detect(stage, tmp_path / "expected")
     here = tmp_path / "indexes"
-    shutil.copytree(right.path, here / "suffixes")
+    shutil.copytree(right.path.parent, here)
     copied, _ = detect(stage, tmp_path / "copied", "--indexes", here)
     assert copied == rows
     shutil.rmtree(here / "suffixes")
@@ -184,16 +193,16 @@ def test_an_index_is_what_it_says_itself_whatever_lies_beside_it(stage, tmp_path
 
 def stopping_after(monkeypatch, batches, stop):
     """Let stage 5 work in batches of 2, and call stop() before batch number `batches`; return the list of batches."""
-    calls, real = [], detection.detect
+    calls, real = [], detection.compare
 
-    def detect(*args):
+    def compare(*args):
         if len(calls) == batches:
             stop()
         calls.append(args)
         return real(*args)
 
     monkeypatch.setattr(detection, "BATCH", 2)
-    monkeypatch.setattr(detection, "detect", detect)
+    monkeypatch.setattr(detection, "compare", compare)
     return calls
 
 

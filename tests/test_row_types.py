@@ -7,16 +7,22 @@ import pytest
 from detections import detection
 from generations import generation
 
-from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Run
+from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Personal, Run
 from memorization.extraction.generations import Generation
 
 PASSAGE = Passage(2, "paraphrase", (0, 9), (5, 14), 0.75)
 LABELS = Labels("verbatim", "none", "idea", [PASSAGE])
-OWN = Own("none", Run(3, 9, (0, 9), (5, 14)), [PASSAGE])
-FIELDS = {"candidates": [Candidate(2, 1.5)], "labels": LABELS, "paper": LABELS, "matched_tokens": 2}
+OWN = Own("none", Run(9, (0, 9), (5, 14)), [PASSAGE])
+FIELDS = {
+    "candidates": [Candidate(2, 1.5, "text")],
+    "personal": [Personal("date", (0, 9), True)],
+    "labels": LABELS,
+    "paper": LABELS,
+    "matched_tokens": 2,
+}
 ROWS = {
     Generation: generation(3, "text", generation_ids=[0, 7], matched_tokens=2, exact_match=None),
-    Detection: msgspec.structs.replace(detection(3, run=9, **FIELDS), own=OWN),
+    Detection: msgspec.structs.replace(detection(3, run=9, others=[(7, 2, 1)], **FIELDS), own=OWN),
 }
 ID, COUNT, SPAN = (
     (-1, 2**63, 1.0, "1", None, True),
@@ -42,16 +48,20 @@ PASSAGES = {
     (0, "candidate_span"): SPAN,
     (0, "paraphrase_probability"): (-0.1, 1.1, "0.5", True),
 }
-LONGEST = {("candidate",): ID, ("characters",): (*COUNT, 8, 0), ("generation_span",): (*SPAN, BEYOND, [0, 8])}
+RUN = {("characters",): (*COUNT, 8, 0), ("generation_span",): (*SPAN, BEYOND, [0, 8])}
+COPIED = RUN | {("sample",): ID, ("sample_span",): SPAN, ("holders",): (0, None, 1.5), ("members",): (*COUNT, None, 3)}
 OF_LABELS = {(name,): ("copied", None) for name in ("label", "label_without_scan", "first_label")}
 WRONG = {
     Generation: BOTH
     | {("generation_ids",): ([0, -1], [0, 1.5], None, [0, "a"], [0]), ("matched_tokens",): (*COUNT, 3)},
     Detection: BOTH
-    | {("candidates", 0, "id"): ID, ("candidates", 0, "score"): (-0.5, None, "1")}
-    | {("longest_common_run", *path): values for path, values in LONGEST.items()}
-    | {("longest_common_run", "candidate_span"): SPAN, ("own", "run", "candidate_span"): (*SPAN, BEYOND)}
-    | {("own", "run", *path): values for path, values in LONGEST.items()}
+    | {("candidates", 0, "id"): ID, ("candidates", 0, "score"): (-0.5, None, "1"), ("candidates", 0, "text"): (3, [])}
+    | {("longest_common_run", *path): values for path, values in COPIED.items()}
+    | {("copied", 0, *path): values for path, values in COPIED.items()}
+    | {("own", "run", *path): values for path, values in RUN.items()}
+    | {("own", "run", "suffix_span"): (*SPAN, BEYOND), ("repeats",): (-1, None, 1.5)}
+    | {("personal", 0, "kind"): ("shoe size", None), ("personal", 0, "generation_span"): (*SPAN, BEYOND)}
+    | {("personal", 0, "distinctive"): (1, None)}
     | {("own", "label"): ("copied", None), ("own", "passages", 0, "candidate_span"): (*SPAN, BEYOND)}
     | {(side, *path): values for side in ("labels", "paper") for path, values in OF_LABELS.items()}
     | {
