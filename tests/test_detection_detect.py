@@ -30,7 +30,7 @@ def find(tmp_path_factory):
         indexes = tmp_path_factory.mktemp("indexes")
         index, members = EmbeddedIndex(indexes, "test"), [generation(id, "", text) for id, text in suffixes.items()]
         load_index(index, members)
-        spans = load_spans(indexes, [*members, *rows])
+        spans = load_spans(tmp_path_factory.mktemp("spans"), [*members, *rows])
         return detect(rows, index, spans, Settings(profile, directions, candidates, span_length), classify)
 
     return find
@@ -66,7 +66,7 @@ def test_generations_get_their_labels_with_and_without_the_span_scan(find):
     theirs = SUFFIXES[passage.candidate][slice(*passage.candidate_span)]
     assert LABELLED[10][0][slice(*passage.generation_span)] == theirs
     run = found[12].longest_common_run
-    assert LABELLED[12][0][slice(*run.generation_span)] == ONE == f"prefix 13{SUFFIXES[13]}"[slice(*run.sample_span)]
+    assert LABELLED[12][0][slice(*run.generation_span)] == ONE == f"prefix 13 {SUFFIXES[13]}"[slice(*run.sample_span)]
     assert (run.sample, run.characters, run.holders, run.members) == (13, len(ONE), 1, 1)
     assert found[12].copied == [run]
     texts = {hit.id: hit.text for hit in found[10].candidates}
@@ -89,7 +89,7 @@ def test_the_longest_run_is_of_any_training_text_candidate_or_not(find):
     assert [hit.id for hit in row.candidates] == [10]
     assert (row.longest_common_run.sample, row.longest_common_run.holders) == (11, 2)
     assert (row.longest_common_run.characters, row.own.run.characters) == (len(SEA) - 1, len("mended their nets"))
-    assert row.labels.label == "verbatim" and row.labels.label_without_scan == "none"
+    assert row.labels.label == "verbatim" and row.labels.label_without_scan == "unverified"
 
 
 def test_whose_a_copied_run_is(find):
