@@ -33,22 +33,7 @@ HOW = (
     "single-node -e xpack.security.enabled=false docker.elastic.co/elasticsearch/elasticsearch:8.19.8"
 )
 MADE_OF = {"encoding": "0123456789abcdef" * 4, "prefix_length": 50}  # of an index
-SERVERS = {"elastic_url", "local_server", "secure_server"}  # fixtures
 CONNECTION = ("ELASTIC_URL", "ELASTIC_API_KEY", "ELASTIC_USER", "ELASTIC_PASSWORD", "ELASTIC_CA_CERTS")
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """What runs beside what with -n: the tests of a file one after the other, and so all those that want a server."""
-
-    def served(item):
-        kinds = getattr(getattr(item, "callspec", None), "params", {}).values()
-        return "elastic" in kinds or SERVERS.intersection(item.fixturenames)
-
-    together = {item.cls for item in items if item.cls and served(item)}  # the tests of a class share what is on it
-    for item in items:
-        server = served(item) or item.cls in together
-        item.add_marker(pytest.mark.xdist_group("server" if server else item.path.name))
 
 
 class LocalServer:
