@@ -21,7 +21,7 @@ demo: $(READY) ## the five stages on made-up dialogues, in minutes; ELASTIC_URL=
 	@bash runs/demo.sh
 
 test: $(READY) ## all tests, on all cores
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 fuzz: $(READY) ## the property tests, on examples that are other ones every time
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis

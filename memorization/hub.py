@@ -19,6 +19,7 @@ SYSTEMS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, e
 NO_ENTRY = {  # class of what the hub's client raised -> what it means
     "GatedRepoError": "the hub gives it only to whom its owners admit: ask on its page, then set HF_TOKEN",
     "RepositoryNotFoundError": "the hub has none of that name that can be seen; check it, or set HF_TOKEN to see more",
+    "DatasetNotFoundError": "the hub has no data set of that name that can be seen; check it, or set HF_TOKEN",
     "LocalEntryNotFoundError": AWAY,
     "OfflineModeIsEnabled": AWAY,
     "HfHubHTTPError": "the hub refuses or fails; try again later, or check HF_TOKEN",
@@ -66,7 +67,8 @@ def _why(error, what):
     while following := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(following)
     for kind, meaning in NO_ENTRY.items():
-        if any(kind in (base.__name__ for base in type(each).__mro__) for each in chain):
+        names = (base.__name__ for each in chain for base in type(each).__mro__)
+        if kind in names or f"({kind})" in str(error):  # datasets passes it on as text
             return meaning
     first = " ".join(str(error).split())[:200] or type(error).__name__
     if "trust_remote_code" in str(error):

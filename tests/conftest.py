@@ -36,14 +36,6 @@ MADE_OF = {"encoding": "0123456789abcdef" * 4, "prefix_length": 50}  # of an ind
 CONNECTION = ("ELASTIC_URL", "ELASTIC_API_KEY", "ELASTIC_USER", "ELASTIC_PASSWORD", "ELASTIC_CA_CERTS")
 
 
-def pytest_collection_modifyitems(items):
-    """What runs beside what with -n: the tests of a file one after the other, and so all those that want a server."""
-    for item in items:
-        served = {"elastic_url", "local_server", "secure_server"}.intersection(item.fixturenames)
-        served = served or "elastic" in getattr(getattr(item, "callspec", None), "params", {}).values()
-        item.add_marker(pytest.mark.xdist_group("server" if served else item.path.name))
-
-
 class LocalServer:
     """A server of this machine that a test may kill. env: the environment variables that reach it."""
 

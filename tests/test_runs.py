@@ -256,6 +256,7 @@ def test_a_checkpoint_is_of_the_run_it_lies_in(model, trained):
         with pytest.raises(UserError, match="this checkpoint is unfinished; name another"):
             runs.model_made_of(checkpoint)
         write_json(checkpoint / "trainer_state.json", {"epoch": 2.0, "global_step": 4, "max_steps": 4, "x": nan})
+        runs.write_sums(checkpoint)
         assert runs.model_made_of(checkpoint) == {"encoding": "e", "seed": 5, "epochs_done": 2.0}
 
 
@@ -280,6 +281,7 @@ def test_a_checkpoint_whose_record_or_state_cannot_be_is_refused(tmp_path, recor
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "run.json").write_text(json.dumps(record))
     (tmp_path / "checkpoint-4" / "trainer_state.json").write_text(json.dumps(state))
+    runs.write_sums(tmp_path / "checkpoint-4")
     with pytest.raises(UserError, match=said):
         runs.model_made_of(tmp_path / "checkpoint-4")
 
