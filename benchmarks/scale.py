@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 
 from memorization.cli import Parser, run
-from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Run
+from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Run
 from memorization.encoding.probes import Probes
 from memorization.extraction.generations import Generation
 from memorization.files import naming, write_json
@@ -173,15 +173,19 @@ def detections(directory):
     """Stage 5's rows from beginning to end, each beside its own suffix and ten candidates, without aligning any."""
     rows = StoredRows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
     keys = [(row.id, row.sample) for row in rows]
-    candidates = [Candidate(id, 10.0) for id in range(10)]
+    candidates = [Candidate(id, 10.0, None) for id in range(10)]
 
     def detection(row):
         known = {name: getattr(row, name) for name in SHARED}
-        run = Run(row.id, 400, (0, 400), (0, 400))
+        run, span = Run(400, (0, 400), (0, 400)), (0, 400)
+        copied = Copied(
+            characters=400, generation_span=span, holders=1, members=1, sample=row.id, sample_span=(100, 500)
+        )
         passages = [Passage(row.id, "verbatim", (0, 400), (0, 400), None)]
         labels = Labels("verbatim", "verbatim", "verbatim", passages)
         own = Own("verbatim", run, passages)
-        return Detection(**known, candidates=candidates, longest_common_run=run, own=own, labels=labels, paper=None)
+        found = {"longest_common_run": copied, "copied": [copied], "repeats": 1, "personal": []}
+        return Detection(**known, **found, candidates=candidates, own=own, labels=labels, paper=None)
 
     path = detections_path(directory / "results", NAME, NAME)
     with Rows(
@@ -190,6 +194,7 @@ def detections(directory):
         for _, batch in result.mine:
             result.append(map(detection, rows[batch.start : batch.stop]))
         facts = {"profile": "paper", "direction": "pan", "span_length": 50, "classifier": None, "model": NAME}
+        facts |= {"loop_repeats": 10, "samples": [len(rows), len(rows)]}
         write_json(path.with_name("result.json"), tables.summarize(result, facts))
         tables.published_counts(result)
         result.finish({}, {})
