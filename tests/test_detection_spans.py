@@ -1,13 +1,20 @@
 """The span index against brute force: every maximal run of words that a generation copies, and all who hold it."""
 
+import random
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memorization.alignment import prepare
+from memorization.alignment.verbatim import common_runs
+from memorization.cli import UserError
 from memorization.detection import span_index
 from memorization.detection.span_index import build
 from memorization.detection.spans import SpanIndex
+from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.tasks import DIALOGUE
 
 ENCODING = "0123456789abcdef"
 
@@ -76,3 +83,79 @@ def test_copied_equals_brute_force(tmp_path_factory, texts, generation, cut, spa
     own, _, text = data.draw(st.sampled_from(samples))
     spans = open_spans(tmp_path_factory.mktemp("spans"), samples)
     check(spans, generation, samples, own, text[:cut], span_length)
+
+
+SAMPLES = [(2 * i, i % 4 > 0, DIALOGUE.text(row)) for i, row in enumerate(make_dialogues())]
+SAMPLES = list({text: (id, member, text) for id, member, text in SAMPLES}.values())
+
+
+def mixed(seed):
+    """A text of pieces of samples, between words of nobody's."""
+    rng = random.Random(seed)
+    pieces = []
+    for _ in range(4):
+        words = rng.choice(SAMPLES)[2].split()
+        begin = rng.randrange(len(words))
+        pieces += [*words[begin : begin + rng.randrange(1, 25)], "notably", "quux"]
+    return " ".join(pieces)
+
+
+@pytest.fixture(scope="module")
+def spans(tmp_path_factory):
+    return open_spans(tmp_path_factory.mktemp("spans"), SAMPLES)
+
+
+def test_all_runs_in_many_texts_are_those_of_the_suffix_automaton(spans):
+    """Another implementation, pair by pair, over all samples: so never shorter than over ten candidates."""
+    documents = {id: prepare(text) for id, _, text in SAMPLES}
+    members = {id for id, member, _ in SAMPLES if member}
+    several = 0
+    for seed in range(40):
+        generation = prepare(mixed(seed))
+        longest, copied = spans.copied(generation, SAMPLES[0][0], "", 15)
+        reach = np.zeros(len(generation.words), int)  # of each word, where the longest run that begins there ends
+        trained = 0
+        for id, document in documents.items():
+            for begin, _, n in common_runs(generation.words, document.words).tolist():
+                ends = np.arange(begin, begin + n)
+                reach[ends] = np.maximum(reach[ends], begin + n)
+                if id in members:
+                    trained = max(trained, generation.bounds[begin + n - 1, 1] - generation.bounds[begin, 0])
+        begins = [i for i in range(len(reach)) if reach[i] > (reach[i - 1] if i else 0)]
+        expected = [(int(generation.bounds[i, 0]), int(generation.bounds[reach[i] - 1, 1])) for i in begins]
+        assert [run.generation_span for run in copied] == [span for span in expected if span[1] - span[0] > 15]
+        assert longest.characters == trained
+        several += sum(run.holders > 1 for run in copied)
+    assert several > 10
+
+
+def test_parts_and_processes_change_nothing(tmp_path, spans, monkeypatch):
+    assert open_spans(tmp_path / "jobs", SAMPLES, jobs=2).mark == spans.mark
+    monkeypatch.setattr(span_index, "PART", 500)
+    small = open_spans(tmp_path / "parts", SAMPLES)
+    assert len(small.mark.parts) > 10 > len(spans.mark.parts)
+    for seed in range(10):
+        generation, own = prepare(mixed(seed)), SAMPLES[seed]
+        arguments = generation, own[0], own[2][:200], 30
+        assert small.copied(*arguments) == spans.copied(*arguments)
+    for number, (_, _, text) in enumerate(SAMPLES):
+        assert small.text(number) == text
+
+
+def test_a_span_index_that_is_there_is_kept_and_a_damaged_one_is_refused(tmp_path):
+    samples = SAMPLES[:20]
+    path = span_index.span_index_path(tmp_path, ENCODING)
+    open_spans(tmp_path, samples)
+    before = {file.name: file.stat().st_mtime_ns for file in path.iterdir()}
+    open_spans(tmp_path, samples)
+    assert before == {file.name: file.stat().st_mtime_ns for file in path.iterdir()}
+    for file in sorted(path.iterdir()):
+        whole = file.read_bytes()
+        for damaged in (whole[:-2], bytes([whole[0] ^ 1]) + whole[1:], None):
+            file.unlink() if damaged is None else file.write_bytes(damaged)
+            with pytest.raises(UserError, match="run load_to_elastic.py again|not valid JSON|not UTF-8"):
+                SpanIndex(tmp_path, ENCODING)
+        file.write_bytes(whole)
+    SpanIndex(tmp_path, ENCODING)
+    with pytest.raises(UserError, match="no span index of the encoding fedc; run load_to_elastic.py again"):
+        SpanIndex(tmp_path, "fedc")
