@@ -46,11 +46,11 @@ def main(args):
         made_of, inputs = index.made_of(), fingerprints(encoding_paths(args.directory, name).values())
         write_manifest(path, "index", made_of, args, inputs, made_of["documents"], count, index=index.where)
     print(f"{index.where}: {count} training suffixes")
-    path = span_index_path(args.indexes, probes.encoding)
-    samples = build(path, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores())
-    print(f"{path}: {samples} samples, members and held out")
     if count < members:
         print(f"left out, as they have no word to search: {members - count}")
+    path = span_index_path(args.indexes, probes.encoding)
+    samples = build(path, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores())
+    print(f"{path}: {sum(samples)} samples, {samples[0]} of them members")
 
 
 if __name__ == "__main__":

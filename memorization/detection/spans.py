@@ -20,8 +20,7 @@ class SpanIndex:
         if self.mark is None:
             raise UserError(f"{path}: no span index of the encoding {encoding}; run load_to_elastic.py again")
         self.ids, self.members, self._ends = (mapped(path / f"{name}.npy") for name in SAMPLES)
-        members = int(self.members.sum())
-        self.samples = [members, len(self.members) - members]
+        self.samples = list(self.mark.samples)
         self._texts = np.memmap(path / "texts.utf8", np.uint8, "r")
         self._parts = [Part(path / str(number), member) for number, member in enumerate(self.mark.parts)]
 

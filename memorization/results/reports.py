@@ -10,7 +10,7 @@ from memorization.cli import UserError
 from memorization.results.columns import VERDICT
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph, visible
-from memorization.results.tables import UNCHECKED, heading, how_tested, made_with, verdict
+from memorization.results.tables import UNCHECKED, another, heading, how_tested, made_with, verdict
 
 FIELDS = (
     "run directory unchecked generations generations_a_probe group metric kind n count estimate low high "
@@ -71,7 +71,7 @@ def text(runs, notes):
         body += [[""] * 4, [title, MEMBERS, HELD_OUT, "difference"], *block]
     lines += ["", "Share in %, or the mean, with its 95 % interval:", *grid(body)]
     for run in runs:
-        lines += ["", *paragraph(run.label), *verdict(run.summary)]
+        lines += ["", *paragraph(run.label), *verdict(run.summary), *another(run.summary)]
     return "\n".join([*_flags(runs), *notes, *lines, "", *_tests(runs)]) + "\n"
 
 
@@ -89,7 +89,7 @@ def markdown(runs, notes):
         for name, *cells in block:
             lines.append(f"| {' | '.join(map(escaped, [title, name, *cells]))} |")
     for run in runs:
-        lines += ["", f"**{escaped(run.label)}**", "", "```", *verdict(run.summary), "```"]
+        lines += ["", f"**{escaped(run.label)}**", "", "```", *verdict(run.summary), *another(run.summary), "```"]
     lines += ["", *_tests(runs)]
     return "\n".join(lines) + "\n"
 
@@ -131,6 +131,12 @@ def comma_separated(runs):
                 row = {"group": group, "metric": column["name"], "kind": column["kind"], "low": low, "high": high}
                 row |= {name: cell.get(name) for name in ("n", "count")} | tested
                 writer.writerow(same | row | {"estimate": cell.get("rate", cell.get("mean"))})
+        for group, cells in (summary["another"] or {"groups": {}})["groups"].items():
+            for name in ("another", "chance"):
+                low, high = cells[name]["interval"]
+                row = {"group": group, "metric": f"{name}_of_equally_many", "kind": "share", "n": cells["n"]}
+                tested = {test: cells[test] for test in ("p", "evidence")} if name == "another" else {}
+                writer.writerow(same | row | tested | {"estimate": cells[name]["rate"], "low": low, "high": high})
     return file.getvalue()
 
 
