@@ -28,7 +28,7 @@ def in_order(work, items, jobs, start=None, settings=(), flag="--jobs"):
     with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(start, settings)) as pool:
         try:
             for item in items:
-                ahead.append((item, pool.submit(work, item)))
+                ahead.append((item, pool.submit(_work, work, item)))
                 if len(ahead) > AHEAD * jobs:
                     first, result = ahead.popleft()
                     yield first, result.result()
@@ -42,9 +42,16 @@ def in_order(work, items, jobs, start=None, settings=(), flag="--jobs"):
 
 
 def _begin(start, settings):
+    global _not_begun  # of a process of the pool
+    _not_begun = [(start, settings)] if start else []
     end_with_parent()
-    if start:
+
+
+def _work(work, item):
+    while _not_begun:  # not in _begin, whose mistakes would pass for the death of the process
+        start, settings = _not_begun.pop()
         start(*settings)
+    return work(item)
 
 
 def cores():
