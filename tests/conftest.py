@@ -85,6 +85,16 @@ def elastic_url(request):
 
 
 @pytest.fixture(autouse=True)
+def own_environment():
+    """What a test sets, or a script that it runs in this process, as DeepSpeed's ranks, ends with it."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
 def own_connection(monkeypatch):
     """A server that the person at the shell works with is not the tests' business."""
     for name in CONNECTION:
