@@ -132,6 +132,6 @@ if __name__ == "__main__":
     parser.add_argument("--dialogues", type=Path, required=True, help="JSON rows with input and output")
     parser.add_argument("--summaries", type=Path, required=True, help="JSON lines with dialogue and summary")
     parser.add_argument("--other", type=Path, required=True, help="SQuAD's JSON: text of another domain")
-    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     run(main, parser.parse_args())
