@@ -78,6 +78,13 @@ def test_one_sample_that_everybody_says_is_no_evidence():
     assert cells[HELD_OUT]["p"] == pytest.approx(1, abs=0.05) and not cells[HELD_OUT]["evidence"]
 
 
+def test_a_probe_that_says_more_samples_than_there_are_held_out():
+    members = np.arange(40) % 8 != 7
+    said = [[s for s in range(40) if s != i and (members[s] or s % 3 == 0)] for i in range(40)]
+    cells = measure(said, members)["groups"]
+    assert cells[HELD_OUT]["another"]["rate"] == 1 and cells[HELD_OUT]["chance"]["rate"] <= 1
+
+
 def test_nothing_said_and_no_others():
     members = np.array([True, True, True, False, False])
     cells = measure([[]] * 5, members)["groups"]

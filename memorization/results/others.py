@@ -45,28 +45,32 @@ class Others:
         probes, holders, trained = pairs[0], pairs[1], pairs[2].astype(bool)
         place = np.searchsorted(ids, probes)
         groups = {name: mask for name, mask in ((MEMBERS, member), (HELD_OUT, ~member)) if mask.any()}
-        found = {}
+        found, p = {}, []
         for name, mask in groups.items():
             cell = found[name] = {"n": int(mask.sum())}
+            chances = []  # of each side: that a choice holds one of so many
             for side, total in zip((True, False), samples, strict=True):
-                others = total - (member[mask] == side)  # without its own sample
+                others = total - (member[mask][0] == side)  # without its own sample
+                number = np.minimum(np.arange(len(place) + 1), others)
+                chances.append(1 - stats.hypergeom.pmf(0, others, number, size))
                 held = np.bincount(place[trained == side], minlength=len(ids))[mask]
-                share = float((1 - stats.hypergeom.pmf(0, others, held, size)).sum())
+                share = float(chances[-1][held].sum())
                 rate = {"rate": share / cell["n"], "interval": [*statistics.wilson(share, cell["n"])]}
                 cell["another" if side else "chance"] = rate
-        p = statistics.holm([test(place, holders, trained, mask, samples) for mask in groups.values()])
-        for cell, value in zip(found.values(), p, strict=True):
+            p.append(test(place, holders, trained, mask, samples, chances))
+        for cell, value in zip(found.values(), statistics.holm(p), strict=True):
             cell |= {"p": float(value), "evidence": bool(value <= statistics.LEVEL)}
         return {"samples": size, "groups": found}
 
 
-def test(probes, holders, trained, mask, samples):
+def test(probes, holders, trained, mask, samples, chances):
     """p that the probes of a group say training samples no more than others: an exact permutation test, one-sided.
 
     probes, holders, trained: int64, int64 and bool arrays of the pairs of a probe (its place) and another sample that
-    alone holds a run of its generation. Without memorization it does not matter on which side of the split a sample is:
-    each of DRAWS times all samples are split anew, (members, held-out ones) as `samples` says, and the probes that say
-    a training sample are counted. However often one sample is said, it changes sides as a whole.
+    alone holds a run of its generation. chances: of training and of held-out samples, by how many a probe says, that
+    one is among a choice of equally many; the statistic is the rate of another's less its chance level. Without
+    memorization it does not matter on which side of the split a sample is: each of DRAWS times all samples are split
+    anew, (members, held-out ones) as `samples` says. However often a sample is said, it changes sides as a whole.
     """
     of_group = mask[probes]
     _, probe = np.unique(probes[of_group], return_inverse=True)
@@ -76,19 +80,21 @@ def test(probes, holders, trained, mask, samples):
     order = np.argsort(probe, kind="stable")
     probe, holder = probe[order], holder[order]
     first = np.searchsorted(probe, np.arange(probe[-1] + 1))
+    said = np.diff(np.append(first, len(probe)))
 
-    def count(sides):
-        """Probes that say a training sample; sides: bool, (draws, holders)."""
-        return np.logical_or.reduceat(sides[:, holder], first, axis=1).sum(1)
+    def excess(sides):
+        """Of sides, bool of shape (draws, holders), the statistic."""
+        of_training = np.add.reduceat(sides[:, holder], first, axis=1, dtype=np.int64)
+        return (chances[0][of_training] - chances[1][said - of_training]).sum(1)
 
     actual = np.zeros(len(known), bool)
     actual[holder] = trained[of_group][order]
-    observed = count(actual[None])[0]
-    rng, as_many = np.random.default_rng(SEED), 1
+    observed = excess(actual[None])[0]
+    rng, as_much = np.random.default_rng(SEED), 1
     step = max(1, AT_ONCE // max(len(probe), len(known)))
     for start in range(0, DRAWS, step):
         draws = min(step, DRAWS - start)
         members = rng.hypergeometric(*samples, len(known), draws)  # among the samples that are said
         ranks = rng.random((draws, len(known))).argsort(1).argsort(1)
-        as_many += int((count(ranks < members[:, None]) >= observed).sum())
-    return as_many / (1 + DRAWS)
+        as_much += int((excess(ranks < members[:, None]) >= observed - 1e-9).sum())
+    return as_much / (1 + DRAWS)
