@@ -40,17 +40,16 @@ def main(args):
         if probe["member"]
     )
     made_of = {"encoding": probes.encoding, "prefix_length": args.prefix_length}
-    path = args.indexes / args.index_xsuffix
+    path, spans = args.indexes / args.index_xsuffix, span_index_path(args.indexes, probes.encoding)
     with locked(manifest_path(path)):  # of the same load as the index
         count = index.load(documents, made_of, args.recreate, members, args.shards, args.replicas)
         made_of, inputs = index.made_of(), fingerprints(encoding_paths(args.directory, name).values())
+        samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores())
         write_manifest(path, "index", made_of, args, inputs, made_of["documents"], count, index=index.where)
     print(f"{index.where}: {count} training suffixes")
     if count < members:
         print(f"left out, as they have no word to search: {members - count}")
-    path = span_index_path(args.indexes, probes.encoding)
-    samples = build(path, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores())
-    print(f"{path}: {sum(samples)} samples, {samples[0]} of them members")
+    print(f"{spans}: {sum(samples)} samples, {samples[0]} of them members")
 
 
 if __name__ == "__main__":

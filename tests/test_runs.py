@@ -113,6 +113,7 @@ def test_a_manifest_of_another_kind_or_version_is_refused(tmp_path):
 
 
 SETTINGS = {"profile": "pan", "direction": "pan", "span_length": 50, "classifier": None, "unchecked": False}
+SETTINGS |= {"loop_repeats": 10}
 ENCODING = {"tokenizer": "t", "min_suffix_length": 20}
 DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the stages read
     "training set": ({"tokenizer": "t"}, {}, {}),
@@ -124,7 +125,7 @@ DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the s
     "index": ({}, {}, {}),
     "detections": (
         SETTINGS,
-        {"generations": None, "training": {}, "index": {}},
+        {"generations": None, "training": {}, "index": {}, "samples": [2, 1]},
         {"type": "x", "paraphrase_model": "none"},
     ),
 }
@@ -143,7 +144,9 @@ def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
     for i, part in enumerate(parts):
         for name, value in part.items():
             less = {other: part[other] for other in part if other != name}
-            wrong = [part | {name: other} for other in ([], 0 if value is None else None)]
+            wrong = [
+                part | {name: other} for other in ({} if isinstance(value, list) else [], 0 if value is None else None)
+            ]
             for changed in (less, *wrong):
                 if name in ("classifier", "trained_on", "training", "generations") and changed.get(name, 1) is None:
                     continue  # that may be null

@@ -5,6 +5,7 @@ either side lie in parts of at most PART words (or one longer text), each with a
 """
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -82,7 +83,7 @@ def build(path, samples, encoding, total, jobs):
                 part.write(directory / str(len(written)))
                 written.append(member)
         for name, type in SAMPLES.items():
-            np.save(directory / f"{name}.npy", np.array(known[name], type))
+            _save(directory / f"{name}.npy", np.array(known[name], type))
         members = sum(known["members"])
         mark |= {"format": FORMAT, "made_of": {"encoding": encoding}, "parts": written}
         mark |= {"samples": (members, len(known["ids"]) - members)}
@@ -105,6 +106,12 @@ def _words(batch):
     documents = [prepare(text) for _, _, text in batch]
     words, bounds = (np.concatenate([getattr(one, name) for one in documents]) for name in ("words", "bounds"))
     return words, bounds, [len(one.words) for one in documents]
+
+
+def _save(path, array):
+    """np.save, which of a full disk tells no more than how many numbers it has not written."""
+    with path.open("wb") as file:
+        np.lib.format.write_array(SimpleNamespace(write=file.write), array)
 
 
 class _Part:
@@ -140,7 +147,7 @@ class _Part:
             "ends": closing + np.arange(1, len(counts) + 1),
         }
         for name in self.FILES:
-            np.save(f"{path}-{name}.npy", arrays[name])
+            _save(Path(f"{path}-{name}.npy"), arrays[name])
 
 
 def mapped(path):
