@@ -99,10 +99,12 @@ def compare(rows, index, spans, settings):
 
 def personal_data(text, copied):
     """The Personal in the copied runs of a generation, in order."""
-    everyones = [run.generation_span for run in copied]
-    distinctive = {*personal.find(text, [run.generation_span for run in copied if run.holders == 1])}
-    found = personal.find(text, everyones)
-    return [Personal(one.kind, (one.start, one.end), one in distinctive) for one in found]
+    found = personal.find(text, [run.generation_span for run in copied])
+    distinctive = [run.generation_span for run in copied if run.holders == 1]
+    return [
+        Personal(kind, (start, end), any(first <= start and end <= last for first, last in distinctive))
+        for kind, start, end in found
+    ]
 
 
 def pairs_of(compared):
