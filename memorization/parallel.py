@@ -4,6 +4,7 @@ import os
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 
 from memorization.cli import UserError
 from memorization.signals import end_with_parent
@@ -39,6 +40,13 @@ def in_order(work, items, jobs, start=None, settings=(), flag="--jobs"):
             raise UserError(f"a process of this run died, likely for want of memory; lower {flag}") from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def batches(items, size):
+    """The items in lists of `size`, the last one of what is left."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
 
 
 def _begin(start, settings):

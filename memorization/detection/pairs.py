@@ -15,7 +15,7 @@ from memorization.alignment.document import prepare
 from memorization.alignment.profiles import PROFILES
 from memorization.cli import UserError
 from memorization.files import check_apart, locked, parse_jsonl, replacing
-from memorization.parallel import in_order
+from memorization.parallel import batches, in_order
 
 BATCH = 64  # pairs handed to a process at a time
 
@@ -61,22 +61,12 @@ def align_pairs(rows, profile, jobs=1):
 
 
 def _align_named(rows, profile, jobs):
-    batches = _batches(rows)
+    todo = batches(rows, BATCH)
     work = partial(_align_batch, profile)
-    for batch in islice(batches, 1):  # what this one compiles, forked processes have
+    for batch in islice(todo, 1):  # what this one compiles, forked processes have
         yield from work(batch)
-    for _, results in in_order(work, batches, jobs):
+    for _, results in in_order(work, todo, jobs):
         yield from results
-
-
-def _batches(rows):
-    batch = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    yield batch
 
 
 def _align_batch(profile, batch):

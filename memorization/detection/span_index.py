@@ -16,7 +16,7 @@ from tqdm import tqdm
 from memorization.alignment import prepare
 from memorization.cli import UserError
 from memorization.detection.suffixes import holders, longest_matches
-from memorization.parallel import in_order
+from memorization.parallel import batches, in_order
 from memorization.retrieval.directory import MARK, building, changed, read_mark
 from memorization.runs import Count
 
@@ -67,7 +67,7 @@ def build(path, samples, encoding, total, jobs):
         known, parts, end = {name: [] for name in SAMPLES}, {True: _Part(), False: _Part()}, 0
         written = []  # whether each part is of members
         bar = tqdm(samples, total=total, desc="spans", unit="sample")
-        for batch, (words, bounds, counts) in in_order(_words, _batches(bar), jobs):
+        for batch, (words, bounds, counts) in in_order(_words, batches(bar, BATCH), jobs):
             places = np.cumsum(counts)[:-1]
             for (id, member, text), *one in zip(batch, np.split(words, places), np.split(bounds, places), strict=True):
                 end += texts.write(text.encode())
@@ -88,17 +88,6 @@ def build(path, samples, encoding, total, jobs):
         mark |= {"format": FORMAT, "made_of": {"encoding": encoding}, "parts": written}
         mark |= {"samples": (members, len(known["ids"]) - members)}
     return mark["samples"]
-
-
-def _batches(samples):
-    batch = []
-    for sample in samples:
-        batch.append(sample)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _words(batch):
