@@ -8,8 +8,6 @@ the samples is held out. No classifier, embedded index. Stage 4's span index is 
 shell, with one process and with all cores, and once more here, part by part.
 """
 
-import os
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -21,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 import msgspec
 
 from benchmarks.retrieval import make
+from benchmarks.scale import resources
 from memorization.cli import Parser, run
 from memorization.detection import detect, span_index
 from memorization.detection.spans import SpanIndex
@@ -77,14 +76,8 @@ def stage_5(directory, path, indexes, jobs):
     command += ["--paraphrase-model", "none", "--jobs", str(jobs)]
     result = directory / "results" / f"jobs-{jobs}" / "dialogue" / "detections.jsonl"
     result.unlink(missing_ok=True)
-    start = time.perf_counter()
-    process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)  # of the process and those it has waited for
-    seconds, processor = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
-    if status:
-        raise SystemExit(f"stage 5 ended with status {os.waitstatus_to_exitcode(status)}")
-    memory = f"{usage.ru_maxrss / 2**20:.2f} GiB"
-    print(f"| {jobs} | {seconds:.0f} s | {processor:.0f} s | {memory} | {fingerprint(result)[:12]} |", flush=True)
+    taken = resources("stage 5", *command)
+    print(f"| {jobs} | {' | '.join(taken)} | {fingerprint(result)[:12]} |", flush=True)
 
 
 def by_part(path, indexes):

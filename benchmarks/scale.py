@@ -68,13 +68,18 @@ def main(args):
 
 def measure(name, *command):
     """Run a part to its end and print its line of the table."""
+    print(f"| {name} | {' | '.join(resources(name, *command))} |", flush=True)
+
+
+def resources(name, *command):
+    """What a command takes to its end, as texts: time, processor time, peak memory of the largest process."""
     start = time.perf_counter()
     process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)  # of the process and those it has waited for
     seconds, processor = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
     if status:
         raise SystemExit(f"{name}: ended with status {os.waitstatus_to_exitcode(status)}")
-    print(f"| {name} | {seconds:.0f} s | {processor:.0f} s | {usage.ru_maxrss / 2**20:.2f} GiB |", flush=True)
+    return f"{seconds:.0f} s", f"{processor:.0f} s", f"{usage.ru_maxrss / 2**20:.2f} GiB"
 
 
 def make(path, samples, seed):

@@ -8,6 +8,7 @@ from pathlib import Path
 from memorization.signals import ALL
 
 ROOT = Path(__file__).parent.parent
+TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def run_script(script, *args):

@@ -2,11 +2,10 @@
 
 import shutil
 import subprocess
-import sys
 
 import pytest
 from models import save_language_model
-from shell import ROOT, one_line, run_script
+from shell import ROOT, TWO_RANKS, one_line, run_script
 
 from memorization import runs
 from memorization.cli import UserError
@@ -139,16 +138,9 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
 
 
 def test_two_ranks_give_the_same_bytes_as_one(stage, finished, tmp_path):
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        ROOT / "inference_prefix.py",
-    ]
-    subprocess.run([*torchrun, *command(stage, tmp_path)], check=True, capture_output=True)
+    subprocess.run(
+        [*TWO_RANKS, ROOT / "inference_prefix.py", *command(stage, tmp_path)], check=True, capture_output=True
+    )
     for suffix in (".jsonl", ".txt"):
         assert result(tmp_path).with_suffix(suffix).read_bytes() == finished.with_suffix(suffix).read_bytes()
 

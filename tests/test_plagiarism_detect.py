@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import msgspec
 import pytest
@@ -12,7 +11,7 @@ import torch
 from conftest import opened
 from generations import ENCODING, generation, load_index, load_spans, write_generations
 from models import save_language_model, save_paraphrase_classifier
-from shell import ROOT, one_line, run_script
+from shell import ROOT, TWO_RANKS, one_line, run_script
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from memorization.alignment import split_sentences
@@ -364,17 +363,13 @@ def test_two_processes_and_a_hub_name_give_the_same_bytes(stage, tmp_path, class
     shutil.copytree(classifier, cached / "snapshots" / "0123")
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("0123")
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        ROOT / "plagiarism_detect.py",
-    ]
     flags = map(str, command(stage, tmp_path / "two", "--paraphrase-model", "some/classifier"))
-    subprocess.run([*torchrun, *flags], check=True, capture_output=True, env=os.environ | {"HF_HOME": str(tmp_path)})
+    subprocess.run(
+        [*TWO_RANKS, ROOT / "plagiarism_detect.py", *flags],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"HF_HOME": str(tmp_path)},
+    )
     one, two = (tmp_path / name / "m" / "dialogue" for name in ("one", "two"))
     for name in ("detections.jsonl", "result.txt"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
