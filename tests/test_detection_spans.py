@@ -1,6 +1,7 @@
 """The span index against brute force: every maximal run of words that a generation copies, and all who hold it."""
 
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -157,5 +158,8 @@ def test_a_span_index_that_is_there_is_kept_and_a_damaged_one_is_refused(tmp_pat
                 SpanIndex(tmp_path, ENCODING)
         file.write_bytes(whole)
     SpanIndex(tmp_path, ENCODING)
+    shutil.copytree(path, span_index.span_index_path(tmp_path, "cdef"))
+    with pytest.raises(UserError, match=f"is of the encoding {ENCODING}; remove it and run load_to_elastic.py again"):
+        SpanIndex(tmp_path, "cdef")
     with pytest.raises(UserError, match="no span index of the encoding fedc; run load_to_elastic.py again"):
         SpanIndex(tmp_path, "fedc")

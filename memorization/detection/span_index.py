@@ -42,8 +42,8 @@ def span_index_path(indexes, encoding):
     return Path(indexes) / f"spans-{encoding}"
 
 
-def read_whole(path):
-    """The Mark of a span index whose files are as they were written; None if there is none of this version."""
+def read_whole(path, encoding):
+    """The Mark of the span index of an encoding, its files as they were written; None without one of this version."""
     mark = read_mark(path)
     if not isinstance(mark, dict) or mark.get("format") != FORMAT:
         return None
@@ -51,6 +51,10 @@ def read_whole(path):
         mark = msgspec.convert(mark, Mark)
     except msgspec.ValidationError as error:
         raise UserError(f"{path / MARK}: is no mark of a span index ({error}); move {path} away") from None
+    if mark.made_of != {"encoding": encoding}:
+        raise UserError(
+            f"{path}: is of the encoding {mark.made_of.get('encoding')}; remove it and run load_to_elastic.py again"
+        )
     if name := changed(path, mark.files):
         raise UserError(f"{path / name}: is not as it was written; remove {path} and run load_to_elastic.py again")
     return mark
@@ -61,7 +65,7 @@ def build(path, samples, encoding, total, jobs):
 
     Returns how many are members, and how many held out.
     """
-    if mark := read_whole(path):
+    if mark := read_whole(path, encoding):
         return mark.samples
     with building(path) as (directory, mark), (directory / "texts.utf8").open("wb") as texts:
         known, parts, end = {name: [] for name in SAMPLES}, {True: _Part(), False: _Part()}, 0

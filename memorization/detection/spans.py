@@ -16,7 +16,7 @@ class SpanIndex:
 
     def __init__(self, indexes, encoding, mark=None):
         path = span_index_path(indexes, encoding)
-        self.mark = mark or read_whole(path)
+        self.mark = mark or read_whole(path, encoding)
         if self.mark is None:
             raise UserError(f"{path}: no span index of the encoding {encoding}; run load_to_elastic.py again")
         self.ids, self.members, self._ends = (mapped(path / f"{name}.npy") for name in SAMPLES)
