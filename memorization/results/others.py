@@ -44,6 +44,7 @@ class Others:
         pairs = np.unique(np.stack([self._probes, self._holders, self._members]), axis=1)
         probes, holders, trained = pairs[0], pairs[1], pairs[2].astype(bool)
         place = np.searchsorted(ids, probes)
+        most = np.bincount(place).max(initial=0)  # that one probe says
         groups = {name: mask for name, mask in ((MEMBERS, member), (HELD_OUT, ~member)) if mask.any()}
         found, p = {}, []
         for name, mask in groups.items():
@@ -51,7 +52,7 @@ class Others:
             chances = []  # of each side: that a choice holds one of so many
             for side, total in zip((True, False), samples, strict=True):
                 others = total - (member[mask][0] == side)  # without its own sample
-                number = np.minimum(np.arange(len(place) + 1), others)
+                number = np.minimum(np.arange(most + 1), others)
                 chances.append(1 - stats.hypergeom.pmf(0, others, number, size))
                 held = np.bincount(place[trained == side], minlength=len(ids))[mask]
                 share = float(chances[-1][held].sum())
@@ -95,6 +96,6 @@ def test(probes, holders, trained, mask, samples, chances):
     for start in range(0, DRAWS, step):
         draws = min(step, DRAWS - start)
         members = rng.hypergeometric(*samples, len(known), draws)  # among the samples that are said
-        ranks = rng.random((draws, len(known))).argsort(1).argsort(1)
-        as_much += int((excess(ranks < members[:, None]) >= observed - 1e-9).sum())
+        sides = rng.permuted(np.arange(len(known)) < members[:, None], axis=1)
+        as_much += int((excess(sides) >= observed - 1e-9).sum())
     return as_much / (1 + DRAWS)
