@@ -117,8 +117,8 @@ class _Part:
 
     def add(self, sample, words, bounds):
         self._samples.append(sample)
-        self._words.append(words)
-        self._bounds.append(bounds)
+        self._words.append(words.copy())  # a view would keep its whole batch, the other side's samples too
+        self._bounds.append(bounds.copy())
         self.size += len(words) + 1
 
     def write(self, path):
