@@ -2,7 +2,7 @@
 
     python benchmarks/detection.py --texts dialogues.json
 
-Documents of 150 words and generations of 75 are made of the sentences of real answers (JSON rows with an `output`), so
+Documents of 150 words and generations of 60 are made of the sentences of real answers (JSON rows with an `output`), so
 that each generation has ten candidates and copies from several samples; without --texts of made-up words. A tenth of
 the samples is held out. No classifier, embedded index. Stage 4's span index is built; then stage 5 is run as from the
 shell, with one process and with all cores, and once more here, part by part.
@@ -114,7 +114,7 @@ if __name__ == "__main__":
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--words", type=int, default=150)
     parser.add_argument("--queries", type=int, default=10_000, help="generations (default: %(default)s)")
-    parser.add_argument("--query-words", type=int, default=75, help="words of each (default: %(default)s)")
+    parser.add_argument("--query-words", type=int, default=60, help="words of each (default: %(default)s)")
     parser.add_argument("--directory", type=Path, default=Path("demo/benchmark-detection"))
     parser.add_argument("--seed", type=int, default=0)
     run(main, parser.parse_args())
