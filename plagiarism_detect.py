@@ -21,7 +21,7 @@ from tqdm import tqdm
 from memorization import runs
 from memorization.alignment import PROFILES
 from memorization.cli import Parser, UserError, run
-from memorization.detection.detect import BATCH, Settings, assemble, begin, compare_here, pairs_of
+from memorization.detection.detect import BATCH, Settings, begin, compare_here, judge
 from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.pairs import run_pairs
@@ -52,12 +52,15 @@ def main(args):
     directions = ("pan", "paper") if args.direction == "both" else (args.direction,)
     settings = Settings(args.profile, directions, args.candidates, args.span_length)
     classifier = None if args.paraphrase_model == "none" else find_classifier(args.paraphrase_model)
+    recognizer = load_recognizer(args.ner_model) if args.ner_model else None
     known = manifest.made_of if manifest else {}
     unchecked = bool(differs or known.get("unchecked", True))
     named = {
         name: getattr(args, name) for name in ("profile", "direction", "candidates", "span_length", "loop_repeats")
     }
-    made_of = detections_made_of(generations, manifest, indexed, named, classifier, unchecked)
+    made_of = detections_made_of(
+        generations, manifest, indexed, named, classifier, recognizer and recognizer.directory, unchecked
+    )
 
     spans = SpanIndex(args.indexes, indexed["encoding"])
     state = ranks(needed=classifier is not None)
@@ -85,16 +88,14 @@ def main(args):
         hidden = not (mine and state.is_main_process)
         with tqdm(total=sum(len(batch) for _, batch in mine), desc="detecting", disable=hidden) as bar:
             for rows, compared in in_order(compare_here, batches, jobs, begin, opening):
-                scores = classify and classify(pairs_of(compared))
-                detections.append(
-                    assemble(*each, scores, args.span_length) for each in zip(rows, compared, strict=True)
-                )
+                detections.append(judge(rows, compared, args.span_length, classify, recognizer and recognizer.of))
                 bar.update(len(rows))
         state.wait_for_everyone()
         if not state.is_main_process:
             return None
 
-        facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "unchecked": unchecked}
+        facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "ner_model": args.ner_model}
+        facts["unchecked"] = unchecked
         facts["samples"] = spans.samples
         facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
         summary = {"identity": runs.identity(made_of), **tables.summarize(detections, named | facts)}
@@ -117,6 +118,12 @@ def find_classifier(name):
     from memorization.detection.paraphrase import directory
 
     return directory(name)
+
+
+def load_recognizer(name):
+    from memorization.detection.entities import Entities
+
+    return Entities(name)
 
 
 def load_classifier(name, device):
@@ -143,6 +150,11 @@ if __name__ == "__main__":
         "--paraphrase-model",
         default="textattack/roberta-base-MRPC",
         help="paraphrase classifier: path, hub name, or none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ner-model",
+        help="a spaCy pipeline that knows names, path or installed name: they count as personal data, and are compared "
+        "in paraphrases (default: without)",
     )
     parser.add_argument("--profile", choices=PROFILES, default="paper", help="parameters (default: %(default)s)")
     parser.add_argument(

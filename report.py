@@ -44,6 +44,7 @@ def main(args):
         facts = {name: manifest.made_of[name] for name in STATED} | {"samples": manifest.facts["samples"]}
         classifier = manifest.made_of["classifier"] and manifest.arguments["paraphrase_model"]
         facts |= {"model": manifest.arguments["type"], "classifier": classifier}
+        facts["ner_model"] = manifest.arguments.get("ner_model")
         runs.append(reports.Run(name, label, visible(str(path)), summarize(rows, facts)))
         if output:
             leaked.append(leaks(name, rows, facts["span_length"]))

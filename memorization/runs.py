@@ -57,6 +57,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
             "span_length": Positive,
             "loop_repeats": Positive,
             "classifier": str | None,
+            "ner_model": str | None,
             "unchecked": bool,
         },
         facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list},

@@ -6,7 +6,7 @@ from memorization.detection.detections import Copied, Detection, Labels, Own, Ru
 from memorization.runs import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
-FACTS |= {"candidates": 10, "loop_repeats": 10, "samples": [1000, 500]}
+FACTS |= {"ner_model": None, "candidates": 10, "loop_repeats": 10, "samples": [1000, 500]}
 TRAINING = {"encoding": "e" * 16, "num_train_epochs": 8, "learning_rate": 2e-05}
 
 
@@ -21,6 +21,7 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     fields = {"sample": 0, "member": member, "duplicates": 1, "prefix": f"prefix {id}", "paper": None} | fields
     fields = {"suffix": "word " * 100, "generation": "word " * 100, "labels": labels} | fields
     fields = {"matched_tokens": None, "exact_match": None, "candidates": [], "repeats": 1, "personal": []} | fields
+    fields = {"entities_agree": None} | fields
     copied = [_copied(own, 1, int(member), id)] if own and own > FACTS["span_length"] else []
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)
@@ -49,9 +50,9 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     settings = {
         name: FACTS[name]
-        for name in ("profile", "direction", "candidates", "span_length", "loop_repeats", "classifier")
+        for name in ("profile", "direction", "candidates", "span_length", "loop_repeats", "classifier", "ner_model")
     }
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 3}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 4}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | dict(generations),

@@ -86,8 +86,9 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "span_length": 60,
         "loop_repeats": 10,
         "classifier": None,
+        "ner_model": None,
         "unchecked": False,
-        "format": 3,
+        "format": 4,
     }
     assert manifest.facts == {
         "generations": generations["made_of"],

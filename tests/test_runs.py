@@ -112,7 +112,14 @@ def test_a_manifest_of_another_kind_or_version_is_refused(tmp_path):
         runs.read_manifest(tmp_path / "out", "generations")
 
 
-SETTINGS = {"profile": "pan", "direction": "pan", "span_length": 50, "classifier": None, "unchecked": False}
+SETTINGS = {
+    "profile": "pan",
+    "direction": "pan",
+    "span_length": 50,
+    "classifier": None,
+    "ner_model": None,
+    "unchecked": False,
+}
 SETTINGS |= {"loop_repeats": 10}
 ENCODING = {"tokenizer": "t", "min_suffix_length": 20}
 DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the stages read
@@ -148,7 +155,10 @@ def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
                 part | {name: other} for other in ({} if isinstance(value, list) else [], 0 if value is None else None)
             ]
             for changed in (less, *wrong):
-                if name in ("classifier", "trained_on", "training", "generations") and changed.get(name, 1) is None:
+                if (
+                    name in ("classifier", "ner_model", "trained_on", "training", "generations")
+                    and changed.get(name, 1) is None
+                ):
                     continue  # that may be null
                 with pytest.raises(UserError, match=rf"manifest.json: .*{name}.*; run {runs.KINDS[kind]} again"):
                     read(*parts[:i], changed, *parts[i + 1 :])

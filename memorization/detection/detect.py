@@ -6,15 +6,22 @@ from typing import NamedTuple
 
 from memorization.alignment import align, longest_common_run, prepare
 from memorization.cli import UserError
-from memorization.detection import personal
+from memorization.detection import entities, personal
 from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Personal, Run
-from memorization.detection.labels import best_label, candidate_label, final_label, first_label, sentence_pairs
+from memorization.detection.labels import (
+    PARAPHRASE,
+    best_label,
+    candidate_label,
+    final_label,
+    first_label,
+    sentence_pairs,
+)
 from memorization.detection.loops import repeats
 from memorization.runs import difference
 
 BATCH = 64  # generations retrieved, compared and classified together
 
-_prepared = lru_cache(maxsize=50_000)(prepare)  # a training text is compared with many generations
+_prepared = lru_cache(maxsize=10_000)(prepare)  # a training text is compared with many generations; some 10 KB each
 
 
 class Settings(NamedTuple):
@@ -58,15 +65,24 @@ class Compared(NamedTuple):
     personal: list[Personal]
 
 
-def detect(rows, index, spans, settings, classify=None):
-    """The Detection of each of a batch of stage 3's Generations, in order: `compare`, and with its result `assemble`.
+def detect(rows, index, spans, settings, classify=None, recognize=None):
+    """The Detection of each of a batch of stage 3's Generations, in order: `judge` what `compare` gives."""
+    return judge(rows, compare(rows, index, spans, settings), settings.span_length, classify, recognize)
 
-    classify: list of sentence pairs -> dict pair -> probability of being paraphrases, called once for the batch; None
-    leaves such passages unverified.
+
+def judge(rows, compared, span_length, classify=None, recognize=None):
+    """The Detection of each row of a batch with its Compared.
+
+    classify: list of sentence pairs -> dict pair -> probability of being paraphrases; None leaves such passages
+    unverified. recognize: texts -> dict text -> Entities, or None. Both are called once for the batch.
     """
-    compared = compare(rows, index, spans, settings)
-    scores = classify and classify(pairs_of(compared))
-    return [assemble(*each, scores, settings.span_length) for each in zip(rows, compared, strict=True)]
+    scores = classify and classify(_pairs(compared))
+    named = None
+    if recognize:
+        texts = {row.generation for row, each in zip(rows, compared, strict=True) if each.copied}
+        texts |= {sentence for pair, p in (scores or {}).items() if p > PARAPHRASE for sentence in pair}
+        named = recognize(texts)
+    return [_assemble(*each, scores, named, span_length) for each in zip(rows, compared, strict=True)]
 
 
 def compare(rows, index, spans, settings):
@@ -91,15 +107,14 @@ def compare(rows, index, spans, settings):
                 longest,
                 copied,
                 repeats(generation.words),
-                personal_data(row.generation, copied),
+                _distinguished(personal.find(row.generation, [run.generation_span for run in copied]), copied),
             )
         )
     return compared
 
 
-def personal_data(text, copied):
-    """The Personal in the copied runs of a generation, in order."""
-    found = personal.find(text, [run.generation_span for run in copied])
+def _distinguished(found, copied):
+    """Finds (kind, start, end) in copied runs as Personal, in order."""
     distinctive = [run.generation_span for run in copied if run.holders == 1]
     return [
         Personal(kind, (start, end), any(first <= start and end <= last for first, last in distinctive))
@@ -107,16 +122,36 @@ def personal_data(text, copied):
     ]
 
 
-def pairs_of(compared):
+def _with_names(compared, names):
+    """All Personal of a generation, in order. names: [start, end) of those in it; one within another find is none."""
+    taken, runs = ([each.generation_span for each in of] for of in (compared.personal, compared.copied))
+    held = [
+        (personal.NAME, start, end)
+        for start, end in names
+        if any(first <= start and end <= last for first, last in runs)
+        and not any(start < last and first < end for first, last in taken)
+    ]
+    return sorted(compared.personal + _distinguished(held, compared.copied), key=lambda one: one.generation_span)
+
+
+def _pairs(compared):
     """The sentence pairs that a classifier is to judge, of candidates and own suffixes alike."""
     lists = chain.from_iterable((*each.candidates.values(), each.own) for each in compared)
     return [pair for comparison in chain.from_iterable(lists) for pairs in comparison.pairs for pair in pairs]
 
 
-def assemble(row, compared, scores, span_length):
-    """The Detection of a row. scores: dict sentence pair -> probability of being a paraphrase, or None."""
+def _assemble(row, compared, scores, named, span_length):
+    """The Detection of a row. scores, named: what judge's `classify` and `recognize` gave, or None."""
     labels = [_labels(each, scores, row, compared.longest, span_length) for each in compared.candidates.values()]
     own = _labels(compared.own, scores, row, compared.own_run, span_length)
+    agreed = None
+    if named is not None and scores is not None:
+        pairs = chain.from_iterable(each.pairs for each in next(iter(compared.candidates.values())))
+        called = [pair for pair in chain.from_iterable(pairs) if scores[pair] > PARAPHRASE]
+        agreed = any(entities.agree(pair, named) for pair in called)
+    found = compared.personal
+    if named is not None and compared.copied:
+        found = _with_names(compared, entities.names(row.generation, named))
     shown = {passage.candidate for each in labels for passage in each.passages}
     return Detection(
         id=row.id,
@@ -132,7 +167,8 @@ def assemble(row, compared, scores, span_length):
         longest_common_run=compared.longest,
         copied=compared.copied,
         repeats=compared.repeats,
-        personal=compared.personal,
+        entities_agree=agreed,
+        personal=found,
         own=Own(own.label, compared.own_run, own.passages),
         labels=labels[0],
         paper=labels[1] if len(labels) > 1 else None,

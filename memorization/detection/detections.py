@@ -7,11 +7,11 @@ import msgspec
 from msgspec import Meta
 
 from memorization.detection.labels import LABELS
-from memorization.detection.personal import KINDS
+from memorization.detection.personal import KINDS, NAME
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
-FORMAT = 3  # of these rows; raise it when a field or its meaning changes
+FORMAT = 4  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
 Label = Literal[(*LABELS, "none")]
@@ -70,7 +70,7 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Personal(msgspec.Struct, forbid_unknown_fields=True):
     """Personal data of one kind in a copied run. distinctive: the run has a single holder."""
 
-    kind: Literal[KINDS]
+    kind: Literal[(*KINDS, NAME)]
     generation_span: Span
     distinctive: bool
 
@@ -111,6 +111,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     longest_common_run: Copied | None  # with any training text, however short
     copied: list[Copied]  # every maximal run over the span length, with any sample
     repeats: Count  # of its most frequent word 3-gram
+    entities_agree: bool | None  # in a sentence pair called a paraphrase (entities.agree); None: not asked
     personal: list[Personal]  # in the copied runs
     own: Own
     labels: Labels  # in the first direction asked for

@@ -3,6 +3,7 @@
 import msgspec
 
 from memorization.detection.detections import FORMAT
+from memorization.files import fingerprint
 from memorization.runs import TextDigest, difference, identity, model_fingerprint
 
 
@@ -22,11 +23,12 @@ def misfits(rows, generations, index):
     return difference({name: index.get(name) for name in needed}, needed)
 
 
-def detections_made_of(rows, generations, index, settings, classifier, unchecked):
+def detections_made_of(rows, generations, index, settings, classifier, ner_model, unchecked):
     """Everything that makes stage 5's result: the arguments of misfits, and how it is made.
 
     settings: dict of profile, direction, candidates and span_length. classifier: directory of the paraphrase
-    classifier, or None. unchecked: whether what does not fit was let pass, here or in stage 3.
+    classifier; ner_model: that of the spaCy pipeline; None without. unchecked: whether what does not fit was let pass,
+    here or in stage 3.
     """
     known = [generations.identity, generations.contents] if generations else msgspec.to_builtins(rows)
     return {
@@ -34,6 +36,7 @@ def detections_made_of(rows, generations, index, settings, classifier, unchecked
         "index": identity(index),
         **settings,
         "classifier": classifier and model_fingerprint(classifier),
+        "ner_model": ner_model and fingerprint(ner_model),
         "unchecked": unchecked,
         "format": FORMAT,
     }

@@ -5,6 +5,9 @@
 LABELS = ("verbatim", "paraphrase", "idea", "paraphrase_low", "unverified")
 
 
+PARAPHRASE = 0.5  # a sentence pair of a higher probability is one, as published
+
+
 def sentence_pairs(generation, text, passage):
     """The texts of all sentence pairs of a passage pair, the generation's sentence first; but of equal words, which
     are no paraphrase.
@@ -29,7 +32,7 @@ def candidate_label(kind, probabilities):
         return {"none": "none", "verbatim": "verbatim", "summary": "idea"}[kind]
     if probabilities is None:
         return "unverified"
-    return "paraphrase" if any(p > 0.5 for p in probabilities) else "paraphrase_low"
+    return "paraphrase" if any(p > PARAPHRASE for p in probabilities) else "paraphrase_low"
 
 
 def best_label(labels):

@@ -2,7 +2,8 @@
 
 find("Call 020 7946 0958", [(0, 18)])      [Found(kind='telephone', start=5, end=18)]
 
-What only looks like it (a price, a DOI, a version) is known and left out. Names and postal addresses have no form.
+What only looks like it (a price, a DOI, a version) is known and left out. Names have no form: entities.py finds them.
+Postal addresses have none either, and are not looked for.
 """
 
 import re
@@ -214,6 +215,7 @@ FINDERS = (
 )
 CLOSE = {n: re.compile(rf"[0-9](?:\W{{0,4}}[0-9]){{{n - 1}}}") for n in (6, 4, 1)}
 KINDS = ("email", "telephone", "card", "iban", "ssn", "date", "url", "ip", "identifier", "digits")
+NAME = "name"  # a kind that no form tells
 
 
 def find(text, spans):

@@ -92,6 +92,14 @@ def columns(span_length, loop_repeats, classifier, direction):
             "how many tokens agree with its own sample from the end of the prefix on",
         ),
         *label_columns(lambda row: row.labels.label, classifier, direction),
+        Column(
+            "entities_agree",
+            "entities agree",
+            "share",
+            lambda row: row.entities_agree and row.labels.label == "paraphrase",
+            "labelled paraphrase, and in a sentence pair that the classifier calls one both name the same persons, "
+            "places and so on, or neither any",
+        ),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from memorization.detection.personal import KINDS
+from memorization.detection.personal import KINDS, NAME
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import grid, paragraph
 
@@ -21,7 +21,7 @@ class Personal:
 
     def counts(self):
         """dict kind -> side -> finds in copied runs: all, and distinctive, in those that one sample alone holds."""
-        kinds = [kind for kind in KINDS if any(kind == of_kind for of_kind, _, _ in self._finds)]
+        kinds = [kind for kind in (*KINDS, NAME) if any(kind == of_kind for of_kind, _, _ in self._finds)]
         return {
             kind: {
                 side: {
@@ -42,7 +42,9 @@ def lines_of(counts):
     for kind, sides in counts.items():
         body.append([kind, *(str(sides[side][of]) for side in (MEMBERS, HELD_OUT) for of in ("finds", "distinctive"))])
     return [
-        *paragraph("Personal data in copied runs, by its form (distinctive: one sample alone holds the run):"),
+        *paragraph(
+            "Personal data in copied runs, names by --ner-model only (distinctive: one sample alone holds the run):"
+        ),
         *grid(body),
         "",
     ]

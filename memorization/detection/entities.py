@@ -1,0 +1,76 @@
+"""Named entities, by a spaCy pipeline: whose names are copied, and whether a paraphrase keeps the names.
+
+Entities("en_core_web_sm").of(["Ann flew to Rome."])      {"Ann flew to Rome.": (Entity("PERSON", 0, 3), ...)}
+"""
+
+from typing import NamedTuple
+
+from memorization.cli import UserError
+
+PERSON = ("PERSON", "PER")  # what pipelines call a person
+READERS = ("ner", "tok2vec", "transformer", "curated_transformer")  # what an entity recognizer of spaCy needs
+BATCH = 64
+
+
+class Entity(NamedTuple):
+    """Characters [start, end) of a text name something of this label."""
+
+    label: str
+    start: int
+    end: int
+
+
+class Entities:
+    """The entity recognizer of the spaCy pipeline in a directory, or of that installed name. directory: where it lies.
+
+    Raises UserError if spaCy is missing, if there is no such pipeline, or if it has no entity recognizer.
+    """
+
+    def __init__(self, name):
+        try:
+            import spacy
+        except ImportError:
+            raise UserError("--ner-model needs spaCy, which is not installed: pip install 'spacy>=3.8'") from None
+        try:
+            self._pipeline = spacy.load(name)
+        except Exception as error:  # of whatever its configuration and files make spaCy raise
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{name}: is no spaCy pipeline that can be loaded ({said}); name another directory"
+            ) from None
+        factories = {pipe: self._pipeline.get_pipe_meta(pipe) for pipe in self._pipeline.pipe_names}
+        recognizers = [pipe for pipe, meta in factories.items() if "doc.ents" in meta.assigns]
+        if not recognizers:
+            raise UserError(f"{name}: has no entity recognizer; name a pipeline with one")
+        if all(factories[pipe].factory == "ner" for pipe in recognizers):  # rules may ask for anything
+            self._pipeline.select_pipes(enable=[pipe for pipe, meta in factories.items() if meta.factory in READERS])
+        self.directory = self._pipeline.path
+
+    def of(self, texts):
+        """dict text -> its Entities, in order. Each distinct text is read once; which others it is with may matter in
+        the last digits, so that for the same bytes the same texts must be asked for together.
+        """
+        texts = sorted(set(texts), key=lambda text: (len(text), text))
+        documents = self._pipeline.pipe(texts, batch_size=BATCH)
+        return {
+            text: tuple(Entity(entity.label_, entity.start_char, entity.end_char) for entity in document.ents)
+            for text, document in zip(texts, documents, strict=True)
+        }
+
+
+def agree(pair, entities):
+    """Whether both sentences of a pair name the same things, or neither anything: what tells a paraphrase from a
+    sentence of the same form about somebody else (Lee et al. 2023 read entities beside the classifier).
+
+    entities: as Entities.of gives them. The same is what has the same words, in any case, and the same label.
+    """
+    one, other = (
+        {(entity.label, " ".join(text[entity.start : entity.end].lower().split())) for entity in entities[text]}
+        for text in pair
+    )
+    return one == other
+
+
+def names(text, entities):
+    """The [start, end) of the persons that a text names."""
+    return [(entity.start, entity.end) for entity in entities[text] if entity.label in PERSON]

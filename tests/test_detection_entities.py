@@ -1,0 +1,223 @@
+"""Named entities: which paraphrases keep the names, whose names are copied, and pipelines that will not do."""
+
+import json
+import random
+
+import msgspec
+import pytest
+import spacy
+from generations import generation, load_index, load_spans, write_generations
+from models import save_paraphrase_classifier
+from shell import ROOT, one_line, run_script
+from spacy.training import Example
+
+from memorization.cli import UserError
+from memorization.detection.detect import Settings, detect
+from memorization.detection.detections import Detection
+from memorization.detection.entities import Entities, Entity, agree, names
+from memorization.retrieval.embedded import EmbeddedIndex
+from memorization.rows import read_rows
+
+PEOPLE = ("Ann Lee", "Bob Stone", "Carla Diaz", "Dev Rao")
+NOTES = (
+    "and was told to come back on the third Monday of the month for another look at the left knee",
+    "who asked for a second opinion about the new tablets that had made the evenings so very long",
+    "after a long talk about sleep, tea, worry and the noise of the road behind the little house",
+)
+
+
+def rules(path, more=()):
+    """A pipeline that knows PEOPLE and a few places by rules, and what `more` pipes do."""
+    pipeline = spacy.blank("en")
+    for name in more:
+        pipeline.add_pipe(name)
+    patterns = [{"label": "PERSON", "pattern": name} for name in PEOPLE]
+    patterns += [{"label": "GPE", "pattern": name} for name in ("Rome", "Oslo", "Ann Arbor")]
+    pipeline.add_pipe("entity_ruler").add_patterns(patterns)
+    pipeline.to_disk(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    return rules(tmp_path_factory.mktemp("spacy") / "rules")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A pipeline with a statistical recognizer, and a tagger that it does not need."""
+    pipeline, rng = spacy.blank("en"), random.Random(0)
+    pipeline.add_pipe("tagger").add_label("X")
+    pipeline.add_pipe("ner").add_label("PERSON")
+    examples = []
+    for i in range(40):
+        name = PEOPLE[i % len(PEOPLE)]
+        text = f"{rng.choice(('Yesterday', 'Today', 'Once'))} {name} {rng.choice(NOTES)}"
+        marks = {"entities": [(text.index(name), text.index(name) + len(name), "PERSON")]}
+        examples.append(
+            Example.from_dict(pipeline.make_doc(text), marks | {"tags": ["X"] * len(pipeline.make_doc(text))})
+        )
+    spacy.util.fix_random_seed(0)
+    optimizer = pipeline.initialize(lambda: examples)
+    for start in range(0, 300, 10):
+        pipeline.update(examples[start % 40 :][:10], sgd=optimizer, drop=0.0)
+    path = tmp_path_factory.mktemp("spacy") / "trained"
+    pipeline.to_disk(path)
+    return path
+
+
+PAIRS = {  # sentences -> whether their entities agree
+    ("Ann Lee went to Rome.", "To Rome went Ann Lee."): True,
+    ("ANN LEE went to Rome.", "To Rome went Ann Lee."): False,  # by these rules only one of the two is a name
+    ("Ann  Lee went.", "It was Ann Lee."): False,
+    ("Ann Lee went to Rome.", "To Oslo went Ann Lee."): False,
+    ("Ann Lee went to Rome.", "Ann Lee went away."): False,
+    ("Ann Lee and Ann Lee met.", "Ann Lee met herself."): True,
+    ("Someone went home.", "Home went somebody."): True,
+    ("Someone went home.", "Home went Bob Stone."): False,
+}
+
+
+def test_a_pair_agrees_if_both_name_the_same(pipeline):
+    entities = Entities(pipeline).of(sentence for pair in PAIRS for sentence in pair)
+    assert {pair: agree(pair, entities) for pair in PAIRS} == PAIRS
+    pair = ("ANN lee", "Ann\nLee")
+    same = {text: (Entity("PERSON", 0, len(text)),) for text in pair}
+    assert agree(pair, same)
+    assert not agree(pair, same | {"Ann\nLee": (Entity("GPE", 0, 7),)})
+
+
+def test_texts_in_batches_are_read_as_one_by_one(pipeline, trained):
+    texts = [f"{i} {PEOPLE[i % 4]} {NOTES[i % 3][: 5 * i]}" for i in range(150)] + ["", "Ann Lee"] * 2
+    for path in (pipeline, trained):
+        alone = spacy.load(path)
+        expected = {
+            text: tuple((one.label_, one.start_char, one.end_char) for one in alone(text).ents) for text in texts
+        }
+        assert Entities(path).of(texts) == expected
+        assert sum(map(len, expected.values())) >= 120
+
+
+def test_only_what_reads_entities_is_run(trained, pipeline, tmp_path):
+    assert Entities(trained)._pipeline.pipe_names == ["ner"]
+    assert Entities(rules(tmp_path / "more", ["sentencizer"]))._pipeline.pipe_names == ["sentencizer", "entity_ruler"]
+
+
+def test_people_alone_are_names(pipeline):
+    text = "Bob Stone saw Ann Arbor, and Ann Lee saw Rome."
+    found = names(text, Entities(pipeline).of([text]))
+    assert [text[start:end] for start, end in found] == ["Bob Stone", "Ann Lee"]
+
+
+@pytest.fixture
+def rows():
+    """Members 0 to 2, whose generations copy them; member 3's copies 2 as well, so that both hold the run; a stranger.
+
+    Member 1's note has a name within an e-mail address, member 0's generation a name beyond its copied run.
+    """
+    texts = [
+        f"Ann Lee {NOTES[0]} Carla Diaz",
+        f"Bob Stone {NOTES[1]} and then wrote to Dev Rao <dev.rao@example.org> about the tablets",
+        f"Carla Diaz {NOTES[2]}",
+    ]
+    said = [f"{texts[0][:70]} Dev Rao again", texts[1], texts[2], texts[2]]
+    suffixes = [*texts, texts[2] + " too"]
+    rows = [generation(id, one, suffix) for id, (one, suffix) in enumerate(zip(said, suffixes, strict=True))]
+    return [*rows, generation(100, "Ann Lee and Bob Stone never said a word of all this", "Quite another text")]
+
+
+def opened(rows, directory):
+    index = EmbeddedIndex(directory, "test")
+    load_index(index, rows)
+    return index, load_spans(directory, rows)
+
+
+def test_names_in_copied_runs_are_counted_once_and_distinctive_ones_told(pipeline, rows, tmp_path):
+    found = detect(rows, *opened(rows, tmp_path), Settings("paper", ("pan",), 10, 50), None, Entities(pipeline).of)
+    told = [
+        [(one.kind, row.generation[slice(*one.generation_span)], one.distinctive) for one in row.personal]
+        for row in found
+    ]
+    assert told == [
+        [("name", "Ann Lee", True)],
+        [("name", "Bob Stone", True), ("name", "Dev Rao", True), ("email", "dev.rao@example.org", True)],
+        [("name", "Carla Diaz", False)],
+        [("name", "Carla Diaz", False)],
+        [],
+    ]
+    assert all(row.entities_agree is None for row in found)  # nobody was asked for paraphrases
+
+
+def test_a_name_within_another_find_is_none(rows, tmp_path):
+    def everywhere(texts):  # names each word of each text
+        return {
+            text: tuple(Entity("PERSON", start, start + 7) for start in range(0, len(text) - 7, 7)) for text in texts
+        }
+
+    found = detect(rows, *opened(rows, tmp_path), Settings("paper", ("pan",), 10, 50), None, everywhere)[1].personal
+    spans = [one.generation_span for one in found]
+    assert spans == sorted(spans) and all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert [one.kind for one in found].count("email") == 1
+
+
+def test_a_paraphrase_about_somebody_else_does_not_agree(pipeline, tmp_path):
+    told = "The old doctor saw {} on a rainy Monday morning in the town. The left knee was sore and swollen again."
+    said = "On a rainy Monday morning in the town the old doctor saw {}. Again the left knee was swollen and sore."
+    rows = [generation(id, said.format(name), told.format("Ann Lee")) for id, name in enumerate(PEOPLE[:2])]
+    rows.append(generation(100, "Nothing of this kind", "was ever written down"))
+
+    def classify(pairs, sure=0.9):
+        return {pair: sure if "Monday" in pair[0] and "Monday" in pair[1] else 0.1 for pair in pairs}
+
+    def agreed(classify):
+        settings = Settings("paper", ("pan", "paper"), 10, 200)
+        found = detect(rows, *opened(rows, tmp_path), settings, classify, Entities(pipeline).of)
+        return [(row.labels.label, row.entities_agree) for row in found]
+
+    assert agreed(classify) == [("paraphrase", True), ("paraphrase", False), ("none", False)]
+    assert agreed(lambda pairs: classify(pairs, 0.5)) == [("paraphrase_low", False)] * 2 + [("none", False)]
+
+
+def command(directory, pipeline, *flags):
+    paths = ["--filedir", directory / "g.jsonl", "--indexes", directory, "--output-dir", directory / "out"]
+    return [*paths, "--type", "m", "--index-xsuffix", "test", "--ner-model", pipeline, *flags]
+
+
+def test_stage_5_gives_the_same_bytes_for_any_number_of_processes(trained, rows, tmp_path, capsys):
+    write_generations(tmp_path / "g.jsonl", rows)
+    opened(rows, tmp_path)
+    classifier = save_paraphrase_classifier(tmp_path / "classifier", ROOT / "configs" / "gpt-neo-small")
+    results = []
+    for jobs in (1, 2):
+        flags = ["--jobs", jobs, "--overwrite", "--paraphrase-model", classifier, "--type", f"jobs-{jobs}"]
+        assert run_script("plagiarism_detect.py", *command(tmp_path, trained, *flags)) == 0
+        results.append((tmp_path / "out" / f"jobs-{jobs}" / "dialogue" / "detections.jsonl").read_bytes())
+    assert results[0] == results[1]
+    printed = capsys.readouterr().out
+    assert "entities agree" in printed and f"ner_model {trained}" in " ".join(printed.split()).replace("- ", "-")
+    _, manifest = read_rows(tmp_path / "out/jobs-1/dialogue/detections.jsonl", "detections", Detection)
+    assert len(manifest.made_of["ner_model"]) == 64
+    summary = json.loads((tmp_path / "out/jobs-1/dialogue/result.json").read_text())
+    assert summary["personal"]["name"]["members"]["finds"] >= 2
+    assert msgspec.json.decode(results[0].splitlines()[0])["entities_agree"] is not None
+
+
+def test_another_pipeline_makes_another_result(pipeline, trained, rows, tmp_path, capsys):
+    write_generations(tmp_path / "g.jsonl", rows)
+    opened(rows, tmp_path)
+    assert run_script("plagiarism_detect.py", *command(tmp_path, pipeline, "--paraphrase-model", "none")) == 0
+    capsys.readouterr()
+    assert run_script("plagiarism_detect.py", *command(tmp_path, trained, "--paraphrase-model", "none")) == 2
+    assert "ner_model" in one_line(capsys)
+
+
+def test_a_pipeline_that_will_not_do_is_named(tmp_path, trained):
+    spacy.blank("en").to_disk(tmp_path / "blank")
+    (tmp_path / "empty").mkdir()
+    damaged = rules(tmp_path / "damaged")
+    (damaged / "config.cfg").write_text("[nlp\n")
+    for path in (tmp_path / "missing", tmp_path / "empty", damaged, "no_such_pipeline"):
+        with pytest.raises(UserError, match="is no spaCy pipeline that can be loaded"):
+            Entities(path)
+    with pytest.raises(UserError, match="blank: has no entity recognizer"):
+        Entities(tmp_path / "blank")
