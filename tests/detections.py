@@ -6,7 +6,7 @@ from memorization.detection.detections import Copied, Detection, Labels, Own, Ru
 from memorization.runs import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
-FACTS |= {"candidates": 10, "loop_repeats": 10, "samples": [1000, 500]}
+FACTS |= {"candidates": 10, "loop_repeats": 10, "samples": [1000, 500], "scheme": "temperature 1"}
 TRAINING = {"encoding": "e" * 16, "num_train_epochs": 8, "learning_rate": 2e-05}
 
 
@@ -20,7 +20,8 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     labels = Labels(label, label, label, [])
     fields = {"sample": 0, "member": member, "duplicates": 1, "prefix": f"prefix {id}", "paper": None} | fields
     fields = {"suffix": "word " * 100, "generation": "word " * 100, "labels": labels} | fields
-    fields = {"matched_tokens": None, "exact_match": None, "candidates": [], "repeats": 1, "personal": []} | fields
+    fields = dict.fromkeys(("matched_tokens", "exact_match", "near", "scores")) | fields
+    fields = {"candidates": [], "repeats": 1, "personal": []} | fields
     copied = [_copied(own, 1, int(member), id)] if own and own > FACTS["span_length"] else []
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)
@@ -51,7 +52,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
         name: FACTS[name]
         for name in ("profile", "direction", "candidates", "span_length", "loop_repeats", "classifier")
     }
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 3}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 4}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | dict(generations),

@@ -280,6 +280,8 @@ def generation(id, text, sample=0):
         generation_ids=[1],
         matched_tokens=0,
         exact_match=False,
+        near=None,
+        scores=None,
     )
 
 

@@ -8,10 +8,12 @@ from msgspec import Meta
 
 from memorization.detection.labels import LABELS
 from memorization.detection.personal import KINDS
+from memorization.extraction.matches import Near
+from memorization.extraction.scores import Scores
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
-FORMAT = 3  # of these rows; raise it when a field or its meaning changes
+FORMAT = 4  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
 Label = Literal[(*LABELS, "none")]
@@ -107,6 +109,8 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     generation: str
     matched_tokens: Count | None
     exact_match: bool | None
+    near: Near | None
+    scores: Scores | None  # of the probe, in its first generation; without token_log_probs
     candidates: list[Candidate]
     longest_common_run: Copied | None  # with any training text, however short
     copied: list[Copied]  # every maximal run over the span length, with any sample
