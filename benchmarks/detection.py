@@ -64,8 +64,9 @@ def write(directory, documents, generations):
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     write_listing(path.with_suffix(".txt"), rows)
     made_of = {"model": "m", "encoding": ENCODING, "trained_on": ENCODING, "prefix_length": 1, "unchecked": False}
+    made_of |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
     listing = fingerprint(path.with_suffix(".txt"))
-    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing)
+    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing, base=None)
     return path
 
 

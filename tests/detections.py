@@ -55,9 +55,11 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
     settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 4}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
+        | {"top_k": 0, "top_p": 1.0}
         | dict(generations),
         "training": None if training is None else TRAINING | training,
         "samples": FACTS["samples"],
+        "base": None,
         "index": {"encoding": "e" * 16, "prefix_length": 50, "documents": "d" * 64} | dict(index),
     }
     arguments = {"type": "small", "paraphrase_model": "none"}

@@ -87,13 +87,14 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "loop_repeats": 10,
         "classifier": None,
         "unchecked": False,
-        "format": 3,
+        "format": 4,
     }
     assert manifest.facts == {
         "generations": generations["made_of"],
         "training": None,
         "index": index,
         "samples": [4, 2],
+        "base": None,
     }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity
     assert rows[2].exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"

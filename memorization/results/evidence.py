@@ -84,9 +84,9 @@ RATIO = Column("ratio", "ratio to base", "score", None, "")
 def scheme(made_of):
     """How a query of (n, p) samples, in words. made_of: of the generations; greedy ones are scored at temperature 1."""
     said = [f"temperature {made_of['temperature'] or 1:g}"]
-    if made_of.get("top_k"):
+    if made_of["top_k"]:
         said.append(f"top-k {made_of['top_k']}")
-    if made_of.get("top_p", 1) < 1:
+    if made_of["top_p"] < 1:
         said.append(f"top-p {made_of['top_p']:g}")
     return ", ".join(said)
 
