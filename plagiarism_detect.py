@@ -16,6 +16,7 @@ if __name__ == "__main__":
 import sys
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -27,13 +28,13 @@ from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.pairs import run_pairs
 from memorization.detection.spans import SpanIndex
-from memorization.extraction.generations import read_base, read_generations
+from memorization.extraction.generations import Generation, read_generations
 from memorization.files import fingerprints, write_json, write_text
 from memorization.parallel import cores, in_order, ranks
 from memorization.results import tables
 from memorization.results.evidence import scheme
 from memorization.retrieval import add_index_arguments, open_index
-from memorization.rows import Rows
+from memorization.rows import Rows, base_rows
 
 PAYS = 8  # batches that take as long as starting another process
 
@@ -61,9 +62,10 @@ def main(args):
     }
     path = runs.detections_path(args.output_dir, args.type, args.dataset)
     models = [(path, generations, manifest)]
-    if before := manifest and manifest.facts["base"]:
-        of_base = read_base(args.filedir, manifest)
+    of_base = manifest and base_rows(Path(args.filedir).with_suffix(".jsonl"), manifest, Generation)
+    if of_base:
         models.append((runs.base_path(path), of_base, of_base.manifest))
+    before = of_base and manifest.facts["base"]
 
     spans = SpanIndex(args.indexes, indexed["encoding"])
     state = ranks(needed=classifier is not None)

@@ -149,7 +149,10 @@ def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
                 part | {name: other} for other in ({} if isinstance(value, list) else [], 0 if value is None else None)
             ]
             for changed in (less, *wrong):
-                if name in ("classifier", "trained_on", "training", "generations", "base") and changed.get(name, 1) is None:
+                if (
+                    name in ("classifier", "trained_on", "training", "generations", "base")
+                    and changed.get(name, 1) is None
+                ):
                     continue  # that may be null
                 with pytest.raises(UserError, match=rf"manifest.json: .*{name}.*; run {runs.KINDS[kind]} again"):
                     read(*parts[:i], changed, *parts[i + 1 :])

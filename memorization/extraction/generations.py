@@ -11,10 +11,9 @@ from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.files import fingerprint, read_text, replacing
 from memorization.rows import Id, StoredRows
-from memorization.runs import Count, Positive, base_path, difference
+from memorization.runs import Count, Positive
 
 FORMAT = 3  # of these rows; raise it when a field or its meaning changes
-OF_A_MODEL = ("model", "trained_on", "unchecked")  # what makes rows, and may be otherwise for the base model
 RULE = "=" * 23  # behind a generation's number in the listing
 
 
@@ -91,27 +90,6 @@ def read_generations(path, probes=None, unchecked=False):
             f"{rows.manifest.facts['listing'][:12]}); name {beside.name}, or run inference_prefix.py again"
         )
     return rows, rows.manifest
-
-
-def read_base(path, manifest):
-    """The rows of the base model beside those of `path`, whose manifest names them; StoredRows.
-
-    Raises UserError for those of another run: of other probes, decoding or precision.
-    """
-    base = base_path(Path(path).with_suffix(".jsonl"))
-    rows, link = StoredRows(base, "generations", Generation), manifest.facts["base"]
-    sides = [
-        {name: value for name, value in side.made_of.items() if name not in OF_A_MODEL}
-        for side in (rows.manifest, manifest)
-    ]
-    differs = difference(*sides)
-    if not differs and (rows.manifest.identity, rows.manifest.contents) != (link["identity"], link["contents"]):
-        differs = f"base model than {link['model']}"
-    if differs:
-        raise UserError(
-            f"{base}: is not of the run of {path}: another {differs}; run inference_prefix.py with --base-model again"
-        )
-    return rows
 
 
 def _read_foreign(path, probes, unchecked):

@@ -112,10 +112,10 @@ def columns(span_length, loop_repeats, classifier, direction):
         ),
         Column(
             "edit_similarity",
-            "edit similarity",
+            "edit sim.",
             "fraction",
             lambda row: row.near and row.near.edit_similarity,
-            "1 - edit distance / length, in tokens, to its own suffix",
+            "edit similarity to its own suffix, 1 - edit distance / length, in tokens",
         ),
         Column(
             "rouge_l",

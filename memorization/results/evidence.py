@@ -5,7 +5,11 @@ import math
 from memorization.extraction.scores import CHANCES, LENGTHS, QUERIES, discoverable
 from memorization.results.columns import Column, paraphrase_score
 
-BLOCK = "pass"
+TITLES = {  # of the blocks of the table
+    "pass": "From one pass over each suffix, given its prefix (greedy decoding):",
+    "queries": "(n, p)-discoverable: n queries, each sampled with {scheme}, give the suffix at least once with a "
+    "chance of p or more:",
+}
 
 
 def columns():
@@ -18,7 +22,7 @@ def columns():
                 "share",
                 _of(lambda scores, tokens=tokens: None if scores.tokens < tokens else scores.matched_tokens >= tokens),
                 "greedy decoding gives the first so many tokens of the suffix, where it has as many",
-                BLOCK,
+                "pass",
             )
             for tokens in LENGTHS
         ),
@@ -28,24 +32,24 @@ def columns():
             "fraction",
             _of(lambda scores: scores.extraction_strength),
             "the share of the suffix, from its end, that greedy decoding gives once it is given all before",
-            BLOCK,
+            "pass",
         ),
         Column(
             "loss",
             "loss",
             "mean",
             _of(lambda scores: -scores.log_likelihood / scores.tokens if scores.log_likelihood is not None else None),
-            "minus the natural logarithm of the probability of a token of the suffix",
-            BLOCK,
+            "minus the natural logarithm of the probability of the suffix, by token",
+            "pass",
         ),
         *(
             Column(
                 f"within_{queries}_{100 * chance:g}",
-                f"in {queries} at {chance:g}",
+                f"n {queries:,}, p {chance:g}",
                 "share",
                 _of(lambda scores, n=queries, p=chance: bool(discoverable(_log(scores.log_p_z), n, p))),
-                "so many queries, sampled, give the suffix at least once with a chance of 0.5 or 0.9",
-                BLOCK,
+                "1 - (1 - p_z)^n >= p, where p_z is the probability of the whole suffix",
+                "queries",
             )
             for chance in CHANCES
             for queries in QUERIES
@@ -60,25 +64,40 @@ def scores(classifier):
     None.
     """
     found = [
-        ("matched_tokens", "matched tokens", lambda row: row.matched_tokens),
-        ("own_run", "own run, longest", lambda row: row.own.run.characters if row.own.run else 0),
-        ("common_run", "token run", lambda row: row.near and row.near.common_run),
-        ("edit_similarity", "edit similarity", lambda row: row.near and row.near.edit_similarity),
-        ("rouge_l", "ROUGE-L", lambda row: row.near and row.near.rouge_l),
-        ("extraction_strength", "ext. strength", _of(lambda scores: scores.extraction_strength)),
-        ("log_p_z", "log p_z", _of(lambda scores: _log(scores.log_p_z))),
-        ("loss", "- loss", _of(_mean_log)),
-        ("zlib", "- loss / zlib", _of(lambda scores: _mean_log(scores) / scores.zlib_bytes)),
-        ("min_k", "min-k %", _of(lambda scores: _log(scores.min_k))),
-        ("min_k_plus", "min-k %++", _of(lambda scores: _log(scores.min_k_plus))),
+        ("matched_tokens", "matched tokens", lambda row: row.matched_tokens, ""),
+        ("own_run", "own run, longest", lambda row: row.own.run.characters if row.own.run else 0, ""),
+        ("common_run", "token run", lambda row: row.near and row.near.common_run, ""),
+        ("edit_similarity", "edit sim.", lambda row: row.near and row.near.edit_similarity, ""),
+        ("rouge_l", "ROUGE-L", lambda row: row.near and row.near.rouge_l, ""),
+        ("extraction_strength", "ext. strength", _of(lambda scores: scores.extraction_strength), ""),
+        ("log_p_z", "log p_z", _of(lambda scores: _log(scores.log_p_z)), "its logarithm"),
+        ("loss", "- loss", _of(_mean_log), ""),
+        (
+            "zlib",
+            "- loss / zlib",
+            _of(lambda scores: _mean_log(scores) / scores.zlib_bytes),
+            "minus the loss over the bytes that the text takes compressed",
+        ),
+        (
+            "min_k",
+            "min-k %",
+            _of(lambda scores: _log(scores.min_k)),
+            "the mean log probability of the fifth of the tokens with the least",
+        ),
+        (
+            "min_k_plus",
+            "min-k %++",
+            _of(lambda scores: _log(scores.min_k_plus)),
+            "the same, each standardized over the vocabulary",
+        ),
     ]
     if classifier:
-        found.append(("paraphrase", "paraphrase", paraphrase_score))
-    return [Column(name, heading, "score", value, "") for name, heading, value in found]
+        found.append(("paraphrase", "paraphrase", paraphrase_score, ""))
+    return [Column(name, heading, "score", value, meaning) for name, heading, value, meaning in found]
 
 
 # the log likelihood of a token less that by the base model (Mireshghallah et al. 2022); without a value of its own
-RATIO = Column("ratio", "ratio to base", "score", None, "")
+RATIO = Column("ratio", "ratio to base", "score", None, "minus the loss, less that of the base model")
 
 
 def scheme(made_of):

@@ -7,7 +7,7 @@ from memorization.results.roc import RATES, auc, true_positive_rate
 
 
 def measure(columns, values, member):
-    """What result.json holds of the scores: dict name -> heading, n, auc, and tpr by rate of false positives.
+    """What result.json holds of the scores: dict name -> heading, meaning, n, auc, tpr by rate of false positives.
 
     columns: of evidence.scores. values: for each column that of every probe, NaN where it has none. member: bool, of
     every probe. n: of members and held-out texts. auc and each tpr: rate and interval (95 %; roc), a tpr None where it
@@ -21,6 +21,7 @@ def measure(columns, values, member):
         rates = {f"{rate:g}": true_positive_rate(members, held_out, rate) for rate in RATES}
         found[column.name] = {
             "heading": column.heading,
+            "meaning": column.meaning,
             "n": [len(members), len(held_out)],
             "auc": _cell(auc(members, held_out)),
             "tpr": {rate: share and _cell(share) for rate, share in rates.items()},
@@ -32,29 +33,41 @@ def lines(found):
     """The scores as lines of the table; none where there are none."""
     if not found:
         return []
-    body = [["", "AUC", *(f"TPR at {100 * rate:g} % FPR" for rate in RATES)]]
-    body += [[score["heading"], *cells(score)] for score in found.values()]
+    shown = resolved([found])
+    body = [headings(shown), *([score["heading"], *cells(score, shown)] for score in found.values())]
     said = "How well a score tells members from held-out texts, with 95 % intervals:"
-    return [*paragraph(said), "", *grid(body), *explained(found), ""]
+    return [*paragraph(said), "", *grid(body), *explained([found]), ""]
 
 
-def cells(score):
+def resolved(several):
+    """The rates of false positives that any score of several such results resolves."""
+    scores = [score for found in several for score in found.values()]
+    return [rate for rate in map("{:g}".format, RATES) if any(score["tpr"][rate] for score in scores)]
+
+
+def headings(rates):
+    return ["", "AUC", *(f"TPR at {100 * float(rate):g} % FPR" for rate in rates)]
+
+
+def cells(score, rates):
     """The area and the shares of a score, in %, as text."""
     low, high = score["auc"]["interval"]
     area = f"{score['auc']['rate']:.2f} [{low:.2f}, {high:.2f}]"
-    return [area, *(estimate(share) if share else "not resolvable" for share in score["tpr"].values())]
+    return [area, *(estimate(score["tpr"][rate]) if score["tpr"][rate] else "not resolvable" for rate in rates)]
 
 
-def explained(found):
-    """How the scores are to be read, as lines."""
-    least = min(score["n"][1] for score in found.values())
+def explained(several):
+    """How the scores of several such results are to be read, as lines."""
+    least = min((score["n"][1] for found in several for score in found.values()), default=0)
+    if not least:
+        return []
     short = [rate for rate in RATES if least * rate < 1]
-    missing = "; ".join(f"{100 * rate:g} % takes {1 / rate:,.0f}" for rate in short)
-    of_held_out = f" With {least} held-out texts not all rates of false alarms are resolvable: {missing}." * bool(short)
+    missing = " and ".join(f"at {100 * rate:g} % takes {1 / rate:,.0f}" for rate in short)
+    missing = f" That {missing} held-out texts to be resolvable; there are {least}." if short else ""
     return paragraph(
         "(AUC: how often a member scores higher than a held-out text; 0.5 is chance. TPR at 1 % FPR: the share of "
-        f"members over the 99th percentile of held-out texts.{of_held_out} An AUC near 0.5 says that this score does "
-        "not see who was a member, not that nothing is memorized.)"
+        f"members over the 99th percentile of held-out texts.{missing} An AUC near 0.5 says that this score does not "
+        "see who was a member, not that nothing is memorized.)"
     )
 
 

@@ -133,15 +133,15 @@ def table(summary):
             body.append([name, str(group["n"]), *(estimate(group[column["name"]]) for column in main)])
         lines += ["", *paragraph("The same by copies in the training set:"), "", *grid(body)]
     lines += ["", *verdict(summary), *how_tested(summary), "", *another(summary), ""]
-    for block in blocks.values():
-        lines += [*paragraph(pass_of(facts)), "", *grid([head[0], *block]), ""]
+    for name, block in blocks.items():
+        lines += [*paragraph(evidence.TITLES[name].format(scheme=facts["scheme"])), "", *grid([head[0], *block]), ""]
     lines += [*membership.lines(summary["scores"]), *base_model.lines(summary, heading)]
     lines += [*lines_of(summary["personal"]), *unlooped(summary)]
     headings = {}
-    for column in columns:
+    for column in (*columns, *summary["scores"].values()):
         headings.setdefault(column["meaning"], []).append(column["heading"])
     for meaning, named in headings.items():
-        lines += paragraph(f"{', '.join(named)}: {meaning}", 4)
+        lines += [] if not meaning else paragraph(f"{', '.join(named)}: {meaning}", 4)
     return "\n".join(lines)
 
 
@@ -174,14 +174,6 @@ def made_with(summary):
 def heading(column):
     """What a column is called in a table."""
     return column["heading"] + (", mean" if column["kind"] in ("mean", "fraction") else "")
-
-
-def pass_of(facts):
-    """What the pass over the suffixes was, in words: under which scheme a query draws."""
-    return (
-        "From one pass over each suffix given its prefix; greedy decoding in the first lines, then how many queries, "
-        f"each sampled with {facts['scheme']}, give the suffix with a chance of 0.5 or 0.9:"
-    )
 
 
 def verdict(summary):
