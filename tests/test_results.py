@@ -229,14 +229,16 @@ def test_every_score_is_compared_with_held_out_texts():
     }
     assert scores["loss"]["n"] == [3, 2] and scores["loss"]["tpr"] == {"0.01": None, "0.001": None}
     text = " ".join(table(summarize(PASSED, FACTS)).split())
-    assert "That at 1 % takes 100 and at 0.1 % takes 1,000 held-out texts to be resolvable; there are 2." in text
+    assert "Not resolvable with 2 held-out texts: 1 % takes 100, 0.1 % takes 1,000." in text
     assert "not that nothing is memorized" in text and "TPR at 0.1 % FPR " not in text
     many = [scored(i, loss=1 + i / 1000) for i in range(50)] + [
         scored(1000 + i, loss=1.04 + i / 1000) for i in range(120)
     ]
     summary = summarize(many, FACTS)
     assert summary["scores"]["loss"]["tpr"]["0.01"]["rate"] == 0.82  # 1.041 is the last that one passes
-    assert "TPR at 1 % FPR" in table(summary) and "at 0.1 % takes 1,000" in " ".join(table(summary).split())
+    assert "TPR at 1 % FPR" in table(summary) and "with 120 held-out texts: 0.1 % takes 1,000." in " ".join(
+        table(summary).split()
+    )
 
 
 def test_a_generation_of_several_has_a_score_if_its_best_one_has():

@@ -24,7 +24,7 @@ class Scores(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     (Hayes et al. 2025). matched_tokens: how many from the start are what greedy decoding gives. extraction_strength:
     1 - the shortest part of the tokens from which on greedy decoding gives the rest / their number (Carlini et al.
     2021, Wang et al. 2025). min_k, min_k_plus: of the fifth of the tokens with the least, the mean log probability
-    (Shi et al. 2024), and the mean of it standardized over the vocabulary (Zhang et al. 2025). zlib_bytes: of the
+    (Shi et al. 2024), and the mean of it standardized over the vocabulary (Zhang et al. 2024). zlib_bytes: of the
     text, compressed (Carlini et al. 2021). token_log_probs: of each token, where they were asked for.
     """
 

@@ -48,7 +48,7 @@ def columns():
                 f"n {queries:,}, p {chance:g}",
                 "share",
                 _of(lambda scores, n=queries, p=chance: bool(discoverable(_log(scores.log_p_z), n, p))),
-                "1 - (1 - p_z)^n >= p, where p_z is the probability of the whole suffix",
+                "1 - (1 - p_z)^n >= p, where p_z is the probability of the suffix as sampled",
                 "queries",
             )
             for chance in CHANCES
@@ -70,7 +70,12 @@ def scores(classifier):
         ("edit_similarity", "edit sim.", lambda row: row.near and row.near.edit_similarity, ""),
         ("rouge_l", "ROUGE-L", lambda row: row.near and row.near.rouge_l, ""),
         ("extraction_strength", "ext. strength", _of(lambda scores: scores.extraction_strength), ""),
-        ("log_p_z", "log p_z", _of(lambda scores: _log(scores.log_p_z)), "its logarithm"),
+        (
+            "log_p_z",
+            "log p_z",
+            _of(lambda scores: _log(scores.log_p_z)),
+            "the logarithm of the probability of the suffix as sampled",
+        ),
         ("loss", "- loss", _of(_mean_log), ""),
         (
             "zlib",

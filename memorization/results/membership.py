@@ -62,8 +62,8 @@ def explained(several):
     if not least:
         return []
     short = [rate for rate in RATES if least * rate < 1]
-    missing = " and ".join(f"at {100 * rate:g} % takes {1 / rate:,.0f}" for rate in short)
-    missing = f" That {missing} held-out texts to be resolvable; there are {least}." if short else ""
+    missing = ", ".join(f"{100 * rate:g} % takes {1 / rate:,.0f}" for rate in short)
+    missing = f" Not resolvable with {least} held-out texts: {missing}." if short else ""
     return paragraph(
         "(AUC: how often a member scores higher than a held-out text; 0.5 is chance. TPR at 1 % FPR: the share of "
         f"members over the 99th percentile of held-out texts.{missing} An AUC near 0.5 says that this score does not "

@@ -141,8 +141,12 @@ def table(summary):
     for column in (*columns, *summary["scores"].values()):
         headings.setdefault(column["meaning"], []).append(column["heading"])
     for meaning, named in headings.items():
-        lines += [] if not meaning else paragraph(f"{', '.join(named)}: {meaning}", 4)
+        lines += [] if not meaning else paragraph(f"{_together(named)}: {meaning}", 4)
     return "\n".join(lines)
+
+
+def _together(headings):
+    return ", ".join(headings) if len(headings) < 5 else f"{headings[0]} to {headings[-1]}"
 
 
 def unlooped(summary):
