@@ -14,7 +14,9 @@ if __name__ == "__main__":
     import memorization.script
 
 import sys
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -26,12 +28,13 @@ from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.pairs import run_pairs
 from memorization.detection.spans import SpanIndex
-from memorization.extraction.generations import read_generations
+from memorization.extraction.generations import Generation, read_generations
 from memorization.files import fingerprints, write_json, write_text
 from memorization.parallel import cores, in_order, ranks
 from memorization.results import tables
+from memorization.results.evidence import scheme
 from memorization.retrieval import add_index_arguments, open_index
-from memorization.rows import Rows
+from memorization.rows import Rows, base_rows
 
 PAYS = 8  # batches that take as long as starting another process
 
@@ -53,29 +56,37 @@ def main(args):
     settings = Settings(args.profile, directions, args.candidates, args.span_length)
     classifier = None if args.paraphrase_model == "none" else find_classifier(args.paraphrase_model)
     recognizer = load_recognizer(args.ner_model) if args.ner_model else None
+    pipeline = recognizer and recognizer.directory
     known = manifest.made_of if manifest else {}
     unchecked = bool(differs or known.get("unchecked", True))
     named = {
         name: getattr(args, name) for name in ("profile", "direction", "candidates", "span_length", "loop_repeats")
     }
-    made_of = detections_made_of(
-        generations, manifest, indexed, named, classifier, recognizer and recognizer.directory, unchecked
-    )
+    path = runs.detections_path(args.output_dir, args.type, args.dataset)
+    models = [(path, generations, manifest)]
+    of_base = manifest and base_rows(Path(args.filedir).with_suffix(".jsonl"), manifest, Generation)
+    if of_base:
+        models.append((runs.base_path(path), of_base, of_base.manifest))
+    before = of_base and manifest.facts["base"]
 
     spans = SpanIndex(args.indexes, indexed["encoding"])
     state = ranks(needed=classifier is not None)
-    path = runs.detections_path(args.output_dir, args.type, args.dataset)
-    keys = [(row.id, row.sample) for row in generations]
     rank = (state.process_index, state.num_processes)
-    with Rows(path, "detections", Detection, made_of, keys, BATCH, *rank, args.overwrite) as detections:
+    with ExitStack() as stack:
+        results = []
+        for where, rows, source in models:
+            made_of = detections_made_of(rows, source, indexed, named, classifier, pipeline, unchecked)
+            keys = [(row.id, row.sample) for row in rows]
+            results.append(Rows(where, "detections", Detection, made_of, keys, BATCH, *rank, args.overwrite))
+            stack.enter_context(results[-1])
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
+        mine = any(detections.mine for detections in results)
         if state.is_main_process:
             if differs:
                 print(f"WARNING: {differs}", file=sys.stderr)
-            print(f"{detections.progress}; searching {index.where}")
-        mine = detections.mine
-        if classifier and mine and state.is_main_process:
-            print(f"loading {args.paraphrase_model}", flush=True)
+            print(*(detections.progress for detections in results), f"searching {index.where}", sep="; ")
+            if classifier and mine:
+                print(f"loading {args.paraphrase_model}", flush=True)
         classify = load_classifier(classifier, state.device) if classifier and mine else None
         opening = (
             partial(open_index, args),
@@ -83,35 +94,51 @@ def main(args):
             settings,
             indexed,
         )
-        batches = (generations[batch.start : batch.stop] for _, batch in mine)
-        jobs = args.jobs or min(cores(), 1 + len(mine) // PAYS)
-        hidden = not (mine and state.is_main_process)
-        with tqdm(total=sum(len(batch) for _, batch in mine), desc="detecting", disable=hidden) as bar:
-            for rows, compared in in_order(compare_here, batches, jobs, begin, opening):
-                detections.append(judge(rows, compared, args.span_length, classify, recognizer and recognizer.of))
-                bar.update(len(rows))
+        for detections, (_, rows, _) in zip(results, models, strict=True):
+            fill(detections, rows, (classify, recognizer and recognizer.of), opening, args, state.is_main_process)
         state.wait_for_everyone()
         if not state.is_main_process:
             return None
 
         facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "ner_model": args.ner_model}
-        facts["unchecked"] = unchecked
-        facts["samples"] = spans.samples
+        facts |= {"unchecked": unchecked, "samples": spans.samples}
+        facts |= {"base": before and before["model"], "scheme": manifest and scheme(known)}
         facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
-        summary = {"identity": runs.identity(made_of), **tables.summarize(detections, named | facts)}
+        summary = {
+            "identity": runs.identity(results[0].made_of),
+            **tables.summarize(results[0], named | facts, *results[1:]),
+        }
         write_json(path.with_name("result.json"), summary)
-        write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(detections)))
-        detections.finish(
-            args,
-            fingerprints([args.filedir]),
-            generations=manifest and manifest.made_of,
-            training=manifest and manifest.facts["training"],
-            index=indexed,
-            samples=spans.samples,
-        )
+        write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(results[0])))
+        base = None
+        for detections, (_, _, source) in zip(results[::-1], models[::-1], strict=True):  # the link is the last
+            detections.finish(
+                args,
+                fingerprints([args.filedir]),
+                generations=source and source.made_of,
+                training=source and source.facts["training"],
+                index=indexed,
+                samples=spans.samples,
+                base=base,
+            )
+            base = before and runs.link(detections.path, before["model"], "detections")
     print(tables.table(summary))
     print(f"\nwrote {path}, result.json and result.txt")
     return None
+
+
+def fill(detections, generations, judges, opening, args, shown):
+    """Add this rank's batches of detections of generations.
+
+    judges: the last arguments of `judge`. opening: those of `begin`. shown: whether to tell.
+    """
+    batches = (generations[batch.start : batch.stop] for _, batch in detections.mine)
+    jobs = args.jobs or min(cores(), 1 + len(detections.mine) // PAYS)
+    total = sum(len(batch) for _, batch in detections.mine)
+    with tqdm(total=total, desc="detecting", disable=not (total and shown)) as bar:
+        for rows, compared in in_order(compare_here, batches, jobs, begin, opening):
+            detections.append(judge(rows, compared, args.span_length, *judges))
+            bar.update(len(rows))
 
 
 def find_classifier(name):

@@ -18,10 +18,11 @@ from memorization.cli import Parser, UserError, run
 from memorization.detection.detections import Detection
 from memorization.files import locked, replacing
 from memorization.results import reports
+from memorization.results.evidence import scheme
 from memorization.results.layout import paragraph, visible
 from memorization.results.leaks import HEAD, leaks
 from memorization.results.tables import summarize
-from memorization.rows import read_rows
+from memorization.rows import base_rows, read_rows
 from memorization.runs import read_manifest
 
 WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt"}
@@ -45,7 +46,10 @@ def main(args):
         classifier = manifest.made_of["classifier"] and manifest.arguments["paraphrase_model"]
         facts |= {"model": manifest.arguments["type"], "classifier": classifier}
         facts["ner_model"] = manifest.arguments.get("ner_model")
-        runs.append(reports.Run(name, label, visible(str(path)), summarize(rows, facts)))
+        link, generations = manifest.facts["base"], manifest.facts["generations"]
+        facts |= {"base": link and link["model"], "scheme": generations and scheme(generations)}
+        base = base_rows(path / "detections.jsonl", manifest, Detection)
+        runs.append(reports.Run(name, label, visible(str(path)), summarize(rows, facts, base)))
         if output:
             leaked.append(leaks(name, rows, facts["span_length"]))
     notes = []

@@ -60,12 +60,13 @@ def write(directory, documents, generations):
         cut = len(text) // 5
         of_probe = {"id": i, "sample": 0, "member": bool(i % HELD_OUT), "duplicates": 1, "matched_tokens": 0}
         texts = {"prefix": text[:cut], "suffix": text[cut:], "generation": generation}
-        rows.append(Generation(**of_probe, **texts, generation_ids=[], exact_match=False))
+        rows.append(Generation(**of_probe, **texts, generation_ids=[], exact_match=False, near=None, scores=None))
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     write_listing(path.with_suffix(".txt"), rows)
     made_of = {"model": "m", "encoding": ENCODING, "trained_on": ENCODING, "prefix_length": 1, "unchecked": False}
+    made_of |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
     listing = fingerprint(path.with_suffix(".txt"))
-    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing)
+    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing, base=None)
     return path
 
 

@@ -80,7 +80,8 @@ def find(texts, condensed, foreign, number, rng):
         of_probe = {"id": i, "sample": number, "member": member[i], "duplicates": 1, "matched_tokens": 0}
         whole = said == samples[i][1]
         texts_of = {"prefix": samples[i][0], "suffix": samples[i][1], "generation": said}
-        generations.append(Generation(**of_probe, **texts_of, generation_ids=[], exact_match=whole))
+        unknown = {"generation_ids": [], "near": None, "scores": None}
+        generations.append(Generation(**of_probe, **texts_of, **unknown, exact_match=whole))
     with tempfile.TemporaryDirectory() as directory:
         index = EmbeddedIndex(directory, "known")
         documents = [(str(i), suffix) for i, (_, suffix) in enumerate(samples) if member[i]]

@@ -25,6 +25,7 @@ from memorization.cli import Parser, run
 from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Run
 from memorization.encoding.probes import Probes
 from memorization.extraction.generations import Generation
+from memorization.extraction.matches import near
 from memorization.files import naming, write_json
 from memorization.results import tables
 from memorization.rows import Rows, StoredRows
@@ -36,7 +37,7 @@ SYLLABLES = """a act al an at ble bo by car cat co com con day de der dis do dow
     na ness no not now of off on one or our out pain pan per port pre pro re rest sa se side sion so stand
     take ter the time tion to ty un up us ve was way we well work you""".split()
 NAME = "scale"
-SHARED = "id sample member duplicates prefix suffix generation matched_tokens exact_match".split()
+SHARED = "id sample member duplicates prefix suffix generation matched_tokens exact_match near scores".split()
 
 
 def main(args):
@@ -139,6 +140,8 @@ def append(probes, rows, batches):
                     generation_ids=ids,
                     matched_tokens=len(ids),
                     exact_match=True,
+                    near=near(ids, ids, 100),
+                    scores=None,
                 )
             )
         rows.append(made)

@@ -14,7 +14,16 @@ from msgspec import Meta
 
 from memorization.cli import UserError
 from memorization.files import lock_path, locked, naming, replacing
-from memorization.runs import checked, difference, identity, manifest_path, write_manifest
+from memorization.runs import (
+    KINDS,
+    base_path,
+    checked,
+    difference,
+    identity,
+    manifest_path,
+    read_manifest,
+    write_manifest,
+)
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # of a sample, or a generation's number among those of its probe
 NO_ROW = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what is raised for a line that is none of a type
@@ -83,14 +92,16 @@ class Rows:
     def finish(self, arguments, inputs, **facts):
         """Write the rows of all ranks, in the order of the keys, to `path`, and its manifest.
 
-        Raises UserError if rows are missing, as they are where ranks have no disk in common.
+        Of rows that are finished the manifest alone, where its facts are others now. Raises UserError if rows are
+        missing, as they are where ranks have no disk in common.
         """
-        if self.finished:
+        if self.finished and identity(read_manifest(self.path, self.kind).facts) == identity(facts):
             return
-        with replacing(self.path) as temporary:
-            with temporary.open("wb") as result:
-                result.writelines(self._merged())
-            manifest_path(self.path).unlink(missing_ok=True)
+        if not self.finished:
+            with replacing(self.path) as temporary:
+                with temporary.open("wb") as result:
+                    result.writelines(self._merged())
+                manifest_path(self.path).unlink(missing_ok=True)
         write_manifest(self.path, self.kind, self.made_of, arguments, inputs, rows=len(self.keys), **facts)
         self.finished = True
         self._forget_partials()
@@ -207,6 +218,22 @@ class StoredRows(Sequence):
         where = range(len(self))[where]
         begin, end = self._ends[where : where + 2]
         return self._decode(os.pread(self._file.fileno(), end - begin, begin))
+
+
+def base_rows(path, manifest, row_type):
+    """The StoredRows of the base model beside a result, of which its manifest tells as `base`; None where it has none.
+
+    Raises UserError as StoredRows does, and for those of another run: of other probes, decoding or settings.
+    """
+    if (link := manifest.facts["base"]) is None:
+        return None
+    base = base_path(Path(path))
+    rows = StoredRows(base, manifest.kind, row_type)
+    if (rows.manifest.identity, rows.manifest.contents) != (link["identity"], link["contents"]):
+        raise UserError(
+            f"{base}: is the base model's result of another run than {path} beside it; run {KINDS[manifest.kind]} again"
+        )
+    return rows
 
 
 def read_rows(path, kind, row_type):

@@ -37,6 +37,14 @@ def _with(**parts):
     return msgspec.defstruct("Manifest", [(name, TypedDict(name, fields)) for name, fields in parts.items()])
 
 
+class Link(TypedDict):
+    """In a result of a model, that of its base model beside it. model: its name."""
+
+    model: str
+    identity: str
+    contents: str
+
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
@@ -46,8 +54,9 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
     "probes as text": _with(),
     "model": _with(made_of={"encoding": str}),
     "generations": _with(
-        made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool},
-        facts={"listing": str, "training": dict | None},
+        made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool}
+        | {"temperature": float, "top_k": int, "top_p": float},
+        facts={"listing": str, "training": dict | None, "base": Link | None},
     ),
     "index": _with(),
     "detections": _with(
@@ -60,7 +69,8 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
             "ner_model": str | None,
             "unchecked": bool,
         },
-        facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list},
+        facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list}
+        | {"base": Link | None},
         arguments={"type": str, "paraphrase_model": str},
     ),
 }
@@ -175,6 +185,12 @@ def checked(result, kind, contents=None):
             f"{manifest.contents[:12]}); run {KINDS[kind]} again"
         )
     return manifest
+
+
+def link(result, model, kind):
+    """The Link to a finished result of a kind, of the model of a name."""
+    manifest = read_manifest(result, kind)
+    return Link(model=model, identity=manifest.identity, contents=manifest.contents)
 
 
 class TextDigest:
@@ -316,6 +332,11 @@ def encoding_paths(directory, name):
 def generations_path(directory, dir_name, subset_name, output_name):
     """Of stage 3: memorization_<dir_name>/<subset_name>/<output_name>.jsonl."""
     return Path(directory) / f"memorization_{dir_name}" / subset_name / f"{output_name}.jsonl"
+
+
+def base_path(path):
+    """Of a result of stage 3 or 5, the same of the base model: <name>.base.jsonl beside <name>.jsonl."""
+    return path.with_name(f"{path.stem}.base.jsonl")
 
 
 def detections_path(directory, type, dataset):

@@ -6,7 +6,7 @@ from memorization.detection.detections import Copied, Detection, Labels, Own, Ru
 from memorization.runs import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
-FACTS |= {"ner_model": None, "candidates": 10, "loop_repeats": 10, "samples": [1000, 500]}
+FACTS |= {"ner_model": None, "candidates": 10, "loop_repeats": 10, "samples": [1000, 500], "scheme": "temperature 1"}
 TRAINING = {"encoding": "e" * 16, "num_train_epochs": 8, "learning_rate": 2e-05}
 
 
@@ -20,8 +20,8 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     labels = Labels(label, label, label, [])
     fields = {"sample": 0, "member": member, "duplicates": 1, "prefix": f"prefix {id}", "paper": None} | fields
     fields = {"suffix": "word " * 100, "generation": "word " * 100, "labels": labels} | fields
-    fields = {"matched_tokens": None, "exact_match": None, "candidates": [], "repeats": 1, "personal": []} | fields
-    fields = {"entities_agree": None} | fields
+    fields = dict.fromkeys(("matched_tokens", "exact_match", "near", "scores", "entities_agree")) | fields
+    fields = {"candidates": [], "repeats": 1, "personal": []} | fields
     copied = [_copied(own, 1, int(member), id)] if own and own > FACTS["span_length"] else []
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)
@@ -55,9 +55,11 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
     settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 4}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
+        | {"top_k": 0, "top_p": 1.0}
         | dict(generations),
         "training": None if training is None else TRAINING | training,
         "samples": FACTS["samples"],
+        "base": None,
         "index": {"encoding": "e" * 16, "prefix_length": 50, "documents": "d" * 64} | dict(index),
     }
     arguments = {"type": "small", "paraphrase_model": "none"}

@@ -15,19 +15,19 @@ ENCODING, PREFIX_LENGTH = "0123456789abcdef", 50
 def generation(id, generation, suffix="held out", **fields):
     """A Generation; a member where the id is under 100."""
     fields = {"sample": 0, "member": id < 100, "duplicates": 1, "prefix": f"prefix {id} "} | fields
-    fields = {"matched_tokens": 0, "exact_match": False} | fields
+    fields = {"matched_tokens": 0, "exact_match": False, "near": None, "scores": None} | fields
     fields = {"generation_ids": [0] * fields["matched_tokens"]} | fields
     return Generation(id=id, suffix=suffix, generation=generation, **fields)
 
 
-def write_generations(path, rows, **made_of):
-    """Write rows, the listing beside them and their manifest, as stage 3 does; return the path."""
+def write_generations(path, rows, base=None, **made_of):
+    """Write rows, the listing beside them and their manifest, as stage 3 does; return the path. base: a Link."""
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     known = {"model": "m", "encoding": ENCODING, "trained_on": ENCODING, "prefix_length": PREFIX_LENGTH}
-    made_of = known | {"unchecked": False} | made_of
+    made_of = known | {"unchecked": False, "temperature": 0.0, "top_k": 0, "top_p": 1.0} | made_of
     write_listing(path.with_suffix(".txt"), rows, num_samples=1 + max(row.sample for row in rows))
     listing = fingerprint(path.with_suffix(".txt"))
-    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing)
+    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing, base=base)
     return path
 
 

@@ -266,6 +266,7 @@ TEXTS = {0: "", 7: "one line", 12: "two\nlines", 3: "ends with a blank line\n", 
 
 
 MADE_OF = {"encoding": "e" * 16, "prefix_length": 50, "trained_on": None, "unchecked": False}
+MADE_OF |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
 
 
 def generation(id, text, sample=0):
@@ -280,6 +281,8 @@ def generation(id, text, sample=0):
         generation_ids=[1],
         matched_tokens=0,
         exact_match=False,
+        near=None,
+        scores=None,
     )
 
 
@@ -290,7 +293,7 @@ def result(path, texts=TEXTS, num_samples=1, seed=5):
         for _, batch in rows.mine:
             rows.append(generation(keys[i][0], texts[keys[i][0]], keys[i][1]) for i in batch)
         write_listing(path.with_suffix(".txt"), rows, num_samples)
-        rows.finish({}, {}, listing=fingerprint(path.with_suffix(".txt")), training=None)
+        rows.finish({}, {}, listing=fingerprint(path.with_suffix(".txt")), training=None, base=None)
     return path.with_suffix(".txt")
 
 

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 
+import msgspec
 import pytest
 from models import save_language_model
 from shell import ROOT, TWO_RANKS, one_line, run_script
@@ -13,10 +14,13 @@ from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction.generation import continue_prefixes
 from memorization.extraction.generations import FORMAT, read_generations, read_listing
-from memorization.extraction.matches import exact_match, matched_tokens
+from memorization.extraction.matches import exact_match, matched_tokens, near
+from memorization.extraction.scores import scores
+from memorization.extraction.scoring import token_scores
 from memorization.files import fingerprint, read_json, write_json
 from memorization.hub import load_tokenizer
 from memorization.models import load_for_generation
+from memorization.rows import base_rows
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 
@@ -79,6 +83,12 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         assert row.generation == tokenizer.decode(row.generation_ids)
         assert row.matched_tokens == matched_tokens(row.generation_ids, probe["suffix_ids"])
         assert row.exact_match == exact_match(row.generation_ids, probe["suffix_ids"], 12)
+        assert row.near == near(row.generation_ids, probe["suffix_ids"], 12)
+        suffix = probe["suffix_ids"][:12]
+        (passed,) = token_scores(model, [probe["prefix_ids"]], [suffix])
+        alone, kept = (msgspec.to_builtins(of) for of in (scores(passed, tokenizer.decode(suffix)), row.scores))
+        assert kept.pop("token_log_probs") is alone.pop("token_log_probs") is None
+        assert kept == pytest.approx(alone, rel=1e-4) and row.scores.matched_tokens == row.matched_tokens
     assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0): row.generation for row in rows}
 
 
@@ -96,6 +106,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "top_p": 1.0,
         "num_samples": 1,
         "seed": None,
+        "token_scores": False,
         "dtype": "float32",
         "batch_size": 4,
         "format": FORMAT,
@@ -107,6 +118,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "tokenizer": probes.tokenizer,
         "training": {"encoding": probes.encoding, "seed": 5},
         "too_short": probes.too_short,
+        "base": None,
     }
 
 
@@ -138,11 +150,16 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
 
 
 def test_two_ranks_give_the_same_bytes_as_one(stage, finished, tmp_path):
-    subprocess.run(
-        [*TWO_RANKS, ROOT / "inference_prefix.py", *command(stage, tmp_path)], check=True, capture_output=True
-    )
-    for suffix in (".jsonl", ".txt"):
-        assert result(tmp_path).with_suffix(suffix).read_bytes() == finished.with_suffix(suffix).read_bytes()
+    base = ["--base-model", save_language_model(tmp_path / "base", TOKENIZER, seed=1)]
+    two = [*TWO_RANKS, ROOT / "inference_prefix.py", *command(stage, tmp_path, *base)]
+    subprocess.run(two, check=True, capture_output=True)
+    assert infer(stage, tmp_path / "one", *base) == 0
+    for suffix in (".jsonl", ".txt", ".base.jsonl", ".base.txt"):
+        assert (
+            result(tmp_path).with_suffix(suffix).read_bytes()
+            == result(tmp_path / "one").with_suffix(suffix).read_bytes()
+        )
+    assert result(tmp_path).read_bytes() == finished.read_bytes()
 
 
 def test_the_same_again_makes_nothing_anew_and_mends_the_listing(stage, tmp_path, monkeypatch):
@@ -224,7 +241,74 @@ def test_the_prefix_length_is_a_flag_of_this_stage(stage, tmp_path):
     assert {len(probe["prefix_ids"]) for probe in probes} == {10}
 
 
+def test_the_scheme_is_scored_whatever_is_generated_and_each_probe_once(stage, finished, tmp_path):
+    """Greedy generations are scored at temperature 1 under top-k and top-p; of several only the first has scores."""
+    assert infer(stage, tmp_path / "k", "--top-k", "3", "--token-scores") == 0
+    assert infer(stage, tmp_path / "t", "--top-k", "3", "--temperature", "1", "--num-samples", "2") == 0
+    whole, greedy, sampled = (
+        list(read_generations(path)[0]) for path in (finished, result(tmp_path / "k"), result(tmp_path / "t"))
+    )
+    assert [row.generation_ids for row in greedy] == [row.generation_ids for row in whole]
+    assert all(row.scores.log_p_z is None for row in greedy)  # a random model's three likeliest have none of the words
+    assert all(row.scores.log_p_z is not None and row.scores.log_p_z == row.scores.log_likelihood for row in whole)
+    for row in greedy:
+        assert len(row.scores.token_log_probs) == 12
+        assert sum(row.scores.token_log_probs) == pytest.approx(row.scores.log_likelihood)
+    assert [row.scores is None for row in sampled] == [False, True] * len(whole)
+    for row, other in zip(sampled[::2], greedy, strict=True):
+        assert row.scores.log_likelihood == pytest.approx(other.scores.log_likelihood)
+
+
+def test_the_base_model_gets_a_second_result_of_the_same_making(stage, finished, tmp_path, capsys):
+    """Asked for later, the first result is not made anew, and its manifest names the second."""
+    base = save_language_model(tmp_path / "base", TOKENIZER, seed=1)
+    assert infer(stage, tmp_path) == 0
+    before = result(tmp_path).read_bytes()
+    flags = ["--base-model", base]
+    assert infer(stage, tmp_path, *flags) == 0
+    rows, manifest = read_generations(result(tmp_path))
+    assert result(tmp_path).read_bytes() == before == finished.read_bytes()
+    others = base_rows(result(tmp_path), manifest, type(rows[0]))
+    assert manifest.facts["base"]["model"] == str(base)
+    assert others.manifest.made_of == manifest.made_of | {"model": runs.model_fingerprint(base), "trained_on": None}
+    assert [(row.id, row.suffix) for row in others] == [(row.id, row.suffix) for row in rows]
+    assert others[0].scores.log_likelihood != rows[0].scores.log_likelihood
+    assert runs.base_path(result(tmp_path)).with_suffix(".txt").is_file()
+    again = runs.read_manifest(result(tmp_path), "generations")
+    assert infer(stage, tmp_path, *flags) == 0
+    assert runs.read_manifest(result(tmp_path), "generations") == again
+    assert infer(stage, tmp_path) == 0
+    assert runs.read_manifest(result(tmp_path), "generations").facts["base"] is None
+
+
+def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, monkeypatch):
+    base = save_language_model(tmp_path / "base", TOKENIZER, seed=1)
+    flags = ["--base-model", base]
+    assert infer(stage, tmp_path / "whole", *flags) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("memorization.rows.replacing", killed)
+        assert infer(stage, tmp_path / "cut", *flags) == 130
+    assert not result(tmp_path / "cut").exists() and not runs.base_path(result(tmp_path / "cut")).exists()
+    with monkeypatch.context() as patch:
+        patch.delattr("memorization.extraction.scoring.token_scores")  # nothing is scored again
+        patch.setattr("memorization.extraction.scoring.token_scores", killed, raising=False)
+        assert infer(stage, tmp_path / "cut", *flags) == 0
+    for path in (result, lambda out: runs.base_path(result(out))):
+        assert path(tmp_path / "cut").read_bytes() == path(tmp_path / "whole").read_bytes()
+
+
 # ---- what is refused
+
+
+def test_a_base_model_that_is_none_is_refused(stage, tmp_path, capsys):
+    tokenizer = load_tokenizer(TOKENIZER)
+    tokenizer.add_tokens(["hippocampus"])
+    tokenizer.save_pretrained(shutil.copytree(stage / "model", tmp_path / "base"))
+    said = refused(capsys, stage, tmp_path, "--base-model", tmp_path / "base")
+    assert f"{tmp_path / 'base'}: another tokenizer than the probes in" in said and "name another base model" in said
+    same = shutil.copytree(stage / "model", tmp_path / "same")
+    (same / runs.RECORD).unlink()
+    assert f"{same}: is the model itself" in refused(capsys, stage, tmp_path, "--base-model", same)
 
 
 def refused(capsys, stage, tmp_path, *flags):
@@ -305,8 +389,6 @@ def test_a_smaller_model_is_named(stage, tmp_path, capsys):
         (["--top-p", "1.5"], "--top-p 1.5"),
         (["--seed", "-1"], "--seed -1"),
         (["--num-samples", "2"], "--num-samples 2: has no effect without sampling; add --temperature 1"),
-        (["--top-k", "40"], "--top-k 40: has no effect without sampling"),
-        (["--top-p", "0.9"], "--top-p 0.9: has no effect without sampling"),
     ],
 )
 def test_a_mistake_gets_one_line(stage, tmp_path, capsys, flags, named):

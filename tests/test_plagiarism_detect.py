@@ -22,8 +22,8 @@ from memorization.encoding.probes import COLUMNS, write_probes
 from memorization.extraction.generations import write_listing
 from memorization.files import read_json, read_jsonl
 from memorization.retrieval.embedded import EmbeddedIndex
-from memorization.rows import read_rows
-from memorization.runs import identity, manifest_path, model_fingerprint
+from memorization.rows import base_rows, read_rows
+from memorization.runs import base_path, identity, link, manifest_path, model_fingerprint
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
 SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn them during the night."
@@ -95,6 +95,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "training": None,
         "index": index,
         "samples": [4, 2],
+        "base": None,
     }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity
     assert rows[2].exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
@@ -130,6 +131,51 @@ def test_a_models_own_directory_is_no_place_for_results(stage, tmp_path, monkeyp
     assert run_script("plagiarism_detect.py", *flags, "-type", "./gpt-neo-1.3B") == 0
     assert (tmp_path / "results" / "gpt-neo-1.3B" / "dialogue" / "result.txt").exists()
     assert not list((tmp_path / "gpt-neo-1.3B").iterdir())
+
+
+def with_base(directory, **made_of):
+    """The generations of the stage, and beside them those of a base model that repeats nothing."""
+    directory.mkdir()
+    rows = [msgspec.structs.replace(row, generation="Nothing.", exact_match=False) for row in ROWS]
+    write_generations(directory / "g.base.jsonl", rows, model="b", **made_of)
+    base = link(directory / "g.base.jsonl", "gpt", "generations")
+    return ["--filedir", write_generations(directory / "g.jsonl", ROWS, base=base)]
+
+
+def test_the_base_models_generations_are_detected_too_and_compared(stage, tmp_path, capsys):
+    alone, _ = detect(stage, tmp_path / "alone")
+    flags = with_base(tmp_path / "g")
+    rows, manifest = detect(stage, tmp_path / "out", *flags)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the same probes through the base model gpt: members base tuned paired difference" in said
+    assert rows == alone
+    path = tmp_path / "out" / "m" / "dialogue" / "detections.jsonl"
+    before = base_rows(path, manifest, Detection)
+    assert manifest.facts["base"] == link(base_path(path), "gpt", "detections")
+    assert {row.labels.label for row in before} == {"none"}
+    found = read_json(path.with_name("result.json"))
+    assert found["base"]["groups"]["members"]["verbatim"]["count"] == 0
+    assert found["base"]["difference"]["members"]["verbatim"]["rate"] == found["groups"]["members"]["verbatim"]["rate"]
+    assert found["facts"]["base"] == "gpt" and found["facts"]["scheme"] == "temperature 1"
+    assert run_script("report.py", tmp_path / "out" / "m" / "dialogue", "--output", tmp_path / "report") == 0
+    assert "through the base model gpt" in " ".join(capsys.readouterr().out.split())
+    csv = (tmp_path / "report" / "summary.csv").read_text()
+    assert '"members, base",exact_match,share,4,0,0.0' in csv and '"members - members, base",exact_match' in csv
+    shutil.copy(path, base_path(path))
+    shutil.copy(manifest_path(path), manifest_path(base_path(path)))
+    assert run_script("report.py", tmp_path / "out" / "m" / "dialogue") == 2
+    assert "detections.base.jsonl: is the base model's result of another run" in one_line(capsys)
+
+
+def test_a_base_models_result_of_another_run_is_refused(stage, tmp_path, capsys):
+    flags = with_base(tmp_path / "g")
+    with_base(tmp_path / "other", temperature=1.0)
+    for name in ("g.base.jsonl", "g.base.jsonl.manifest.json"):
+        shutil.copy(tmp_path / "other" / name, tmp_path / "g" / name)
+    said = refused(capsys, stage, tmp_path, *flags)
+    assert "g.base.jsonl: is the base model's result of another run than" in said and "run inference_prefix.py" in said
+    (tmp_path / "g" / "g.base.jsonl").unlink()
+    assert "g.base.jsonl: no such file" in refused(capsys, stage, tmp_path, *flags)
 
 
 # ---- what must be of one run

@@ -1,15 +1,19 @@
 """From detections to counts and the table."""
 
 import json
+import math
 
 import msgspec
+import numpy as np
 import pytest
 from detections import FACTS, detection
 from scipy import stats
 
 from memorization.detection.detections import Labels, Passage, Personal
+from memorization.extraction.matches import Near
+from memorization.extraction.scores import Scores
 from memorization.results.layout import estimate, grid, visible
-from memorization.results.statistics import difference, fisher, holm, wilson
+from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
 from memorization.results.tables import published_counts, published_line, summarize, table
 
 ROWS = [
@@ -163,6 +167,115 @@ def test_columns_without_data_are_left_out():
     judged = [column["name"] for column in summarize(ROWS, FACTS | {"classifier": "mrpc"})["columns"]]
     assert judged[-6:-1] == ["verbatim", "paraphrase", "idea", "paraphrase_low", "any"]
     assert judged[-1] == "paraphrase_calibrated"
+
+
+def scored(id, log_p_z=-1.0, loss=1.0, tokens=50, matched=0, **fields):
+    """A detection with a Near and the Scores of a suffix of so many tokens."""
+    of_tokens = {"tokens": tokens, "matched_tokens": matched, "extraction_strength": 0.5, "token_log_probs": None}
+    logs = {"log_likelihood": None if loss is None else -loss * tokens, "log_p_z": log_p_z, "min_k": -1.0}
+    found = Scores(**of_tokens, **logs, min_k_plus=-0.5, zlib_bytes=100)
+    near = Near(edit_similarity=matched / tokens, rouge_l=0.25, common_run=matched, near_copy=matched > 45)
+    return detection(id, near=near, scores=found, **fields)
+
+
+PASSED = [
+    scored(1, math.log(0.5), 0.5, matched=50),
+    scored(2, math.log(0.05), 1.0, tokens=20, matched=12),
+    scored(3, None, None, matched=3),  # a probability of 0
+    scored(1000, -400.0, 2.0, matched=1),
+    scored(1001, -500.0, 3.0),
+]
+
+
+def test_the_columns_of_the_pass_count_what_they_say():
+    """By hand; a suffix that is shorter than an exact match says nothing of it, nor one of probability 0 of a mean."""
+    summary = summarize(PASSED, FACTS)
+    members, held_out = summary["groups"]["members"], summary["groups"]["held out"]
+    counts = {name: (members[name]["count"], members[name]["n"]) for name in ("exact_10", "exact_25", "exact_50")}
+    assert counts == {"exact_10": (2, 3), "exact_25": (1, 2), "exact_50": (1, 2)}
+    assert "exact_100" not in members and members["near_copy"]["count"] == 1
+    assert members["loss"] == {
+        "n": 2,
+        "mean": 0.75,
+        "interval": pytest.approx([0.75 - 3.1765, 0.75 + 3.1765], abs=1e-3),
+    }
+    assert members["extraction_strength"]["rate"] == 0.5 and members["edit_similarity"]["rate"] == pytest.approx(
+        0.5533, abs=1e-4
+    )
+    within = {(n, p): members[f"within_{n}_{p}"]["count"] for n in (1, 10, 100, 1_000, 10_000) for p in (50, 90)}
+    assert within == {(1, 50): 1, (10, 50): 1, (100, 50): 2, (1_000, 50): 2, (10_000, 50): 2} | {
+        (1, 90): 0,
+        (10, 90): 1,
+        (100, 90): 2,
+        (1_000, 90): 2,
+        (10_000, 90): 2,
+    }
+    assert held_out["within_10000_50"]["count"] == 0
+    text = table(summary)
+    assert "sampled with temperature 1, give" in " ".join(text.split()) and "n 10,000, p 0.9 " in text
+    assert "edit sim., mean" in text and json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_every_score_is_compared_with_held_out_texts():
+    scores = summarize(PASSED, FACTS)["scores"]
+    assert (
+        list(scores)
+        == "own_run common_run edit_similarity rouge_l extraction_strength log_p_z loss zlib min_k min_k_plus".split()
+    )
+    assert {name: score["auc"]["rate"] for name, score in scores.items() if name in ("loss", "log_p_z", "rouge_l")} == {
+        "loss": pytest.approx(2 / 3),
+        "log_p_z": pytest.approx(2 / 3),
+        "rouge_l": 0.5,
+    }
+    assert scores["loss"]["n"] == [3, 2] and scores["loss"]["tpr"] == {"0.01": None, "0.001": None}
+    text = " ".join(table(summarize(PASSED, FACTS)).split())
+    assert "Not resolvable with 2 held-out texts: 1 % takes 100, 0.1 % takes 1,000." in text
+    assert "not that nothing is memorized" in text and "TPR at 0.1 % FPR " not in text
+    many = [scored(i, loss=1 + i / 1000) for i in range(50)] + [
+        scored(1000 + i, loss=1.04 + i / 1000) for i in range(120)
+    ]
+    summary = summarize(many, FACTS)
+    assert summary["scores"]["loss"]["tpr"]["0.01"]["rate"] == 0.82  # 1.041 is the last that one passes
+    assert "TPR at 1 % FPR" in table(summary) and "with 120 held-out texts: 0.1 % takes 1,000." in " ".join(
+        table(summary).split()
+    )
+
+
+def test_a_generation_of_several_has_a_score_if_its_best_one_has():
+    rows = [
+        scored(1, matched=5, matched_tokens=3),
+        detection(1, sample=1, matched_tokens=9),
+        scored(1000, matched_tokens=4),
+    ]
+    scores = summarize(rows, FACTS)["scores"]
+    assert scores["matched_tokens"]["auc"]["rate"] == 1 and scores["loss"]["n"] == [1, 1]
+
+
+def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_probe():
+    base = [
+        scored(1, loss=1.5, matched=50, exact_match=True),
+        scored(2, loss=1.25, tokens=20, exact_match=False),
+        scored(3, loss=3.0, exact_match=False),
+        scored(1000, loss=2.0, exact_match=False),
+        scored(1001, loss=3.5, exact_match=False),
+    ]
+    tuned = [msgspec.structs.replace(row, exact_match=row.id < 3) for row in PASSED]
+    summary = summarize(tuned, FACTS | {"base": "gpt"}, iter(base))
+    groups, changes = summary["base"]["groups"], summary["base"]["difference"]
+    assert groups["members"]["exact_match"]["count"] == 1 and summary["groups"]["members"]["exact_match"]["count"] == 2
+    value, *interval = paired_difference(np.array([True, True, False]), np.array([True, False, False]))
+    assert changes["members"]["exact_match"] == {"n": 3, "rate": value, "interval": interval}
+    value, *interval = mean(np.array([-1.0, -0.25]))  # the third has a probability of 0
+    assert changes["members"]["loss"] == {"n": 2, "mean": value, "interval": interval}
+    assert changes["held out"]["exact_match"]["rate"] == 0 and changes["held out"]["loss"]["mean"] == -0.25
+    ratio = summary["scores"]["ratio"]  # 1, 0.25 and minus infinity against 0 and 0.5
+    assert ratio["n"] == [3, 2] and ratio["auc"]["rate"] == pytest.approx(3 / 6)
+    text = table(summary)
+    assert "the same probes through the base model gpt:" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80 and json.loads(json.dumps(summary, allow_nan=False)) == summary
+    with pytest.raises(ValueError, match="of other probes"):
+        summarize(tuned, FACTS | {"base": "gpt"}, base[:4])
+    assert "base model" not in table(summarize(tuned, FACTS))
 
 
 def test_the_other_labels_are_counted_by_the_same_code():

@@ -9,11 +9,19 @@ from generations import generation
 
 from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Personal, Run
 from memorization.extraction.generations import Generation
+from memorization.extraction.matches import Near
+from memorization.extraction.scores import Scores
 
 PASSAGE = Passage(2, "paraphrase", (0, 9), (5, 14), 0.75)
 LABELS = Labels("verbatim", "none", "idea", [PASSAGE])
 OWN = Own("none", Run(9, (0, 9), (5, 14)), [PASSAGE])
+NEAR = Near(edit_similarity=0.5, rouge_l=0.25, common_run=2, near_copy=False)
+SCORES = {"log_likelihood": -3.0, "log_p_z": None, "min_k": -2.0, "min_k_plus": 0.5, "zlib_bytes": 20}
+SCORES |= {"matched_tokens": 1, "extraction_strength": 0.5, "token_log_probs": [-1.0, None]}
+SCORES = Scores(tokens=2, **SCORES)
 FIELDS = {
+    "near": NEAR,
+    "scores": SCORES,
     "candidates": [Candidate(2, 1.5, "text")],
     "personal": [Personal("date", (0, 9), True)],
     "labels": LABELS,
@@ -21,9 +29,12 @@ FIELDS = {
     "matched_tokens": 2,
 }
 ROWS = {
-    Generation: generation(3, "text", generation_ids=[0, 7], matched_tokens=2, exact_match=None),
+    Generation: generation(
+        3, "text", generation_ids=[0, 7], matched_tokens=2, exact_match=None, near=NEAR, scores=SCORES
+    ),
     Detection: msgspec.structs.replace(detection(3, run=9, others=[(7, 2, 1)], **FIELDS), own=OWN),
 }
+SHARE = (-0.1, 1.1, None, "0.5")
 ID, COUNT, SPAN = (
     (-1, 2**63, 1.0, "1", None, True),
     (-1, 1.5, "1", True),
@@ -40,6 +51,19 @@ BOTH = {
     ("generation",): (None, {}),
     ("matched_tokens",): COUNT,
     ("exact_match",): (0, "true"),
+    ("near", "edit_similarity"): SHARE,
+    ("near", "rouge_l"): SHARE,
+    ("near", "common_run"): (-1, None, 1.5),
+    ("near", "near_copy"): (None, 1),
+    ("scores", "tokens"): (0, None, 1.5, 3),
+    ("scores", "log_likelihood"): (0.5, "0"),
+    ("scores", "log_p_z"): (0.5, "0"),
+    ("scores", "matched_tokens"): (-1, None, 3),
+    ("scores", "extraction_strength"): SHARE,
+    ("scores", "min_k"): ("0",),
+    ("scores", "min_k_plus"): ("0",),
+    ("scores", "zlib_bytes"): (0, None),
+    ("scores", "token_log_probs"): ([-1.0], ["0", None], 3),
 }
 PASSAGES = {
     (0, "candidate"): ID,

@@ -31,8 +31,11 @@ MADE_OF = {
     "prefix_length": 50,
     "trained_on": None,
     "unchecked": False,
+    "temperature": 0.0,
+    "top_k": 0,
+    "top_p": 1.0,
 }
-FACTS = {"listing": "", "training": None}
+FACTS = {"listing": "", "training": None, "base": None}
 
 
 def rows_of(path, rank=0, ranks=1, keys=KEYS, made_of=MADE_OF, overwrite=False):

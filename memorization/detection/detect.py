@@ -4,6 +4,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
+import msgspec
+
 from memorization.alignment import align, longest_common_run, prepare
 from memorization.cli import UserError
 from memorization.detection import entities, personal
@@ -163,6 +165,8 @@ def _assemble(row, compared, scores, named, span_length):
         generation=row.generation,
         matched_tokens=row.matched_tokens,
         exact_match=row.exact_match,
+        near=row.near,
+        scores=row.scores and msgspec.structs.replace(row.scores, token_log_probs=None),
         candidates=[Candidate(hit.id, hit.score, hit.text if hit.id in shown else None) for hit in compared.hits],
         longest_common_run=compared.longest,
         copied=compared.copied,

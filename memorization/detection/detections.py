@@ -8,6 +8,8 @@ from msgspec import Meta
 
 from memorization.detection.labels import LABELS
 from memorization.detection.personal import KINDS, NAME
+from memorization.extraction.matches import Near
+from memorization.extraction.scores import Scores
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
@@ -107,6 +109,8 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     generation: str
     matched_tokens: Count | None
     exact_match: bool | None
+    near: Near | None
+    scores: Scores | None  # of the probe, in its first generation; without token_log_probs
     candidates: list[Candidate]
     longest_common_run: Copied | None  # with any training text, however short
     copied: list[Copied]  # every maximal run over the span length, with any sample

@@ -44,8 +44,8 @@ LISTING_BEGINS = msgspec.json.encode({"columns": COLUMNS})[:-1] + b",\n"
 class Probes:
     """The probes of an encoding, cut at prefix_length; read from disk batch by batch.
 
-    manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. ids (int64: the row of the data
-    in which the text stands first), members (bool), duplicates (int64: copies of the text): of each probe.
+    path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. ids (int64: the row of
+    the data in which the text stands first), members (bool), duplicates (int64: copies of the text): of each probe.
     longest_prefix: in tokens. too_short: samples that leave no suffix of the least length behind the cut.
 
     Raises UserError if the probes are not there, are unfinished, have changed or are of another split than their text
@@ -54,7 +54,8 @@ class Probes:
 
     def __init__(self, directory, name, prefix_length=50):
         paths = encoding_paths(directory, name)
-        path, text = paths["probes"], paths["probes as text"]
+        self.path = path = paths["probes"]
+        text = paths["probes as text"]
         self.manifest = checked(path, "probes")
         other = checked(text, "probes as text")
         if other.identity != self.manifest.identity:

@@ -59,9 +59,24 @@ def continue_prefixes(model, prefixes, new_tokens, eos, sampling=()):
         logits_processor=LogitsProcessorList([numbers, *sampling]),
     )
     if numbers.missing:
-        raise UserError(f"the model's scores are not numbers in {model.dtype}; choose --dtype float32 or bfloat16")
+        raise no_numbers(model)
     rows = output[:, width:].tolist()
     return [row[: row.index(eos)] if eos in row else row for row in rows]
+
+
+def no_numbers(model):
+    """The UserError for a model whose scores are not numbers."""
+    return UserError(f"the model's scores are not numbers in {model.dtype}; choose --dtype float32 or bfloat16")
+
+
+def warpers(temperature, top_k=0, top_p=1.0):
+    """What makes a sampling scheme of scores, in order: temperature, then top-k (0: all), then top-p."""
+    processors = [TemperatureLogitsWarper(float(temperature))]
+    if top_k:
+        processors.append(TopKLogitsWarper(top_k))
+    if top_p < 1:
+        processors.append(TopPLogitsWarper(top_p))
+    return processors
 
 
 def sampling(keys, seed, temperature, top_k=0, top_p=1.0):
@@ -69,12 +84,7 @@ def sampling(keys, seed, temperature, top_k=0, top_p=1.0):
 
     keys: (id, sample) of each row, ints. Serves for one batch.
     """
-    processors = [TemperatureLogitsWarper(float(temperature))]
-    if top_k:
-        processors.append(TopKLogitsWarper(top_k))
-    if top_p < 1:
-        processors.append(TopPLogitsWarper(top_p))
-    return [*processors, Gumbel(keys, seed)]
+    return [*warpers(temperature, top_k, top_p), Gumbel(keys, seed)]
 
 
 class Gumbel(LogitsProcessor):

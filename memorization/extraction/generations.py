@@ -7,11 +7,13 @@ import msgspec
 
 from memorization.cli import UserError
 from memorization.encoding.probes import COLUMNS, read_probes
+from memorization.extraction.matches import Near
+from memorization.extraction.scores import Scores
 from memorization.files import fingerprint, read_text, replacing
 from memorization.rows import Id, StoredRows
 from memorization.runs import Count, Positive
 
-FORMAT = 2  # of these rows; raise it when a field or its meaning changes
+FORMAT = 3  # of these rows; raise it when a field or its meaning changes
 RULE = "=" * 23  # behind a generation's number in the listing
 
 
@@ -28,6 +30,8 @@ class Generation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     generation_ids: list[Count]
     matched_tokens: Count | None  # of the suffix's, from the start; None where the tokens are not known
     exact_match: bool | None
+    near: Near | None
+    scores: Scores | None  # of the probe: they stand in its first generation
 
     def __post_init__(self):
         if (self.matched_tokens or 0) > len(self.generation_ids):
@@ -101,7 +105,8 @@ def _read_foreign(path, probes, unchecked):
             f"{path} and {probes} differ in {len(strangers)} ids, {min(strangers)} for one: they are not of one run; "
             "name the right probes by --probes"
         )
-    unknown = {"generation_ids": [], "matched_tokens": None, "exact_match": None}
+    unknown = {"generation_ids": [], "matched_tokens": None}
+    unknown |= dict.fromkeys(("exact_match", "near", "scores"))
     return [
         Generation(sample=sample, generation=text, **{name: records[id][name] for name in COLUMNS}, **unknown)
         for (id, sample), text in texts.items()

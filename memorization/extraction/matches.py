@@ -1,6 +1,30 @@
 """How much of a suffix a generation reproduces, in tokens (Carlini et al. 2023; design: Terms)."""
 
+from typing import Annotated
+
+import msgspec
 import numpy as np
+from msgspec import Meta
+from rapidfuzz.distance import LCSseq, Levenshtein
+
+from memorization.runs import Count
+
+NEAR = 0.1  # of its tokens: the edit distance of a near copy
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Near(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A generation beside its own suffix, both cut to the length of an exact match, token by token.
+
+    edit_similarity: 1 - Levenshtein distance / the longer one's length. rouge_l: F1 of their longest common
+    subsequence (Lin 2004), 2 x its length / both lengths. common_run: the longest run of tokens in both. near_copy: the
+    distance is at most a tenth of the suffix's tokens (approximate memorization; Gemma Team 2024).
+    """
+
+    edit_similarity: Share
+    rouge_l: Share
+    common_run: Count
+    near_copy: bool
 
 
 def matched_tokens(generation_ids, suffix_ids):
@@ -16,3 +40,26 @@ def exact_match(generation_ids, suffix_ids, new_tokens):
     A model that ends before it has reproduced them does not match (k-extractable; Carlini et al. 2023).
     """
     return matched_tokens(generation_ids, suffix_ids) == min(new_tokens, len(suffix_ids))
+
+
+def near(generation_ids, suffix_ids, new_tokens):
+    """The Near of a generation and its own suffix, lists of token ids; the suffix not empty."""
+    target = suffix_ids[:new_tokens]
+    said = generation_ids[: len(target)]
+    distance = Levenshtein.distance(said, target)
+    return Near(
+        edit_similarity=1 - distance / len(target),
+        rouge_l=2 * LCSseq.similarity(said, target) / (len(said) + len(target)),
+        common_run=longest_common_run(said, target),
+        near_copy=distance <= NEAR * len(target),
+    )
+
+
+def longest_common_run(one, other):
+    """How many tokens the longest run that stands in both lists has."""
+    other, longest = np.asarray(other), 0
+    ending = np.zeros(len(other) + 1, np.int64)  # of the runs that end at each token of the other
+    for token in one:
+        ending[1:] = np.where(other == token, ending[:-1] + 1, 0)
+        longest = max(longest, int(ending.max()))
+    return longest

@@ -1,4 +1,7 @@
-"""The metrics of a result, as data: a new one is computed somewhere in detections.Detection and listed here."""
+"""The metrics of a result, as data: a new one is computed somewhere in detections.Detection and listed here.
+
+Those of the pass over the suffix, and the scores that tell members from held-out texts, are in evidence.py.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,14 +13,16 @@ MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
 
 
 class Column(NamedTuple):
-    """A metric. heading: at most 16 characters. kind: "share" or "mean". value: detection -> bool, float, or None for
-    one that it says nothing of; a column that says nothing of any is left out."""
+    """A metric. heading: at most 16 characters. kind: "share" of probes, "mean", "fraction", the mean of what lies from
+    0 to 1, or "score", which is not averaged. value: detection -> bool, float, or None for one that it says nothing of;
+    a column that says nothing of any is left out. block: of the table."""
 
     name: str
     heading: str
     kind: str
     value: Callable[[Any], bool | float | None]
     meaning: str
+    block: str = "generations"
 
 
 def is_loop(row, loop_repeats):
@@ -36,6 +41,13 @@ def columns(span_length, loop_repeats, classifier, direction):
             "share",
             lambda row: row.exact_match,
             "the generation is exactly what followed the prefix in the sample, as far as either goes",
+        ),
+        Column(
+            "near_copy",
+            "near copy",
+            "share",
+            lambda row: row.near and row.near.near_copy,
+            "the same but for an edit distance of at most a tenth of the tokens",
         ),
         *(
             Column(
@@ -90,6 +102,27 @@ def columns(span_length, loop_repeats, classifier, direction):
             "mean",
             lambda row: row.matched_tokens,
             "how many tokens agree with its own sample from the end of the prefix on",
+        ),
+        Column(
+            "common_run",
+            "token run",
+            "mean",
+            lambda row: row.near and row.near.common_run,
+            "the longest run of tokens in both the generation and its own suffix",
+        ),
+        Column(
+            "edit_similarity",
+            "edit sim.",
+            "fraction",
+            lambda row: row.near and row.near.edit_similarity,
+            "edit similarity to its own suffix, 1 - edit distance / length, in tokens",
+        ),
+        Column(
+            "rouge_l",
+            "ROUGE-L",
+            "fraction",
+            lambda row: row.near and row.near.rouge_l,
+            "F1 of the longest common subsequence of tokens with its own suffix",
         ),
         *label_columns(lambda row: row.labels.label, classifier, direction),
         Column(

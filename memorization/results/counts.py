@@ -24,7 +24,8 @@ class Probes(NamedTuple):
 def collect(rows, columns):
     """The Probes of detections, which may be any iterable: no row is kept.
 
-    A probe of several generations has a share if any of them has it, and of a mean their mean.
+    A probe of several generations has a share if any of them has it, a score as the best of them, and of a mean or a
+    fraction their mean.
     """
     keys = [array("q") for _ in range(4)]
     values = [array("d") for _ in columns]
@@ -37,7 +38,7 @@ def collect(rows, columns):
     distinct, first, probe = np.unique(ids, return_index=True, return_inverse=True)
     folded = []
     for column, of_rows in zip(columns, map(np.asarray, values), strict=True):
-        if column.kind == "share":
+        if column.kind in ("share", "score"):
             folded.append(np.full(len(first), np.nan))
             np.fmax.at(folded[-1], probe, of_rows)
         else:
@@ -68,7 +69,8 @@ def tally(groups, measured):
 
     Returns columns (name, heading, kind, meaning), groups (name -> n and, for each column, its cell) and difference
     (column -> cell, members less held out, where both have any). A cell holds n and interval (95 %), and count and rate
-    of a share, mean of a mean. A column that says nothing of any probe is left out; without probes all stay.
+    of a share, rate of a fraction, mean of a mean. A column that says nothing of any probe is left out; without probes
+    all stay.
     """
     measured = [(column, values) for column, values in measured if not len(values) or not np.isnan(values).all()]
     cells = {name: {"n": int(mask.sum())} for name, mask in groups.items()}
@@ -76,10 +78,10 @@ def tally(groups, measured):
     for column, values in measured:
         found = {name: values[mask & ~np.isnan(values)] for name, mask in groups.items()}
         for name, of_group in found.items():
-            cells[name][column.name] = _cell(of_group, column.kind)
+            cells[name][column.name] = cell(of_group, column.kind)
         if len(found[MEMBERS]) and len(found[HELD_OUT]):
             differences[column.name] = _difference(found[MEMBERS], found[HELD_OUT], column.kind)
-    shown = ("name", "heading", "kind", "meaning")
+    shown = ("name", "heading", "kind", "meaning", "block")
     return {
         "columns": [{name: getattr(column, name) for name in shown} for column, _ in measured],
         "groups": cells,
@@ -87,14 +89,24 @@ def tally(groups, measured):
     }
 
 
-def _cell(values, kind):
+def cell(values, kind):
+    """The cell of a column's known values in a group."""
     cell = {"n": len(values)}
     if kind == "share":
         count = int(values.sum())
         low, high = statistics.wilson(count, len(values))
         return cell | {"count": count, "rate": count / len(values) if len(values) else None, "interval": [low, high]}
     value, low, high = statistics.mean(values) if len(values) else (None, None, None)
-    return cell | {"mean": value, "interval": None if low is None else [low, high]}
+    return cell | {_name(kind): value, "interval": None if low is None else [low, high]}
+
+
+def paired(values, base, kind):
+    """The cell of what the values of a group's probes have over their values of another kind, paired."""
+    if kind == "share":
+        value, *interval = statistics.paired_difference(values > 0, base > 0)
+    else:
+        value, *interval = statistics.mean(values - base)
+    return {"n": len(values), _name(kind): value, "interval": None if None in interval else interval}
 
 
 def _difference(a, b, kind):
@@ -102,4 +114,8 @@ def _difference(a, b, kind):
         value, *interval = statistics.difference(int(a.sum()), len(a), int(b.sum()), len(b))
         return {"rate": value, "interval": interval}
     value, *interval = statistics.mean_difference(a, b)
-    return {"mean": value, "interval": None if None in interval else interval}
+    return {_name(kind): value, "interval": None if None in interval else interval}
+
+
+def _name(kind):
+    return "mean" if kind == "mean" else "rate"

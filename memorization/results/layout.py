@@ -6,12 +6,17 @@ WIDTH = 80
 
 
 def estimate(cell, signed=False):
-    """A cell of tables.tally with its interval: "16.7 [11.8, 23.0]", a share in per cent; "-" of nothing."""
+    """A cell of tables.tally with its interval: "16.7 [11.8, 23.0]", a share in per cent; "-" of nothing.
+
+    A mean has a digit more where its interval is narrower than 1.
+    """
     value = cell.get("rate", cell.get("mean"))
     if value is None:
         return "-"
     scale = 100 if "rate" in cell else 1
-    value, *interval = (_number(scale * x, signed) for x in (value, *(cell["interval"] or ())))
+    interval = cell["interval"] or ()
+    fine = scale == 1 and len(interval) == 2 and interval[1] - interval[0] < 1
+    value, *interval = (_number(scale * x, signed, fine) for x in (value, *interval))
     return f"{value} [{', '.join(interval)}]" if interval else value
 
 
@@ -38,6 +43,6 @@ def visible(text):
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.replace("\\", "\\\\"))
 
 
-def _number(x, signed):
-    digits = 1 if abs(x) < 99.95 else 0
+def _number(x, signed, fine=False):
+    digits = 0 if abs(x) >= 99.95 else 2 if fine else 1
     return f"{x:{'+' if signed else ''}.{digits}f}"

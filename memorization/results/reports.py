@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from memorization.cli import UserError
+from memorization.results import base, membership
 from memorization.results.columns import VERDICT
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph, visible
 from memorization.results.tables import UNCHECKED, another, heading, how_tested, made_with, verdict
 
+SCORES = "How well a score tells members from held-out texts, with 95 % intervals:"
 FIELDS = (
     "run directory unchecked generations generations_a_probe group metric kind n count estimate low high "
     "p evidence detectable_difference"
@@ -70,8 +72,15 @@ def text(runs, notes):
     for title, block in _blocks(runs):
         body += [[""] * 4, [title, MEMBERS, HELD_OUT, "difference"], *block]
     lines += ["", "Share in %, or the mean, with its 95 % interval:", *grid(body)]
+    if scores := _scores(runs):
+        head = membership.headings(_rates(runs))
+        body = []
+        for title, block in scores:
+            body += [[""] * len(head), [title, *head[1:]], *block]
+        lines += ["", SCORES, *grid(body)]
     for run in runs:
         lines += ["", *paragraph(run.label), *verdict(run.summary), *another(run.summary)]
+        lines += ["", *base.lines(run.summary, heading)][:-1]
     return "\n".join([*_flags(runs), *notes, *lines, "", *_tests(runs)]) + "\n"
 
 
@@ -88,8 +97,14 @@ def markdown(runs, notes):
     for title, block in _blocks(runs):
         for name, *cells in block:
             lines.append(f"| {' | '.join(map(escaped, [title, name, *cells]))} |")
+    if scores := _scores(runs):
+        head = membership.headings(_rates(runs))[1:]
+        lines += ["", SCORES, "", f"| score | run | {' | '.join(head)} |", f"|---|---|{'---:|' * len(head)}"]
+        for title, block in scores:
+            lines += [f"| {' | '.join(map(escaped, [title, *cells]))} |" for cells in block]
     for run in runs:
-        lines += ["", f"**{escaped(run.label)}**", "", "```", *verdict(run.summary), *another(run.summary), "```"]
+        lines += ["", f"**{escaped(run.label)}**", "", "```", *verdict(run.summary), *another(run.summary)]
+        lines += [*base.lines(run.summary, heading), "```"]
     lines += ["", *_tests(runs)]
     return "\n".join(lines) + "\n"
 
@@ -122,6 +137,9 @@ def comma_separated(runs):
         same = {"run": run.name, "directory": run.directory, "unchecked": bool(summary["facts"].get("unchecked"))}
         same |= {name: summary[name] for name in ("generations", "generations_a_probe")}
         groups = summary["groups"] | {f"{MEMBERS} - {HELD_OUT}": summary["difference"]}
+        if before := summary["base"]:
+            groups |= {f"{group}, base": cells for group, cells in before["groups"].items()}
+            groups |= {f"{group} - {group}, base": cells for group, cells in before["difference"].items()}
         for column in summary["columns"]:
             for group, cells in groups.items():
                 if (cell := cells.get(column["name"])) is None:
@@ -131,6 +149,12 @@ def comma_separated(runs):
                 row = {"group": group, "metric": column["name"], "kind": column["kind"], "low": low, "high": high}
                 row |= {name: cell.get(name) for name in ("n", "count")} | tested
                 writer.writerow(same | row | {"estimate": cell.get("rate", cell.get("mean"))})
+        for name, score in summary["scores"].items():
+            tpr = {f"{name}_tpr_{rate}": cell for rate, cell in score["tpr"].items() if cell}
+            for metric, cell in ({f"{name}_auc": score["auc"]} | tpr).items():
+                low, high = cell["interval"]
+                row = {"group": f"{MEMBERS} - {HELD_OUT}", "metric": metric, "kind": "score", "n": sum(score["n"])}
+                writer.writerow(same | row | {"estimate": cell["rate"], "low": low, "high": high})
         for group, cells in (summary["another"] or {"groups": {}})["groups"].items():
             for name in ("another", "chance"):
                 low, high = cells[name]["interval"]
@@ -147,8 +171,9 @@ def _described(run):
 
 
 def _tests(runs):
-    """How the verdicts were reached, each way once."""
-    return [line for test in dict.fromkeys(tuple(how_tested(run.summary)) for run in runs) for line in test]
+    """How the verdicts were reached, each way once, and how scores are read."""
+    tests = dict.fromkeys(tuple(how_tested(run.summary)) for run in runs)
+    return [line for test in tests for line in test] + membership.explained([run.summary["scores"] for run in runs])
 
 
 def _flags(runs):
@@ -168,6 +193,19 @@ def _blocks(runs):
             sides = [estimate(groups[side][column["name"]]) for side in (MEMBERS, HELD_OUT)]
             change = estimate(changes[column["name"]], True) if column["name"] in changes else "-"
             blocks.setdefault(heading(column), []).append([run.label, *sides, change])
+    return blocks.items()
+
+
+def _rates(runs):
+    return membership.resolved([run.summary["scores"] for run in runs])
+
+
+def _scores(runs):
+    """(title, rows of label and cells) for every score that any run has."""
+    blocks, rates = {}, _rates(runs)
+    for run in runs:
+        for score in run.summary["scores"].values():
+            blocks.setdefault(score["heading"], []).append([run.label, *membership.cells(score, rates)])
     return blocks.items()
 
 

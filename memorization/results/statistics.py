@@ -33,6 +33,30 @@ def difference(count_a, total_a, count_b, total_b):
     return a - b, low, high
 
 
+def paired_difference(a, b):
+    """Share of a - share of b of the same probes, as `difference` gives it: Newcombe 1998, paired, method 10.
+
+    a, b: bool arrays of equal length, not empty.
+    """
+    total = len(a)
+    both, only_a, only_b = (int(np.sum(x)) for x in (a & b, a & ~b, b & ~a))
+    neither = total - both - only_a - only_b
+    count_a, count_b = both + only_a, both + only_b
+    (low_a, high_a), (low_b, high_b) = wilson(count_a, total), wilson(count_b, total)
+    share_a, share_b = count_a / total, count_b / total
+    product = both * neither - only_a * only_b
+    if product > 0:
+        product = max(product - total / 2, 0)  # a continuity correction
+    margins = count_a * (total - count_a) * count_b * (total - count_b)
+    phi = product / sqrt(margins) if margins else 0.0
+
+    def half(x, y):
+        return sqrt(max(x * x - 2 * phi * x * y + y * y, 0))
+
+    change = (only_a - only_b) / total
+    return change, change - half(share_a - low_a, high_b - share_b), change + half(high_a - share_a, share_b - low_b)
+
+
 def mean(values):
     """The mean with its 95 % interval by Student's t, as (mean, low, high); (mean, None, None) of a single value.
 

@@ -4,16 +4,15 @@ from collections import Counter
 
 import numpy as np
 
-from memorization.results import statistics
+from memorization.results import base as base_model
+from memorization.results import evidence, membership, statistics
 from memorization.results.columns import (
     ALARMS,
     MAIN,
     VERDICT,
-    Column,
     calibrated,
     columns,
     label_columns,
-    paraphrase_score,
     without_loops,
 )
 from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
@@ -25,21 +24,22 @@ COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 UNCHECKED = "UNCHECKED: model, data and index are not of one run, or not known to be"
 
 
-def summarize(rows, facts):
+def summarize(rows, facts, base=None):
     """What result.json holds of detections (any iterable): facts, columns, groups, difference, verdict.
 
     facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
-    (profile, model, unchecked); samples, how many distinct ones are members and held out. Columns, groups and
-    difference are those of counts.tally. Under without_scan and first_label, and under paper with direction both,
-    stands the same tally of the labels without the span scan, by the published rule, and in direction paper. The
-    verdict is statistics.verdict for members by copies and all, or None without members or held-out texts; another is
-    others.Others.measure. Under without_loops stands the same tally without generations that repeat themselves;
-    personal is personal.Personal.counts.
+    (profile, model, unchecked, base, and scheme, that of evidence); samples, how many distinct ones are members and
+    held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label, and under
+    paper with direction both, stands the same tally of the labels without the span scan, by the published rule, and in
+    direction paper. The verdict is statistics.verdict for members by copies and all, or None without members or
+    held-out texts; another is others.Others.measure. Under without_loops stands the same tally without generations that
+    repeat themselves; personal is personal.Personal.counts, scores membership.measure. base: detections of the same
+    probes through the base model, or None; under base stands base.compare, and the scores have the ratio to it.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
     every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction)
     tables = {
-        "": every,
+        "": every + evidence.columns(),
         "without_loops": [without_loops(column, facts["loop_repeats"]) for column in every if column.name != "loop"],
         "without_scan": label_columns(lambda row: row.labels.label_without_scan, classifier, direction),
         "first_label": label_columns(lambda row: row.labels.first_label, classifier, direction),
@@ -47,17 +47,28 @@ def summarize(rows, facts):
     if facts["direction"] == "both":
         tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
     others, personal = Others(), Personal()
-    scores = [Column("", "", "share", paraphrase_score, "")] if classifier else []
+    scores = evidence.scores(classifier)
     watched = others.watch(personal.watch(rows))
     probes = collect(watched, [column for of_table in (*tables.values(), scores) for column in of_table])
     groups, values = grouped(probes), iter(probes.values)
+    of_scores = dict(zip((column.name for column in scores), probes.values[-len(scores) :], strict=True))
     summary = {"facts": facts, "generations": probes.generations, "generations_a_probe": probes.generations_a_probe}
     for name, of_table in tables.items():
         measured = [(column, next(values)) for column in of_table]
         if classifier and not name:
-            measured.append(surest(probes.values[-1], groups[HELD_OUT]))
+            measured.append(surest(of_scores["paraphrase"], groups[HELD_OUT]))
         counted = tally(groups, measured)
         summary |= {name: counted} if name else counted
+    summary["base"] = None
+    if base is not None:
+        of_base = collect(base, [*tables[""], *(score for score in scores if score.name == "loss")])
+        if not np.array_equal(of_base.ids, probes.ids):
+            raise ValueError("the base model's detections are of other probes")
+        summary["base"] = base_model.compare(groups, tables[""], probes.values[: len(tables[""])], of_base.values[:-1])
+        with np.errstate(invalid="ignore"):  # of two infinities
+            of_scores[evidence.RATIO.name] = of_scores["loss"] - of_base.values[-1]
+        scores = [*scores, evidence.RATIO]
+    summary["scores"] = membership.measure(scores, of_scores.values(), probes.member)
     summary["verdict"] = None
     pairs = {name: (cells[VERDICT]["count"], cells["n"]) for name, cells in summary["groups"].items() if cells["n"]}
     if MEMBERS in pairs and HELD_OUT in pairs:
@@ -107,13 +118,14 @@ def table(summary):
         counted = "probes of which any generation does so"
     lines += [*paragraph(made_with(summary)), "", f"Share of {counted}, in %, with its 95 % interval:", ""]
     sides = [groups[MEMBERS], groups[HELD_OUT]]
-    body = [["", MEMBERS, HELD_OUT, "difference"], ["probes", *(str(side["n"]) for side in sides), ""]]
+    head = [["", MEMBERS, HELD_OUT, "difference"], ["probes", *(str(side["n"]) for side in sides), ""]]
+    blocks = {}
     for column in columns:
         name = column["name"]
         change = summary["difference"].get(name)
         cells = [*(estimate(side[name]) for side in sides), estimate(change, True) if change else "-"]
-        body.append([heading(column), *cells])
-    lines += grid(body)
+        blocks.setdefault(column["block"], []).append([heading(column), *cells])
+    lines += grid([*head, *blocks.pop("generations", [])])
     main = [column for column in columns if column["name"] in MAIN]
     if len(groups) > 2:
         body = [["", "probes", *map(heading, main)]]
@@ -121,13 +133,20 @@ def table(summary):
             body.append([name, str(group["n"]), *(estimate(group[column["name"]]) for column in main)])
         lines += ["", *paragraph("The same by copies in the training set:"), "", *grid(body)]
     lines += ["", *verdict(summary), *how_tested(summary), "", *another(summary), ""]
+    for name, block in blocks.items():
+        lines += [*paragraph(evidence.TITLES[name].format(scheme=facts["scheme"])), "", *grid([head[0], *block]), ""]
+    lines += [*membership.lines(summary["scores"]), *base_model.lines(summary, heading)]
     lines += [*lines_of(summary["personal"]), *unlooped(summary)]
     headings = {}
-    for column in columns:
+    for column in (*columns, *summary["scores"].values()):
         headings.setdefault(column["meaning"], []).append(column["heading"])
     for meaning, named in headings.items():
-        lines += paragraph(f"{', '.join(named)}: {meaning}", 4)
+        lines += [] if not meaning else paragraph(f"{_together(named)}: {meaning}", 4)
     return "\n".join(lines)
+
+
+def _together(headings):
+    return ", ".join(headings) if len(headings) < 5 else f"{headings[0]} to {headings[-1]}"
 
 
 def unlooped(summary):
@@ -158,7 +177,7 @@ def made_with(summary):
 
 def heading(column):
     """What a column is called in a table."""
-    return column["heading"] + (", mean" if column["kind"] == "mean" else "")
+    return column["heading"] + (", mean" if column["kind"] in ("mean", "fraction") else "")
 
 
 def verdict(summary):

@@ -1,0 +1,91 @@
+"""What one teacher-forced pass over a probe's suffix says of it: extraction and membership scores (design.md, Terms).
+
+All are of the suffix's first tokens, as many as a generation may have, given the prefix.
+"""
+
+import zlib
+
+import msgspec
+import numpy as np
+
+from memorization.extraction.matches import Share
+from memorization.runs import Count, Positive
+
+LENGTHS = (10, 25, 50, 100)  # tokens of an exact match
+QUERIES = (1, 10, 100, 1_000, 10_000)
+CHANCES = (0.5, 0.9)
+LEAST = 0.2  # of the tokens, the least likely: min-k % and min-k %++
+
+Log = float | None  # None stands for minus infinity, which JSON does not have: probability 0
+
+
+class Scores(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Of a probe. log_likelihood: the sum of the tokens' log probabilities; log_p_z the same under the sampling scheme
+    (Hayes et al. 2025). matched_tokens: how many from the start are what greedy decoding gives. extraction_strength:
+    1 - the shortest part of the tokens from which on greedy decoding gives the rest / their number (Carlini et al.
+    2021, Wang et al. 2025). min_k, min_k_plus: of the fifth of the tokens with the least, the mean log probability
+    (Shi et al. 2024), and the mean of it standardized over the vocabulary (Zhang et al. 2024). zlib_bytes: of the
+    text, compressed (Carlini et al. 2021). token_log_probs: of each token, where they were asked for.
+    """
+
+    tokens: Positive
+    log_likelihood: Log
+    log_p_z: Log
+    matched_tokens: Count
+    extraction_strength: Share
+    min_k: Log
+    min_k_plus: Log
+    zlib_bytes: Positive
+    token_log_probs: list[Log] | None
+
+    def __post_init__(self):
+        if self.matched_tokens > self.tokens or len(self.token_log_probs or ()) not in (0, self.tokens):
+            raise ValueError(f"{self.matched_tokens} matched tokens, or log probabilities, are not of {self.tokens}")
+        if any(value is not None and value > 0 for value in (self.log_likelihood, self.log_p_z)):
+            raise ValueError("a probability over 1")
+
+
+def scores(tokens, text, keep_tokens=False):
+    """The Scores of a suffix. tokens: its scoring.TokenScores, arrays of one length. text: what these tokens say."""
+    log_prob, scheme = (np.minimum(values, 0).astype(np.float64) for values in (tokens.log_prob, tokens.scheme))
+    length = len(log_prob)
+    wrong = np.flatnonzero(~tokens.greedy)
+    from_mean = np.divide(log_prob - tokens.mean, tokens.std, out=np.zeros(length), where=tokens.std > 0)
+    return Scores(
+        tokens=length,
+        log_likelihood=_log(log_prob.sum()),
+        log_p_z=_log(scheme.sum()),
+        matched_tokens=int(wrong[0]) if len(wrong) else length,
+        extraction_strength=1 - (int(wrong[-1]) + 1) / length if len(wrong) else 1.0,
+        min_k=_log(least(log_prob)),
+        min_k_plus=_log(least(from_mean)),
+        zlib_bytes=len(zlib.compress(text.encode("utf-8", "surrogatepass"))),
+        token_log_probs=[_log(value) for value in log_prob] if keep_tokens else None,
+    )
+
+
+def least(values):
+    """The mean of the least fifth of an array, at least of one."""
+    number = max(1, int(LEAST * len(values)))
+    return np.partition(values, number - 1)[:number].mean()
+
+
+def queries_needed(log_p_z, chance):
+    """The natural logarithm of how many queries give a suffix at least once with such a chance: its least real number.
+
+    log_p_z: array or float, -inf for a probability of 0. chance: in (0, 1). Solves 1 - (1 - p_z)^n = chance (Hayes et
+    al. 2025) without leaving the logarithms: p_z may be far below what a float can hold.
+    """
+    log_p_z = np.asarray(log_p_z, float)
+    with np.errstate(divide="ignore", over="ignore"):
+        rate = np.where(log_p_z < -30, log_p_z, np.log(-np.log1p(-np.exp(np.maximum(log_p_z, -30)))))
+    return np.log(-np.log1p(-chance)) - rate
+
+
+def discoverable(log_p_z, queries, chance):
+    """Whether a suffix is (n, p)-discoverable, n `queries` and p `chance`; arguments as of queries_needed."""
+    return queries_needed(log_p_z, chance) <= np.log(queries) + 1e-9  # what is reached exactly is reached
+
+
+def _log(value):
+    return None if np.isneginf(value) else float(value)

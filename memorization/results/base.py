@@ -1,0 +1,44 @@
+"""The same probes through the model before fine-tuning, and what fine-tuning added, probe by probe."""
+
+import numpy as np
+
+from memorization.results.counts import HELD_OUT, MEMBERS, cell, paired
+from memorization.results.layout import estimate, grid, paragraph, visible
+
+SHOWN = ("exact_match", "near_copy", "own", "verbatim", "matched_tokens", "edit_similarity", "rouge_l")
+SHOWN += ("extraction_strength", "loss", "within_100_50")
+
+
+def compare(groups, columns, values, base):
+    """What result.json holds of the base model: its groups, and the difference, tuned less base, by group.
+
+    groups: dict name -> mask of probes. columns: those compared. values, base: for each column that of every probe, of
+    either model, NaN where it says nothing. Only probes that a column says something of in both count. Cells are those
+    of counts; a difference is paired (statistics.paired_difference, and Student's t of the differences).
+    """
+    of_base = {name: {"n": int(mask.sum())} for name, mask in groups.items()}
+    difference = {name: {} for name in groups}
+    for column, of_column, before in zip(columns, values, base, strict=True):
+        known = ~np.isnan(of_column) & ~np.isnan(before)
+        for name, mask in groups.items() if known.any() else ():
+            here = mask & known
+            of_base[name][column.name] = cell(before[here], column.kind)
+            if here.any():
+                difference[name][column.name] = paired(of_column[here], before[here], column.kind)
+    return {"groups": of_base, "difference": difference}
+
+
+def lines(summary, heading):
+    """What fine-tuning added, as lines of the table; none without a base model. heading: of a column."""
+    if (base := summary["base"]) is None:
+        return []
+    found = []
+    for side in (MEMBERS, HELD_OUT):
+        body = [[side, "base", "tuned", "paired difference"]]
+        for column in summary["columns"]:
+            if (name := column["name"]) in SHOWN and name in base["difference"][side]:
+                cells = (estimate(base["groups"][side][name]), estimate(summary["groups"][side][name]))
+                body.append([heading(column), *cells, estimate(base["difference"][side][name], True)])
+        found += ["", *grid(body)] if len(body) > 1 else []
+    said = f"What fine-tuning added, the same probes through the base model {visible(str(summary['facts']['base']))}:"
+    return [*paragraph(said), *found, ""]

@@ -1,0 +1,159 @@
+"""The teacher-forced pass: against one row at a time, against transformers' own warpers, against drawn samples."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+)
+from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from memorization.cli import UserError
+from memorization.extraction import scoring
+from memorization.extraction.generation import continue_prefixes, sampling
+from memorization.extraction.matches import matched_tokens
+from memorization.extraction.scoring import token_scores
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
+MODELS = {
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=50)),
+    "gpt-neo": lambda: GPTNeoForCausalLM(
+        GPTNeoConfig(
+            hidden_size=16, num_layers=2, attention_types=[[["global", "local"], 1]], num_heads=2, vocab_size=50
+        )
+    ),
+    "gpt-neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(intermediate_size=32, **SMALL)),
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(intermediate_size=32, **SMALL)),
+    "opt": lambda: OPTForCausalLM(OPTConfig(ffn_dim=32, word_embed_proj_dim=16, **SMALL)),
+    "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=16, n_layer=2, n_head=2, vocab_size=50)),
+}
+
+
+def make(name, vocabulary=None):
+    """A model of a kind, its random scores far enough apart that tokens differ."""
+    torch.manual_seed(3)
+    model = MODELS[name]().eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(8)
+    if vocabulary:
+        model.resize_token_embeddings(vocabulary)
+    return model
+
+
+@pytest.fixture(scope="module")
+def texts():
+    rng = np.random.default_rng(0)
+    lengths = [(1, 1), (7, 20), (3, 2), (12, 9), (7, 20)]
+    return [[rng.integers(1, 50, n).tolist() for n in column] for column in zip(*lengths, strict=True)]
+
+
+def expected(model, prefix, suffix, warpers=()):
+    """The TokenScores of one suffix alone, a token at a time, in 64 bits from the model's scores on."""
+    with torch.inference_mode():
+        scores = model(input_ids=torch.tensor([prefix + suffix])).logits[0].float()
+    found = []
+    for token, row in zip(suffix, scores[len(prefix) - 1 :], strict=False):
+        log_probs = row.double().log_softmax(-1)
+        drawn = row[None]
+        for warp in warpers:
+            drawn = warp(None, drawn)
+        p, mean = log_probs.exp(), float((log_probs.exp() * log_probs).sum())
+        std = float((p * (log_probs - mean) ** 2).sum()) ** 0.5
+        scheme = float(drawn[0].double().log_softmax(-1)[token])
+        found.append((float(log_probs[token]), int(row.argmax()) == token, scheme, mean, std))
+    return [np.array(column) for column in zip(*found, strict=True)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_together_are_as_each_alone(name, texts):
+    model = make(name)
+    for prefix, suffix, found in zip(*texts, token_scores(model, *texts), strict=True):
+        for one, other in zip(found, expected(model, prefix, suffix), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+        assert [column.dtype.name for column in found] == ["float32", "bool", *["float32"] * 3]
+
+
+def test_the_vocabulary_is_worked_on_in_parts(texts, monkeypatch):
+    model = make("gpt2")
+    whole = token_scores(model, *texts, 0.7, 5)
+    monkeypatch.setattr(scoring, "AT_ONCE", 150)
+    for one, other in zip(whole, token_scores(model, *texts, 0.7, 5), strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"), [(0.5, 0, 1.0), (1.0, 5, 1.0), (2.0, 0, 0.6), (0.8, 9, 0.7)]
+)
+def test_the_scheme_is_what_samples_are_drawn_by(temperature, top_k, top_p, texts):
+    model = make("llama")
+    warpers = [TemperatureLogitsWarper(temperature)]
+    warpers += [TopKLogitsWarper(top_k)] if top_k else []
+    warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    outside = 0
+    for prefix, suffix, found in zip(*texts, token_scores(model, *texts, temperature, top_k, top_p), strict=True):
+        scheme = expected(model, prefix, suffix, warpers)[2]
+        np.testing.assert_allclose(found.scheme, scheme, rtol=1e-3, atol=1e-3)
+        outside += np.isneginf(found.scheme).sum()
+    assert outside or not (top_k or top_p < 1)
+
+
+def test_the_tokens_of_greedy_decoding_are_known_for_it(texts):
+    model, prefixes = make("gpt-neo"), texts[0]
+    suffixes = continue_prefixes(model, prefixes, 20, eos=0)
+    suffixes = [suffix or [1] for suffix in suffixes]
+    suffixes[1][5] = suffixes[1][5] % 49 + 1  # another token
+    found = token_scores(model, prefixes, suffixes)
+    leading = [int(one.greedy.argmin()) if not one.greedy.all() else len(one.greedy) for one in found]
+    assert leading == [
+        matched_tokens(ids, suffix)
+        for ids, suffix in zip(continue_prefixes(model, prefixes, 20, 0), suffixes, strict=True)
+    ]
+    assert leading[1] == 5 and max(leading) == 20
+
+
+@pytest.mark.parametrize(("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.7, 4, 1.0), (1.3, 0, 0.8)])
+def test_what_is_probable_is_drawn_as_often(temperature, top_k, top_p):
+    """10,000 draws of 2 tokens: of each pair with a chance over 0.5 %, a count within 4.5 standard deviations."""
+    model, prefix, draws = make("gpt2"), [4, 7, 1], 10_000
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.div_(2)  # several likely continuations
+    keys = [(9, sample) for sample in range(draws)]
+    drawn = continue_prefixes(model, [prefix] * draws, 2, 0, sampling(keys, 5, temperature, top_k, top_p))
+    pairs, counts = np.unique([(*ids, 0, 0)[:2] for ids in drawn], axis=0, return_counts=True)
+    pairs, counts = pairs[pairs.min(1) > 0].tolist(), counts[pairs.min(1) > 0]
+    found = token_scores(model, [prefix] * len(pairs), pairs, temperature, top_k, top_p)
+    p = np.exp([one.scheme.sum(dtype=np.float64) for one in found])
+    likely = p > 0.005
+    assert likely.sum() >= 10
+    assert (np.abs(counts - draws * p) <= 4.5 * np.sqrt(draws * p * (1 - p)))[likely].all()
+    assert p.sum() <= 1 + 1e-5
+
+
+def test_half_precision_differs_by_its_rounding_only(texts):
+    model = make("llama")
+    whole = token_scores(model, *texts)
+    for one, other in zip(token_scores(model.bfloat16(), *texts), whole, strict=True):
+        assert one.log_prob.dtype == np.float32
+        assert np.abs(one.log_prob - other.log_prob).max() < 1.5
+
+
+def test_scores_that_are_no_numbers_are_refused(texts):
+    model = make("gpt2")
+    with torch.no_grad():
+        model.transformer.ln_f.weight[0] = torch.nan
+    with pytest.raises(UserError, match="not numbers"):
+        token_scores(model, *texts)
