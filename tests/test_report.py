@@ -53,6 +53,7 @@ def test_runs_are_named_by_the_setting_they_differ_in_and_shown_with_their_contr
     value, low, high = (100 * x for x in difference(15, 20, 0, 10))
     assert blocks["prefix_length 50"][6:] == [f"{value:+.1f}", f"[{low:+.1f},", f"{high:+.1f}]"]
     assert "30 generations (1 a probe), model small, profile paper, direction pan" in " ".join(said.split())
+    assert " ".join(said.split()).count("classifier none; queries with temperature 1") == 2
     assert said.count("Verdict: no evidence") == said.count("Verdict: yes") == 1
     assert [line.split()[-2:] for line in lines if re.match(r"prefix_length \d+ +\d+ +\d+$", line)] == [
         ["20", "10"]

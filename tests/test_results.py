@@ -12,6 +12,7 @@ from scipy import stats
 from memorization.detection.detections import Labels, Passage, Personal
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
+from memorization.results.evidence import scheme
 from memorization.results.layout import estimate, grid, visible
 from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
 from memorization.results.tables import published_counts, published_line, summarize, table
@@ -352,8 +353,12 @@ def test_the_table_fits_80_columns_whatever_is_in_it():
     ]
     rows += [detection(1000 + i, "idea", matched_tokens=99000 + i, exact_match=True) for i in range(20)]
     facts = FACTS | {"span_length": 100000, "model": "/very/long/" * 20, "classifier": "c" * 200, "unchecked": True}
-    for some in (rows, rows[:3], rows[:1], rows[20:], []):
+    with_scores = [
+        scored(i, loss=10.0**5, tokens=10**6, matched=10**6 - i, duplicates=max(2**i, 1), **runs) for i in range(20)
+    ] + [scored(1000 + i, loss=10.0**6, tokens=10**6) for i in range(120)]
+    for some in (rows, rows[:3], rows[:1], rows[20:], [], with_scores, with_scores[:1], with_scores[:22]):
         assert max(map(len, table(summarize(some, facts)).splitlines())) <= 80
+        assert max(map(len, table(summarize(some, facts | {"base": "b" * 99}, some)).splitlines())) <= 80
 
 
 def test_numbers_keep_their_meaning_when_they_are_short():
@@ -365,3 +370,14 @@ def test_numbers_keep_their_meaning_when_they_are_short():
 def test_a_long_name_is_wrapped_and_nothing_hidden_in_a_text():
     assert grid([["name " * 30, "1" * 30, "2" * 30]])[0].endswith("  ".join(["1" * 30, "2" * 30]))
     assert visible("a\n\x1b[1m\\n\u202eé 日") == "a\\n\\x1b[1m\\\\n\\u202eé 日"
+
+
+@pytest.mark.parametrize(
+    ("made_of", "said"),
+    [
+        ({"temperature": 0.0, "top_k": 0, "top_p": 1.0}, "temperature 1"),
+        ({"temperature": 0.7, "top_k": 40, "top_p": 0.95}, "temperature 0.7, top-k 40, top-p 0.95"),
+    ],
+)
+def test_the_scheme_of_queries_is_named(made_of, said):
+    assert scheme(made_of) == said

@@ -167,7 +167,8 @@ def comma_separated(runs):
 def _described(run):
     name = run.name if run.name == run.label else f"{run.label}: {run.name}"
     where = [] if run.directory in run.name else [run.directory]
-    return "; ".join([name, *where, made_with(run.summary)])
+    scheme = run.summary["facts"]["scheme"]
+    return "; ".join([name, *where, made_with(run.summary), *([f"queries with {scheme}"] if scheme else [])])
 
 
 def _tests(runs):
