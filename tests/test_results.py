@@ -354,8 +354,8 @@ def test_the_table_fits_80_columns_whatever_is_in_it():
     rows += [detection(1000 + i, "idea", matched_tokens=99000 + i, exact_match=True) for i in range(20)]
     facts = FACTS | {"span_length": 100000, "model": "/very/long/" * 20, "classifier": "c" * 200, "unchecked": True}
     with_scores = [
-        scored(i, loss=10.0**5, tokens=10**6, matched=10**6 - i, duplicates=max(2**i, 1), **runs) for i in range(20)
-    ] + [scored(1000 + i, loss=10.0**6, tokens=10**6) for i in range(120)]
+        scored(i, loss=99.5 + i, tokens=10**6, matched=10**6 - i, duplicates=max(2**i, 1), **runs) for i in range(20)
+    ] + [scored(1000 + i, loss=1000.0, tokens=10**6) for i in range(120)]
     for some in (rows, rows[:3], rows[:1], rows[20:], [], with_scores, with_scores[:1], with_scores[:22]):
         assert max(map(len, table(summarize(some, facts)).splitlines())) <= 80
         assert max(map(len, table(summarize(some, facts | {"base": "b" * 99}, some)).splitlines())) <= 80
