@@ -2,8 +2,12 @@
 
 import json
 import random
+import shutil
+import subprocess
+import sys
 
 import msgspec
+import numpy as np
 import pytest
 import spacy
 from generations import generation, load_index, load_spans, write_generations
@@ -15,9 +19,28 @@ from memorization.cli import UserError
 from memorization.detection.detect import Settings, detect
 from memorization.detection.detections import Detection
 from memorization.detection.entities import Entities, Entity, agree, names
+from memorization.results.columns import columns
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.rows import read_rows
 
+SMALL = {  # a recognizer that is trained in a second
+    "@architectures": "spacy.TransitionBasedParser.v2",
+    "state_type": "ner",
+    "extra_state_tokens": False,
+    "hidden_width": 16,
+    "maxout_pieces": 2,
+    "use_upper": True,
+    "tok2vec": {
+        "@architectures": "spacy.HashEmbedCNN.v2",
+        "pretrained_vectors": None,
+        "width": 24,
+        "depth": 1,
+        "embed_size": 200,
+        "window_size": 1,
+        "maxout_pieces": 2,
+        "subword_features": True,
+    },
+}
 PEOPLE = ("Ann Lee", "Bob Stone", "Carla Diaz", "Dev Rao")
 NOTES = (
     "and was told to come back on the third Monday of the month for another look at the left knee",
@@ -48,19 +71,19 @@ def trained(tmp_path_factory):
     """A pipeline with a statistical recognizer, and a tagger that it does not need."""
     pipeline, rng = spacy.blank("en"), random.Random(0)
     pipeline.add_pipe("tagger").add_label("X")
-    pipeline.add_pipe("ner").add_label("PERSON")
+    pipeline.add_pipe("ner", config={"model": SMALL}).add_label("PERSON")
     examples = []
     for i in range(40):
         name = PEOPLE[i % len(PEOPLE)]
-        text = f"{rng.choice(('Yesterday', 'Today', 'Once'))} {name} {rng.choice(NOTES)}"
+        text = f"{rng.choice(('Yesterday ', 'Today ', ''))}{name} {rng.choice(NOTES)}"
         marks = {"entities": [(text.index(name), text.index(name) + len(name), "PERSON")]}
-        examples.append(
-            Example.from_dict(pipeline.make_doc(text), marks | {"tags": ["X"] * len(pipeline.make_doc(text))})
-        )
+        document = pipeline.make_doc(text)
+        examples.append(Example.from_dict(document, marks | {"tags": ["X"] * len(document)}))
     spacy.util.fix_random_seed(0)
     optimizer = pipeline.initialize(lambda: examples)
-    for start in range(0, 300, 10):
-        pipeline.update(examples[start % 40 :][:10], sgd=optimizer, drop=0.0)
+    optimizer.learn_rate = 0.01
+    for _ in range(12):
+        pipeline.update(examples, sgd=optimizer, drop=0.0)
     path = tmp_path_factory.mktemp("spacy") / "trained"
     pipeline.to_disk(path)
     return path
@@ -98,6 +121,14 @@ def test_texts_in_batches_are_read_as_one_by_one(pipeline, trained):
         assert sum(map(len, expected.values())) >= 120
 
 
+def test_words_that_were_read_are_not_kept(trained):
+    entities = Entities(trained)
+    entities.of(["Ann Lee"])
+    kept = len(entities._pipeline.vocab.strings)
+    entities.of(f"Today Ann Lee word{i} went" for i in range(200))
+    assert len(entities._pipeline.vocab.strings) == kept
+
+
 def test_only_what_reads_entities_is_run(trained, pipeline, tmp_path):
     assert Entities(trained)._pipeline.pipe_names == ["ner"]
     assert Entities(rules(tmp_path / "more", ["sentencizer"]))._pipeline.pipe_names == ["sentencizer", "entity_ruler"]
@@ -111,7 +142,8 @@ def test_people_alone_are_names(pipeline):
 
 @pytest.fixture
 def rows():
-    """Members 0 to 2, whose generations copy them; member 3's copies 2 as well, so that both hold the run; a stranger.
+    """Members 0 to 2, whose generations copy them; member 3's copies 2 as well, so that both hold the run; a stranger,
+    and a held-out one that is copied too.
 
     Member 1's note has a name within an e-mail address, member 0's generation a name beyond its copied run.
     """
@@ -123,7 +155,9 @@ def rows():
     said = [f"{texts[0][:70]} Dev Rao again", texts[1], texts[2], texts[2]]
     suffixes = [*texts, texts[2] + " too"]
     rows = [generation(id, one, suffix) for id, (one, suffix) in enumerate(zip(said, suffixes, strict=True))]
-    return [*rows, generation(100, "Ann Lee and Bob Stone never said a word of all this", "Quite another text")]
+    rows.append(generation(100, "Ann Lee and Bob Stone never said a word of all this", "Quite another text"))
+    held_out = "Dev Rao kept his tickets, a green umbrella and two letters in the drawer under the window"
+    return [*rows, generation(101, held_out, held_out)]
 
 
 def opened(rows, directory):
@@ -144,6 +178,7 @@ def test_names_in_copied_runs_are_counted_once_and_distinctive_ones_told(pipelin
         [("name", "Carla Diaz", False)],
         [("name", "Carla Diaz", False)],
         [],
+        [("name", "Dev Rao", True)],
     ]
     assert all(row.entities_agree is None for row in found)  # nobody was asked for paraphrases
 
@@ -169,10 +204,16 @@ def test_a_paraphrase_about_somebody_else_does_not_agree(pipeline, tmp_path):
     def classify(pairs, sure=0.9):
         return {pair: sure if "Monday" in pair[0] and "Monday" in pair[1] else 0.1 for pair in pairs}
 
+    (share,) = (column.value for column in columns(200, 10, "c", "pan") if column.name == "entities_agree")
+
     def agreed(classify):
         settings = Settings("paper", ("pan", "paper"), 10, 200)
         found = detect(rows, *opened(rows, tmp_path), settings, classify, Entities(pipeline).of)
-        return [(row.labels.label, row.entities_agree) for row in found]
+        assert [share(row) for row in found] == [row.entities_agree for row in found]
+        for row in found:  # what is labelled otherwise is no paraphrase, whatever it names
+            row.labels.label = "verbatim"
+        assert not any(share(row) for row in found)
+        return [(row.labels.label_without_scan, row.entities_agree) for row in found]
 
     assert agreed(classify) == [("paraphrase", True), ("paraphrase", False), ("none", False)]
     assert agreed(lambda pairs: classify(pairs, 0.5)) == [("paraphrase_low", False)] * 2 + [("none", False)]
@@ -202,22 +243,82 @@ def test_stage_5_gives_the_same_bytes_for_any_number_of_processes(trained, rows,
     assert msgspec.json.decode(results[0].splitlines()[0])["entities_agree"] is not None
 
 
-def test_another_pipeline_makes_another_result(pipeline, trained, rows, tmp_path, capsys):
+def test_names_are_counted_by_side_and_another_pipeline_makes_another_result(pipeline, trained, rows, tmp_path, capsys):
     write_generations(tmp_path / "g.jsonl", rows)
     opened(rows, tmp_path)
     assert run_script("plagiarism_detect.py", *command(tmp_path, pipeline, "--paraphrase-model", "none")) == 0
-    capsys.readouterr()
+    assert ["name", "5", "3", "1", "1"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    summary = json.loads((tmp_path / "out/m/dialogue/result.json").read_text())
+    sides = {"members": {"finds": 5, "distinctive": 3}, "held out": {"finds": 1, "distinctive": 1}}
+    assert summary["personal"]["name"] == sides
+    assert "entities_agree" not in [column["name"] for column in summary["columns"]]
     assert run_script("plagiarism_detect.py", *command(tmp_path, trained, "--paraphrase-model", "none")) == 2
     assert "ner_model" in one_line(capsys)
 
 
-def test_a_pipeline_that_will_not_do_is_named(tmp_path, trained):
+def _cut(path):
+    (path / "ner" / "model").write_bytes(b"half")
+
+
+def _settings(old, new):
+    def change(path):
+        config = path / "config.cfg"
+        assert old in config.read_text()
+        config.write_text(config.read_text().replace(old, new))
+
+    return change
+
+
+FAULTS = {  # what is done to a pipeline -> what is said of it
+    "no-directory": (shutil.rmtree, "is no spaCy pipeline that can be loaded ([E050] Can't find model"),
+    "other-files": (lambda path: (path / "meta.json").unlink(), "can be loaded ([E053] Could not read meta.json"),
+    "cut-weights": (_cut, "is no spaCy pipeline that can be loaded (unpack(b) received extra data"),
+    "unknown-pipe": (_settings('factory = "ner"', 'factory = "her"'), "([E002] Can't find factory for 'her'"),
+    "unknown-setting": (_settings("batch_size", "batch_sizes"), "can be loaded (Config validation error"),
+    "unread-settings": (_settings("[nlp]", "[nlp"), "is no spaCy pipeline that can be loaded ("),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_damaged_pipeline_is_told(trained, tmp_path, fault):
+    harm, said = FAULTS[fault]
+    path = shutil.copytree(trained, tmp_path / fault)
+    harm(path)
+    with pytest.raises(UserError) as error:
+        Entities(str(path))
+    assert str(error.value).startswith(f"{path}: ") and said in str(error.value)
+    assert str(error.value).endswith("); install it, or name a directory that holds one") and "()" not in str(
+        error.value
+    )
+
+
+def test_a_pipeline_whose_weights_are_no_numbers_is_refused(trained, tmp_path):
+    pipeline = spacy.load(trained)
+    layer = next(one for one in pipeline.get_pipe("ner").model.walk() if one.name == "maxout")
+    layer.set_param("W", np.full_like(layer.get_param("W"), np.nan))
+    pipeline.to_disk(tmp_path / "nan")
+    text = f"Today Ann Lee {NOTES[0]}"
+    assert [one.text for one in spacy.load(tmp_path / "nan")(text).ents] != ["Ann Lee"]  # and nothing is said of it
+    with pytest.raises(UserError, match="nan: holds weights that are NaN or infinite"):
+        Entities(tmp_path / "nan")
+
+
+def test_what_will_not_do_is_told_before_anything_is_written(rows, tmp_path, capsys, monkeypatch):
+    write_generations(tmp_path / "g.jsonl", rows)
+    opened(rows, tmp_path)
     spacy.blank("en").to_disk(tmp_path / "blank")
-    (tmp_path / "empty").mkdir()
-    damaged = rules(tmp_path / "damaged")
-    (damaged / "config.cfg").write_text("[nlp\n")
-    for path in (tmp_path / "missing", tmp_path / "empty", damaged, "no_such_pipeline"):
-        with pytest.raises(UserError, match="is no spaCy pipeline that can be loaded"):
-            Entities(path)
-    with pytest.raises(UserError, match="blank: has no entity recognizer"):
-        Entities(tmp_path / "blank")
+
+    def refused(name):
+        assert run_script("plagiarism_detect.py", *command(tmp_path, name, "--paraphrase-model", "none")) == 2
+        assert not (tmp_path / "out").exists()
+        return one_line(capsys)
+
+    assert "blank: has no entity recognizer; name a pipeline with one" in refused(tmp_path / "blank")
+    assert "no_such_pipeline: is no spaCy pipeline that can be loaded" in refused("no_such_pipeline")
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    assert "--ner-model needs spaCy, which is not installed: pip install" in refused(tmp_path / "blank")
+
+
+def test_spacy_is_loaded_only_when_it_is_asked_for():
+    code = "import sys, memorization.detection.entities; sys.exit('spacy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

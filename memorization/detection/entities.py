@@ -5,7 +5,10 @@ Entities("en_core_web_sm").of(["Ann flew to Rome."])      {"Ann flew to Rome.": 
 
 from typing import NamedTuple
 
-from memorization.cli import UserError
+import numpy as np
+
+from memorization.cli import UserError, is_out_of_memory
+from memorization.hub import SYSTEMS
 
 PERSON = ("PERSON", "PER")  # what pipelines call a person
 READERS = ("ner", "tok2vec", "transformer", "curated_transformer")  # what an entity recognizer of spaCy needs
@@ -23,7 +26,8 @@ class Entity(NamedTuple):
 class Entities:
     """The entity recognizer of the spaCy pipeline in a directory, or of that installed name. directory: where it lies.
 
-    Raises UserError if spaCy is missing, if there is no such pipeline, or if it has no entity recognizer.
+    Raises UserError if spaCy is missing, if there is no such pipeline, if it has no entity recognizer, or if a weight
+    is no finite number: it would take whole texts for names.
     """
 
     def __init__(self, name):
@@ -34,16 +38,19 @@ class Entities:
         try:
             self._pipeline = spacy.load(name)
         except Exception as error:  # of whatever its configuration and files make spaCy raise
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(
-                f"{name}: is no spaCy pipeline that can be loaded ({said}); name another directory"
-            ) from None
+            if is_out_of_memory(error) or getattr(error, "errno", None) in SYSTEMS:
+                raise
+            said = " ".join(str(error).split())[:200] or type(error).__name__
+            remedy = "install it, or name a directory that holds one"
+            raise UserError(f"{name}: is no spaCy pipeline that can be loaded ({said}); {remedy}") from None
         factories = {pipe: self._pipeline.get_pipe_meta(pipe) for pipe in self._pipeline.pipe_names}
         recognizers = [pipe for pipe, meta in factories.items() if "doc.ents" in meta.assigns]
         if not recognizers:
             raise UserError(f"{name}: has no entity recognizer; name a pipeline with one")
         if all(factories[pipe].factory == "ner" for pipe in recognizers):  # rules may ask for anything
             self._pipeline.select_pipes(enable=[pipe for pipe, meta in factories.items() if meta.factory in READERS])
+        if any(not np.isfinite(weights).all() for _, pipe in self._pipeline.pipeline for weights in _weights(pipe)):
+            raise UserError(f"{name}: holds weights that are NaN or infinite; name another pipeline")
         self.directory = self._pipeline.path
 
     def of(self, texts):
@@ -51,11 +58,18 @@ class Entities:
         the last digits, so that for the same bytes the same texts must be asked for together.
         """
         texts = sorted(set(texts), key=lambda text: (len(text), text))
-        documents = self._pipeline.pipe(texts, batch_size=BATCH)
-        return {
-            text: tuple(Entity(entity.label_, entity.start_char, entity.end_char) for entity in document.ents)
-            for text, document in zip(texts, documents, strict=True)
-        }
+        with self._pipeline.memory_zone():  # else it keeps every word that it ever saw
+            documents = self._pipeline.pipe(texts, batch_size=BATCH)
+            return {
+                text: tuple(Entity(entity.label_, entity.start_char, entity.end_char) for entity in document.ents)
+                for text, document in zip(texts, documents, strict=True)
+            }
+
+
+def _weights(pipe):
+    """The arrays of weights of a component; none of one that has rules, or whose weights another library holds."""
+    for layer in pipe.model.walk() if hasattr(getattr(pipe, "model", None), "walk") else ():
+        yield from (layer.get_param(name) for name in layer.param_names if layer.has_param(name))
 
 
 def agree(pair, entities):

@@ -87,7 +87,8 @@ def columns(span_length, loop_repeats, classifier, direction):
             "personal data",
             "share",
             lambda row: any(found.distinctive for found in row.personal),
-            "says personal data (numbers, addresses, dates and the like) in a run that one sample alone holds",
+            "says personal data (numbers, addresses, dates and the like; names with --ner-model) in a run that one "
+            "sample alone holds",
         ),
         Column(
             "loop",
