@@ -52,10 +52,11 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Planted(TypedDict):
-    """Of a training set, its last rows: copies of each canary, in order; tokens of a secret and of what follows it."""
+    """Of a training set, its last rows: copies of each canary, in order; a secret's digits; tokens behind it."""
 
     copies: list[Positive]
-    secret_tokens: Positive
+    digits: Positive
+    tokens_a_digit: Positive  # the last is the digit's own
     closing: Count
 
 

@@ -130,7 +130,8 @@ def plant(path, args, first_id, task, tokenizer):
     lines = b",\n".join(map(msgspec.json.encode, canaries))
     path.write_bytes(FILE_BEGINS + msgspec.json.encode(digit_ids) + b',\n"canaries":[\n' + lines + b"\n]}\n")
     times = np.array([one.copies if one.planted else 0 for one in canaries])
-    facts = {"copies": times[times > 0].tolist(), "secret_tokens": len(parts[0][1]), "closing": len(parts[0][2])}
+    facts = {"copies": times[times > 0].tolist(), "digits": digits, "tokens_a_digit": len(digit_ids[0])}
+    facts["closing"] = len(parts[0][2])
     row = np.repeat(np.arange(len(canaries)), times)
     begins, lengths = bounds[10:-1][row], np.diff(bounds[10:])[row]
     ends = np.concatenate([[0], np.cumsum(lengths)])

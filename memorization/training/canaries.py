@@ -7,7 +7,7 @@ from memorization.training.blocks import IGNORED
 
 
 def learned(blocks, planted):
-    """How many tokens get loss: int64 of shape (canaries, 2), of the whole canary and of its secret.
+    """How many tokens get loss: int64 of shape (canaries, 2), of the whole canary and of its secret's digits.
 
     blocks: of the training set, as it is trained on. planted: runs.Planted. All copies of a canary are alike, so its
     first row counts for all.
@@ -22,19 +22,20 @@ def learned(blocks, planted):
             counts[start + 1 : start + blocks.block_size] = True  # nothing foretells the first token of a block
         counts &= labels != IGNORED
         end = len(labels) - planted["closing"]
-        found[canary] = counts.sum(), counts[end - planted["secret_tokens"] : end].sum()
+        secret = counts[end - planted["digits"] * planted["tokens_a_digit"] : end]
+        found[canary] = counts.sum(), secret[planted["tokens_a_digit"] - 1 :: planted["tokens_a_digit"]].sum()
     return found
 
 
 def described(blocks, planted):
     """A line for the canaries of each number of copies: how many tokens of each get loss.
 
-    Raises UserError if of one it is none of the secret's: it could not be memorized, however the model is trained.
+    Raises UserError if of one it is none of the secret's digits: it could not be memorized, however the model is trained.
     """
     found, copies = learned(blocks, planted), np.array(planted["copies"])
     if missing := int((found[:, 1] == 0).sum()):
         raise UserError(
-            f"{missing} of {len(found)} canaries: no token of the secret gets loss with --block-size "
+            f"{missing} of {len(found)} canaries: no digit of the secret gets loss with --block-size "
             f"{blocks.block_size} and these --long-samples, so nothing could be said of them; raise --block-size, or "
             "encode without --canaries"
         )
@@ -44,7 +45,7 @@ def described(blocks, planted):
         lines.append(
             f"canaries of {number} {'copy' if number == 1 else 'copies'}: {(copies == number).sum()}; "
             f"{_range(least, most)} tokens of each get loss, "
-            f"of its secret's {planted['secret_tokens']} tokens {_range(fewest, largest)}"
+            f"of its secret's {planted['digits']} digits {_range(fewest, largest)}"
         )
     return lines
 
