@@ -30,7 +30,7 @@ def learned(blocks, planted):
 def described(blocks, planted):
     """A line for the canaries of each number of copies: how many tokens of each get loss.
 
-    Raises UserError if of one it is none of the secret's digits: it could not be memorized, however the model is trained.
+    Raises UserError if of one it is none of the secret's digits: it could not be memorized, however long the run.
     """
     found, copies = learned(blocks, planted), np.array(planted["copies"])
     if missing := int((found[:, 1] == 0).sum()):
