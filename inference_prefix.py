@@ -129,7 +129,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
         )
         report(name, rows)
         if canaries:
-            print("", *lines(summarize(exposures, made_exposures)), sep="\n")
+            print("", *lines(summarize(exposures, made_exposures)), f"wrote {runs.exposures_path(path)}", sep="\n")
     print(f"wrote {path} and {listing}")
     return runs.link(path, name, "generations")
 

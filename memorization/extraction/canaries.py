@@ -14,7 +14,7 @@ Else it is estimated: of DRAWS secrets one half is drawn evenly, the other digit
 counts by the inverse of the mean of its two probabilities (importance sampling with the balance heuristic; Veach and
 Guibas 1995). Even draws alone could not tell ranks below |R| / DRAWS, where what is half known lies; the model's own
 draws miss what it holds for unlikely; and a skew-normal distribution fitted to scores (Carlini et al. 2019) is right
-about a rank only if their tail has its shape. The standard error is given, at least that of one hit more or less.
+about a rank only if their tail has its shape. The standard error is given.
 """
 
 import copy
@@ -141,8 +141,9 @@ def estimate(tree, secret, log_likelihood, seed):
         counts[np.all(np.transpose(drawn) == np.array(secret), 1)] = 0
         weights.append(counts / (0.5 / space + 0.5 * np.exp(log_drawn)))
     weights = np.concatenate(weights)
-    hit = 1 / (0.5 / space + 0.5 * np.exp(log_likelihood)) / DRAWS  # the most that one hit may add
-    error = max(weights.std(ddof=1) / np.sqrt(DRAWS), hit)
+    if not weights.any():  # none is more likely: one that is not found could add so much
+        return 1.0, float(1 / (0.5 / space + 0.5 * np.exp(log_likelihood)) / DRAWS)
+    error = weights.std(ddof=1) / np.sqrt(DRAWS)
     return float(np.clip(1 + weights.mean(), 1, space)), float(error)
 
 

@@ -1,5 +1,6 @@
 """What canaries tell: how exposed they are, how many come out, and a lower bound on epsilon."""
 
+from functools import cache
 from math import ceil, e, log2
 
 import numpy as np
@@ -89,6 +90,7 @@ def epsilon(differences):
     return bound
 
 
+@cache
 def largest_rejected(m, guesses, correct):
     """The largest epsilon, 0 if there is none, whose p_value is under its part of 5 %, found to 1e-6 from below."""
     level = (1 - CONFIDENCE) / len(SHARES)
