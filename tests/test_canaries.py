@@ -26,6 +26,7 @@ from memorization.extraction.scoring import token_scores
 from memorization.files import read_json, write_json
 from memorization.hub import load_tokenizer
 from memorization.models import load_for_generation
+from memorization.results.canaries import chance
 from memorization.rows import read_rows
 from memorization.runs import canaries_path, encoding_paths, exposures_path, manifest_path, read_manifest
 from memorization.training.blocks import Blocks
@@ -51,11 +52,12 @@ def train(home, output, *flags):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """Two encodings of the same data, with canaries and without."""
+    """Encodings of the same data: with canaries, without, and with many (coins)."""
     home = tmp_path_factory.mktemp("home")
     write_json(home / "d.json", make_dialogues(seed=4, single=12, fourfold=2, sixteenfold=0))
     assert encode(home, *PLANT) == 0
     assert encode(home, name="without") == 0
+    assert encode(home, "--canaries", "2000", "--canary-copies", "1", "--canary-digits", "3", name="coins") == 0
     return home
 
 
@@ -90,14 +92,13 @@ def test_planted_canaries_stand_in_the_training_set_as_often_as_told_and_control
 
 
 def test_a_fair_coin_of_its_own_plants_one_of_each_pair(home):
-    assert encode(home, "--canaries", "2000", "--canary-copies", "1", name="coins") == 0
     canaries = canaries_of(home, "coins").canaries
     assert all(a.planted != b.planted and a.pair == b.pair for a, b in zip(canaries[::2], canaries[1::2], strict=True))
     coins = np.array([one.planted for one in canaries[::2]])
     assert abs(coins.sum() - 1000) < 3 * 500**0.5
     assert abs(sum(a != b for a, b in pairwise(coins)) - 1000) < 3 * 500**0.5
     digits = np.array([[int(d) for d in one.secret[1::2]] for one in canaries])
-    assert digits.shape == (4000, 4) and abs(np.bincount(digits.ravel()) - 1600).max() < 4 * (1600 * 0.9) ** 0.5
+    assert digits.shape == (4000, 3) and abs(np.bincount(digits.ravel()) - 1200).max() < 4 * (1200 * 0.9) ** 0.5
 
 
 def test_canaries_are_part_of_the_identity_and_no_canaries_are_none(home, tmp_path):
@@ -306,8 +307,8 @@ def test_exposures_of_any_model_that_knows_no_secret_are_those_of_random_ranks(h
     canaries = canaries_of(home, "coins")
     found = [*exposures(model, canaries.canaries[:150], canaries.digit_ids)]
     bits = np.array([one.exposure for one in found])
-    assert abs(bits.mean() - 1.4427) < 3 * 1.4427 / 150**0.5
-    assert 0.35 < (bits > 1).mean() < 0.65 and bits.max() < 13.3
+    assert abs(bits.mean() - chance(3)) < 3 * chance(3) / 150**0.5
+    assert 0.35 < (bits > 1).mean() < 0.65 and bits.max() < 10
     for one, canary in zip(found, canaries.canaries, strict=False):
         greedy = continue_prefixes(model, [canary.prefix_ids], len(canary.secret_ids), 0)[0]
         assert one.extracted == (greedy == canary.secret_ids)
@@ -326,7 +327,7 @@ def infer(home, out, model, *flags):
 
 @pytest.fixture(scope="module")
 def trained(home):
-    assert train(home, home / "model", "--block_size", "64", "--num_train_epochs", "6") == 0
+    assert train(home, home / "model", "--block_size", "64", "--num_train_epochs", "5") == 0
     assert infer(home, home / "out", home / "model") == 0
     return home / "out" / "memorization_finetuned_dialogue" / "dialogue" / "dialogue.jsonl"
 

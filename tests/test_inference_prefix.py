@@ -119,6 +119,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "training": {"encoding": probes.encoding, "seed": 5},
         "too_short": probes.too_short,
         "base": None,
+        "canaries": None,
     }
 
 

@@ -88,6 +88,7 @@ def rows(exposures, copies):
     return [
         Exposure(
             id=100 + i,
+            sample=0,
             pair=i // 2,
             copies=copies[i // 2],
             planted=i % 2 == 0,

@@ -36,6 +36,7 @@ DRAWS = 4096  # secrets, to estimate it
 AT_ONCE = 256  # contexts in a pass
 BATCH = 16  # canaries scored together
 TIE = 1e-4  # nats: as likely, but for rounding
+ARGUMENTS = ("model_path", "tokenized_dir", "subset_name", "dtype", "unchecked")  # that decide the rows
 LEAST = -1e30  # log p of what has none
 
 
@@ -171,7 +172,7 @@ def expose(model, canaries, path, made_of, state, args, inputs):
         state.wait_for_everyone()
         if not state.is_main_process:
             return None, made_of
-        rows.finish(args, inputs)
+        rows.finish({name: getattr(args, name) for name in ARGUMENTS}, inputs)
         return list(rows), made_of
 
 
@@ -184,6 +185,7 @@ def exposures(model, canaries, digit_ids):
         bits, error = exposure(Tree(model, one.prefix_ids, digit_ids), secret, max(log_likelihood, LEAST), one.id)
         yield Exposure(
             id=one.id,
+            sample=0,
             pair=one.pair,
             copies=one.copies,
             planted=one.planted,

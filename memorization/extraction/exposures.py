@@ -6,7 +6,6 @@ from typing import Annotated
 import msgspec
 
 from memorization.cli import UserError
-from memorization.extraction.scores import Log
 from memorization.rows import Id, StoredRows
 from memorization.runs import Count, Positive, exposures_path
 
@@ -21,11 +20,11 @@ class Exposure(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """
 
     id: Id
-    sample: Id = 0  # there is one of each
+    sample: Id  # 0: there is one of each
     pair: Count
     copies: Positive
     planted: bool
-    log_likelihood: Log
+    log_likelihood: Annotated[float, msgspec.Meta(le=0)] | None  # None: of probability 0
     exposure: Bits
     error: Bits | None
     extracted: bool
