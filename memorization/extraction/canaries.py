@@ -70,13 +70,13 @@ class Tree:
         known = {} if cache is None else {"past_key_values": cache}
         output = self.model(input_ids=ids[:, -new:] if known else ids, use_cache=True, logits_to_keep=new, **known)
         log_probs = output.logits.float().log_softmax(-1)
-        found = log_probs[:, -1, self.digits].double()
+        found = log_probs[:, -1, self.digits].cpu().double()
         for place, token in enumerate(self.lead):
-            found += log_probs[:, place, token, None]
+            found += log_probs[:, place, token, None].cpu()
         if found.isnan().any():
             raise no_numbers(self.model)
         # without a cache of keys and values, as state space models are, the whole text is read each time
-        return found.clamp(min=LEAST).cpu().numpy(), (ids, getattr(output, "past_key_values", None))
+        return found.clamp(min=LEAST).numpy(), (ids, getattr(output, "past_key_values", None))
 
 
 def _selected(cache, rows):
