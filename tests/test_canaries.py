@@ -247,6 +247,15 @@ def test_exact_ranks_are_those_of_counting_all_secrets(name, monkeypatch):
             assert error is None and found == pytest.approx(digits * log2(10) - log2(wanted), abs=1e-9)
 
 
+def test_rounding_does_not_set_a_secret_behind_itself():
+    """In half precision its tokens are not as likely in every batch."""
+    model = make("llama")
+    every = all_log_likelihoods(model, DIGITS, 3)
+    first, second = np.argsort(-every)[:2]
+    secret = [int(digit) for digit in f"{int(first):03}"]
+    assert search(Tree(model, PREFIX, DIGITS), secret, (every[first] + every[second]) / 2) == 1
+
+
 def test_a_model_without_an_opinion_gives_every_secret_the_middle_rank():
     model = make("gpt2")
     with torch.no_grad():
