@@ -142,7 +142,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
             raise KeyboardInterrupt
         return continue_prefixes(*args)
 
-    monkeypatch.setattr("memorization.extraction.generation.continue_prefixes", killed_at_the_third_batch)
+    monkeypatch.setattr("memorization.extraction.measure.continue_prefixes", killed_at_the_third_batch)
     assert infer(stage, tmp_path) == 130
     assert not result(tmp_path).exists()
     assert infer(stage, tmp_path) == 0
@@ -294,8 +294,7 @@ def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, m
         assert infer(stage, tmp_path / "cut", *flags) == 130
     assert not result(tmp_path / "cut").exists() and not runs.base_path(result(tmp_path / "cut")).exists()
     with monkeypatch.context() as patch:
-        patch.delattr("memorization.extraction.scoring.token_scores")  # nothing is scored again
-        patch.setattr("memorization.extraction.scoring.token_scores", killed, raising=False)
+        patch.setattr("memorization.extraction.measure.token_scores", killed)  # nothing is scored again
         assert infer(stage, tmp_path / "cut", *flags) == 0
     for path in (result, lambda out: runs.base_path(result(out))):
         assert path(tmp_path / "cut").read_bytes() == path(tmp_path / "whole").read_bytes()
