@@ -5,11 +5,11 @@ from tqdm import tqdm
 from memorization import hub, runs
 from memorization.cli import UserError
 from memorization.extraction.canaries import expose
-from memorization.extraction.generation import continue_prefixes, sampling
+from memorization.extraction.continuing import decoded, generated, largest_batch
+from memorization.extraction.generation import is_exact
 from memorization.extraction.generations import FORMAT, Generation, write_listing
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
-from memorization.extraction.scoring import token_scores
 from memorization.files import fingerprint
 from memorization.models import load_for_generation
 from memorization.rows import Rows
@@ -45,6 +45,8 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
             f"({probes.encoding}), so members and held-out texts would be wrong; name the right ones by "
             "--tokenized-dir and --subset-name, or go on with --unchecked"
         )
+    free = is_exact(model) and not args.temperature  # its tokens do not depend on what shares a batch
+    size = args.batch_size if free else largest_batch(model, tokenizer.eos_token_id, probes, args)
     precision = str(model.dtype).removeprefix("torch.")
     made_of = {
         "model": contents,
@@ -59,7 +61,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
         "seed": args.seed if args.temperature else None,
         "token_scores": args.token_scores,
         "dtype": precision,
-        "batch_size": args.batch_size,
+        "batch_size": size,
         "format": FORMAT,
         "unchecked": strange,
     }
@@ -71,13 +73,15 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
     listing = path.with_suffix(".txt")
     keys = [(id, sample) for id in probes.ids.tolist() for sample in range(args.num_samples)]
     ranks = state.process_index, state.num_processes
-    with Rows(path, "generations", Generation, made_of, keys, args.batch_size, *ranks, args.overwrite) as rows:
+    with Rows(path, "generations", Generation, made_of, keys, size, *ranks, args.overwrite) as rows:
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         if state.is_main_process:
             print(rows.progress)
         hidden = not (rows.mine and state.is_main_process)
-        for _, batch in tqdm(rows.mine, desc="generating", unit="batch", disable=hidden):
-            rows.append(generations(model, tokenizer, probes, keys, batch, args))
+        batches = [batch for _, batch in rows.mine]
+        done = (decoded if free else generated)(model, tokenizer.eos_token_id, probes, keys, batches, args)
+        for each in tqdm(done, total=len(batches), desc="generating", unit="batch", disable=hidden):
+            rows.append(generations(tokenizer, *each, args))
         state.wait_for_everyone()
         base = None
         if base_model:
@@ -101,20 +105,11 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
     return runs.link(path, name, "generations")
 
 
-def generations(model, tokenizer, probes, keys, batch, args):
-    """The rows of a batch, a range of positions in keys."""
-    n = args.num_samples
-    first = batch.start // n
-    nearby = probes[first : (batch.stop - 1) // n + 1]
-    batch_probes = [nearby[i // n - first] for i in batch]
-    batch_keys = keys[batch.start : batch.stop]
-    draw = sampling(batch_keys, args.seed, args.temperature, args.top_k, args.top_p) if args.temperature else ()
-    prefixes = [probe["prefix_ids"] for probe in batch_probes]
-    continued = continue_prefixes(model, prefixes, args.max_new_tokens, tokenizer.eos_token_id, draw)
-    scored = scores_of(
-        model, tokenizer, [p for p, (_, sample) in zip(batch_probes, batch_keys, strict=True) if not sample], args
-    )
-    for (_, sample), probe, ids in zip(batch_keys, batch_probes, continued, strict=True):
+def generations(tokenizer, keys, probes, continued, passed, args):
+    """The rows of a batch; keys, probes, continued and passed are what `continuing` gives."""
+    for (_, sample), probe, ids, tokens in zip(keys, probes, continued, passed, strict=True):
+        suffix = probe["suffix_ids"]
+        said = decode(tokenizer, suffix[: args.max_new_tokens])
         yield Generation(
             id=probe["id"],
             sample=sample,
@@ -124,22 +119,11 @@ def generations(model, tokenizer, probes, keys, batch, args):
             suffix=probe["suffix"],
             generation=decode(tokenizer, ids),
             generation_ids=ids,
-            matched_tokens=matched_tokens(ids, probe["suffix_ids"]),
-            exact_match=exact_match(ids, probe["suffix_ids"], args.max_new_tokens),
-            near=near(ids, probe["suffix_ids"], args.max_new_tokens),
-            scores=None if sample else scored[probe["id"]],
+            matched_tokens=matched_tokens(ids, suffix),
+            exact_match=exact_match(ids, suffix, args.max_new_tokens),
+            near=near(ids, suffix, args.max_new_tokens),
+            scores=tokens and scores(tokens, said, args.token_scores),
         )
-
-
-def scores_of(model, tokenizer, probes, args):
-    """dict id -> Scores of probes, from one pass over as much of their suffixes as is generated."""
-    suffixes = [probe["suffix_ids"][: args.max_new_tokens] for probe in probes]
-    prefixes = [probe["prefix_ids"] for probe in probes]
-    passed = token_scores(model, prefixes, suffixes, args.temperature or 1.0, args.top_k, args.top_p) if probes else []
-    return {
-        probe["id"]: scores(tokens, decode(tokenizer, suffix), args.token_scores)
-        for probe, suffix, tokens in zip(probes, suffixes, passed, strict=True)
-    }
 
 
 def decode(tokenizer, ids):
