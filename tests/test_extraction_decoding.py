@@ -1,6 +1,7 @@
 """Decoding what the pass did not verify: the tokens of plain greedy decoding, for no more steps than are needed."""
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from memorization.extraction import scoring, slots
 from memorization.extraction.decoding import continued
 from memorization.extraction.generation import continue_prefixes, next_token, rounding
 from memorization.extraction.scoring import token_scores
-from memorization.extraction.slots import has_slots
+from memorization.extraction.slots import slot_bytes
 
 EOS, NEW = 0, 24
 
@@ -88,7 +89,7 @@ OTHERS = {"mamba": mamba, "narrow window": lambda: mistral(8), "no logits_to_kee
 @pytest.mark.parametrize("name", {**SLOTS, **OTHERS})
 def test_the_tokens_are_those_of_plain_greedy_decoding(name, monkeypatch):
     model = {**SLOTS, **OTHERS}[name]()
-    assert has_slots(model, 12 + NEW) == (name in SLOTS or name == "no logits_to_keep")
+    assert bool(slot_bytes(model, 12 + NEW)) == (name in SLOTS or name == "no logits_to_keep")
     prefixes, suffixes, wanted = pairs(model)
     assert continue_prefixes(model, prefixes, NEW, EOS) == wanted
     monkeypatch.setattr(slots, "SPARE", 5)  # columns run out on the way
@@ -153,7 +154,7 @@ def test_what_was_verified_costs_no_step_and_all_else_one(steps):
     prefixes = [prefix for prefix in prefixes if len(one_at_a_time(model, prefix)) == NEW]
     rounding(model)
     seen = steps(model)
-    has_slots(model, 12 + NEW)
+    slot_bytes(model, 12 + NEW)
     tried = len(seen)
     seen.clear()
     assert decode(model, prefixes, wanted, 4, 4)[1] == wanted
@@ -178,8 +179,8 @@ def refusing(model, most):
 
 
 @pytest.mark.parametrize("name", ["gpt-neo", "mamba"])
-@pytest.mark.parametrize(("most", "said"), [(24, []), (8, [12, 6])])
-def test_out_of_memory_halves_what_is_done_at_a_time(name, most, said, capsys):
+@pytest.mark.parametrize("most", [24, 8])
+def test_out_of_memory_halves_what_is_done_at_a_time(name, most, capsys):
     model = {**SLOTS, **OTHERS}[name]()
     prefixes, suffixes, wanted = pairs(model)
     rounding(model)
@@ -189,7 +190,10 @@ def test_out_of_memory_halves_what_is_done_at_a_time(name, most, said, capsys):
     for one, other in zip(scores, whole, strict=True):
         np.testing.assert_allclose(one.log_prob, other.log_prob, rtol=1e-3, atol=1e-3)
     lines = [line for line in capsys.readouterr().out.splitlines() if line]
-    assert set(lines) == {f"out of memory: from now on at most {n} texts at a time" for n in said}
+    sizes = [
+        int(re.fullmatch("out of memory: from now on at most ([0-9]+) texts at a time", line)[1]) for line in lines
+    ]
+    assert not sizes if most == 24 else sizes[:2] == [12, 6] and 4 <= sizes[-1] <= 8 and len(sizes) == 4
 
 
 def test_out_of_memory_while_slots_are_in_use(capsys):
@@ -199,20 +203,20 @@ def test_out_of_memory_while_slots_are_in_use(capsys):
 
     def check(_, args, kwargs):
         calls.append(len(kwargs["input_ids"]))
-        if len(calls) in (18, 40):
+        if len(calls) in (12, 25):
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     rounding(model)
     model.register_forward_pre_hook(check, with_kwargs=True)
     assert decode(model, prefixes, suffixes, 6, 12)[1] == wanted
     assert capsys.readouterr().out.count("out of memory: from now on at most") == 2
-    assert len(calls) > 60
+    assert len(calls) > 40
 
 
 def test_a_text_without_room_is_told(monkeypatch):
     model = make("gpt2")
     rounding(model)
-    monkeypatch.setattr("memorization.extraction.decoding.has_slots", lambda *_: True)  # which would run out before
+    monkeypatch.setattr("memorization.extraction.decoding.slot_bytes", lambda *_: 1)  # which would run out before
     with pytest.raises(UserError, match="out of memory with a single text"):
         decode(refusing(model, 0), [[1, 2]], [[3]], 24, 24)
 

@@ -65,12 +65,11 @@ def largest_batch(model, eos, probes, args):
     text = [token for _, token in zip(range(prefix + new), cycle(one["prefix_ids"] + one["suffix_ids"]), strict=False)]
 
     def work(number):
-        number = min(number, len(probes) * args.num_samples)
         token_scores(model, [text[:prefix]] * number, [text[prefix:]] * number, *_scheme(args))
         continue_prefixes(model, [text[: max(prefix, len(text) - 2)]] * number, min(new, 2), eos)
 
-    while ran_out(work, room.size)[0]:
-        room.halve()
+    while ran_out(work, tried := min(room.size, len(probes) * args.num_samples))[0]:
+        room.halve(tried)
     return min(gather_object([room.size]))
 
 

@@ -10,9 +10,11 @@ from collections import deque
 import torch
 
 from memorization.extraction.generation import continue_prefixes, rounding
-from memorization.extraction.memory import Room, in_parts
+from memorization.extraction.memory import Room, free_memory, in_parts
 from memorization.extraction.scoring import passed
-from memorization.extraction.slots import Slots, Text, has_slots
+from memorization.extraction.slots import Slots, Text, slot_bytes
+
+MORE = 4  # slots to each text of a batch, where there is memory: a step takes little longer with more texts
 
 
 @torch.inference_mode()
@@ -21,13 +23,15 @@ def continued(model, batches, new_tokens, eos, size, scheme=(1.0, 0, 1.0)):
 
     The continuations are those of generation.continue_prefixes, greedy; the model computes in 32 bits. batches:
     iterable of (prefixes, suffixes), lists of token ids, the suffixes neither empty nor longer than new_tokens. size:
-    texts at a time. scheme: as of scoring.passed.
+    texts at a time, for decoding MORE times as many if a quarter of the free memory holds them. scheme: as of
+    scoring.passed.
     """
     room, begun, slots = Room(size), deque(), None
     for prefixes, suffixes in batches:
         if slots is None:
-            tie, longest = rounding(model), max(map(len, prefixes)) + new_tokens
-            slots = (Slots if has_slots(model, longest) else Batches)(model, size, eos)
+            tie, needed = rounding(model), slot_bytes(model, max(map(len, prefixes)) + new_tokens)
+            allowed = needed and int(free_memory(model.device) / 4 / needed)
+            slots = Slots(model, max(size, min(MORE * size, allowed)), eos) if needed else Batches(model, size, eos)
         of_batch = passed(model, prefixes, suffixes, scheme, isinstance(slots, Slots), room)
         texts = [verified(*each, tie, new_tokens, eos) for each in zip(prefixes, suffixes, of_batch, strict=True)]
         begun.append(([one.scores for one in of_batch], texts))

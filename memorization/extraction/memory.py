@@ -1,10 +1,16 @@
 """How much of the work is done at a time: less, once the memory has run out."""
 
+import psutil
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from tqdm import tqdm
 
 from memorization.cli import UserError
+
+
+def free_memory(device):
+    """Bytes that are free on a device, or where it has no memory of its own, on the machine."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 
 class Room:
@@ -13,12 +19,12 @@ class Room:
     def __init__(self, size):
         self.size = size
 
-    def halve(self):
-        """Make do with half, and say so. Raises UserError where that can't be."""
+    def halve(self, tried):
+        """Make do with half as many as were tried, and say so. Raises UserError where that can't be."""
         torch.cuda.empty_cache()
-        if self.size == 1:
+        if tried == 1:
             raise UserError("out of memory with a single text; use a device with more, or lower --max-new-tokens")
-        self.size //= 2
+        self.size = tried // 2
         tqdm.write(f"out of memory: from now on at most {self.size} texts at a time")
 
 
@@ -36,9 +42,10 @@ def in_parts(work, items, room):
     """What work(part) returns, a list of as many, for all items, in parts of as many as there is room for."""
     results = []
     while len(results) < len(items):
-        failed, found = ran_out(work, items[len(results) : len(results) + room.size])
+        part = items[len(results) : len(results) + room.size]
+        failed, found = ran_out(work, part)
         if failed:
-            room.halve()
+            room.halve(len(part))
         else:
             results += found
     return results

@@ -58,9 +58,10 @@ class Slots:
         if failed:
             for text in (*self.texts, *self.waiting):  # what the pass left of them takes room too
                 text.cache = None
+            tried = len(self.texts)
             self.waiting.extendleft(reversed(self.texts))
             self.texts, self._cache = [], None
-            self.room.halve()
+            self.room.halve(tried)
             return
         for text, token in zip(self.texts, following, strict=True):
             text.add(token, self.eos)
@@ -167,23 +168,18 @@ def slot_cache(cache):
 
 
 @torch.inference_mode()
-def has_slots(model, longest):
-    """Whether a model's scores of texts in slots, of up to `longest` tokens, are those of each text alone.
+def slot_bytes(model, longest):
+    """How many bytes a slot takes of texts of up to `longest` tokens; 0 for a model that can't decode in slots.
 
-    What it keeps must be keys and values of every token, and nothing else. Tried on two texts of unlike length.
+    What it keeps must be keys and values of every token, and nothing else, and its scores of texts in slots those of
+    each text alone: tried on two of unlike length.
     """
     if "past_key_values" not in inspect.signature(model.forward).parameters:
-        return False
+        return 0
     texts = [[1, 2, 3, 4, 5, 6], [3, 1]]
     cache = getattr(read(model, texts, 1, use_cache=True), "past_key_values", None)
-    kept = getattr(cache, "layers", None)
-    if type(cache) is not DynamicCache or not all(
-        type(layer) is DynamicLayer or type(layer) is DynamicSlidingWindowLayer and layer.sliding_window > longest
-        for layer in kept
-    ):
-        return False
-    if any(layer.keys is None or layer.keys.ndim != 4 or layer.keys.shape[2] != 6 for layer in kept):
-        return False
+    if type(cache) is not DynamicCache or not all(_is_whole(layer, longest, 6) for layer in cache.layers):
+        return 0
     slots = Slots(model, 2, None)
     slots.waiting += [Text(ids, 0, 9) for ids in texts]
     for token in (2, 5):
@@ -191,7 +187,13 @@ def has_slots(model, longest):
         for text, scores in zip(slots.texts, together, strict=True):
             alone = model(input_ids=torch.tensor([text.ids], device=model.device), use_cache=False).logits[0, -1]
             if not (scores - alone).abs().max() <= 1e-3 * (1 + alone.abs().max()):
-                return False
+                return 0
             text.add(token, None)
         slots._end += 1
-    return True
+    kept = [(states.shape, states.element_size()) for layer in cache.layers for states in (layer.keys, layer.values)]
+    return sum(shape[1] * (longest + SPARE) * shape[3] * size for shape, size in kept)
+
+
+def _is_whole(layer, longest, number):
+    whole = type(layer) is DynamicLayer or type(layer) is DynamicSlidingWindowLayer and layer.sliding_window > longest
+    return whole and layer.keys is not None and layer.keys.ndim == 4 and layer.keys.shape[2] == number
