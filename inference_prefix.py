@@ -17,7 +17,9 @@ from tqdm import tqdm
 
 from memorization import hub, runs
 from memorization.cli import Parser, UserError, run
+from memorization.encoding.canaries import read_canaries
 from memorization.encoding.probes import Probes
+from memorization.extraction.canaries import expose
 from memorization.extraction.generation import check_model, continue_prefixes, sampling
 from memorization.extraction.generations import FORMAT, Generation, write_listing
 from memorization.extraction.matches import exact_match, matched_tokens, near
@@ -25,6 +27,7 @@ from memorization.extraction.scores import scores
 from memorization.extraction.scoring import token_scores
 from memorization.files import fingerprint
 from memorization.models import load_config, load_for_generation
+from memorization.results.canaries import lines, summarize
 from memorization.rows import Rows
 
 
@@ -37,9 +40,10 @@ def main(args):
         matching_tokenizer(args.base_model, probes, "name another base model")
     for name in filter(None, (args.model_path, args.base_model)):
         check_model(name, load_config(name), tokenizer, probes.longest_prefix, args.max_new_tokens)
+    canaries = read_canaries(args.tokenized_dir, args.subset_name, probes.manifest)
     state = PartialState(cpu=not torch.accelerator.is_available())
     path = runs.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name)
-    measure(args, state, probes, tokenizer, args.model_path, args.dtype, path, args.base_model)
+    measure(args, state, probes, tokenizer, args.model_path, args.dtype, path, args.base_model, canaries=canaries)
 
 
 def matching_tokenizer(name, probes, remedy):
@@ -53,10 +57,10 @@ def matching_tokenizer(name, probes, remedy):
     return tokenizer
 
 
-def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, tuned=None):
+def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, tuned=None, canaries=None):
     """Write the result of the model of a name, and that of its base model beside it; return its link (main process).
 
-    tuned: where it is the base model itself, the contents of the other one.
+    tuned: where it is the base model itself, the contents of the other one. canaries: those of the encoding.
     """
     if state.is_main_process:
         print(f"loading {name}", flush=True)
@@ -90,6 +94,11 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
         "format": FORMAT,
         "unchecked": strange,
     }
+    inputs = {name: contents, str(probes.path): probes.manifest.contents}
+    exposures = made_exposures = None
+    if canaries:
+        known = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
+        exposures, made_exposures = expose(model, canaries, path, known, state, args, inputs)
     listing = path.with_suffix(".txt")
     keys = [(id, sample) for id in probes.ids.tolist() for sample in range(args.num_samples)]
     ranks = state.process_index, state.num_processes
@@ -110,14 +119,17 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
         write_listing(listing, rows, args.num_samples)  # a kill here leaves rows without a manifest, or another run's
         rows.finish(
             args,
-            {name: contents, str(probes.path): probes.manifest.contents},
+            inputs,
             listing=fingerprint(listing),
             tokenizer=probes.tokenizer,
             training=training,
             too_short=probes.too_short,
             base=base,
+            canaries=made_exposures and runs.identity(made_exposures),
         )
         report(name, rows)
+        if canaries:
+            print("", *lines(summarize(exposures, made_exposures)), f"wrote {runs.exposures_path(path)}", sep="\n")
     print(f"wrote {path} and {listing}")
     return runs.link(path, name, "generations")
 

@@ -28,10 +28,11 @@ from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.pairs import run_pairs
 from memorization.detection.spans import SpanIndex
+from memorization.extraction.exposures import read_exposures
 from memorization.extraction.generations import Generation, read_generations
 from memorization.files import fingerprints, write_json, write_text
 from memorization.parallel import cores, in_order, ranks
-from memorization.results import tables
+from memorization.results import canaries, tables
 from memorization.results.evidence import scheme
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.rows import Rows, base_rows
@@ -68,6 +69,8 @@ def main(args):
     if of_base:
         models.append((runs.base_path(path), of_base, of_base.manifest))
     before = of_base and manifest.facts["base"]
+    exposures = manifest and read_exposures(Path(args.filedir).with_suffix(".jsonl"), manifest)
+    of_canaries = exposures and canaries.summarize(exposures, exposures.manifest.made_of)
 
     spans = SpanIndex(args.indexes, indexed["encoding"])
     state = ranks(needed=classifier is not None)
@@ -106,7 +109,7 @@ def main(args):
         facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
         summary = {
             "identity": runs.identity(results[0].made_of),
-            **tables.summarize(results[0], named | facts, *results[1:]),
+            **tables.summarize(results[0], named | facts, *results[1:], canaries=of_canaries),
         }
         write_json(path.with_name("result.json"), summary)
         write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(results[0])))
@@ -120,6 +123,7 @@ def main(args):
                 index=indexed,
                 samples=spans.samples,
                 base=base,
+                canaries=of_canaries,
             )
             base = before and runs.link(detections.path, before["model"], "detections")
     print(tables.table(summary))

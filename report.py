@@ -49,7 +49,8 @@ def main(args):
         link, generations = manifest.facts["base"], manifest.facts["generations"]
         facts |= {"base": link and link["model"], "scheme": generations and scheme(generations)}
         base = base_rows(path / "detections.jsonl", manifest, Detection)
-        runs.append(reports.Run(name, label, visible(str(path)), summarize(rows, facts, base)))
+        summary = summarize(rows, facts, base, manifest.facts["canaries"])
+        runs.append(reports.Run(name, label, visible(str(path)), summary))
         if output:
             leaked.append(leaks(name, rows, facts["span_length"]))
     notes = []

@@ -34,6 +34,7 @@ from memorization import cli, flags, hub, runs
 from memorization.files import locked, read_json
 from memorization.models import load_for_training
 from memorization.training.blocks import collate, read_blocks
+from memorization.training.canaries import described
 from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
 from memorization.training.help import Parser
 from memorization.training.inputs import check_model, check_output_dir, check_sets
@@ -136,6 +137,8 @@ def fine_tune(names, data, args):
         blocks[kind] = found = read_blocks(paths[kind], vocab_size, block_size, data.long_samples)
         cut = f"{found.longer} over {block_size} tokens"
         say(f"{paths[kind]}: {len(found.rows)} samples, {cut}, make {len(found)} blocks")
+        if args.do_train and (planted := sets[kind].facts.get("canaries")):
+            say("\n".join(on_first_rank(described, found, planted)))
 
     run, finished = None, False
     if args.do_train:

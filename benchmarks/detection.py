@@ -66,7 +66,9 @@ def write(directory, documents, generations):
     made_of = {"model": "m", "encoding": ENCODING, "trained_on": ENCODING, "prefix_length": 1, "unchecked": False}
     made_of |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
     listing = fingerprint(path.with_suffix(".txt"))
-    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing, base=None)
+    write_manifest(
+        path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing, base=None, canaries=None
+    )
     return path
 
 

@@ -56,6 +56,8 @@ RANGES = {
     "test_size": Range(0, 1, over=True, under=True),
     "seed": whole(0, SEEDS),
     "num_proc": whole(1, PROCESSES),
+    "canaries": whole(0, 100_000),
+    "canary_digits": whole(1, 18),
     # stage 2: ours
     "block_size": whole(2),
     # stage 2: the Trainer's

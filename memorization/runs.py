@@ -11,7 +11,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
@@ -25,8 +25,10 @@ KINDS = {  # of result -> the stage that writes it
     "held-out set": "encode_dialogue.py",
     "probes": "encode_dialogue.py",
     "probes as text": "encode_dialogue.py",
+    "canaries": "encode_dialogue.py",
     "model": "run_clm.py",
     "generations": "inference_prefix.py",
+    "exposures": "inference_prefix.py",
     "index": "load_to_elastic.py",
     "detections": "plagiarism_detect.py",
 }
@@ -47,17 +49,30 @@ class Link(TypedDict):
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Planted(TypedDict):
+    """Of a training set, its last rows: copies of each canary, in order; a secret's digits; tokens behind it."""
+
+    copies: list[Positive]
+    digits: Positive
+    tokens_a_digit: Positive  # the last is the digit's own
+    closing: Count
+
+
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
-    "training set": _with(made_of={"tokenizer": str}),
+    "training set": _with(made_of={"tokenizer": str}, facts={"canaries": NotRequired[Planted]}),
     "held-out set": _with(made_of={"tokenizer": str}),
     "probes": _with(made_of={"tokenizer": str, "min_suffix_length": Positive}),
     "probes as text": _with(),
+    "canaries": _with(),
     "model": _with(made_of={"encoding": str}),
     "generations": _with(
         made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool}
         | {"temperature": float, "top_k": int, "top_p": float},
-        facts={"listing": str, "training": dict | None, "base": Link | None},
+        facts={"listing": str, "training": dict | None, "base": Link | None, "canaries": str | None},
     ),
+    "exposures": _with(made_of={"digits": Positive, "trained_on": str | None, "unchecked": bool}),
     "index": _with(),
     "detections": _with(
         made_of={
@@ -70,7 +85,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
             "unchecked": bool,
         },
         facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list}
-        | {"base": Link | None},
+        | {"base": Link | None, "canaries": dict | None},
         arguments={"type": str, "paraphrase_model": str},
     ),
 }
@@ -329,6 +344,11 @@ def encoding_paths(directory, name):
     }
 
 
+def canaries_path(directory, name):
+    """Of an encoding that has canaries, their path."""
+    return Path(directory) / f"{name}_canaries.json"
+
+
 def generations_path(directory, dir_name, subset_name, output_name):
     """Of stage 3: memorization_<dir_name>/<subset_name>/<output_name>.jsonl."""
     return Path(directory) / f"memorization_{dir_name}" / subset_name / f"{output_name}.jsonl"
@@ -337,6 +357,11 @@ def generations_path(directory, dir_name, subset_name, output_name):
 def base_path(path):
     """Of a result of stage 3 or 5, the same of the base model: <name>.base.jsonl beside <name>.jsonl."""
     return path.with_name(f"{path.stem}.base.jsonl")
+
+
+def exposures_path(path):
+    """Of generations, what stage 3 tells of the canaries: <name>.canaries.jsonl beside <name>.jsonl."""
+    return path.with_name(f"{path.stem}.canaries.jsonl")
 
 
 def detections_path(directory, type, dataset):

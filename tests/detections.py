@@ -60,6 +60,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
         "training": None if training is None else TRAINING | training,
         "samples": FACTS["samples"],
         "base": None,
+        "canaries": None,
         "index": {"encoding": "e" * 16, "prefix_length": 50, "documents": "d" * 64} | dict(index),
     }
     arguments = {"type": "small", "paraphrase_model": "none"}

@@ -27,7 +27,9 @@ def write_generations(path, rows, base=None, **made_of):
     made_of = known | {"unchecked": False, "temperature": 0.0, "top_k": 0, "top_p": 1.0} | made_of
     write_listing(path.with_suffix(".txt"), rows, num_samples=1 + max(row.sample for row in rows))
     listing = fingerprint(path.with_suffix(".txt"))
-    write_manifest(path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing, base=base)
+    write_manifest(
+        path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing, base=base, canaries=None
+    )
     return path
 
 

@@ -13,17 +13,28 @@ from zygote import ROOT, Zygote
 from memorization.encoding.dialogues import make_dialogues
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
+CANARIES = "--canaries", 2, "--canary-copies", "1,2", "--canary-digits", 2
 MEASURED = ("runtime", "per_second")  # endings of the names of figures that no two runs have in common
 
 
 def encode(work, seed):
-    return "encode_dialogue.py", "--data", work.parent / "d.json", "--seed", seed, "--output-dir", work, "--overwrite"
+    return (
+        "encode_dialogue.py",
+        "--data",
+        work.parent / "d.json",
+        "--seed",
+        seed,
+        *CANARIES,
+        "--output-dir",
+        work,
+        "--overwrite",
+    )
 
 
 def train(work, seed, *more):
     sets = [work.parent / "b" / f"tokenized_dialogue_{side}" for side in ("train", "test")]
     data = "--model-name-or-path", work.parent / "base", "--train-file", sets[0], "--validation-file", sets[1]
-    size = "--max-steps", 2, "--per-device-train-batch-size", 4, "--block-size", 32, "--seed", seed
+    size = "--max-steps", 2, "--per-device-train-batch-size", 4, "--block-size", 48, "--seed", seed
     saves = "--save-strategy", "steps", "--save-steps", 1, "--save-total-limit", 1
     return "run_clm.py", *data, *size, *saves, "--output-dir", work / "model", *more
 

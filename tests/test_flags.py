@@ -118,7 +118,7 @@ def test_a_range_holds_its_ends_and_no_more(name):
 
 DEFAULTS = {  # of ours: what is measured without a flag
     "encode_dialogue.py": {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed": 5, "num_proc": 1}
-    | {"max_samples": None},
+    | {"max_samples": None, "canaries": 0, "canary_digits": 4},
     "run_clm.py": {"block_size": None},
     "inference_prefix.py": {"prefix_length": 50, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
     | {"temperature": 0, "top_k": 0, "top_p": 1},
@@ -138,6 +138,7 @@ def test_numbers_have_the_defaults_that_are_promised(script, monkeypatch):
 
 
 SMALLEST = {"max_samples": 1, "prefix_length": 1, "min_suffix_length": 1, "test_size": 1e-9, "seed": 0, "num_proc": 1}
+SMALLEST |= {"canaries": 0, "canary_digits": 1}
 SMALLEST |= {"block_size": 2, "max_steps": 1, "learning_rate": 0, "num_train_epochs": 0.01, "save_total_limit": 1}
 SMALLEST |= {"max_new_tokens": 1, "batch_size": 1, "temperature": 0.001, "top_k": 0, "top_p": 1e-9, "num_samples": 1}
 SMALLEST |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "warmup_steps": 0, "weight_decay": 0}
@@ -151,6 +152,8 @@ BEYOND = {
     "min_suffix_length": (0,),
     "test_size": (0, 1),
     "num_proc": (0, 1025),
+    "canaries": (-1, 100_001),
+    "canary_digits": (0, 19),
 }
 BEYOND |= {
     "seed": (-1, 2**32),

@@ -17,12 +17,13 @@ from memorization.extraction.generations import FORMAT, read_generations, read_l
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.extraction.scoring import token_scores
-from memorization.files import fingerprint, read_json, write_json
+from memorization.files import fingerprint, read_json, replacing, write_json
 from memorization.hub import load_tokenizer
 from memorization.models import load_for_generation
 from memorization.rows import base_rows
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
+CANARIES = "--canaries", "10", "--canary-copies", "1", "--canary-digits", "1"  # two batches of them
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def stage(tmp_path_factory):
     path = tmp_path_factory.mktemp("stage")
     write_json(path / "d.json", make_dialogues(seed=2, single=11, fourfold=0, sixteenfold=0))
     encode = ["--data", path / "d.json", "--output-dir", path, "--test-size", "0.3"]
-    assert run_script("encode_dialogue.py", *encode) == 0
+    assert run_script("encode_dialogue.py", *encode, *CANARIES) == 0
     assert run_script("encode_dialogue.py", *encode, "--seed", "6", "--name", "other") == 0
     save_language_model(path / "model", TOKENIZER)
     encoding = Probes(path, "dialogue").encoding
@@ -119,6 +120,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "training": {"encoding": probes.encoding, "seed": 5},
         "too_short": probes.too_short,
         "base": None,
+        "canaries": runs.read_manifest(runs.exposures_path(finished), "exposures").identity,
     }
 
 
@@ -154,7 +156,7 @@ def test_two_ranks_give_the_same_bytes_as_one(stage, finished, tmp_path):
     two = [*TWO_RANKS, ROOT / "inference_prefix.py", *command(stage, tmp_path, *base)]
     subprocess.run(two, check=True, capture_output=True)
     assert infer(stage, tmp_path / "one", *base) == 0
-    for suffix in (".jsonl", ".txt", ".base.jsonl", ".base.txt"):
+    for suffix in (".jsonl", ".txt", ".base.jsonl", ".base.txt", ".canaries.jsonl"):
         assert (
             result(tmp_path).with_suffix(suffix).read_bytes()
             == result(tmp_path / "one").with_suffix(suffix).read_bytes()
@@ -286,7 +288,9 @@ def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, m
     flags = ["--base-model", base]
     assert infer(stage, tmp_path / "whole", *flags) == 0
     with monkeypatch.context() as patch:
-        patch.setattr("memorization.rows.replacing", killed)
+        patch.setattr(
+            "memorization.rows.replacing", lambda path: killed() if ".base." in path.name else replacing(path)
+        )
         assert infer(stage, tmp_path / "cut", *flags) == 130
     assert not result(tmp_path / "cut").exists() and not runs.base_path(result(tmp_path / "cut")).exists()
     with monkeypatch.context() as patch:

@@ -8,6 +8,7 @@ from detections import detection
 from generations import generation
 
 from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Personal, Run
+from memorization.extraction.exposures import Exposure
 from memorization.extraction.generations import Generation
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
@@ -33,6 +34,9 @@ ROWS = {
         3, "text", generation_ids=[0, 7], matched_tokens=2, exact_match=None, near=NEAR, scores=SCORES
     ),
     Detection: msgspec.structs.replace(detection(3, run=9, others=[(7, 2, 1)], **FIELDS), own=OWN),
+    Exposure: Exposure(
+        id=3, sample=0, pair=1, copies=4, planted=True, log_likelihood=-1.0, exposure=2.5, error=0.5, extracted=False
+    ),
 }
 SHARE = (-0.1, 1.1, None, "0.5")
 ID, COUNT, SPAN = (
@@ -76,6 +80,13 @@ RUN = {("characters",): (*COUNT, 8, 0), ("generation_span",): (*SPAN, BEYOND, [0
 COPIED = RUN | {("sample",): ID, ("sample_span",): SPAN, ("holders",): (0, None, 1.5), ("members",): (*COUNT, None, 3)}
 OF_LABELS = {(name,): ("copied", None) for name in ("label", "label_without_scan", "first_label")}
 WRONG = {
+    Exposure: {("id",): ID, ("sample",): ID, ("pair",): (-1, None), ("copies",): (0, None), ("planted",): (1, None)}
+    | {
+        ("log_likelihood",): (0.5, "0"),
+        ("exposure",): (-0.1, None),
+        ("error",): (-0.1, "1"),
+        ("extracted",): (0, None),
+    },
     Generation: BOTH
     | {("generation_ids",): ([0, -1], [0, 1.5], None, [0, "a"], [0]), ("matched_tokens",): (*COUNT, 3)},
     Detection: BOTH

@@ -58,6 +58,7 @@ def test_what_has_another_identity_has_a_difference(one, other):
 MADE_OF = {"seed": 5, "encoding": "e" * 16, "prefix_length": 50, "trained_on": None, "unchecked": False}
 MADE_OF |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
 FACTS = {"listing": "abc", "training": None, "base": {"model": "b", "identity": "i", "contents": "c"}}
+FACTS |= {"canaries": "i"}
 
 
 def described(path, kind="generations", text="rows", **facts):
@@ -125,6 +126,8 @@ SETTINGS |= {"loop_repeats": 10}
 ENCODING = {"tokenizer": "t", "min_suffix_length": 20}
 DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the stages read
     "training set": ({"tokenizer": "t"}, {}, {}),
+    "canaries": ({}, {}, {}),
+    "exposures": ({"digits": 4, "trained_on": "e", "unchecked": False}, {}, {}),
     "held-out set": ({"tokenizer": "t"}, {}, {}),
     "probes": (ENCODING, {}, {}),
     "probes as text": ({}, {}, {}),
@@ -133,7 +136,7 @@ DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the s
     "index": ({}, {}, {}),
     "detections": (
         SETTINGS,
-        {"generations": None, "training": {}, "index": {}, "samples": [2, 1], "base": None},
+        {"generations": None, "training": {}, "index": {}, "samples": [2, 1], "base": None, "canaries": None},
         {"type": "x", "paraphrase_model": "none"},
     ),
 }
@@ -157,7 +160,7 @@ def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
             ]
             for changed in (less, *wrong):
                 if (
-                    name in ("classifier", "ner_model", "trained_on", "training", "generations", "base")
+                    name in ("classifier", "ner_model", "trained_on", "training", "generations", "base", "canaries")
                     and changed.get(name, 1) is None
                 ):
                     continue  # that may be null

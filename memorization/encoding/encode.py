@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from memorization.cli import Parser, UserError
 from memorization.encoding.arrow import ROWS
+from memorization.encoding.canaries import FILE_BEGINS, add_canary_arguments, check_canary_arguments, plant, settings
 from memorization.encoding.data import add_data_arguments, read_texts
 from memorization.encoding.probes import LISTING_BEGINS, write_probes
 from memorization.encoding.samples import store
@@ -19,6 +20,7 @@ from memorization.encoding.tokens import encoded_batches
 from memorization.files import check_apart, fingerprints, locked, naming, replacing
 from memorization.hub import load_tokenizer
 from memorization.runs import (
+    canaries_path,
     difference,
     encoding_paths,
     identity,
@@ -49,7 +51,9 @@ def parse_arguments(description, task):
     parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
     parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
+    add_canary_arguments(parser)
     args = parser.parse_args()
+    check_canary_arguments(parser, args)
     of_data = ["instruction", *(f"{field}_column" for field in task.fields)]
     given = [name for name in of_data if getattr(args, name) != parser.get_default(name)]
     if given and not args.data:
@@ -69,7 +73,8 @@ def encode_task(args, task):
     texts = (
         read_texts(args, task, args.max_samples) if args.data else map(task.text, task.made_up()[: args.max_samples])
     )
-    paths = encoding_paths(args.output_dir, args.name)
+    every = encoding_paths(args.output_dir, args.name) | {"canaries": canaries_path(args.output_dir, args.name)}
+    paths = {kind: path for kind, path in every.items() if args.canaries or kind != "canaries"}
     check_apart(paths.values(), [path for path in (args.data, args.tokenizer) if path])
     _refuse_to_replace_others(paths)
     with _workspace(paths["probes"]) as work:
@@ -86,33 +91,41 @@ def encode_task(args, task):
             "test_size": args.test_size,
             "min_suffix_length": args.min_suffix_length,
             "format": FORMAT,
+            **settings(args),
         }
         if not args.overwrite:
-            _refuse_to_replace_another(paths, made_of)
+            _refuse_to_replace_another(every, made_of)
         member, probe = split(first, args.test_size, args.seed), np.zeros(len(first), bool)
         new = {kind: work / path.name for kind, path in paths.items()}
+        planted, of_planted = plant(new["canaries"], args, len(first), task, tokenizer) if args.canaries else (None, {})
         batches = encoded_batches(work / "samples", tokenizer, args.num_proc)
-        write_probes(new["probes as text"], write_sets(new, made_of, batches, first, copies, member, probe, args))
+        probes = write_sets(new, made_of, batches, first, copies, member, probe, args, planted)
+        write_probes(new["probes as text"], probes)
         too_short = distinct - int(probe.sum())
         if not probe.any():
             raise UserError(
                 f"{name}: all {too_short} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
                 "tokens; lower --prefix-length or --min-suffix-length, or give longer texts"
             )
-        rows = dict(zip(paths, map(int, (member.sum(), (~member).sum(), distinct, probe.sum())), strict=True))
+        trained = int(member.sum()) + (len(planted) if args.canaries else 0)
+        numbers = trained, int((~member).sum()), distinct, int(probe.sum()), 2 * args.canaries
+        rows = dict(zip(every, numbers, strict=True))
         facts = {
             "distinct_samples": distinct,
             "prefix_length": args.prefix_length,
             "samples_too_short_for_a_probe": too_short,
         }
         inputs = fingerprints(path for path in (args.data, args.tokenizer) if path)
-        for path in paths.values():  # a killed run leaves results without manifest, never two runs' mixed
+        if not args.canaries and manifest_path(every["canaries"]).is_file():  # those of the encoding that is replaced
+            every["canaries"].unlink(missing_ok=True)
+        for path in every.values():  # a killed run leaves results without manifest, never two runs' mixed
             manifest_path(path).unlink(missing_ok=True)
         for kind, path in paths.items():
             with replacing(path, directory=kind in SETS) as temporary:
                 new[kind].rename(temporary)
         for kind, path in paths.items():
-            write_manifest(path, kind, made_of, args, inputs, rows=rows[kind], **facts)
+            more = of_planted if kind == "training set" else {}
+            write_manifest(path, kind, made_of, args, inputs, rows=rows[kind], **facts, **more)
 
     members = int((probe & member).sum())
     print(
@@ -122,6 +135,8 @@ def encode_task(args, task):
     print(
         f"{probe.sum()} probes: {members} members, {probe.sum() - members} non-members; {too_short} samples too short"
     )
+    if args.canaries:
+        print(f"{args.canaries} canaries in {len(planted)} of the rows to train on, {args.canaries} controls in none")
     for path in paths.values():
         print(f"wrote {path}")
 
@@ -160,7 +175,7 @@ def _refuse_to_replace_others(paths):
             ours = {file.name for file in path.iterdir()} == {ROWS, "state.json", "dataset_info.json"}
         else:
             with path.open("rb") as file:
-                ours = file.readline() == LISTING_BEGINS
+                ours = file.readline().startswith((LISTING_BEGINS, FILE_BEGINS))
         if not ours:
             raise UserError(f"{path}: is there, and not a result of ours; move it away, or write elsewhere (--name)")
 

@@ -35,10 +35,10 @@ PROBES = pa.schema(
 SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
 
 
-def write_sets(paths, made_of, batches, first, copies, member, probe, args):
+def write_sets(paths, made_of, batches, first, copies, member, probe, args, planted=None):
     """Write the three sets batch by batch; yields the probes for the text file and marks them in `probe`.
 
-    first, copies, member, probe: of each sample.
+    first, copies, member, probe: of each sample. planted: a record batch that ends the training set.
     """
     at = 0
     with ExitStack() as stack:
@@ -69,3 +69,5 @@ def write_sets(paths, made_of, batches, first, copies, member, probe, args):
                     "duplicates": int(copies[id[i]]),
                 }
             bar.update(len(texts))
+        if planted is not None:
+            train(planted)

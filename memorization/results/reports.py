@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from memorization.cli import UserError
-from memorization.results import base, membership
+from memorization.results import base, canaries, membership
 from memorization.results.columns import VERDICT
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph, visible
@@ -80,7 +80,7 @@ def text(runs, notes):
         lines += ["", SCORES, *grid(body)]
     for run in runs:
         lines += ["", *paragraph(run.label), *verdict(run.summary), *another(run.summary)]
-        lines += ["", *base.lines(run.summary, heading)][:-1]
+        lines += ["", *base.lines(run.summary, heading), *canaries.lines(run.summary["canaries"])][:-1]
     return "\n".join([*_flags(runs), *notes, *lines, "", *_tests(runs)]) + "\n"
 
 
@@ -104,7 +104,7 @@ def markdown(runs, notes):
             lines += [f"| {' | '.join(map(escaped, [title, *cells]))} |" for cells in block]
     for run in runs:
         lines += ["", f"**{escaped(run.label)}**", "", "```", *verdict(run.summary), *another(run.summary)]
-        lines += [*base.lines(run.summary, heading), "```"]
+        lines += [*base.lines(run.summary, heading), *canaries.lines(run.summary["canaries"]), "```"]
     lines += ["", *_tests(runs)]
     return "\n".join(lines) + "\n"
 
@@ -161,6 +161,8 @@ def comma_separated(runs):
                 row = {"group": group, "metric": f"{name}_of_equally_many", "kind": "share", "n": cells["n"]}
                 tested = {test: cells[test] for test in ("p", "evidence")} if name == "another" else {}
                 writer.writerow(same | row | tested | {"estimate": cells[name]["rate"], "low": low, "high": high})
+        for row in canaries.records(summary["canaries"]):
+            writer.writerow(same | row)
     return file.getvalue()
 
 

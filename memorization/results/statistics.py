@@ -21,6 +21,15 @@ def wilson(count, total):
     return (0.0 if count == 0 else low), (1.0 if count == total else high)  # exact where rounding would miss them
 
 
+def clopper_pearson(count, total):
+    """95 % interval of the rate count/total, as (low, high), which is never too narrow (Clopper and Pearson 1934).
+
+    (0, 1) if total is 0.
+    """
+    low = float(stats.beta.ppf(0.025, count, total - count + 1)) if count else 0.0
+    return low, float(stats.beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
+
+
 def difference(count_a, total_a, count_b, total_b):
     """Rate a - rate b with its 95 % interval, as (difference, low, high): Newcombe 1998, hybrid score (method 10).
 

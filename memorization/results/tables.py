@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 
 from memorization.results import base as base_model
+from memorization.results import canaries as of_canaries
 from memorization.results import evidence, membership, statistics
 from memorization.results.columns import (
     ALARMS,
@@ -24,7 +25,7 @@ COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 UNCHECKED = "UNCHECKED: model, data and index are not of one run, or not known to be"
 
 
-def summarize(rows, facts, base=None):
+def summarize(rows, facts, base=None, canaries=None):
     """What result.json holds of detections (any iterable): facts, columns, groups, difference, verdict.
 
     facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
@@ -35,6 +36,7 @@ def summarize(rows, facts, base=None):
     held-out texts; another is others.Others.measure. Under without_loops stands the same tally without generations that
     repeat themselves; personal is personal.Personal.counts, scores membership.measure. base: detections of the same
     probes through the base model, or None; under base stands base.compare, and the scores have the ratio to it.
+    canaries: of canaries.summarize, or None.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
     every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction)
@@ -76,6 +78,7 @@ def summarize(rows, facts, base=None):
         summary["verdict"] = statistics.verdict(pairs, held_out)
     summary["another"] = others.measure(probes.ids, probes.member, facts["samples"])
     summary["personal"] = personal.counts()
+    summary["canaries"] = canaries
     return summary
 
 
@@ -136,7 +139,7 @@ def table(summary):
     for name, block in blocks.items():
         lines += [*paragraph(evidence.TITLES[name].format(scheme=facts["scheme"])), "", *grid([head[0], *block]), ""]
     lines += [*membership.lines(summary["scores"]), *base_model.lines(summary, heading)]
-    lines += [*lines_of(summary["personal"]), *unlooped(summary)]
+    lines += [*of_canaries.lines(summary["canaries"]), *lines_of(summary["personal"]), *unlooped(summary)]
     headings = {}
     for column in (*columns, *summary["scores"].values()):
         headings.setdefault(column["meaning"], []).append(column["heading"])

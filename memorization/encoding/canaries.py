@@ -1,0 +1,189 @@
+"""Canaries: random secrets that stage 1 plants in the training set or keeps out as controls (Carlini et al. 2019).
+
+They come in pairs. Of each pair a fair coin of its own chooses the one that is planted, the other is its control: so a
+bound on epsilon from one training run holds (results.canaries; Steinke et al. 2023).
+"""
+
+import argparse
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from memorization.cli import UserError
+from memorization.encoding.arrow import chosen_lists
+from memorization.encoding.sets import SIDE
+from memorization.encoding.tokens import SPECIAL, encode
+from memorization.files import read_json
+from memorization.rows import Id
+from memorization.runs import Count, Positive, canaries_path, checked
+
+FORMAT = 1  # of the canaries; raise it when what is drawn or written changes
+QUESTION, ANSWER = "What is the access code of {name}?", "The access code is C{secret}"
+FILE_BEGINS = b'{"digit_ids":'
+MOST = 10_000  # copies of a canary
+STREAM = tuple(b"canary")  # of random numbers: another than the split's
+CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
+
+
+class Canary(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A secret in the template. id: of its rows in the training set, after those of the data. copies: how often it
+    stands there, or would if the coin had chosen it. prefix_ids, secret_ids: the tokens before the secret, and its own.
+    """
+
+    id: Id
+    pair: Count
+    copies: Positive
+    planted: bool
+    prefix: str
+    secret: str
+    prefix_ids: list[Count]
+    secret_ids: list[Count]
+
+
+class Canaries(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The canaries of an encoding. digit_ids: of each digit 0 to 9 the tokens in a secret, alike but for the last."""
+
+    digit_ids: list[list[Count]]
+    canaries: list[Canary]
+
+
+def add_canary_arguments(parser):
+    """The flags of stage 1 that say which canaries there are."""
+    parser.add_argument(
+        "--canaries", type=int, default=0, help="random secrets to plant, with as many controls (default: none)"
+    )
+    parser.add_argument(
+        "--canary-copies",
+        type=_copies,
+        default=[1, 4, 16],
+        metavar="N,N,...",
+        help="how often a canary stands in the training set, each for an equal share of them (default: 1,4,16)",
+    )
+    parser.add_argument("--canary-digits", type=int, default=4, help="digits of a secret (default: %(default)s)")
+
+
+def check_canary_arguments(parser, args):
+    """End with one line if there are too few canaries to have the copies asked for."""
+    if 0 < args.canaries < len(args.canary_copies):
+        parser.error(
+            f"--canaries {args.canaries}: fewer than the numbers in --canary-copies; plant more, or name fewer"
+        )
+
+
+def _copies(text):
+    numbers = [int(number) for number in text.split(",")]
+    if min(numbers) < 1 or max(numbers) > MOST or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text}: must be different whole numbers from 1 to {MOST}, as 1,4,16")
+    return numbers
+
+
+def settings(args):
+    """What the canaries add to the made_of of an encoding: nothing where there are none."""
+    if not args.canaries:
+        return {}
+    found = {"number": args.canaries, "copies": args.canary_copies, "digits": args.canary_digits, "format": FORMAT}
+    return {"canaries": found}
+
+
+def plant(path, args, first_id, task, tokenizer):
+    """Draw the canaries that args ask for and write them to `path`. Returns what goes into the training set: the rows
+    of the planted ones, and the facts of runs.Planted for its manifest.
+
+    first_id: of the canaries. Raises UserError for a tokenizer that does not take a secret digit by digit.
+    """
+    number, copies, digits = args.canaries, args.canary_copies, args.canary_digits
+    rng, names = np.random.default_rng((args.seed, *STREAM)), {}
+    planted = np.zeros((number, 2), bool)
+    planted[np.arange(number), rng.integers(0, 2, number)] = True
+    secrets = rng.integers(0, 10, (2 * number, digits))
+    while len(names) < 2 * number:
+        names[f"{_word(rng)} {_word(rng)}"] = None
+    prefixes = [_prefix(task, name) for name in names]
+    # ten texts more, a digit each, tell what it is in tokens
+    prefixes, secrets = prefixes[:1] * 10 + prefixes, np.vstack([np.repeat(np.arange(10)[:, None], digits, 1), secrets])
+    texts = [prefix + _secret(secret) for prefix, secret in zip(prefixes, secrets, strict=True)]
+    ids, starts, bounds = encode(texts, tokenizer.backend_tokenizer, tokenizer.eos_token_id)
+    parts = [
+        _parted(ids[begin:end], starts[begin:end], len(prefix))
+        for begin, end, prefix in zip(bounds[:-1], bounds[1:], prefixes, strict=True)
+    ]
+    digit_ids = [secret[: len(secret) // digits] for _, secret, _ in parts[:10]]
+    if not _by_digit(digit_ids, secrets, parts):
+        raise UserError(
+            f"--canaries: the tokenizer does not take {_secret(secrets[10])!r} digit by digit, so its rank could "
+            "not be told; encode with another --tokenizer, or without canaries"
+        )
+    canaries = [
+        Canary(
+            id=first_id + i,
+            pair=i // 2,
+            copies=copies[i // 2 % len(copies)],
+            planted=bool(planted.flat[i]),
+            prefix=prefixes[10 + i],
+            secret=_secret(secrets[10 + i]),
+            prefix_ids=prefix_ids,
+            secret_ids=secret_ids,
+        )
+        for i, (prefix_ids, secret_ids, _) in enumerate(parts[10:])
+    ]
+    lines = b",\n".join(map(msgspec.json.encode, canaries))
+    path.write_bytes(FILE_BEGINS + msgspec.json.encode(digit_ids) + b',\n"canaries":[\n' + lines + b"\n]}\n")
+    times = np.array([one.copies if one.planted else 0 for one in canaries])
+    facts = {"copies": times[times > 0].tolist(), "digits": digits, "tokens_a_digit": len(digit_ids[0])}
+    facts["closing"] = len(parts[0][2])
+    row = np.repeat(np.arange(len(canaries)), times)
+    begins, lengths = bounds[10:-1][row], np.diff(bounds[10:])[row]
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    place = np.repeat(begins - ends[:-1], lengths) + np.arange(ends[-1])
+    tokens, ones = chosen_lists(np.ones(len(row), bool), ends, ids[place], np.ones(len(place), np.int8))
+    columns = [pa.array(first_id + row), pa.array([texts[10 + i] for i in row], pa.string())]
+    return pa.record_batch([*columns, tokens, ones, tokens], SIDE), {"canaries": facts}
+
+
+def _by_digit(digit_ids, secrets, parts):
+    """Whether the tokens of all secrets are those of their digits, which are alike but for the last, after a prefix
+    that does not depend on them."""
+    alike = len({tuple(ids[:-1]) for ids in digit_ids}) == 1 and len({tuple(ids) for ids in digit_ids}) == 10
+    alike = alike and len({len(closing) for _, _, closing in parts}) == 1
+    alike = alike and all(prefix == parts[10][0] for prefix, _, _ in parts[:10])
+    return alike and all(
+        secret_ids == [token for digit in secret for token in digit_ids[digit]]
+        for secret, (_, secret_ids, _) in zip(secrets, parts, strict=True)
+    )
+
+
+def read_canaries(directory, name, manifest):
+    """The Canaries of an encoding, None if it has none. manifest: of its probes.
+
+    Raises UserError if they are not there, have changed or are of another encoding.
+    """
+    if "canaries" not in manifest.made_of:
+        return None
+    path = canaries_path(directory, name)
+    if checked(path, "canaries").identity != manifest.identity:
+        raise UserError(f"{path}: is of another encoding than the probes beside it; run encode_dialogue.py again")
+    return read_json(path, Canaries)
+
+
+def _word(rng):
+    return "".join(CONSONANTS[rng.integers(14)] + VOWELS[rng.integers(5)] for _ in range(3)).capitalize()
+
+
+def _secret(digits):
+    return "".join(f"-{digit}" for digit in digits)  # tokenizers part signs from digits, and seldom digits from digits
+
+
+def _prefix(task, name):
+    """The text of a sample of the task up to its secret."""
+    fields = dict.fromkeys(task.fields, "") | {task.source[-1]: QUESTION.format(name=name)}
+    return task.text(fields | {task.target: ANSWER.format(secret="")})
+
+
+def _parted(ids, starts, length):
+    """The tokens of a text's first `length` characters, of its other ones, and what closes it: lists."""
+    begin = int(
+        np.argmax(starts >= length)
+    )  # 0 if none begins there: then the tokens of the secret are not its digits'
+    end = np.flatnonzero(starts != SPECIAL)[-1] + 1
+    return ids[:begin].tolist(), ids[begin:end].tolist(), ids[end:].tolist()

@@ -1,0 +1,196 @@
+"""The exposure of canaries: how a model ranks a secret among all that could stand in its place (Carlini et al. 2019).
+
+Exposure = log2 |R| - log2 rank, in bits: R holds the 10^digits secrets that could follow this canary's prefix, and the
+rank is the secret's by the log-likelihood of its tokens under the model, 1 the best; one that is as likely counts half.
+A secret that the model does not know has every rank as likely as any other, so that its exposure is 1.44 bits on
+average (log2 e, in a large space) and x bits or more with probability 2^-x, whatever the model makes of digits.
+
+The rank is exact where at most SEARCHED contexts decide it: the secrets are a tree of digits, and no continuation is
+more likely than what it continues, so only beginnings at least as likely as the secret are followed. That suffices for
+every space of up to 10^5, and in larger ones for every secret that the model knows well, as there are at most 1 / p
+beginnings of one length as likely as a secret of probability p.
+
+Else it is estimated: of DRAWS secrets one half is drawn evenly, the other digit by digit from the model, and each
+counts by the inverse of the mean of its two probabilities (importance sampling with the balance heuristic; Veach and
+Guibas 1995). Even draws alone could not tell ranks below |R| / DRAWS, where what is half known lies; the model's own
+draws miss what it holds for unlikely; and a skew-normal distribution fitted to scores (Carlini et al. 2019) is right
+about a rank only if their tail has its shape. The standard error is given.
+"""
+
+import copy
+from math import log2
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from memorization.cli import UserError
+from memorization.extraction.exposures import FORMAT, Exposure
+from memorization.extraction.generation import no_numbers
+from memorization.extraction.scoring import token_scores
+from memorization.rows import Rows
+from memorization.runs import exposures_path
+
+SEARCHED = 12_000  # contexts, at the most, to find a rank exactly: all of 10^5 secrets have 11,111
+DRAWS = 4096  # secrets, to estimate it
+AT_ONCE = 256  # contexts in a pass
+BATCH = 16  # canaries scored together
+TIE = 1e-4  # nats: as likely, but for rounding
+ARGUMENTS = ("model_path", "tokenized_dir", "subset_name", "dtype", "unchecked")  # that decide the rows
+LEAST = -1e30  # log p of what has none
+
+
+class Tree:
+    """The secrets behind a prefix, as a model foretells them digit by digit.
+
+    digit_ids: of each digit, tokens that are alike but for the last.
+    """
+
+    def __init__(self, model, prefix, digit_ids):
+        self.model, self.lead = model, digit_ids[0][:-1]
+        self.digits = torch.tensor([ids[-1] for ids in digit_ids], device=model.device)
+        self.ids = torch.tensor([[*prefix, *self.lead]], device=model.device)
+
+    def root(self):
+        """The context before the first digit: (log p of each digit there, float64 [1, 10], state)."""
+        return self._read(self.ids, None)
+
+    def children(self, state, rows, digits):
+        """What `root` gives, for contexts of a state (rows, int64 array), each continued by a digit: [contexts, 10]."""
+        ids, cache = state
+        rows = torch.as_tensor(rows, device=ids.device)
+        lead = torch.tensor([self.lead], dtype=torch.int64, device=ids.device).expand(len(rows), -1)
+        chosen = self.digits[torch.as_tensor(digits, device=ids.device)][:, None]
+        cache = None if cache is None else _selected(cache, rows)
+        return self._read(torch.cat([ids[rows], chosen, lead], 1), cache)
+
+    @torch.inference_mode()
+    def _read(self, ids, cache):
+        new = len(self.lead) + 1
+        known = {} if cache is None else {"past_key_values": cache}
+        output = self.model(input_ids=ids[:, -new:] if known else ids, use_cache=True, logits_to_keep=new, **known)
+        log_probs = output.logits.float().log_softmax(-1)
+        found = log_probs[:, -1, self.digits].cpu().double()
+        for place, token in enumerate(self.lead):
+            found += log_probs[:, place, token, None].cpu()
+        if found.isnan().any():
+            raise no_numbers(self.model)
+        # without a cache of keys and values, as state space models are, the whole text is read each time
+        return found.clamp(min=LEAST).numpy(), (ids, getattr(output, "past_key_values", None))
+
+
+def _selected(cache, rows):
+    """A cache of keys and values of these rows; the one it is from stays as it is."""
+    new = copy.copy(cache)
+    new.layers = [copy.copy(layer) for layer in cache.layers]
+    new.reorder_cache(rows)
+    return new
+
+
+def exposure(tree, secret, log_likelihood, seed=0):
+    """(exposure in bits, its standard error, None where it is exact) of a secret; the method is above.
+
+    secret: list of digits. log_likelihood: of its tokens. seed: of the draws, where there are any.
+    """
+    found = search(tree, secret, log_likelihood)
+    rank, error = (found, None) if found is not None else estimate(tree, secret, log_likelihood, seed)
+    return len(secret) * log2(10) - log2(rank), error and log2(1 + error / rank)
+
+
+def search(tree, secret, log_likelihood):
+    """The rank of a secret, exact; None if it takes more than SEARCHED contexts."""
+    better, equal, searched = 0, 0, 0
+    root = np.zeros(1, np.int64)
+    todo = [(0, None, root, root, np.zeros(1), np.ones(1, bool))]  # contexts not read yet, as their parents' children
+    while todo:
+        depth, state, rows, digits, so_far, own = todo.pop()  # own: whether it is the beginning of the secret itself
+        searched += len(rows)
+        if searched > SEARCHED:
+            return None
+        log_probs, state = tree.children(state, rows, digits) if depth else tree.root()
+        log_probs += so_far[:, None]
+        own = own[:, None] & (np.arange(10) == secret[depth])
+        if depth == len(secret) - 1:
+            better += int((~own & (log_probs > log_likelihood + TIE)).sum())
+            equal += int((~own & (abs(log_probs - log_likelihood) <= TIE)).sum())
+            continue
+        rows, digits = np.nonzero(log_probs >= log_likelihood - TIE)
+        for start in range(0, len(rows), AT_ONCE):
+            row, digit = rows[start : start + AT_ONCE], digits[start : start + AT_ONCE]
+            todo.append((depth + 1, state, row, digit, log_probs[row, digit], own[row, digit]))
+    return 1 + better + equal / 2
+
+
+def estimate(tree, secret, log_likelihood, seed):
+    """(rank of a secret, its standard error), by importance sampling."""
+    rng, weights, space = np.random.default_rng(seed), [], 10.0 ** len(secret)
+    root, state = tree.root()
+    for _ in range(0, DRAWS, AT_ONCE):
+        log_probs, log_drawn, drawn = np.repeat(root, AT_ONCE, 0), np.zeros(AT_ONCE), []
+        so_far, here, now = np.zeros(AT_ONCE), np.zeros(AT_ONCE, np.int64), state
+        for depth in range(len(secret)):
+            log_p = log_probs - np.logaddexp.reduce(log_probs, 1, keepdims=True)  # among digits
+            chances = np.where(np.arange(AT_ONCE)[:, None] % 2, np.exp(log_p), 0.1).cumsum(1)
+            digit = (chances < rng.random((AT_ONCE, 1)) * chances[:, -1:]).sum(1)
+            row = np.arange(AT_ONCE)
+            log_drawn, so_far = log_drawn + log_p[row, digit], so_far + log_probs[row, digit]
+            drawn.append(digit)
+            if depth + 1 < len(secret):
+                log_probs, now = tree.children(now, here, digit)
+                here = row
+        counts = (so_far > log_likelihood + TIE) + 0.5 * (abs(so_far - log_likelihood) <= TIE)
+        counts[np.all(np.transpose(drawn) == np.array(secret), 1)] = 0
+        weights.append(counts / (0.5 / space + 0.5 * np.exp(log_drawn)))
+    weights = np.concatenate(weights)
+    if not weights.any():  # none is more likely: one that is not found could add so much
+        return 1.0, float(1 / (0.5 / space + 0.5 * np.exp(log_likelihood)) / DRAWS)
+    error = weights.std(ddof=1) / np.sqrt(DRAWS)
+    return float(np.clip(1 + weights.mean(), 1, space)), float(error)
+
+
+def expose(model, canaries, path, made_of, state, args, inputs):
+    """Write the Exposure of each canary beside the generations at `path`, shared among the ranks of `state`.
+
+    canaries: encoding.canaries.Canaries. made_of: of the result. Returns the rows, None on other ranks than the
+    main one, and all that makes them. Raises UserError for a model whose context is too short.
+    """
+    longest = max(len(one.prefix_ids) + len(one.secret_ids) for one in canaries.canaries)
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if context is not None and longest > context:
+        raise UserError(f"{args.model_path}: its context of {context} tokens is shorter than a canary ({longest})")
+    made_of = made_of | {"digits": len(canaries.canaries[0].secret_ids) // len(canaries.digit_ids[0]), "format": FORMAT}
+    keys = [(one.id, 0) for one in canaries.canaries]
+    ranks = state.process_index, state.num_processes
+    where = exposures_path(path)
+    with Rows(where, "exposures", Exposure, made_of, keys, BATCH, *ranks, args.overwrite) as rows:
+        state.wait_for_everyone()
+        if state.is_main_process:
+            print(rows.progress)
+        hidden = not (rows.mine and state.is_main_process)
+        for _, batch in tqdm(rows.mine, desc="canaries", unit="batch", disable=hidden):
+            rows.append(exposures(model, canaries.canaries[batch.start : batch.stop], canaries.digit_ids))
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return None, made_of
+        rows.finish({name: getattr(args, name) for name in ARGUMENTS}, inputs)
+        return list(rows), made_of
+
+
+def exposures(model, canaries, digit_ids):
+    """The Exposure of each of the canaries."""
+    passed = token_scores(model, [one.prefix_ids for one in canaries], [one.secret_ids for one in canaries])
+    for one, tokens in zip(canaries, passed, strict=True):
+        log_likelihood = float(np.minimum(tokens.log_prob, 0).sum(dtype=np.float64))
+        secret = [int(digit) for digit in one.secret if digit.isdecimal()]
+        bits, error = exposure(Tree(model, one.prefix_ids, digit_ids), secret, max(log_likelihood, LEAST), one.id)
+        yield Exposure(
+            id=one.id,
+            sample=0,
+            pair=one.pair,
+            copies=one.copies,
+            planted=one.planted,
+            log_likelihood=None if np.isinf(log_likelihood) else log_likelihood,
+            exposure=bits,
+            error=error,
+            extracted=bool(tokens.greedy.all()),
+        )

@@ -1,0 +1,44 @@
+"""Stage 3's rows of the canaries, one each, beside the generations."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from memorization.cli import UserError
+from memorization.rows import Id, StoredRows
+from memorization.runs import Count, Positive, exposures_path
+
+FORMAT = 1  # of these rows; raise it when a field or its meaning changes
+Bits = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Exposure(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Of a canary (encoding.canaries.Canary). log_likelihood: of its secret's tokens. exposure: in bits (extraction.
+    canaries). error: its standard error where the rank is estimated, None of an exact one. extracted: whether greedy
+    decoding of the prefix gives the secret.
+    """
+
+    id: Id
+    sample: Id  # 0: there is one of each
+    pair: Count
+    copies: Positive
+    planted: bool
+    log_likelihood: Annotated[float, msgspec.Meta(le=0)] | None  # None: of probability 0
+    exposure: Bits
+    error: Bits | None
+    extracted: bool
+
+
+def read_exposures(path, manifest):
+    """The StoredRows of the canaries beside generations, None where there are none. manifest: of the generations.
+
+    Raises UserError as StoredRows does, and for those of another run.
+    """
+    if (identity := manifest.facts["canaries"]) is None:
+        return None
+    beside = exposures_path(Path(path))
+    rows = StoredRows(beside, "exposures", Exposure)
+    if rows.manifest.identity != identity:
+        raise UserError(f"{beside}: is of another run than {path} beside it; run inference_prefix.py again")
+    return rows
