@@ -124,7 +124,6 @@ def edit(index, change):
     ("change", "message"),
     [
         (lambda mark: mark | {"count": 3}, "holds 2 documents, by its mark 3; make it with"),
-        (lambda mark: mark | {"length": 6}, "holds 5 words, by its mark 6; make it with"),
         (lambda mark: mark | {"count": None, "length": None}, "its load has not finished"),
         (lambda mark: {"format": mark["format"]}, "mark is damaged .*missing required field `made_of`.*make it with"),
         (lambda mark: mark | {"count": "2"}, "mark is damaged .*Expected `int | null`, got `str`.*make it with"),
@@ -167,9 +166,9 @@ DAMAGES = [
     lambda data: b"",
 ]
 STRINGS = ("ends.npy", "hashes.npy", "order.npy")
-FILES = ["ids.utf8", "texts.utf8", "text-ends.npy", "lengths.npy", "starts.npy", MARK, "0-terms.utf8"]
+FILES = ["ids.utf8", "texts.utf8", "text-ends.npy", "starts.npy", MARK, "0-terms.utf8"]
 FILES += [f"{name}-{file}" for name in ("ids", "0-terms") for file in STRINGS]
-FILES += [f"0-{name}.npy" for name in ("begins", "documents", "counts", "bounds")]
+FILES += [f"0-{name}.npy" for name in ("begins", "documents", "impacts", "bounds")]
 
 
 def test_these_are_all_files(index, tmp_path):

@@ -18,18 +18,20 @@ TEXTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=40).map("
     seed=st.integers(0, 100),
     k=st.integers(1, 7),
     full=st.sampled_from([1, 9, 50, 1 << 24]),
-    first=st.sampled_from([1, 8, 4096]),
+    block=st.sampled_from([1, 8, 4096]),
     lookup=st.sampled_from([0, 1, 32]),
 )
-def test_the_best_are_those_of_looking_at_every_document(tmp_path_factory, texts, seed, k, full, first, lookup):
-    """With parts of any size, looks at what is settled after any number of postings, scans as well as searches."""
+def test_the_best_are_those_of_looking_at_every_document(tmp_path_factory, texts, seed, k, full, block, lookup):
+    """With parts and blocks of any size, scans as well as searches."""
     rng, index = np.random.default_rng(seed), EmbeddedIndex(tmp_path_factory.mktemp("index"), "test")
     queries = [" ".join(rng.choice(WORDS, rng.integers(1, 12))) for _ in range(5)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(parts, "FULL", full)
-        patched.setattr(postings, "FIRST", first)
+        patched.setattr(postings, "BLOCK", block)
         patched.setattr(postings, "LOOKUP", lookup)
-        patched.setattr(parts, "best", getattr(postings.best, "py_func", postings.best))  # reads these two
+        for module, name in ((parts, "best"), (postings, "_gather")):  # as plain Python, which reads these two
+            function = getattr(module, name)
+            patched.setattr(module, name, getattr(function, "py_func", function))
         index.load(((str(i), text) for i, text in enumerate(texts)), MADE_OF)
         found = index.search(queries, k)
     every = index.search(queries, len(texts) + 1)  # so many that nothing can be left out

@@ -31,9 +31,14 @@ def score(text, queries, mean_length):
     counts = Counter(terms)
     norm = norms(len(terms), mean_length)
     return [
-        rounded(weight * tf / (tf + norm) for term, weight in weights.items() if (tf := counts.get(term)))
+        rounded(weight * impacts(tf, norm) for term, weight in weights.items() if (tf := counts.get(term)))
         for weights in queries
     ]
+
+
+def impacts(counts, norms):
+    """What occurrences in a document count, in (0, 1): a float, or an array of them for arrays."""
+    return counts / (counts + norms)
 
 
 def rounded(parts):

@@ -41,12 +41,10 @@ class EmbeddedIndex(Index):
         if name := changed(self.path, mark.files):
             raise UserError(f"{self.path / name}: is missing or damaged; {self._remedy()}")
         self._ids, self._texts = Strings(self.path / "ids"), mapped(self.path / "texts.utf8")
-        lengths, self._ends, starts = (mapped(self.path / f"{name}.npy") for name in ("lengths", "text-ends", "starts"))
-        if (held := int(lengths.sum())) != mark.length:
-            raise UserError(f"{self.where}: holds {held} words, by its mark {mark.length}; {self._remedy()}")
-        norms = np.split(bm25.norms(lengths, mark.length / max(1, mark.count)), starts[1:])
-        self._parts = [Part(self.path / str(n), start, norms[n]) for n, start in enumerate(starts.tolist())]
-        return len(lengths)
+        self._ends, starts = (mapped(self.path / f"{name}.npy") for name in ("text-ends", "starts"))
+        sizes = np.diff(starts, append=len(self._ends))
+        self._parts = [Part(self.path / str(n), *each) for n, each in enumerate(np.stack([starts, sizes], 1).tolist())]
+        return len(self._ends)
 
     def _frequencies(self, terms):
         return sum((part.frequencies(terms) for part in self._parts), np.zeros(len(terms), int)).tolist()
@@ -92,8 +90,8 @@ def _write(directory, documents):
         parts[-1].write()
     lengths, starts = np.array(lengths, np.int64), [part.start for part in parts]
     norms = bm25.norms(lengths, lengths.sum() / max(1, len(lengths)))
-    for part, norms_of_part in zip(parts, np.split(norms, starts[1:]), strict=False):
-        part.write_bounds(norms_of_part)
+    for part, of_part in zip(parts, np.split(norms, starts[1:]), strict=False):
+        part.finish(of_part)
     write_strings(directory / "ids", ids)
-    for name, values in (("lengths", lengths), ("text-ends", ends), ("starts", starts)):
+    for name, values in (("text-ends", ends), ("starts", starts)):
         save(directory / f"{name}.npy", np.array(values, np.int64))

@@ -2,16 +2,17 @@
 
 from array import array
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from memorization.retrieval import bm25
 from memorization.retrieval.directory import mapped, save
-from memorization.retrieval.postings import best, bounds, counts_in
+from memorization.retrieval.postings import best, impacts_on
 from memorization.retrieval.strings import Strings, write_strings
 
 FULL = 1 << 24  # of a part; they are sorted in memory together, which takes half a gigabyte
-POSTINGS = ("begins", "documents", "counts")  # by term, then by document
 
 
 class PartWriter:
@@ -34,28 +35,32 @@ class PartWriter:
         self._ends.append(len(self._terms))
 
     def write(self):
+        """Write what is known before all documents are."""
         write_strings(f"{self.path}-terms", [*self._numbers])
         shape = len(self._ends) - 1, len(self._numbers)
         by_document = csr_array((np.asarray(self._counts), np.asarray(self._terms), np.asarray(self._ends)), shape)
         by_term = by_document.tocsc()
         del self._numbers, self._terms, self._counts, self._ends
-        types = (np.int64, np.int32, np.int32)
-        for name, values, type in zip(POSTINGS, (by_term.indptr, by_term.indices, by_term.data), types, strict=True):
-            save(f"{self.path}-{name}.npy", values.astype(type))
+        save(f"{self.path}-begins.npy", by_term.indptr.astype(np.int64))
+        save(f"{self.path}-documents.npy", by_term.indices.astype(np.int32))
+        save(f"{self.path}-counts.npy", by_term.data)
 
-    def write_bounds(self, norms):
-        """Once it is written: of each term the most of count / (count + norm) that a document has, norms in order."""
-        files = (mapped(f"{self.path}-{name}.npy") for name in POSTINGS)
-        save(f"{self.path}-bounds.npy", bounds(*files, norms))
+    def finish(self, norms):
+        """Write the impacts, once written. norms: of each document (bm25)."""
+        counts, documents, begins = (mapped(f"{self.path}-{name}.npy") for name in ("counts", "documents", "begins"))
+        impacts = bm25.impacts(counts, norms[documents])
+        save(f"{self.path}-impacts.npy", impacts)
+        save(f"{self.path}-bounds.npy", np.maximum.reduceat(impacts, begins[:-1]))
+        Path(f"{self.path}-counts.npy").unlink()
 
 
 class Part:
-    """A part mapped into memory. norms: of each of its documents (bm25)."""
+    """A part mapped into memory. start: the number of its first document; size: how many it has."""
 
-    def __init__(self, path, start, norms):
-        self.start, self._norms, self._terms, self._numbers = start, norms, Strings(f"{path}-terms"), {}
-        files = (mapped(f"{path}-{name}.npy") for name in (*POSTINGS, "bounds"))
-        self._begins, self._documents, self._counts, self._bounds = files
+    def __init__(self, path, start, size):
+        self.start, self._size, self._terms, self._numbers = start, size, Strings(f"{path}-terms"), {}
+        files = (mapped(f"{path}-{name}.npy") for name in ("begins", "bounds", "documents", "impacts"))
+        self._begins, self._bounds, *self._postings = files
 
     def frequencies(self, terms):
         """In how many documents each term is, an array; best and given are asked for no other terms."""
@@ -67,15 +72,13 @@ class Part:
         """postings.best of a query, a dict term -> weight, rarest first."""
         numbers, weights = self._known(weights)
         ranges = self._begins[numbers], self._begins[numbers + 1]
-        return best(weights, self._bounds[numbers], *ranges, k, least, self._documents, self._counts, self._norms)
+        return best(weights, self._bounds[numbers], *ranges, k, least, *self._postings, self._size)
 
     def given(self, weights, documents):
-        """(document, what each term gives to its score) of these documents, a list."""
+        """(document, what each term gives to its score) of these documents."""
         numbers, weights = self._known(weights)
-        ranges = self._begins[numbers], self._begins[numbers + 1]
-        counts = counts_in(documents, *ranges, self._documents, self._counts)
-        parts = weights * counts / (counts + self._norms[documents, None])
-        return zip(documents.tolist(), parts.tolist(), strict=True)
+        given = weights * impacts_on(documents, self._begins[numbers], self._begins[numbers + 1], *self._postings)
+        return zip(documents.tolist(), given.tolist(), strict=True)
 
     def _known(self, weights):
         """(numbers, weights) of the terms that are here."""

@@ -1,7 +1,7 @@
-"""Postings: of each term the documents that have it; and the best documents for a query.
+"""Postings: of each term the documents that have it, with the term's impact on each; and the best ones for a query.
 
-A query's terms are taken from the rarest on. As soon as no document without any of those taken can be among the best,
-only documents in hand are gone on with, fewer and fewer (MaxScore, Turtle and Flood 1995, a term at a time).
+Documents are looked at in blocks, a query's terms from the rarest on. As soon as no document without any of the terms
+taken can be among the best, only those in hand are gone on with, fewer and fewer (MaxScore, Turtle and Flood 1995).
 """
 
 import heapq
@@ -11,102 +11,92 @@ import numpy as np
 from memorization.alignment.compiled import compiled
 
 SLACK = 2.0**-22  # scores that differ by less, relatively, can be one number in 32 bits
-FIRST = 4096  # postings before the first look at whether documents without a term so far can still come in
-LOOKUP = 32  # postings that are passed in the time of one search among them
+BLOCK = 8192  # documents, whose scores stay in a processor's own cache
+LOOKUP = 16  # postings that are passed in the time of one search among them
 
 
 @compiled
-def best(weights, bounds, begins, ends, k, least, documents, counts, norms):
+def best(weights, bounds, begins, ends, k, least, documents, impacts, size):
     """(documents, scores, least): all that may be among the k best if the k-th best score is `least` or more.
 
-    weights, bounds, begins, ends: of each term of the query, rarest first: its weight, the most of it that a document
-    has, and where its postings are. documents, counts: of each posting, by document. norms: of each document.
-    A score is the sum of weight x count / (count + norm) (bm25). The returned `least` counts these documents in.
+    weights, bounds, begins, ends: of each term of the query, rarest first: its weight, its greatest impact, and where
+    its postings are. documents, impacts: the postings, by document. size: how many documents there are. A score is the
+    sum of weight x impact. The returned `least` counts these documents in.
     """
     rest = np.append(np.cumsum((weights * bounds)[::-1])[::-1], 0.0)  # what the terms from each on give at the most
-    scores, inside, n = np.zeros(len(norms)), np.empty(len(norms) + 1, np.int32), 0
-    i, passed, due = 0, 0, FIRST
-    while i < len(weights):
+    scores, inside = np.zeros(BLOCK), np.empty(BLOCK + 1, np.int64)
+    found, found_scores, known = np.empty(size, np.int32), np.empty(size), 0
+    top = [0.0 for _ in range(0)]
+    for first in range(0, size, BLOCK):
+        stops = np.empty_like(begins)
+        for i in range(len(begins)):
+            stops[i] = begins[i] + np.searchsorted(documents[begins[i] : ends[i]], first + BLOCK)
+        n = _gather(weights, rest, begins, stops, least, first, documents, impacts, scores, inside)
+        for document in inside[:n]:
+            if len(top) < k:
+                heapq.heappush(top, scores[document])
+            elif scores[document] > top[0]:
+                heapq.heapreplace(top, scores[document])
+        if len(top) == k:
+            least = max(least, top[0])
+        for document in inside[:n]:
+            if scores[document] >= least * (1 - SLACK):
+                found[known], found_scores[known] = first + document, scores[document]
+                known += 1
+            scores[document] = 0
+        begins = stops
+    return found[:known], found_scores[:known], least
+
+
+@compiled
+def _gather(weights, rest, begins, ends, least, first, documents, impacts, scores, inside):
+    """Score the documents from `first` on that may have `least`; put them into `inside`, and return how many they are.
+
+    scores: of each document of the block, 0 before; afterwards of those inside, which are numbered as in the block.
+    """
+    least, n, i = least * (1 - SLACK), 0, 0
+    while i < len(weights) and rest[i] >= least:
+        weight = weights[i]
         for place in range(begins[i], ends[i]):
-            document = documents[place]
+            document = documents[place] - first
             inside[n] = document
             n += scores[document] == 0
-            scores[document] += weights[i] * counts[place] / (counts[place] + norms[document])
-        passed += ends[i] - begins[i]
+            scores[document] += weight * impacts[place]
         i += 1
-        if passed >= due or i == len(weights):
-            due = 2 * passed
-            least = max(least, _least(scores, inside[:n], k, i, weights, begins, ends, documents, counts, norms))
-            if rest[i] < least * (1 - SLACK):
-                break
     while True:
         kept = 0
-        for j in range(n):
-            document = inside[j]
-            if scores[document] + rest[i] >= least * (1 - SLACK):
+        for document in inside[:n]:
+            if scores[document] + rest[i] >= least:
                 inside[kept] = document
                 kept += 1
             else:
                 scores[document] = 0
         n = kept
         if i == len(weights):
-            return inside[:n], scores[inside[:n]], least
+            return n
+        weight = weights[i]
         if n * LOOKUP < ends[i] - begins[i]:
             for document in inside[:n]:
-                count = _count(document, begins[i], ends[i], documents, counts)
-                scores[document] += weights[i] * count / (count + norms[document])
+                scores[document] += weight * _impact(first + document, begins[i], ends[i], documents, impacts)
         else:
             for place in range(begins[i], ends[i]):
-                document = documents[place]
-                if scores[document] > 0:
-                    scores[document] += weights[i] * counts[place] / (counts[place] + norms[document])
+                document = documents[place] - first
+                scores[document] += (scores[document] > 0) * weight * impacts[place]  # a branch would be guessed wrong
         i += 1
 
 
 @compiled
-def _least(scores, inside, k, i, weights, begins, ends, documents, counts, norms):
-    """The least whole score of k documents, those inside that have the best ones so far, from the terms before i.
-
-    0 if there are fewer. What is among the k best scores no less than any k documents do.
-    """
-    if len(inside) < k:
-        return 0.0
-    heap = [(scores[document], document) for document in inside[:k]]
-    heapq.heapify(heap)
-    for document in inside[k:]:
-        if scores[document] > heap[0][0]:
-            heapq.heapreplace(heap, (scores[document], document))
-    least = np.inf
-    for score, document in heap:
-        for later in range(i, len(weights)):
-            count = _count(document, begins[later], ends[later], documents, counts)
-            score += weights[later] * count / (count + norms[document])
-        least = min(least, score)
-    return least
-
-
-@compiled
-def _count(document, begin, end, documents, counts):
-    """How often the term with these postings is in a document."""
+def _impact(document, begin, end, documents, impacts):
+    """That of the term with these postings on a document."""
     place = begin + np.searchsorted(documents[begin:end], document)
-    return counts[place] if place < end and documents[place] == document else 0
+    return impacts[place] if place < end and documents[place] == document else 0.0
 
 
 @compiled
-def counts_in(wanted, begins, ends, documents, counts):
-    """How often each term is in each of the wanted documents, an int64 array [wanted, terms]; arguments as of best."""
-    found = np.zeros((len(wanted), len(begins)), np.int64)
+def impacts_on(wanted, begins, ends, documents, impacts):
+    """The impact of each term on each of the wanted documents, float64 [wanted, terms]; arguments as of best."""
+    found = np.zeros((len(wanted), len(begins)))
     for j in range(len(wanted)):
         for i in range(len(begins)):
-            found[j, i] = _count(wanted[j], begins[i], ends[i], documents, counts)
+            found[j, i] = _impact(wanted[j], begins[i], ends[i], documents, impacts)
     return found
-
-
-@compiled
-def bounds(begins, documents, counts, norms):
-    """Of each term, whose postings are [begins[i], begins[i + 1]), the most of count / (count + norm): float64."""
-    most = np.zeros(len(begins) - 1)
-    for i in range(len(most)):
-        for place in range(begins[i], begins[i + 1]):
-            most[i] = max(most[i], counts[place] / (counts[place] + norms[documents[place]]))
-    return most
