@@ -146,14 +146,14 @@ class Part:
 
     def query(self, words):
         """Words (hashes) as numbers of this part's vocabulary; -1 for those that it does not have."""
-        place = np.searchsorted(self.vocabulary, words)
+        place = self.vocabulary.searchsorted(words)
         known = place < len(self.vocabulary)
         known[known] = self.vocabulary[place[known]] == words[known]
         return np.where(known, place + 1, -1).astype(np.int32)
 
     def place(self, sample):
         """[begin, end) of a sample's words in the text; None if it is in another part."""
-        k = int(np.searchsorted(self.samples, sample))
+        k = int(self.samples.searchsorted(sample))
         if k == len(self.samples) or self.samples[k] != sample:
             return None
         return int(self.ends[k - 1]) if k else 0, int(self.ends[k]) - 1
