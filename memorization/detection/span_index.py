@@ -5,7 +5,6 @@ either side lie in parts of at most PART words (or one longer text), each with a
 """
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -17,7 +16,7 @@ from memorization.alignment import prepare
 from memorization.cli import UserError
 from memorization.detection.suffixes import holders, longest_matches
 from memorization.parallel import batches, in_order
-from memorization.retrieval.directory import MARK, building, changed, read_mark
+from memorization.retrieval.directory import MARK, building, changed, mapped, read_mark, save
 from memorization.runs import Count
 
 FORMAT = 1  # of these files; raise it when they or the words change
@@ -87,7 +86,7 @@ def build(path, samples, encoding, total, jobs):
                 part.write(directory / str(len(written)))
                 written.append(member)
         for name, type in SAMPLES.items():
-            _save(directory / f"{name}.npy", np.array(known[name], type))
+            save(directory / f"{name}.npy", np.array(known[name], type))
         members = sum(known["members"])
         mark |= {"format": FORMAT, "made_of": {"encoding": encoding}, "parts": written}
         mark |= {"samples": (members, len(known["ids"]) - members)}
@@ -99,12 +98,6 @@ def _words(batch):
     documents = [prepare(text) for _, _, text in batch]
     words, bounds = (np.concatenate([getattr(one, name) for one in documents]) for name in ("words", "bounds"))
     return words, bounds, [len(one.words) for one in documents]
-
-
-def _save(path, array):
-    """np.save, which of a full disk tells no more than how many numbers it has not written."""
-    with path.open("wb") as file:
-        np.lib.format.write_array(SimpleNamespace(write=file.write), array)
 
 
 class _Part:
@@ -140,12 +133,7 @@ class _Part:
             "ends": closing + np.arange(1, len(counts) + 1),
         }
         for name in self.FILES:
-            _save(Path(f"{path}-{name}.npy"), arrays[name])
-
-
-def mapped(path):
-    """An array of numpy's, its pages read from disk when they are asked for."""
-    return np.asarray(np.load(path, mmap_mode="r"))
+            save(Path(f"{path}-{name}.npy"), arrays[name])
 
 
 class Part:
@@ -158,14 +146,14 @@ class Part:
 
     def query(self, words):
         """Words (hashes) as numbers of this part's vocabulary; -1 for those that it does not have."""
-        place = np.searchsorted(self.vocabulary, words)
+        place = self.vocabulary.searchsorted(words)
         known = place < len(self.vocabulary)
         known[known] = self.vocabulary[place[known]] == words[known]
         return np.where(known, place + 1, -1).astype(np.int32)
 
     def place(self, sample):
         """[begin, end) of a sample's words in the text; None if it is in another part."""
-        k = int(np.searchsorted(self.samples, sample))
+        k = int(self.samples.searchsorted(sample))
         if k == len(self.samples) or self.samples[k] != sample:
             return None
         return int(self.ends[k - 1]) if k else 0, int(self.ends[k]) - 1

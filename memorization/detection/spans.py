@@ -4,7 +4,8 @@ import numpy as np
 
 from memorization.cli import UserError
 from memorization.detection.detections import Copied
-from memorization.detection.span_index import SAMPLES, Part, mapped, read_whole, span_index_path
+from memorization.detection.span_index import SAMPLES, Part, read_whole, span_index_path
+from memorization.retrieval.directory import mapped
 
 
 class SpanIndex:
@@ -21,7 +22,7 @@ class SpanIndex:
             raise UserError(f"{path}: no span index of the encoding {encoding}; run load_to_elastic.py again")
         self.ids, self.members, self._ends = (mapped(path / f"{name}.npy") for name in SAMPLES)
         self.samples = list(self.mark.samples)
-        self._texts = np.memmap(path / "texts.utf8", np.uint8, "r")
+        self._texts = mapped(path / "texts.utf8")
         self._parts = [Part(path / str(number), member) for number, member in enumerate(self.mark.parts)]
 
     def text(self, sample):

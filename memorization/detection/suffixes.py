@@ -22,17 +22,18 @@ def common(query, text, place):
 @compiled
 def insertion(query, text, suffixes, low, high, after):
     """The first of suffixes[low:high] that is not before the query; with `after`, that neither begins with it."""
+    left = right = 0  # words that the query shares with the suffixes before low and at high, and so with all between
     while low < high:
-        middle = (low + high) // 2
-        n = common(query, text, suffixes[middle])
+        middle, n = (low + high) // 2, min(left, right)
+        n += common(query[n:], text, suffixes[middle] + n)
         if n == len(query):
             before = after
         else:
             before = text[suffixes[middle] + n] < query[n]
         if before:
-            low = middle + 1
+            low, left = middle + 1, n
         else:
-            high = middle
+            high, right = middle, n
     return low
 
 

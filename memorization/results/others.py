@@ -6,7 +6,7 @@ Its chance level is the same against held-out samples, which no model has seen, 
 from array import array
 
 import numpy as np
-from scipy import stats
+from scipy import sparse, stats
 
 from memorization.results import statistics
 from memorization.results.counts import HELD_OUT, MEMBERS
@@ -75,27 +75,35 @@ def test(probes, holders, trained, mask, samples, chances):
     """
     of_group = mask[probes]
     _, probe = np.unique(probes[of_group], return_inverse=True)
-    known, holder = np.unique(holders[of_group], return_inverse=True)
+    known, first, holder = np.unique(holders[of_group], return_index=True, return_inverse=True)
     if not len(known):
         return 1.0
-    order = np.argsort(probe, kind="stable")
-    probe, holder = probe[order], holder[order]
-    first = np.searchsorted(probe, np.arange(probe[-1] + 1))
-    said = np.diff(np.append(first, len(probe)))
+    pairs = sparse.csr_array((np.ones(len(probe), int), (holder, probe)))
+    said = np.bincount(probe)
+    few = samples[0] < samples[1]  # whether the side with fewer samples, the one that is drawn, is that of members
 
-    def excess(sides):
-        """Of sides, bool of shape (draws, holders), the statistic."""
-        of_training = np.add.reduceat(sides[:, holder], first, axis=1, dtype=np.int64)
-        return (chances[0][of_training] - chances[1][said - of_training]).sum(1)
+    def gain(number, probe):
+        """What a probe adds to the statistic of whose samples `number` are on the side with fewer."""
+        of_training = number if few else said[probe] - number
+        return chances[0][of_training] - chances[1][said[probe] - of_training]
 
-    actual = np.zeros(len(known), bool)
-    actual[holder] = trained[of_group][order]
-    observed = excess(actual[None])[0]
+    none = gain(np.zeros(len(said), int), np.arange(len(said)))
+
+    def excess(chosen):
+        """The statistic for each list of holders, those on the side with fewer samples."""
+        ends = np.cumsum([0, *map(len, chosen)])
+        chosen = sparse.csr_array((np.ones(ends[-1], int), np.concatenate(chosen), ends), (len(chosen), len(known)))
+        numbers = chosen @ pairs  # of each draw, how many each probe says: most say none
+        draw = np.repeat(np.arange(len(ends) - 1), np.diff(numbers.indptr))
+        more = gain(numbers.data, numbers.indices) - none[numbers.indices]
+        return none.sum() + np.bincount(draw, more, len(ends) - 1)
+
+    observed = excess([np.flatnonzero(trained[of_group][first] == few)])[0]
     rng, as_much = np.random.default_rng(SEED), 1
     step = max(1, AT_ONCE // max(len(probe), len(known)))
+    fewer, more = sorted(samples)
     for start in range(0, DRAWS, step):
-        draws = min(step, DRAWS - start)
-        members = rng.hypergeometric(*samples, len(known), draws)  # among the samples that are said
-        sides = rng.permuted(np.arange(len(known)) < members[:, None], axis=1)
-        as_much += int((excess(sides) >= observed - 1e-9).sum())
+        numbers = rng.hypergeometric(fewer, more, len(known), min(step, DRAWS - start))  # among the samples said
+        chosen = [rng.choice(len(known), number, replace=False, shuffle=False) for number in numbers]
+        as_much += int((excess(chosen) >= observed - 1e-9).sum())
     return as_much / (1 + DRAWS)

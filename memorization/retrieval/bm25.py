@@ -1,8 +1,4 @@
-"""BM25 as Lucene counts it (k1 = 1.2, b = 0.75), in one place, so that every index scores alike.
-
-An engine adds up float32 numbers in an order of its own, which shows in the last digits. It is asked for a few more
-documents than are wanted, and `score` decides among them.
-"""
+"""BM25 as Lucene counts it (k1 = 1.2, b = 0.75), in one place, so that every index scores alike."""
 
 import math
 from collections import Counter
@@ -27,26 +23,40 @@ def term_weights(counts, frequencies, documents):
 
 
 def score(text, queries, mean_length):
-    """The scores of a text for several queries (dicts of term_weights), a float each that float32 can hold.
+    """The scores of a text for several queries (dicts of term_weights), a float each, as `rounded` gives it.
 
     mean_length: terms a document, over the whole index.
     """
     terms = tokenize(text)
     counts = Counter(terms)
-    norm = K1 * (1 - B + B * stored_length(len(terms)) / mean_length)
-    sums = (
-        math.fsum(weight * tf / (tf + norm) for term, weight in weights.items() if (tf := counts.get(term)))
+    norm = norms(len(terms), mean_length)
+    return [
+        rounded(weight * impacts(tf, norm) for term, weight in weights.items() if (tf := counts.get(term)))
         for weights in queries
-    )
-    return [float(str(np.float32(total))) for total in sums]  # in as few digits as tell it from its neighbours
+    ]
 
 
-def stored_length(length):
-    """Lucene and tantivy keep a length in a byte: exact below 40, then 24 more than a number of four bits."""
-    if length < 40:
-        return length
-    bits = (length - 24).bit_length() - 4
-    return 24 + (length - 24 >> bits << bits)
+def impacts(counts, norms):
+    """What occurrences in a document count, in (0, 1): a float, or an array of them for arrays."""
+    return counts / (counts + norms)
+
+
+def rounded(parts):
+    """What terms give to a score, summed without an error and brought into 32 bits.
+
+    A float in as few digits as tell it from its neighbours there.
+    """
+    return float(str(np.float32(math.fsum(parts))))
+
+
+def norms(lengths, mean_length):
+    """What BM25 sets beside the counts of a document of such a length: a float, or an array of them for an array.
+
+    Lucene keeps a length in a byte: exact below 40, then 24 more than a number of four bits.
+    """
+    rest = np.maximum(lengths, 24) - 24
+    bits = np.maximum(np.frexp(rest)[1] - 4, 0)
+    return K1 * (1 - B + B * (np.minimum(lengths, 24) + (rest >> bits << bits)) / mean_length)
 
 
 def tolerance(score, counts):

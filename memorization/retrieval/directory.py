@@ -1,9 +1,13 @@
 """A directory that one process at a time builds anew, aside, and that says what is in it: its mark."""
 
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 
 from memorization.cli import UserError
-from memorization.files import beside, fingerprint, locked, read_json, recover, replacing, write_json
+from memorization.files import beside, fingerprint, locked, naming, read_json, recover, replacing, write_json
 from memorization.runs import identity
 
 MARK = "memorization-index.json"  # in every directory of ours, written last
@@ -52,6 +56,20 @@ def changed(path, files):
         if file.name != name or not file.is_file() or fingerprint(file) != hash:
             return name
     return None
+
+
+def save(path, array):
+    """np.save, which of a full disk tells no more than how many numbers it has not written."""
+    with naming(path), Path(path).open("wb") as file:
+        np.lib.format.write_array(SimpleNamespace(write=file.write), np.asarray(array))
+
+
+def mapped(path):
+    """The array of a .npy file, or the bytes of another, read from disk when they are asked for."""
+    path = Path(path)
+    if path.suffix == ".npy":
+        return np.asarray(np.load(path, mmap_mode="r"))
+    return np.asarray(np.memmap(path, np.uint8, "r")) if path.stat().st_size else np.empty(0, np.uint8)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from memorization.cli import UserError
 from memorization.retrieval.connection import Patience, connect, passes, told
 from memorization.retrieval.documents import FORMAT, Documents, Mark
 from memorization.retrieval.hold import Hold
-from memorization.retrieval.index import Index
 from memorization.retrieval.requests import WRITE, Requests
+from memorization.retrieval.rescored import RescoredIndex
 from memorization.runs import difference
 
 MAPPINGS = {
@@ -24,7 +24,7 @@ MAPPINGS = {
 }
 
 
-class ElasticIndex(Index):
+class ElasticIndex(RescoredIndex):
     """The index `name` of the server at `urls`; the other arguments are those of connect()."""
 
     def __init__(self, urls, name, **trust):
@@ -167,9 +167,6 @@ class ElasticIndex(Index):
 
     def _find(self, ids):
         return self._requests.texts(ids)
-
-    def _read(self, keys):
-        return {id: (id, text) for id, text in self._find(keys).items()}
 
     def _missing(self):
         return self._hold.lost(self._requests.look()) if self._hold else super()._missing()

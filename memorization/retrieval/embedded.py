@@ -1,30 +1,19 @@
-"""An index in a directory of this machine, without a server: tantivy, fed with our terms."""
+"""An index in a directory of this machine, without a server: texts, and postings in parts, mapped into memory."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
-import tantivy
+import numpy as np
 from tqdm import tqdm
 
 from memorization.cli import UserError
-from memorization.retrieval.directory import building, changed, read_mark
+from memorization.retrieval import bm25
+from memorization.retrieval.directory import building, changed, mapped, read_mark, save
 from memorization.retrieval.documents import Documents
-from memorization.retrieval.index import Index
-
-HEAP = 256 << 20  # bytes of documents gathered in memory before they are written out
-
-
-def _schema():
-    schema = tantivy.SchemaBuilder()
-    schema.add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
-    schema.add_text_field("terms", tokenizer_name="whitespace", index_option="freq")
-    schema.add_bytes_field("text", stored=True)
-    return schema.build()
-
-
-SCHEMA = _schema()
+from memorization.retrieval.index import Hit, Index
+from memorization.retrieval.parts import Part, PartWriter
+from memorization.retrieval.postings import SLACK
+from memorization.retrieval.strings import Strings, write_strings
 
 
 class EmbeddedIndex(Index):
@@ -37,70 +26,72 @@ class EmbeddedIndex(Index):
     def load(self, documents, made_of, recreate=False, total=None, shards=None, replicas=None):
         documents = Documents(documents)
         with building(self.path) as (directory, mark):
-            try:
-                with tqdm(documents, total=total, desc="indexing", unit="doc") as bar:
-                    self._build(directory, bar)
-            except ValueError as error:  # tantivy's, for a full disk among others
-                raise UserError(f"{self.where}: cannot be written ({error}); free some space") from None
+            with tqdm(documents, total=total, desc="indexing", unit="doc") as bar:
+                _write(directory, bar)
             mark |= msgspec.to_builtins(documents.mark(made_of))
         self._opened = None
         return documents.count
-
-    def _build(self, directory, documents):
-        with tantivy.Index(SCHEMA, str(directory)).writer(HEAP, num_threads=1) as writer:
-            for id, text, terms in documents:
-                document = tantivy.Document()
-                document.add_text("id", id)
-                document.add_text("terms", " ".join(terms))
-                document.add_bytes("text", text.encode())
-                writer.add_document(document)
-            writer.commit()
-            writer.wait_merging_threads()
 
     def _read_mark(self):
         return read_mark(self.path)
 
     def _open(self, mark):
-        if mark.files is None:
-            raise UserError(f"{self.where}: has no checksums, as an earlier version made it; {self._remedy()}")
+        if mark.files is None or "ids.utf8" not in mark.files:
+            raise UserError(f"{self.where}: was made by an earlier version; {self._remedy()}")
         if name := changed(self.path, mark.files):
             raise UserError(f"{self.path / name}: is missing or damaged; {self._remedy()}")
-        try:
-            self.searcher = tantivy.Index.open(self.where).searcher()
-        except (ValueError, OSError) as error:
-            raise UserError(f"{self.where}: cannot be opened ({error}); {self._remedy()}") from None
-        return self.searcher.num_docs
+        self._ids, self._texts = Strings(self.path / "ids"), mapped(self.path / "texts.utf8")
+        self._ends, starts = (mapped(self.path / f"{name}.npy") for name in ("text-ends", "starts"))
+        sizes = np.diff(starts, append=len(self._ends))
+        self._parts = [Part(self.path / str(n), *each) for n, each in enumerate(np.stack([starts, sizes], 1).tolist())]
+        return len(self._ends)
 
     def _frequencies(self, terms):
-        return [self.searcher.doc_freq("terms", term) for term in terms]
+        return sum((part.frequencies(terms) for part in self._parts), np.zeros(len(terms), int)).tolist()
 
-    def _search(self, queries, limit):
-        def search(query):
-            hits = self.searcher.search(_any_of(query), limit, count=False).hits
-            return [(score, (address.segment_ord, address.doc)) for score, address in hits]
+    def _best(self, queries, k):
+        return [self._hits(counts, k) for counts in queries]
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # tantivy searches outside the GIL
-            return list(pool.map(search, queries))
-
-    def _read(self, keys):
-        return {key: self._document(tantivy.DocAddress(*key)) for key in keys}
+    def _hits(self, counts, k):
+        weights = bm25.term_weights(counts, self._known, self._opened.count)
+        found, least = [], 0.0
+        for part in self._parts:
+            *those, least = part.best(weights, k, least)
+            found.append((part, *those))
+        return [
+            Hit(self._ids[part.start + document], bm25.rounded(given))
+            for part, documents, scores in found
+            for document, given in part.given(weights, documents[scores >= least * (1 - SLACK)])
+        ]
 
     def _find(self, ids):
-        hits = (self.searcher.search(_term("id", id), 1, count=False).hits for id in ids)
-        return dict(self._document(found[0][1]) for found in hits if found)
+        numbers = self._ids.numbers(ids).tolist()
+        return {id: self._text(number) for id, number in zip(ids, numbers, strict=True) if number >= 0}
 
-    def _document(self, address):
-        document = self.searcher.doc(address)
-        return document["id"][0], bytes(document["text"][0]).decode()
-
-
-def _any_of(query):
-    should = tantivy.Occur.Should
-    clauses = ((_term("terms", term), count) for term, count in query.items())
-    return tantivy.Query.boolean_query(
-        [(should, clause if count == 1 else tantivy.Query.boost_query(clause, count)) for clause, count in clauses]
-    )
+    def _text(self, number):
+        return bytes(self._texts[self._ends[number - 1] if number else 0 : self._ends[number]]).decode()
 
 
-def _term(field, term):
-    return tantivy.Query.term_query(SCHEMA, field, term, "freq" if field == "terms" else "basic")
+def _write(directory, documents):
+    """Write the files of an index of (id, text, terms)."""
+    ids, lengths, ends, end, parts = [], [], [], 0, []
+    with (directory / "texts.utf8").open("wb") as texts:
+        for id, text, terms in documents:
+            if not parts or parts[-1].full:
+                if parts:
+                    parts[-1].write()
+                parts.append(PartWriter(directory / str(len(parts)), start=len(ids)))
+            parts[-1].add(terms)
+            end += texts.write(text.encode())
+            ids.append(id)
+            lengths.append(len(terms))
+            ends.append(end)
+    if parts:
+        parts[-1].write()
+    lengths, starts = np.array(lengths, np.int64), [part.start for part in parts]
+    norms = bm25.norms(lengths, lengths.sum() / max(1, len(lengths)))
+    for part, of_part in zip(parts, np.split(norms, starts[1:]), strict=False):
+        part.finish(of_part)
+    write_strings(directory / "ids", ids)
+    for name, values in (("text-ends", ends), ("starts", starts)):
+        save(directory / f"{name}.npy", np.array(values, np.int64))

@@ -2,22 +2,19 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
+from collections import Counter
 from itertools import chain
 from typing import NamedTuple
 
 import msgspec
 
 from memorization.cli import UserError
-from memorization.retrieval import bm25
 from memorization.retrieval.analysis import tokenize
 from memorization.retrieval.documents import FORMAT, Mark
 from memorization.retrieval.stopwords import STOP_WORDS
 from memorization.runs import difference
 
 MAX_TERMS = 1024  # distinct terms of a query: the least limit on clauses that an Elasticsearch server has
-SPARE = 8  # documents asked for beyond k, to see whether near ties cross the end
-READ = 1000  # documents in memory together
 
 
 class Hit(NamedTuple):
@@ -66,12 +63,8 @@ class Index(ABC):
         """Make ready to search the index with this Mark, and return how many documents it really holds."""
 
     @abstractmethod
-    def _search(self, queries, limit):
-        """The `limit` best documents for each query (dict term -> count), a list of (score, key) each, best first."""
-
-    @abstractmethod
-    def _read(self, keys):
-        """The (id, text) of the documents with these keys of _search, as a dict; without those that are not there."""
+    def _best(self, queries, k):
+        """All documents that may be among the k best for each query (dict term -> count, rarest first), as Hits."""
 
     @abstractmethod
     def _find(self, ids):
@@ -138,8 +131,7 @@ class Index(ABC):
         distinct words the rarest count (ties by word). A query without words has no hits.
         """
         self.check()
-        queries = self._terms(queries)
-        hits = self._scored(self._candidates(queries, k), queries)
+        hits = self._best(self._terms(queries), k)
         self._check_unchanged()
         return [sorted(found, key=lambda hit: (-hit.score, hit.id))[:k] for found in hits]
 
@@ -151,44 +143,6 @@ class Index(ABC):
         having = self._known
         rarest = [sorted((t for t in counts if having[t]), key=lambda t: (having[t], t)) for counts in queries]
         return [{t: counts[t] for t in terms[:MAX_TERMS]} for counts, terms in zip(queries, rarest, strict=True)]
-
-    def _candidates(self, queries, k):
-        """For each query the (score, key) of every document that may be among its k best."""
-        found, open, limit = [[] for _ in queries], [n for n, counts in enumerate(queries) if counts], k + SPARE
-        while open:
-            for number, best in zip(open, self._search([queries[n] for n in open], limit), strict=True):
-                if len(best) >= k:
-                    least = best[k - 1][0]
-                    least -= 2 * bm25.tolerance(least, queries[number])
-                    found[number] = [hit for hit in best if hit[0] >= least]
-                else:
-                    found[number] = best
-            open = [n for n in open if len(found[n]) == limit]  # ties may go on beyond these
-            limit *= 8
-        return found
-
-    def _scored(self, candidates, queries):
-        """The candidates of each query as Hits, scored from their texts."""
-        wanted = defaultdict(list)  # each text is read once: key -> number of a query, the engine's score for it
-        for number, found in enumerate(candidates):
-            for estimate, key in found:
-                wanted[key].append((number, estimate))
-        weights = [bm25.term_weights(counts, self._known, self._opened.count) for counts in queries]
-        mean_length = self._opened.length / self._opened.count if wanted else None
-        hits, keys = [[] for _ in queries], list(wanted)
-        for start in range(0, len(keys), READ):
-            texts = self._read(keys[start : start + READ])
-            for key in keys[start : start + READ]:
-                id, text = texts.get(key, ("", ""))
-                scores = bm25.score(text, [weights[number] for number, _ in wanted[key]], mean_length)
-                for (number, estimate), score in zip(wanted[key], scores, strict=True):
-                    if not id or abs(score - estimate) > bm25.tolerance(score, queries[number]):
-                        self._check_unchanged()
-                        raise UserError(
-                            f"{self.where}: damaged, its words are not those of its texts; {self._remedy()} --recreate"
-                        )
-                    hits[number].append(Hit(id, score))
-        return hits
 
     def _check_unchanged(self):
         mark = self._mark()

@@ -1,0 +1,54 @@
+"""Many strings on disk: read by number, and numbered by what they are."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from memorization.retrieval.directory import mapped, save
+
+
+def write_strings(path, strings):
+    """Write a list of distinct strings to files that begin with `path`."""
+    encoded = [string.encode() for string in strings]
+    hashes = np.array([_hash(one) for one in encoded], np.uint64)
+    order = hashes.argsort()
+    arrays = {"ends": np.cumsum([*map(len, encoded)], dtype=np.int64), "hashes": hashes[order], "order": order}
+    Path(f"{path}.utf8").write_bytes(b"".join(encoded))
+    for name, array in arrays.items():
+        save(Path(f"{path}-{name}.npy"), array)
+
+
+class Strings:
+    """Those of write_strings, mapped into memory."""
+
+    def __init__(self, path):
+        self._utf8 = mapped(f"{path}.utf8")
+        self._ends, self._hashes, self._order = (mapped(f"{path}-{name}.npy") for name in ("ends", "hashes", "order"))
+
+    def __len__(self):
+        return len(self._ends)
+
+    def __getitem__(self, number):
+        return self._bytes(number).decode()
+
+    def numbers(self, strings):
+        """The number of each string, -1 for one that is not there: int64 array."""
+        encoded = [string.encode("utf-8", "surrogatepass") for string in strings]
+        hashes = np.array([_hash(one) for one in encoded], np.uint64)
+        places = np.searchsorted(self._hashes, hashes).tolist()
+        return np.array([self._number(*each) for each in zip(encoded, hashes, places, strict=True)], np.int64)
+
+    def _number(self, encoded, hash, place):
+        while place < len(self) and self._hashes[place] == hash:
+            if self._bytes(number := self._order[place]) == encoded:
+                return number
+            place += 1
+        return -1
+
+    def _bytes(self, number):
+        return bytes(self._utf8[self._ends[number - 1] if number else 0 : self._ends[number]])
+
+
+def _hash(encoded):
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest())
