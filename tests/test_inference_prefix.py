@@ -16,7 +16,7 @@ from memorization.extraction.generation import continue_prefixes
 from memorization.extraction.generations import FORMAT, read_generations, read_listing
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
-from memorization.extraction.scoring import token_scores
+from memorization.extraction.scoring import passed, token_scores
 from memorization.files import fingerprint, read_json, replacing, write_json
 from memorization.hub import load_tokenizer
 from memorization.models import load_for_generation
@@ -86,8 +86,8 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         assert row.exact_match == exact_match(row.generation_ids, probe["suffix_ids"], 12)
         assert row.near == near(row.generation_ids, probe["suffix_ids"], 12)
         suffix = probe["suffix_ids"][:12]
-        (passed,) = token_scores(model, [probe["prefix_ids"]], [suffix])
-        alone, kept = (msgspec.to_builtins(of) for of in (scores(passed, tokenizer.decode(suffix)), row.scores))
+        (tokens,) = token_scores(model, [probe["prefix_ids"]], [suffix])
+        alone, kept = (msgspec.to_builtins(of) for of in (scores(tokens, tokenizer.decode(suffix)), row.scores))
         assert kept.pop("token_log_probs") is alone.pop("token_log_probs") is None
         assert kept == pytest.approx(alone, rel=1e-4) and row.scores.matched_tokens == row.matched_tokens
     assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0): row.generation for row in rows}
@@ -140,9 +140,10 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
         calls.append(args)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return continue_prefixes(*args)
+        return passed(*args)
 
-    monkeypatch.setattr("memorization.extraction.generation.continue_prefixes", killed_at_the_third_batch)
+    monkeypatch.setattr("memorization.extraction.decoding.MORE", 1)  # slots: a batch is finished before the next
+    monkeypatch.setattr("memorization.extraction.decoding.passed", killed_at_the_third_batch)
     assert infer(stage, tmp_path) == 130
     assert not result(tmp_path).exists()
     assert infer(stage, tmp_path) == 0
@@ -294,8 +295,7 @@ def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, m
         assert infer(stage, tmp_path / "cut", *flags) == 130
     assert not result(tmp_path / "cut").exists() and not runs.base_path(result(tmp_path / "cut")).exists()
     with monkeypatch.context() as patch:
-        patch.delattr("memorization.extraction.scoring.token_scores")  # nothing is scored again
-        patch.setattr("memorization.extraction.scoring.token_scores", killed, raising=False)
+        patch.setattr("memorization.extraction.decoding.passed", killed)  # nothing is scored again
         assert infer(stage, tmp_path / "cut", *flags) == 0
     for path in (result, lambda out: runs.base_path(result(out))):
         assert path(tmp_path / "cut").read_bytes() == path(tmp_path / "whole").read_bytes()

@@ -14,6 +14,7 @@ from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.results.evidence import scheme
 from memorization.results.layout import estimate, grid, visible
+from memorization.results.reports import Run, latex
 from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
 from memorization.results.tables import published_counts, published_line, summarize, table
 
@@ -272,6 +273,12 @@ def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_pr
     ratio = summary["scores"]["ratio"]  # 1, 0.25 and minus infinity against 0 and 0.5
     assert ratio["n"] == [3, 2] and ratio["auc"]["rate"] == pytest.approx(3 / 6)
     text = table(summary)
+    tex = latex([Run("a", "a", "a", summary)], [])
+    assert tex.count(r"\begin{tabular}{llrrr}") == 2 and r"metric & run & base & tuned & paired difference \\" in tex
+    for side in ("members", "held out"):
+        cells = (estimate(of[side]["exact_match"]) for of in (groups, summary["groups"]))
+        change = estimate(changes[side]["exact_match"], True).replace("-", "$-$")
+        assert rf"exact match, {side} & a & {' & '.join(cells)} & {change} \\" in tex
     assert "the same probes through the base model gpt:" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80 and json.loads(json.dumps(summary, allow_nan=False)) == summary
     with pytest.raises(ValueError, match="of other probes"):

@@ -1,4 +1,12 @@
-"""Continuing prefixes with a causal language model: batched, greedy unless told otherwise."""
+"""Continuing prefixes with a causal language model: batched, greedy unless told otherwise.
+
+Greedy decoding takes the token with the highest score. Scores of a text differ by rounding with the texts that are
+read beside it, so that where two are nearly tied the token would depend on the batch. In 32 bits there is an answer
+that does not: where rounding may decide, the text is read alone and the first of the highest scores taken. So whatever
+shares a batch, and wherever decoding begins (extraction.decoding), the tokens are the same.
+"""
+
+import weakref
 
 import numpy as np
 import torch
@@ -6,6 +14,9 @@ from transformers import GenerationConfig, LogitsProcessorList
 from transformers.generation import LogitsProcessor, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from memorization.cli import UserError
+
+SAFETY = 10  # times the rounding that was seen is what may decide
+_rounding = weakref.WeakKeyDictionary()  # of models, measured once each
 
 
 def check_model(name, config, tokenizer, prefix_length, new_tokens):
@@ -52,16 +63,73 @@ def continue_prefixes(model, prefixes, new_tokens, eos, sampling=()):
         max_new_tokens=new_tokens, do_sample=False, eos_token_id=eos, pad_token_id=eos
     )
     numbers = Numbers()
+    ties = [] if sampling or not is_exact(model) else [Ties(model, prefixes, eos)]
     output = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         generation_config=model.generation_config,
-        logits_processor=LogitsProcessorList([numbers, *sampling]),
+        logits_processor=LogitsProcessorList([numbers, *ties, *sampling]),
     )
     if numbers.missing:
         raise no_numbers(model)
     rows = output[:, width:].tolist()
     return [row[: row.index(eos)] if eos in row else row for row in rows]
+
+
+def is_exact(model):
+    """Whether a model computes in 32 bits, so that its greedy tokens do not depend on the batch."""
+    return model.dtype == torch.float32
+
+
+def leading(scores):
+    """(token that scores highest, its lead over the second) of scores [rows, vocabulary].
+
+    The lead is in units of 1 + the highest score, as rounding grows with what is rounded; NaN for scores that are not
+    numbers.
+    """
+    top, best = scores.max(-1)
+    scores.scatter_(1, best[:, None], -torch.inf)
+    lead = (top - scores.amax(-1)) / (1 + top.abs())
+    scores.scatter_(1, best[:, None], top[:, None])
+    return best, lead
+
+
+@torch.inference_mode()
+def rounding(model):
+    """The lead at most of a token that rounding may have put first, in a model that computes in 32 bits.
+
+    Measured on made-up texts: read together, each alone up to some token, and token by token.
+    """
+    if model in _rounding:
+        return _rounding[model]
+    config = model.config.get_text_config()
+    length = min(48, getattr(config, "max_position_embeddings", None) or 48)
+    ids = np.random.default_rng(0).integers(config.vocab_size, size=(8, length))
+    ids = torch.from_numpy(ids).to(model.device)
+    together = model(input_ids=ids, use_cache=False).logits
+
+    def moved(rows, columns, scores):
+        top = together[rows, columns].topk(min(8, config.vocab_size))
+        by = top.values - scores.gather(-1, top.indices)
+        return float(((by.amax(-1) - by.amin(-1)) / (1 + top.values[..., 0].abs())).nan_to_num().max())
+
+    found = []
+    for row, end in enumerate(np.linspace(1, length, len(ids), dtype=int).tolist()):
+        alone = model(input_ids=ids[row : row + 1, :end], use_cache=False).logits[0]
+        found.append(moved(row, slice(end), alone))
+    output, column = model(input_ids=ids[:, : length // 3 or 1], use_cache=True), length // 3 or 1
+    while (cache := getattr(output, "past_key_values", None)) is not None and column < length:
+        output = model(input_ids=ids[:, column : column + 1], past_key_values=cache, use_cache=True)
+        found.append(moved(slice(None), column, output.logits[:, 0]))
+        column += 1
+    _rounding[model] = max(1e-6, SAFETY * max(found))
+    return _rounding[model]
+
+
+@torch.inference_mode()
+def next_token(model, ids):
+    """The token that scores highest after a list of token ids, read alone."""
+    return int(model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, -1].argmax())
 
 
 def no_numbers(model):
@@ -110,4 +178,19 @@ class Numbers(LogitsProcessor):
 
     def __call__(self, input_ids, scores):
         self.missing = scores.isnan().any() | self.missing  # stays on the device: no wait in each step
+        return scores
+
+
+class Ties(LogitsProcessor):
+    """Where rounding may decide which token is the likeliest, puts that of the text alone above all."""
+
+    def __init__(self, model, prefixes, eos):
+        self._model, self._eos = model, eos
+        self._width, self._lengths = max(map(len, prefixes)), [*map(len, prefixes)]
+
+    def __call__(self, input_ids, scores):
+        for row in (leading(scores)[1] <= rounding(self._model)).nonzero()[:, 0].tolist():
+            ids = input_ids[row, self._width - self._lengths[row] :].tolist()
+            if self._eos not in ids[self._lengths[row] :]:  # it has not ended yet
+                scores[row, next_token(self._model, ids)] = torch.inf
         return scores

@@ -1,13 +1,16 @@
 """One teacher-forced pass: what a model gives each token of a suffix, after its prefix and the tokens before it."""
 
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from memorization.extraction.generation import no_numbers, warpers
+from memorization.extraction.generation import leading, no_numbers, warpers
+from memorization.extraction.memory import in_parts
 
 AT_ONCE = 1 << 24  # scores (tokens times vocabulary) worked on together in 32 bits
+HELD = 1 << 27  # scores held at once, half a GiB in 32 bits
 
 
 class TokenScores(NamedTuple):
@@ -25,57 +28,111 @@ class TokenScores(NamedTuple):
     std: np.ndarray
 
 
-@torch.inference_mode()
-def token_scores(model, prefixes, suffixes, temperature=1.0, top_k=0, top_p=1.0):
-    """The TokenScores of each suffix, in one pass of a causal language model over all.
+class Passed(NamedTuple):
+    """What a pass leaves of one prefix and suffix.
 
-    prefixes, suffixes: lists of as many lists of token ids, none empty. temperature, top_k, top_p: of the scheme, as
-    generation.warpers has them. Softmaxes are in 32 bits whatever the model's. Raises UserError for scores that are not
-    numbers.
+    best: int64, at each of its tokens the one that scores highest. lead: float32, by how much (generation.leading).
+    cache, row: what the model keeps of the texts read together, and which of them this is.
     """
-    width = max(len(prefix) + len(suffix) for prefix, suffix in zip(prefixes, suffixes, strict=True)) - 1
-    ids = torch.zeros((len(prefixes), width), dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for row, (prefix, suffix) in enumerate(zip(prefixes, suffixes, strict=True)):
-        read = torch.tensor([*prefix, *suffix[:-1]])  # padded on the right, where no token of the text looks
-        ids[row, : len(read)], mask[row, : len(read)] = read, 1
-    first = min(map(len, prefixes)) - 1  # what foretells a suffix's first token is its prefix's last
-    kept = model(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        use_cache=False,
-        logits_to_keep=width - first,
-    ).logits
+
+    scores: TokenScores
+    best: np.ndarray
+    lead: np.ndarray
+    cache: Any
+    row: int
+
+
+def token_scores(model, prefixes, suffixes, temperature=1.0, top_k=0, top_p=1.0):
+    """The TokenScores of each suffix, in passes of a causal language model; arguments as of passed."""
+    return [one.scores for one in passed(model, prefixes, suffixes, (temperature, top_k, top_p))]
+
+
+@torch.inference_mode()
+def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, room=None):
+    """The Passed of each prefix and suffix, in as few passes of a causal language model as HELD and `room` allow.
+
+    prefixes, suffixes: lists of as many lists of token ids, none empty. scheme: temperature, top-k and top-p, as
+    generation.warpers has them. room: a memory.Room, halved where it is too large; None: that is an error. Softmaxes
+    are in 32 bits whatever the model's. Raises UserError for scores that are not numbers.
+    """
+    pairs = list(zip(prefixes, suffixes, strict=True))
+    longest = max(len(prefix) + len(suffix) for prefix, suffix in pairs)
+    kept = longest - min(map(len, prefixes)) if keeping(model, 1) else longest
+    parts = -(-len(pairs) * kept * model.config.get_text_config().vocab_size // HELD)
+    step = -(-len(pairs) // min(parts, len(pairs)))
+
+    def work(part):
+        return list(_pass(model, part, scheme, use_cache))
+
+    parts = [pairs[begin : begin + step] for begin in range(0, len(pairs), step)]
+    return [one for part in parts for one in (in_parts(work, part, room) if room else work(part))]
+
+
+def keeping(model, number):
+    """The argument that lets a model give the scores of the last tokens alone; none if it knows no such thing."""
+    return {"logits_to_keep": number} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+
+
+def _pass(model, pairs, scheme, use_cache):
+    prefixes, suffixes = zip(*pairs, strict=True)
+    texts = [[*prefix, *suffix[:-1]] for prefix, suffix in pairs]
+    first = min(map(len, prefixes)) - 1
+    output = read(model, texts, max(map(len, texts)) - first, use_cache)
+    kept = output.logits
     lengths = [*map(len, suffixes)]
     rows = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
-    places = torch.cat([torch.arange(len(s)) + len(p) - 1 - first for p, s in zip(prefixes, suffixes, strict=True)])
+    places = torch.cat([torch.arange(len(s)) + len(p) - 1 - first for p, s in pairs])
+    places -= max(map(len, texts)) - first - kept.shape[1]  # of a model that gives the scores of all tokens
     targets = torch.cat([torch.tensor(suffix) for suffix in suffixes])
     step = max(1, AT_ONCE // kept.shape[-1])
     parts = [
-        _scores(kept[r.to(kept.device), p.to(kept.device)].float(), t.to(kept.device), temperature, top_k, top_p)
+        _scores(kept[r.to(kept.device), p.to(kept.device)].float(), t.to(kept.device), scheme)
         for r, p, t in zip(rows.split(step), places.split(step), targets.split(step), strict=True)
     ]
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     if np.isnan(columns[0]).any():
         raise no_numbers(model)
     ends = np.cumsum(lengths)[:-1]
-    return [TokenScores(*each) for each in zip(*(np.split(column, ends) for column in columns), strict=True)]
+    cache = output.past_key_values if use_cache else None
+    for row, each in enumerate(zip(*(np.split(column, ends) for column in columns), strict=True)):
+        yield Passed(TokenScores(*each[:5]), *each[5:], cache, row)
 
 
-def _scores(scores, targets, temperature, top_k, top_p):
-    """The columns of TokenScores, of scores [tokens, vocabulary] and the tokens that follow."""
+def read(model, texts, number, use_cache):
+    """What a model puts out for lists of token ids, none empty, with the scores of the last `number` columns at least.
+
+    Padded on the right, where no token of a text looks.
+    """
+    ids = torch.zeros((len(texts), max(map(len, texts))), dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)], mask[row, : len(text)] = torch.tensor(text), 1
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    return model(input_ids=ids, attention_mask=mask, use_cache=use_cache, **keeping(model, number))
+
+
+def _scores(scores, targets, scheme):
+    """The columns of TokenScores, best and lead, of scores [tokens, vocabulary], written over, and what follows."""
 
     def of_targets(values):
         return values.gather(1, targets[:, None])[:, 0]
 
-    log_probs = scores.log_softmax(-1)
-    probs = log_probs.exp()
-    some = torch.where(probs > 0, log_probs, 0)  # what has no probability has no part in a mean
-    mean = (probs * some).sum(-1)
-    std = (probs * (some - mean[:, None]).square()).sum(-1).sqrt()
-    greedy = scores.argmax(-1) == targets
-    log_prob = of_targets(log_probs)
-    del probs, some, log_probs
-    for warp in warpers(temperature, top_k, top_p):
-        scores = warp(None, scores)
-    return log_prob, greedy, of_targets(scores.log_softmax(-1)), mean, std
+    best, lead = leading(scores)
+    greedy = best == targets
+    in_scheme = None
+    if scheme != (1.0, 0, 1.0):
+        warped = scores
+        for warp in warpers(*scheme):
+            warped = warp(None, warped)
+        in_scheme = of_targets(warped) - warped.logsumexp(-1)
+        del warped
+    scores -= scores.gather(1, best[:, None])
+    of_target = of_targets(scores)
+    scores.clamp_(min=-200)  # a probability of 0, and no infinity to multiply it with
+    probs = scores.exp()
+    total = probs.sum(-1)
+    log_prob = of_target - total.log()
+    probs *= scores
+    mean = probs.sum(-1) / total
+    std = (torch.linalg.vecdot(probs, scores) / total - mean.square()).clamp(min=0).sqrt()
+    return log_prob, greedy, log_prob if in_scheme is None else in_scheme, mean - total.log(), std, best, lead

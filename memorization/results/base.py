@@ -28,17 +28,29 @@ def compare(groups, columns, values, base):
     return {"groups": of_base, "difference": difference}
 
 
+def rows(summary, side, heading):
+    """(heading of a column, base, tuned, difference) of a side, members or held out; none without a base model."""
+    if (base := summary["base"]) is None:
+        return []
+    return [
+        (
+            heading(column),
+            estimate(base["groups"][side][name]),
+            estimate(summary["groups"][side][name]),
+            estimate(base["difference"][side][name], True),
+        )
+        for column in summary["columns"]
+        if (name := column["name"]) in SHOWN and name in base["difference"][side]
+    ]
+
+
 def lines(summary, heading):
     """What fine-tuning added, as lines of the table; none without a base model. heading: of a column."""
-    if (base := summary["base"]) is None:
+    if summary["base"] is None:
         return []
     found = []
     for side in (MEMBERS, HELD_OUT):
-        body = [[side, "base", "tuned", "paired difference"]]
-        for column in summary["columns"]:
-            if (name := column["name"]) in SHOWN and name in base["difference"][side]:
-                cells = (estimate(base["groups"][side][name]), estimate(summary["groups"][side][name]))
-                body.append([heading(column), *cells, estimate(base["difference"][side][name], True)])
-        found += ["", *grid(body)] if len(body) > 1 else []
+        body = rows(summary, side, heading)
+        found += ["", *grid([[side, "base", "tuned", "paired difference"], *body])] if body else []
     said = f"What fine-tuning added, the same probes through the base model {visible(str(summary['facts']['base']))}:"
     return [*paragraph(said), *found, ""]

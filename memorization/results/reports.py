@@ -110,21 +110,39 @@ def markdown(runs, notes):
 
 
 def latex(runs, notes):
-    """The comparison as a tabular that any LaTeX document can \\input."""
+    """The comparison as tabulars that any LaTeX document can \\input: columns, and where there are any, scores and what
+    fine-tuning added.
+    """
+    lines = [f"% {line}" for line in [*_flags(runs), *notes]]
+    lines += [f"% {_described(run)}" for run in runs]
+    lines += ["% Share in %, or the mean, with its 95 % interval"]
+    lines += _tabular(("metric", "run", MEMBERS, HELD_OUT, "difference"), _blocks(runs))
+    if scores := _scores(runs):
+        lines += ["", f"% {SCORES}", *_tabular(("score", "run", *membership.headings(_rates(runs))[1:]), scores)]
+    added = {}
+    for side in (MEMBERS, HELD_OUT):
+        for run in runs:
+            for title, *cells in base.rows(run.summary, side, heading):
+                added.setdefault(f"{title}, {side}", []).append([run.label, *cells])
+    if added:
+        lines += ["", "% What fine-tuning added, the same probes through the base model"]
+        lines += _tabular(("metric", "run", "base", "tuned", "paired difference"), added.items())
+    return "\n".join(lines) + "\n"
+
+
+def _tabular(head, blocks):
+    """Lines of a LaTeX table. blocks: (title, rows of label and cells)."""
 
     def escaped(said):
         return "".join(LATEX.get(character, character) for character in said)
 
-    lines = [f"% {line}" for line in [*_flags(runs), *notes]]
-    lines += [f"% {_described(run)}" for run in runs]
-    lines += ["% Share in %, or the mean, with its 95 % interval", r"\begin{tabular}{llrrr}", r"\hline"]
-    lines.append(rf"metric & run & {MEMBERS} & {HELD_OUT} & difference \\")
-    for title, block in _blocks(runs):
+    lines = [rf"\begin{{tabular}}{{ll{'r' * len(head[2:])}}}", r"\hline", rf"{' & '.join(map(escaped, head))} \\"]
+    for title, block in blocks:
         lines.append(r"\hline")
         for name, *cells in block:
-            numbers = (re.sub(r"-(?=\d)", "$-$", cell) for cell in cells)
+            numbers = (re.sub(r"-(?=\d)", "$-$", escaped(cell)) for cell in cells)
             lines.append(rf"{escaped(title)} & {escaped(name)} & {' & '.join(numbers)} \\")
-    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+    return [*lines, r"\hline", r"\end{tabular}"]
 
 
 def comma_separated(runs):

@@ -1,0 +1,84 @@
+"""Greedy decoding of what the pass over a suffix did not verify, in 32 bits: the same tokens, for less work.
+
+The pass reads a prefix with its suffix, and says at each token which scores highest. As long as that is the suffix's
+own, greedy decoding would have written it. So a suffix that is reproduced costs no decoding, and other texts begin
+at their first disagreement, from the keys and values that the pass has computed.
+"""
+
+from collections import deque
+
+import torch
+
+from memorization.extraction.generation import continue_prefixes, rounding
+from memorization.extraction.memory import Room, free_memory, in_parts
+from memorization.extraction.scoring import passed
+from memorization.extraction.slots import Slots, Text, slot_bytes
+
+MORE = 4  # slots to each text of a batch, where there is memory: a step takes little longer with more texts
+
+
+@torch.inference_mode()
+def continued(model, batches, new_tokens, eos, size, scheme=(1.0, 0, 1.0)):
+    """For each batch, in order, what continuing its prefixes gives: (list of TokenScores, list of lists of token ids).
+
+    The continuations are those of generation.continue_prefixes, greedy; the model computes in 32 bits. batches:
+    iterable of (prefixes, suffixes), lists of token ids, the suffixes neither empty nor longer than new_tokens. size:
+    texts at a time, for decoding MORE times as many if a quarter of the free memory holds them. scheme: as of
+    scoring.passed.
+    """
+    room, begun, slots = Room(size), deque(), None
+    for prefixes, suffixes in batches:
+        if slots is None:
+            tie, needed = rounding(model), slot_bytes(model, max(map(len, prefixes)) + new_tokens)
+            allowed = needed and int(free_memory(model.device) / 4 / needed)
+            slots = Slots(model, max(size, min(MORE * size, allowed)), eos) if needed else Batches(model, size, eos)
+        of_batch = passed(model, prefixes, suffixes, scheme, isinstance(slots, Slots), room)
+        texts = [verified(*each, tie, new_tokens, eos) for each in zip(prefixes, suffixes, of_batch, strict=True)]
+        begun.append(([one.scores for one in of_batch], texts))
+        slots.waiting += [text for text in texts if not text.done]
+        del of_batch, texts
+        while slots.waiting or len(slots.texts) >= slots.room.size:
+            slots.step()
+        while begun and all(text.done for text in begun[0][1]):
+            yield _result(begun.popleft())
+    while begun:
+        while not all(text.done for text in begun[0][1]):
+            slots.step()
+        yield _result(begun.popleft())
+
+
+def _result(batch):
+    scores, texts = batch
+    return scores, [text.ids[text.prefix :] for text in texts]
+
+
+def verified(prefix, suffix, one, tie, new_tokens, eos):
+    """The Text of a prefix with the tokens that a pass has verified, and where it disagreed, its own next token."""
+    agreed = one.scores.greedy & (one.lead > tie)
+    number = len(suffix) if agreed.all() else int(agreed.argmin())
+    known = suffix[:number]
+    if number < len(suffix) and one.lead[number] > tie:
+        known = [*known, int(one.best[number])]
+    ended = eos in known
+    known = known[: known.index(eos)] if ended else known
+    return Text([*prefix, *known], len(prefix), len(prefix) + new_tokens, one.cache, one.row, ended)
+
+
+class Batches:
+    """What Slots is, for a model without keys and values that can be moved: a batch at a time."""
+
+    def __init__(self, model, size, eos):
+        self.model, self.room, self.eos = model, Room(size), eos
+        self.texts, self.waiting = (), deque()
+
+    def step(self):
+        """Continue all texts that wait to their ends."""
+        texts = list(self.waiting)
+        for text, ids in zip(texts, in_parts(self._continue, texts, self.room), strict=True):
+            text.ids += ids[: text.limit - len(text.ids)]
+            text.ended = True
+        self.waiting.clear()
+
+    def _continue(self, texts):
+        new_tokens = max(text.limit - len(text.ids) for text in texts)
+        return continue_prefixes(self.model, [text.ids for text in texts], new_tokens, self.eos)

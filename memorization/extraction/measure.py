@@ -1,0 +1,141 @@
+"""Stage 3's work on one model: continue each probe's prefix, score its suffix, and write a row of each."""
+
+from tqdm import tqdm
+
+from memorization import hub, runs
+from memorization.cli import UserError
+from memorization.extraction.canaries import expose
+from memorization.extraction.continuing import decoded, generated, largest_batch
+from memorization.extraction.generation import is_exact
+from memorization.extraction.generations import FORMAT, Generation, write_listing
+from memorization.extraction.matches import exact_match, matched_tokens, near
+from memorization.extraction.scores import scores
+from memorization.files import fingerprint
+from memorization.models import load_for_generation
+from memorization.rows import Rows
+
+
+def matching_tokenizer(name, probes, remedy):
+    """The tokenizer of a name. Raises UserError for another one than the probes'."""
+    tokenizer = hub.load_tokenizer(name)
+    if runs.tokenizer_fingerprint(tokenizer) != probes.tokenizer:
+        raise UserError(
+            f"{name}: another tokenizer than the probes in {probes.path} were encoded with; encode with --tokenizer "
+            f"set to it, or {remedy}"
+        )
+    return tokenizer
+
+
+def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, tuned=None, canaries=None):
+    """Write the result of the model of a name, and that of its base model beside it; return its link (main process).
+
+    tuned: where it is the base model itself, the contents of the other one. canaries: those of the encoding.
+    """
+    if state.is_main_process:
+        print(f"loading {name}", flush=True)
+    model = load_for_generation(name, dtype, state.device)
+    contents = runs.model_fingerprint(hub.directory(name))
+    if contents == tuned:
+        raise UserError(f"{name}: is the model itself; name by --base-model what it was before fine-tuning")
+    training = runs.model_made_of(name, contents)
+    strange = tuned is None and training is not None and training["encoding"] != probes.encoding
+    if strange and not args.unchecked:
+        raise UserError(
+            f"{name}: was trained on another encoding ({training['encoding']}) than the probes in {probes.path} are of "
+            f"({probes.encoding}), so members and held-out texts would be wrong; name the right ones by "
+            "--tokenized-dir and --subset-name, or go on with --unchecked"
+        )
+    free = is_exact(model) and not args.temperature  # its tokens do not depend on what shares a batch
+    size = args.batch_size if free else largest_batch(model, tokenizer.eos_token_id, probes, args)
+    precision = str(model.dtype).removeprefix("torch.")
+    made_of = {
+        "model": contents,
+        "encoding": probes.encoding,
+        "trained_on": training and training["encoding"],
+        "prefix_length": args.prefix_length,
+        "max_new_tokens": args.max_new_tokens,
+        "temperature": args.temperature,
+        "top_k": args.top_k,
+        "top_p": args.top_p,
+        "num_samples": args.num_samples,
+        "seed": args.seed if args.temperature else None,
+        "token_scores": args.token_scores,
+        "dtype": precision,
+        "batch_size": size,
+        "format": FORMAT,
+        "unchecked": strange,
+    }
+    inputs = {name: contents, str(probes.path): probes.manifest.contents}
+    exposures = None  # all that makes them
+    if canaries:
+        known = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
+        _, exposures = expose(model, canaries, path, known, state, args, inputs)
+    listing = path.with_suffix(".txt")
+    keys = [(id, sample) for id in probes.ids.tolist() for sample in range(args.num_samples)]
+    ranks = state.process_index, state.num_processes
+    with Rows(path, "generations", Generation, made_of, keys, size, *ranks, args.overwrite) as rows:
+        state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
+        if state.is_main_process:
+            print(rows.progress)
+        hidden = not (rows.mine and state.is_main_process)
+        batches = [batch for _, batch in rows.mine]
+        done = (decoded if free else generated)(model, tokenizer.eos_token_id, probes, keys, batches, args)
+        for each in tqdm(done, total=len(batches), desc="generating", unit="batch", disable=hidden):
+            rows.append(generations(tokenizer, *each, args))
+        state.wait_for_everyone()
+        base = None
+        if base_model:
+            del model  # there may be no room for both
+            base = measure(args, state, probes, tokenizer, base_model, precision, runs.base_path(path), tuned=contents)
+        if not state.is_main_process:
+            return None
+        write_listing(listing, rows, args.num_samples)  # a kill here leaves rows without a manifest, or another run's
+        rows.finish(
+            args,
+            inputs,
+            listing=fingerprint(listing),
+            tokenizer=probes.tokenizer,
+            training=training,
+            too_short=probes.too_short,
+            base=base,
+            canaries=exposures and runs.identity(exposures),
+        )
+        report(name, rows)
+    print(f"wrote {path} and {listing}")
+    return runs.link(path, name, "generations")
+
+
+def generations(tokenizer, keys, probes, continued, passed, args):
+    """The rows of a batch; keys, probes, continued and passed are what `continuing` gives."""
+    for (_, sample), probe, ids, tokens in zip(keys, probes, continued, passed, strict=True):
+        suffix = probe["suffix_ids"]
+        said = decode(tokenizer, suffix[: args.max_new_tokens])
+        yield Generation(
+            id=probe["id"],
+            sample=sample,
+            member=probe["member"],
+            duplicates=probe["duplicates"],
+            prefix=probe["prefix"],
+            suffix=probe["suffix"],
+            generation=decode(tokenizer, ids),
+            generation_ids=ids,
+            matched_tokens=matched_tokens(ids, suffix),
+            exact_match=exact_match(ids, suffix, args.max_new_tokens),
+            near=near(ids, suffix, args.max_new_tokens),
+            scores=tokens and scores(tokens, said, args.token_scores),
+        )
+
+
+def decode(tokenizer, ids):
+    return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def report(name, rows):
+    print(f"{name}:")
+    counts = {True: [0, 0, 0], False: [0, 0, 0]}  # generations, exact matches, matched tokens
+    for row in rows:
+        for i, value in enumerate((1, row.exact_match, row.matched_tokens)):
+            counts[row.member][i] += value
+    for name, (number, exact, tokens) in zip(("members", "non-members"), counts.values(), strict=True):
+        if number:
+            print(f"{name}: {exact} of {number} reproduced exactly, {tokens / number:.1f} tokens matched on average")

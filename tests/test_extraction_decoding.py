@@ -1,0 +1,246 @@
+"""Decoding what the pass did not verify: the tokens of plain greedy decoding, for no more steps than are needed."""
+
+import random
+import re
+
+import numpy as np
+import pytest
+import torch
+from test_extraction_scoring import MODELS, make
+from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
+
+from memorization.cli import UserError
+from memorization.extraction import scoring, slots
+from memorization.extraction.decoding import continued
+from memorization.extraction.generation import continue_prefixes, next_token, rounding
+from memorization.extraction.scoring import token_scores
+from memorization.extraction.slots import slot_bytes
+
+EOS, NEW = 0, 24
+
+
+def mamba():
+    torch.manual_seed(3)
+    return MambaForCausalLM(MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, state_size=4)).eval()
+
+
+def mistral(window):
+    torch.manual_seed(3)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = MistralConfig(vocab_size=50, num_key_value_heads=1, sliding_window=window, **size)
+    return MistralForCausalLM(config).eval()
+
+
+def keeps_nothing(name):
+    """A model whose forward knows no logits_to_keep, as some have it."""
+    model = make(name)
+    whole = model.forward
+
+    def forward(input_ids, past_key_values=None, attention_mask=None, position_ids=None, use_cache=None, **_):
+        return whole(input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache)
+
+    model.forward = forward
+    return model
+
+
+def one_at_a_time(model, prefix, new_tokens=NEW):
+    """The likeliest token after the text alone, again and again."""
+    ids = list(prefix)
+    with torch.inference_mode():
+        while len(ids) < len(prefix) + new_tokens:
+            token = int(model(torch.tensor([ids])).logits[0, -1].argmax())
+            if token == EOS:
+                break
+            ids.append(token)
+    return ids[len(prefix) :]
+
+
+def pairs(model, number=24, seed=0):
+    """Prefixes of unlike lengths, suffixes that a model reproduces, leaves after some tokens, ends, or never says."""
+    rng = random.Random(seed)
+    prefixes = [[rng.randrange(1, 50) for _ in range(rng.randint(1, 12))] for _ in range(number)]
+    wanted = [one_at_a_time(model, prefix) for prefix in prefixes]
+    suffixes = []
+    for i, ids in enumerate(wanted):
+        suffix = list(ids) or [3]
+        match i % 4:
+            case 1:
+                suffix[len(suffix) // 2] = suffix[len(suffix) // 2] % 49 + 1
+            case 2:
+                suffix = [rng.randrange(1, 50) for _ in range(rng.randint(1, NEW))]
+            case 3:
+                suffix = [*suffix[:7], EOS][: rng.randint(1, NEW)]
+        suffixes.append(suffix)
+    return prefixes, suffixes, wanted
+
+
+def decode(model, prefixes, suffixes, batch, size):
+    starts = range(0, len(prefixes), batch)
+    batches = [(prefixes[i : i + batch], suffixes[i : i + batch]) for i in starts]
+    found = list(continued(model, batches, NEW, EOS, size))
+    assert [len(ids) for _, ids in found] == [len(one) for one, _ in batches]
+    return [one for scores, _ in found for one in scores], [one for _, ids in found for one in ids]
+
+
+SLOTS = {**{name: lambda name=name: make(name) for name in MODELS}, "mistral": lambda: mistral(64)}
+OTHERS = {"mamba": mamba, "narrow window": lambda: mistral(8), "no logits_to_keep": lambda: keeps_nothing("gpt2")}
+
+
+@pytest.mark.parametrize("name", {**SLOTS, **OTHERS})
+def test_the_tokens_are_those_of_plain_greedy_decoding(name, monkeypatch):
+    model = {**SLOTS, **OTHERS}[name]()
+    assert bool(slot_bytes(model, 12 + NEW)) == (name in SLOTS or name == "no logits_to_keep")
+    prefixes, suffixes, wanted = pairs(model)
+    assert continue_prefixes(model, prefixes, NEW, EOS) == wanted
+    monkeypatch.setattr(slots, "SPARE", 5)  # columns run out on the way
+    for batch, size in ((24, 24), (5, 3), (3, 7)):
+        scores, ids = decode(model, prefixes, suffixes, batch, size)
+        assert ids == wanted
+        for one, other in zip(scores, token_scores(model, prefixes, suffixes), strict=True):
+            np.testing.assert_allclose(one.log_prob, other.log_prob, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_near_ties_are_decided_as_for_a_text_alone(name, monkeypatch):
+    """Of each pair of tokens the scores differ by rounding, at the most."""
+    model = make(name)
+    model.config.tie_word_embeddings = False
+    head = torch.nn.Linear(16, 50, bias=False)
+    head.weight.data = model.get_output_embeddings().weight.data.clone()
+    for token in range(2, 50, 2):
+        head.weight.data[token] = head.weight.data[token + 1] * (1 + 2e-7 * (token % 3))
+    model.set_output_embeddings(head)
+    prefixes, suffixes, wanted = pairs(model)
+    decided = []
+    monkeypatch.setattr(slots, "next_token", lambda *text: decided.append(text) or next_token(*text))
+    for batch, size in ((24, 24), (5, 3)):
+        assert decode(model, prefixes, suffixes, batch, size)[1] == wanted
+        assert continue_prefixes(model, prefixes[:batch], NEW, EOS) == wanted[:batch]
+    assert len(decided) > 20
+
+
+def test_rounding_is_below_what_may_decide():
+    """Of the next token's score in a batch, padded, and in slots, against the text alone."""
+    for name in MODELS:
+        model = make(name)
+        prefixes, suffixes, _ = pairs(model, number=8, seed=1)
+        found = scoring.passed(model, prefixes, suffixes)
+        for prefix, suffix, one in zip(prefixes, suffixes, found, strict=True):
+            for k in range(len(suffix)):
+                scores = model(torch.tensor([prefix + suffix[:k]])).logits[0, -1]
+                best, second = scores.topk(2).values.tolist()
+                if int(scores.argmax()) == one.best[k]:
+                    assert abs((best - second) / (1 + abs(best)) - one.lead[k]) < rounding(model)
+                else:
+                    assert one.lead[k] < rounding(model)
+
+
+@pytest.fixture
+def steps():
+    """A function that lets a model count the tokens of each call, as [rows, columns]."""
+
+    def count(model):
+        seen = []
+        model.register_forward_pre_hook(lambda _, a, kw: seen.append(tuple(kw["input_ids"].shape)), with_kwargs=True)
+        return seen
+
+    return count
+
+
+def test_what_was_verified_costs_no_step_and_all_else_one(steps):
+    model = make("gpt2")
+    prefixes, _, wanted = pairs(model)
+    wanted = [ids for ids in wanted if len(ids) == NEW]
+    prefixes = [prefix for prefix in prefixes if len(one_at_a_time(model, prefix)) == NEW]
+    rounding(model)
+    seen = steps(model)
+    slot_bytes(model, 12 + NEW)
+    tried = len(seen)
+    seen.clear()
+    assert decode(model, prefixes, wanted, 4, 4)[1] == wanted
+    assert len(seen) == tried + -(-len(prefixes) // 4)
+    changed = [[*ids[:k], ids[k] % 49 + 1, *ids[k + 1 :]] for k, ids in enumerate(wanted)]
+    seen.clear()
+    assert decode(model, prefixes, changed, 4, 4)[1] == wanted
+    one_by_one = [rows for rows, columns in seen[tried:] if columns == 1]
+    assert sum(one_by_one) == sum(NEW - k - 1 for k in range(len(wanted)))  # the first that differs is known
+    assert len(one_by_one) <= sum(one_by_one) / 4 + NEW  # four at a time until the last
+
+
+def refusing(model, most):
+    """Lets a model run out of memory in batches of more rows than `most`."""
+
+    def check(_, args, kwargs):
+        if len(kwargs["input_ids"] if "input_ids" in kwargs else args[0]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    model.register_forward_pre_hook(check, with_kwargs=True)
+    return model
+
+
+@pytest.mark.parametrize("name", ["gpt-neo", "mamba"])
+@pytest.mark.parametrize("most", [24, 8])
+def test_out_of_memory_halves_what_is_done_at_a_time(name, most, capsys):
+    model = {**SLOTS, **OTHERS}[name]()
+    prefixes, suffixes, wanted = pairs(model)
+    rounding(model)
+    whole = token_scores(model, prefixes, suffixes)
+    scores, ids = decode(refusing(model, most), prefixes, suffixes, 24, 24)
+    assert ids == wanted
+    for one, other in zip(scores, whole, strict=True):
+        np.testing.assert_allclose(one.log_prob, other.log_prob, rtol=1e-3, atol=1e-3)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    sizes = [
+        int(re.fullmatch("out of memory: from now on at most ([0-9]+) texts at a time", line)[1]) for line in lines
+    ]
+    assert not sizes if most == 24 else sizes[:2] == [12, 6] and 4 <= sizes[-1] <= 8 and len(sizes) == 4
+
+
+def test_out_of_memory_while_slots_are_in_use(capsys):
+    model = make("llama")
+    prefixes, suffixes, wanted = pairs(model)
+    calls = []
+
+    def check(_, args, kwargs):
+        calls.append(len(kwargs["input_ids"]))
+        if len(calls) in (12, 25):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    rounding(model)
+    model.register_forward_pre_hook(check, with_kwargs=True)
+    assert decode(model, prefixes, suffixes, 6, 12)[1] == wanted
+    assert capsys.readouterr().out.count("out of memory: from now on at most") == 2
+    assert len(calls) > 40
+
+
+def test_a_text_without_room_is_told(monkeypatch):
+    model = make("gpt2")
+    rounding(model)
+    monkeypatch.setattr("memorization.extraction.decoding.slot_bytes", lambda *_: 1)  # which would run out before
+    with pytest.raises(UserError, match="out of memory with a single text"):
+        decode(refusing(model, 0), [[1, 2]], [[3]], 24, 24)
+
+
+def test_other_errors_are_not_taken_for_want_of_memory():
+    model = make("gpt2")
+    prefixes, suffixes, _ = pairs(model)
+    rounding(model)
+    model.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("a fault")))
+    with pytest.raises(RuntimeError, match="a fault"):
+        decode(model, prefixes, suffixes, 24, 24)
+
+
+def test_the_scores_of_a_batch_are_held_in_parts(monkeypatch):
+    for model in (make("llama"), keeps_nothing("gpt2")):
+        prefixes, suffixes, _ = pairs(model)
+        whole = token_scores(model, prefixes, suffixes)
+        rows = []
+        model.register_forward_pre_hook(lambda _, a, kw: rows.append(len(kw["input_ids"])), with_kwargs=True)  # noqa: B023
+        longest = max(len(p) + len(s) for p, s in zip(prefixes, suffixes, strict=True))
+        with monkeypatch.context() as patch:
+            patch.setattr(scoring, "HELD", 5 * longest * 50)
+            parts = token_scores(model, prefixes, suffixes)
+        assert sum(rows) == len(prefixes) and max(rows) <= 5
+        for one, other in zip(parts, whole, strict=True):
+            for a, b in zip(one, other, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
