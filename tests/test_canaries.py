@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset, load_from_disk
 from models import save_word_tokenizer
 from shell import ROOT, one_line, run_script
+from test_extraction_decoding import keeps_nothing
 from test_extraction_scoring import MODELS, make
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
@@ -215,6 +216,7 @@ MORE = {
         )
     ),
     "mamba": lambda: MambaForCausalLM(MambaConfig(hidden_size=16, num_hidden_layers=2, vocab_size=50, state_size=4)),
+    "no logits_to_keep": lambda: keeps_nothing("gpt2"),
 }  # fmt: skip
 
 

@@ -183,7 +183,6 @@ def refusing(model, most):
 def test_out_of_memory_halves_what_is_done_at_a_time(name, most, capsys):
     model = {**SLOTS, **OTHERS}[name]()
     prefixes, suffixes, wanted = pairs(model)
-    rounding(model)
     whole = token_scores(model, prefixes, suffixes)
     scores, ids = decode(refusing(model, most), prefixes, suffixes, 24, 24)
     assert ids == wanted
@@ -211,6 +210,15 @@ def test_out_of_memory_while_slots_are_in_use(capsys):
     assert decode(model, prefixes, suffixes, 6, 12)[1] == wanted
     assert capsys.readouterr().out.count("out of memory: from now on at most") == 2
     assert len(calls) > 40
+
+
+def test_a_device_for_a_few_texts_alone():
+    model = make("llama")
+    prefixes, suffixes, wanted = pairs(model)
+    assert decode(refusing(model, 3), prefixes, suffixes, 24, 3)[1] == wanted
+    assert continue_prefixes(model, prefixes[:3], NEW, EOS) == wanted[:3]
+    with pytest.raises(UserError, match="out of memory with a single text"):
+        rounding(refusing(make("llama"), 0))
 
 
 def test_a_text_without_room_is_told(monkeypatch):

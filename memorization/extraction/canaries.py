@@ -27,7 +27,7 @@ from tqdm import tqdm
 from memorization.cli import UserError
 from memorization.extraction.exposures import FORMAT, Exposure
 from memorization.extraction.generation import no_numbers
-from memorization.extraction.scoring import token_scores
+from memorization.extraction.scoring import keeping, token_scores
 from memorization.rows import Rows
 from memorization.runs import exposures_path
 
@@ -68,8 +68,10 @@ class Tree:
     def _read(self, ids, cache):
         new = len(self.lead) + 1
         known = {} if cache is None else {"past_key_values": cache}
-        output = self.model(input_ids=ids[:, -new:] if known else ids, use_cache=True, logits_to_keep=new, **known)
-        log_probs = output.logits.float().log_softmax(-1)
+        output = self.model(
+            input_ids=ids[:, -new:] if known else ids, use_cache=True, **keeping(self.model, new), **known
+        )
+        log_probs = output.logits[:, -new:].float().log_softmax(-1)
         found = log_probs[:, -1, self.digits].cpu().double()
         for place, token in enumerate(self.lead):
             found += log_probs[:, place, token, None].cpu()

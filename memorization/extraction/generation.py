@@ -14,6 +14,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 from transformers.generation import LogitsProcessor, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from memorization.cli import UserError
+from memorization.extraction.memory import no_room, ran_out
 
 SAFETY = 10  # times the rounding that was seen is what may decide
 _rounding = weakref.WeakKeyDictionary()  # of models, measured once each
@@ -98,13 +99,26 @@ def leading(scores):
 def rounding(model):
     """The lead at most of a token that rounding may have put first, in a model that computes in 32 bits.
 
-    Measured on made-up texts: read together, each alone up to some token, and token by token.
+    Measured on made-up texts: read together, each alone up to some token, and token by token; on 8, or as many as there
+    is memory for.
     """
-    if model in _rounding:
-        return _rounding[model]
+    number = 8
+    while model not in _rounding:
+        failed, found = ran_out(_moved, model, number)
+        if failed and number == 1:
+            raise no_room()
+        if failed:
+            number //= 2
+        else:
+            _rounding[model] = max(1e-6, SAFETY * found)
+    return _rounding[model]
+
+
+def _moved(model, number):
+    """The greatest change of a lead that rounding makes in so many made-up texts."""
     config = model.config.get_text_config()
     length = min(48, getattr(config, "max_position_embeddings", None) or 48)
-    ids = np.random.default_rng(0).integers(config.vocab_size, size=(8, length))
+    ids = np.random.default_rng(0).integers(config.vocab_size, size=(number, length))
     ids = torch.from_numpy(ids).to(model.device)
     together = model(input_ids=ids, use_cache=False).logits
 
@@ -122,8 +136,7 @@ def rounding(model):
         output = model(input_ids=ids[:, column : column + 1], past_key_values=cache, use_cache=True)
         found.append(moved(slice(None), column, output.logits[:, 0]))
         column += 1
-    _rounding[model] = max(1e-6, SAFETY * max(found))
-    return _rounding[model]
+    return max(found)
 
 
 @torch.inference_mode()

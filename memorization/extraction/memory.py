@@ -23,9 +23,14 @@ class Room:
         """Make do with half as many as were tried, and say so. Raises UserError where that can't be."""
         torch.cuda.empty_cache()
         if tried == 1:
-            raise UserError("out of memory with a single text; use a device with more, or lower --max-new-tokens")
+            raise no_room()
         self.size = tried // 2
         tqdm.write(f"out of memory: from now on at most {self.size} texts at a time")
+
+
+def no_room():
+    """The UserError for a device that does not hold one text."""
+    return UserError("out of memory with a single text; use a device with more, or lower --max-new-tokens")
 
 
 def ran_out(work, *arguments):
