@@ -77,7 +77,7 @@ def report(work, seed):
     return "report.py", work.parent / f"detected-{seed}" / "m" / "dialogue", "--output", work / "report"
 
 
-STAGES = [encode, train, train_over, generate, compare, index, detect, align, report]
+STAGES = [encode, train, train_over, generate, index, detect, align, report]
 
 
 @pytest.fixture(scope="session")
