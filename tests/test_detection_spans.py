@@ -140,7 +140,7 @@ def test_parts_and_processes_change_nothing(tmp_path, spans, monkeypatch):
         arguments = generation, own[0], own[2][:200], 30
         assert small.copied(*arguments) == spans.copied(*arguments)
     for number, (_, _, text) in enumerate(SAMPLES):
-        assert small.text(number) == text
+        assert small.texts[number] == text
 
 
 def test_a_span_index_that_is_there_is_kept_and_a_damaged_one_is_refused(tmp_path):

@@ -133,7 +133,7 @@ class _Part:
             "ends": closing + np.arange(1, len(counts) + 1),
         }
         for name in self.FILES:
-            save(Path(f"{path}-{name}.npy"), arrays[name])
+            save(f"{path}-{name}.npy", arrays[name])
 
 
 class Part:

@@ -4,12 +4,13 @@ import numpy as np
 
 from memorization.cli import UserError
 from memorization.detection.detections import Copied
-from memorization.detection.span_index import SAMPLES, Part, read_whole, span_index_path
+from memorization.detection.span_index import Part, read_whole, span_index_path
 from memorization.retrieval.directory import mapped
+from memorization.retrieval.strings import Texts
 
 
 class SpanIndex:
-    """All samples of an encoding. samples: how many are members, and how many held out.
+    """All samples of an encoding. samples: how many are members, and how many held out. texts: whole, by number.
 
     mark: of the span index, where that has been looked through. Raises UserError if stage 4 has not written it, or if
     it has changed since.
@@ -20,15 +21,10 @@ class SpanIndex:
         self.mark = mark or read_whole(path, encoding)
         if self.mark is None:
             raise UserError(f"{path}: no span index of the encoding {encoding}; run load_to_elastic.py again")
-        self.ids, self.members, self._ends = (mapped(path / f"{name}.npy") for name in SAMPLES)
+        self.ids, self.members = (mapped(path / f"{name}.npy") for name in ("ids", "members"))
         self.samples = list(self.mark.samples)
-        self._texts = mapped(path / "texts.utf8")
+        self.texts = Texts(path / "texts.utf8", path / "ends.npy")
         self._parts = [Part(path / str(number), member) for number, member in enumerate(self.mark.parts)]
-
-    def text(self, sample):
-        """The whole text of a sample, by its number."""
-        begin = self._ends[sample - 1] if sample else 0
-        return bytes(self._texts[begin : self._ends[sample]]).decode()
 
     def copied(self, document, id, prefix, span_length):
         """(longest, runs) of words that a generation copies.

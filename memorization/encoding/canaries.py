@@ -182,8 +182,6 @@ def _prefix(task, name):
 
 def _parted(ids, starts, length):
     """The tokens of a text's first `length` characters, of its other ones, and what closes it: lists."""
-    begin = int(
-        np.argmax(starts >= length)
-    )  # 0 if none begins there: then the tokens of the secret are not its digits'
+    begin = int(np.argmax(starts >= length))  # 0 if none begins there: then the secret's tokens are not its digits'
     end = np.flatnonzero(starts != SPECIAL)[-1] + 1
     return ids[:begin].tolist(), ids[begin:end].tolist(), ids[end:].tolist()

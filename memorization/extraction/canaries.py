@@ -153,8 +153,8 @@ def estimate(tree, secret, log_likelihood, seed):
 def expose(model, canaries, path, made_of, state, args, inputs):
     """Write the Exposure of each canary beside the generations at `path`, shared among the ranks of `state`.
 
-    canaries: encoding.canaries.Canaries. made_of: of the result. Returns the rows, None on other ranks than the
-    main one, and all that makes them. Raises UserError for a model whose context is too short.
+    canaries: encoding.canaries.Canaries. made_of: of the result. Returns all that makes the rows. Raises UserError for
+    a model whose context is too short.
     """
     longest = max(len(one.prefix_ids) + len(one.secret_ids) for one in canaries.canaries)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -172,10 +172,9 @@ def expose(model, canaries, path, made_of, state, args, inputs):
         for _, batch in tqdm(rows.mine, desc="canaries", unit="batch", disable=hidden):
             rows.append(exposures(model, canaries.canaries[batch.start : batch.stop], canaries.digit_ids))
         state.wait_for_everyone()
-        if not state.is_main_process:
-            return None, made_of
-        rows.finish({name: getattr(args, name) for name in ARGUMENTS}, inputs)
-        return list(rows), made_of
+        if state.is_main_process:
+            rows.finish({name: getattr(args, name) for name in ARGUMENTS}, inputs)
+    return made_of
 
 
 def exposures(model, canaries, digit_ids):

@@ -69,7 +69,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
     exposures = None  # all that makes them
     if canaries:
         known = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
-        _, exposures = expose(model, canaries, path, known, state, args, inputs)
+        exposures = expose(model, canaries, path, known, state, args, inputs)
     listing = path.with_suffix(".txt")
     keys = [(id, sample) for id in probes.ids.tolist() for sample in range(args.num_samples)]
     ranks = state.process_index, state.num_processes

@@ -5,7 +5,7 @@ from math import exp, log
 import numpy as np
 from scipy import stats
 
-from memorization.results.statistics import Z, wilson
+from memorization.results.statistics import Z, clopper_pearson, wilson
 
 RATES = (0.01, 0.001)  # of false positives
 TAIL = 0.0125  # four such errors make 5 %
@@ -49,8 +49,7 @@ def true_positive_rate(members, held_out, rate):
     ranks = np.arange(n)
     certain = np.flatnonzero(stats.binom.cdf(ranks, n, rate) <= TAIL)  # the quantile is hardly over these
     fewest = int((members > descending[certain[-1]]).sum()) if len(certain) else 0
-    low = float(stats.beta.ppf(TAIL, fewest, m - fewest + 1)) if fewest else 0.0
     lowest = int(np.argmax(stats.binom.sf(ranks, n, rate) <= TAIL))  # and hardly under this
     most = int((members > descending[lowest]).sum())
-    high = float(stats.beta.ppf(1 - TAIL, most + 1, m - most)) if most < m else 1.0
+    low, high = clopper_pearson(fewest, m, TAIL)[0], clopper_pearson(most, m, TAIL)[1]
     return float((members > descending[int(n * rate + 1e-9)]).mean()), low, high

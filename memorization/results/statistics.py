@@ -21,13 +21,13 @@ def wilson(count, total):
     return (0.0 if count == 0 else low), (1.0 if count == total else high)  # exact where rounding would miss them
 
 
-def clopper_pearson(count, total):
-    """95 % interval of the rate count/total, as (low, high), which is never too narrow (Clopper and Pearson 1934).
+def clopper_pearson(count, total, tail=0.025):
+    """Interval of the rate count/total, as (low, high), which is never too narrow (Clopper and Pearson 1934).
 
-    (0, 1) if total is 0.
+    tail: the chance of lying outside of it on either side, at the most. (0, 1) if total is 0.
     """
-    low = float(stats.beta.ppf(0.025, count, total - count + 1)) if count else 0.0
-    return low, float(stats.beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
+    low = float(stats.beta.ppf(tail, count, total - count + 1)) if count else 0.0
+    return low, float(stats.beta.ppf(1 - tail, count + 1, total - count)) if count < total else 1.0
 
 
 def difference(count_a, total_a, count_b, total_b):

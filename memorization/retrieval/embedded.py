@@ -1,5 +1,6 @@
 """An index in a directory of this machine, without a server: texts, and postings in parts, mapped into memory."""
 
+from array import array
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from memorization.retrieval.documents import Documents
 from memorization.retrieval.index import Hit, Index
 from memorization.retrieval.parts import Part, PartWriter
 from memorization.retrieval.postings import SLACK
-from memorization.retrieval.strings import Strings, write_strings
+from memorization.retrieval.strings import Strings, Texts, write_strings
 
 
 class EmbeddedIndex(Index):
@@ -40,11 +41,14 @@ class EmbeddedIndex(Index):
             raise UserError(f"{self.where}: was made by an earlier version; {self._remedy()}")
         if name := changed(self.path, mark.files):
             raise UserError(f"{self.path / name}: is missing or damaged; {self._remedy()}")
-        self._ids, self._texts = Strings(self.path / "ids"), mapped(self.path / "texts.utf8")
-        self._ends, starts = (mapped(self.path / f"{name}.npy") for name in ("text-ends", "starts"))
-        sizes = np.diff(starts, append=len(self._ends))
+        self._ids, self._texts = (
+            Strings(self.path / "ids"),
+            Texts(self.path / "texts.utf8", self.path / "text-ends.npy"),
+        )
+        starts = mapped(self.path / "starts.npy")
+        sizes = np.diff(starts, append=len(self._texts))
         self._parts = [Part(self.path / str(n), *each) for n, each in enumerate(np.stack([starts, sizes], 1).tolist())]
-        return len(self._ends)
+        return len(self._texts)
 
     def _frequencies(self, terms):
         return sum((part.frequencies(terms) for part in self._parts), np.zeros(len(terms), int)).tolist()
@@ -56,25 +60,23 @@ class EmbeddedIndex(Index):
         weights = bm25.term_weights(counts, self._known, self._opened.count)
         found, least = [], 0.0
         for part in self._parts:
-            *those, least = part.best(weights, k, least)
-            found.append((part, *those))
+            query = part.query(weights)
+            *those, least = part.best(query, k, least)
+            found.append((part, query, *those))
         return [
             Hit(self._ids[part.start + document], bm25.rounded(given))
-            for part, documents, scores in found
-            for document, given in part.given(weights, documents[scores >= least * (1 - SLACK)])
+            for part, query, documents, scores in found
+            for document, given in part.given(query, documents[scores >= least * (1 - SLACK)])
         ]
 
     def _find(self, ids):
         numbers = self._ids.numbers(ids).tolist()
-        return {id: self._text(number) for id, number in zip(ids, numbers, strict=True) if number >= 0}
-
-    def _text(self, number):
-        return bytes(self._texts[self._ends[number - 1] if number else 0 : self._ends[number]]).decode()
+        return {id: self._texts[number] for id, number in zip(ids, numbers, strict=True) if number >= 0}
 
 
 def _write(directory, documents):
     """Write the files of an index of (id, text, terms)."""
-    ids, lengths, ends, end, parts = [], [], [], 0, []
+    ids, lengths, ends, end, parts = [], array("q"), array("q"), 0, []
     with (directory / "texts.utf8").open("wb") as texts:
         for id, text, terms in documents:
             if not parts or parts[-1].full:

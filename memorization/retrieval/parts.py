@@ -12,7 +12,7 @@ from memorization.retrieval.directory import mapped, save
 from memorization.retrieval.postings import best, impacts_on
 from memorization.retrieval.strings import Strings, write_strings
 
-FULL = 1 << 24  # of a part; they are sorted in memory together, which takes half a gigabyte
+FULL = 1 << 24  # postings of a part; they are sorted in memory together, which takes half a gigabyte
 
 
 class PartWriter:
@@ -63,25 +63,27 @@ class Part:
         self._begins, self._bounds, *self._postings = files
 
     def frequencies(self, terms):
-        """In how many documents each term is, an array; best and given are asked for no other terms."""
+        """In how many documents each term is, an array; no query is made of other terms."""
         numbers = self._terms.numbers(terms)
         self._numbers |= zip(terms, numbers.tolist(), strict=True)
         return np.where(numbers < 0, 0, self._begins[numbers + 1] - self._begins[numbers])
 
-    def best(self, weights, k, least):
-        """postings.best of a query, a dict term -> weight, rarest first."""
-        numbers, weights = self._known(weights)
-        ranges = self._begins[numbers], self._begins[numbers + 1]
-        return best(weights, self._bounds[numbers], *ranges, k, least, *self._postings, self._size)
+    def query(self, weights):
+        """(weights, bounds, begins, ends) of the terms that are here, as postings.best has them.
 
-    def given(self, weights, documents):
-        """(document, what each term gives to its score) of these documents."""
-        numbers, weights = self._known(weights)
-        given = weights * impacts_on(documents, self._begins[numbers], self._begins[numbers + 1], *self._postings)
-        return zip(documents.tolist(), given.tolist(), strict=True)
-
-    def _known(self, weights):
-        """(numbers, weights) of the terms that are here."""
+        weights: a dict term -> weight, rarest first.
+        """
         numbers = np.array([self._numbers[term] for term in weights], np.int64)
         here = numbers >= 0
-        return numbers[here], np.array([*weights.values()])[here]
+        weights, numbers = np.array([*weights.values()])[here], numbers[here]
+        return weights, self._bounds[numbers], self._begins[numbers], self._begins[numbers + 1]
+
+    def best(self, query, k, least):
+        """postings.best of a query."""
+        return best(*query, k, least, *self._postings, self._size)
+
+    def given(self, query, documents):
+        """(document, what each term of a query gives to its score) of these documents."""
+        weights, _, begins, ends = query
+        given = weights * impacts_on(documents, begins, ends, *self._postings)
+        return zip(documents.tolist(), given.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Many strings on disk: read by number, and numbered by what they are."""
+"""Many texts on disk, joined in UTF-8: read by number, and where they are distinct, numbered by what they are."""
 
 import hashlib
 from pathlib import Path
@@ -16,21 +16,31 @@ def write_strings(path, strings):
     arrays = {"ends": np.cumsum([*map(len, encoded)], dtype=np.int64), "hashes": hashes[order], "order": order}
     Path(f"{path}.utf8").write_bytes(b"".join(encoded))
     for name, array in arrays.items():
-        save(Path(f"{path}-{name}.npy"), array)
+        save(f"{path}-{name}.npy", array)
 
 
-class Strings:
-    """Those of write_strings, mapped into memory."""
+class Texts:
+    """Texts joined in the file utf8, each ending where the array in the file `ends` says, mapped into memory."""
 
-    def __init__(self, path):
-        self._utf8 = mapped(f"{path}.utf8")
-        self._ends, self._hashes, self._order = (mapped(f"{path}-{name}.npy") for name in ("ends", "hashes", "order"))
+    def __init__(self, utf8, ends):
+        self._utf8, self._ends = mapped(utf8), mapped(ends)
 
     def __len__(self):
         return len(self._ends)
 
     def __getitem__(self, number):
         return self._bytes(number).decode()
+
+    def _bytes(self, number):
+        return bytes(self._utf8[self._ends[number - 1] if number else 0 : self._ends[number]])
+
+
+class Strings(Texts):
+    """Those of write_strings, mapped into memory."""
+
+    def __init__(self, path):
+        super().__init__(f"{path}.utf8", f"{path}-ends.npy")
+        self._hashes, self._order = (mapped(f"{path}-{name}.npy") for name in ("hashes", "order"))
 
     def numbers(self, strings):
         """The number of each string, -1 for one that is not there: int64 array."""
@@ -45,9 +55,6 @@ class Strings:
                 return number
             place += 1
         return -1
-
-    def _bytes(self, number):
-        return bytes(self._utf8[self._ends[number - 1] if number else 0 : self._ends[number]])
 
 
 def _hash(encoded):
