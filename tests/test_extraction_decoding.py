@@ -215,6 +215,9 @@ def test_out_of_memory_while_slots_are_in_use(capsys):
 def test_a_device_for_a_few_texts_alone():
     model = make("llama")
     prefixes, suffixes, wanted = pairs(model)
+    assert decode(refusing(make("gpt-neo"), 1), prefixes[:4], suffixes[:4], 4, 1)[1] == [
+        one_at_a_time(make("gpt-neo"), prefix) for prefix in prefixes[:4]
+    ]
     assert decode(refusing(model, 3), prefixes, suffixes, 24, 3)[1] == wanted
     assert continue_prefixes(model, prefixes[:3], NEW, EOS) == wanted[:3]
     with pytest.raises(UserError, match="out of memory with a single text"):

@@ -37,9 +37,8 @@ def generated(model, eos, probes, keys, batches, args):
     """
 
     def work(of_batch, probes_of):
-        draw = sampling(of_batch, args.seed, args.temperature, args.top_k, args.top_p) if args.temperature else ()
         prefixes = [probe["prefix_ids"] for probe in probes_of]
-        ids = continue_prefixes(model, prefixes, args.max_new_tokens, eos, draw)
+        ids = continue_prefixes(model, prefixes, args.max_new_tokens, eos, _draw(of_batch, args))
         first = [probe for (_, sample), probe in zip(of_batch, probes_of, strict=True) if not sample]
         passed = iter(token_scores(model, *_texts(first, args), *_scheme(args)) if first else ())
         return ids, [None if sample else next(passed) for _, sample in of_batch]
@@ -66,11 +65,16 @@ def largest_batch(model, eos, probes, args):
 
     def work(number):
         token_scores(model, [text[:prefix]] * number, [text[prefix:]] * number, *_scheme(args))
-        continue_prefixes(model, [text[: max(prefix, len(text) - 2)]] * number, min(new, 2), eos)
+        prefixes = [text[: max(prefix, len(text) - 2)]] * number
+        continue_prefixes(model, prefixes, min(new, 2), eos, _draw([(0, 0)] * number, args))
 
     while ran_out(work, tried := min(room.size, len(probes) * args.num_samples))[0]:
         room.halve(tried)
     return min(gather_object([room.size]))
+
+
+def _draw(keys, args):
+    return sampling(keys, args.seed, args.temperature, args.top_k, args.top_p) if args.temperature else ()
 
 
 def _of(batch, probes, keys, num_samples):

@@ -10,7 +10,7 @@ from collections import deque
 import torch
 
 from memorization.extraction.generation import continue_prefixes, rounding
-from memorization.extraction.memory import Room, free_memory, in_parts
+from memorization.extraction.memory import Room, free_memory, in_parts, ran_out
 from memorization.extraction.scoring import passed
 from memorization.extraction.slots import Slots, Text, slot_bytes
 
@@ -29,7 +29,8 @@ def continued(model, batches, new_tokens, eos, size, scheme=(1.0, 0, 1.0)):
     room, begun, slots = Room(size), deque(), None
     for prefixes, suffixes in batches:
         if slots is None:
-            tie, needed = rounding(model), slot_bytes(model, max(map(len, prefixes)) + new_tokens)
+            tie = rounding(model)
+            needed = ran_out(slot_bytes, model, max(map(len, prefixes)) + new_tokens)[1]  # None: no room to try it
             allowed = needed and int(free_memory(model.device) / 4 / needed)
             slots = Slots(model, max(size, min(MORE * size, allowed)), eos) if needed else Batches(model, size, eos)
         of_batch = passed(model, prefixes, suffixes, scheme, isinstance(slots, Slots), room)
