@@ -72,7 +72,7 @@ def check_canary_arguments(parser, args):
 
 
 def _copies(text):
-    numbers = [int(number) for number in text.split(",")]
+    numbers = [int(number) if number.isdecimal() else 0 for number in text.split(",")]
     if min(numbers) < 1 or max(numbers) > MOST or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text}: must be different whole numbers from 1 to {MOST}, as 1,4,16")
     return numbers
