@@ -4,14 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nltk.tokenize.treebank import TreebankWordTokenizer
 
 from memorization.alignment import PROFILES, align, longest_common_run, prepare, split_sentences
+from memorization.alignment.chunks import digest
 from memorization.alignment.sentences import PUNKT
-from memorization.alignment.words import _digest
 
 ROOT = Path(__file__).parents[1]
 PIECES = """a. B cat dog? ! . .. ... ' `` '' -- ( ) [x] (see fig.) (see). [it], don't DON'T cannot it's e.g. Dr. I.
@@ -48,13 +49,25 @@ def test_sentences_are_those_of_nltk_and_in_order(text):
     assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
 
 
+@settings(max_examples=600, deadline=None)
+@given(TEXTS)
+@example("He left. )--and so on")
+@example('So he did. " Now what')
+@example(" Dr. Smith came. He left.\n")
+@example("It's so.\nHe 'did'\nit. Yes")
+def test_a_text_read_at_once_is_the_same_as_sentence_by_sentence(text):
+    at_once, one_by_one = prepare(text), prepare(text, split_sentences(text))
+    for name in ("sentences", "_stems", "_stem_ends", "words", "word_ends", "bounds", "reach"):
+        assert np.array_equal(getattr(at_once, name), getattr(one_by_one, name)), name
+
+
 @settings(max_examples=500, deadline=None)
 @given(TEXTS.filter(lambda text: not set(text) & set("\x1c\x1d\x1e\x1f\x85")))
 def test_words_are_the_tokens_of_nltk(text):
     tokens = [word for word in TreebankWordTokenizer().tokenize(text) if word not in ("``", "''")]
     expected = [word.lower() for word in tokens if not set(word) <= set("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")]
     found = prepare(text, [(0, len(text))]).words.tobytes()
-    assert found == b"".join(map(_digest, expected))
+    assert found == b"".join(map(digest, expected))
 
 
 def test_documents_without_common_words_have_nothing_in_common():

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from memorization.alignment import PROFILES, Profile, align, longest_common_run, prepare, split_sentences
+from memorization.alignment.chunks import hash_of
 from memorization.alignment.extension import extend, group
 from memorization.alignment.filtering import filter_overlaps, find_cases
 from memorization.alignment.seeding import any_seed, mark_seeds, pair_up
 from memorization.alignment.vectors import unpack
 from memorization.alignment.verbatim import long_runs
-from memorization.alignment.words import _hash
 
 WORDS = """cat dogs birds housing rivers garden doctor letters winter market running quickly cannot don't "so" of Mr.
     it's x-ray 3.5 nations relational (see) happy""".split()
@@ -80,16 +80,16 @@ def test_sentence_vectors_and_merging(seed, min_sentlen):
     stems = [vectors.vocabulary[vectors.stem[a:b]].tolist() for a, b in rows]
     counts = [vectors.count[a:b].tolist() for a, b in rows]
     assert [list(zip(*row, strict=True)) for row in zip(stems, counts, strict=True)] == [
-        [(_hash(stem), count) for stem, count in vector.items()] for vector in expected
+        [(hash_of(stem), count) for stem, count in vector.items()] for vector in expected
     ]
     starts, ends = (
         np.array(document.sentences).reshape(-1, 2)[of, side].tolist()
         for of, side in ((vectors.first, 0), (vectors.last, 1))
     )
     assert list(zip(starts, ends, strict=True)) == spans
-    assert vectors.vocabulary.tolist() == sorted(map(_hash, frequency))
+    assert vectors.vocabulary.tolist() == sorted(map(hash_of, frequency))
     assert dict(zip(vectors.vocabulary.tolist(), np.diff(vectors.posting_start).tolist(), strict=True)) == {
-        _hash(stem): n for stem, n in frequency.items()
+        hash_of(stem): n for stem, n in frequency.items()
     }
     # the columns hold what the rows hold
     columns = [
@@ -115,7 +115,7 @@ def test_merging_worked_out_by_hand():
     assert (vectors.first.tolist(), vectors.last.tolist()) == ([0, 3, 4], [1, 3, 4])
     vectors = unpack(document.vectors(4))
     assert (vectors.first.tolist(), vectors.last.tolist()) == ([0, 4], [3, 4])
-    red = vectors.vocabulary.tolist().index(_hash("red"))
+    red = vectors.vocabulary.tolist().index(hash_of("red"))
     assert dict(zip(vectors.stem.tolist(), vectors.count.tolist(), strict=True))[red] == 2
     assert np.diff(vectors.posting_start)[red] == 1
 
@@ -132,7 +132,7 @@ def test_weights_and_norms(seed):
             for a, b in zip(vectors.start, vectors.start[1:], strict=False)
         ]
         assert found == [
-            {_hash(stem): pytest.approx(weight, rel=1e-12, abs=0) for stem, weight in vector.items()}
+            {hash_of(stem): pytest.approx(weight, rel=1e-12, abs=0) for stem, weight in vector.items()}
             for vector in expected
         ]
         assert norm == pytest.approx([sum(w * w for w in vector.values()) ** 0.5 for vector in expected], rel=1e-12)
@@ -283,7 +283,7 @@ def test_stems_in_all_sentences_count_for_the_dice_coefficient():
     spans = [(0, 11), (12, 23)]
     susp, src = prepare("all one two all red big", spans), prepare("all one six all odd new", spans)
     pair = pair_up(susp.vectors(1), src.vectors(1))
-    everywhere = pair.a.vocabulary.tolist().index(_hash("all"))
+    everywhere = pair.a.vocabulary.tolist().index(hash_of("all"))
     assert pair.weight_a[everywhere] == 0
     for th2, found in ((0.6, True), (2 / 3, False)):
         rows, columns = np.empty(2, bool), np.empty(2, bool)

@@ -5,9 +5,9 @@ import random
 import dictionary_alignment as plain
 import pytest
 
-from memorization.alignment import prepare
+from memorization.alignment import chunks, prepare
 from memorization.alignment import words as module
-from memorization.alignment.words import _hash
+from memorization.alignment.chunks import hash_of
 
 PIECES = """cat dogs DON't they'Ll DON'T cannot Cannot gonna 'tis it's it's' a' 's 'll (see [it] end.) fig. (fig. a.m.
     3.5 1,000 ok: ? well,well no--no e.g. cats' 'So' "So" "it's" ''odd'' so," dog? a-b x_y Mr. the of $5
@@ -19,10 +19,10 @@ def check(text):
     spans = [span for span in plain.TOKENIZER.span_tokenize(text) if set(text[slice(*span)]) - set(plain.punctuation)]
     assert document.bounds.tolist() == [list(span) for span in spans], text
     tokens = [token for token in plain.TOKENIZER.tokenize(text) if set(token) - set(plain.punctuation)]
-    assert document.words.tolist() == [_hash(token.lower()) for token in tokens], text
+    assert document.words.tolist() == [hash_of(token.lower()) for token in tokens], text
     lower = plain.TOKENIZER.tokenize(text.lower())
     stems = [plain.STEMMER.stem(token) for token in lower if token[0].isalnum() and len(token) > 2]
-    assert document._stems.tolist() == list(map(_hash, stems)), text
+    assert document._stems.tolist() == list(map(hash_of, stems)), text
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -63,4 +63,4 @@ def test_what_is_forgotten_is_learned_again(monkeypatch):
     for document in before:
         again = prepare(document.text)
         assert again.words.tolist() == document.words.tolist() and again._stems.tolist() == document._stems.tolist()
-        assert module._chunks.characters < 200 and module._stem.cache_info().currsize < 20
+        assert module._chunks.characters < 200 and chunks._stem.cache_info().currsize < 20

@@ -1,32 +1,17 @@
 """A document analysed once, however many pairs it is in (design.md, step 1)."""
 
-from functools import cached_property
-
-import numpy as np
-
-from memorization.alignment.compiled import compiled
-from memorization.alignment.sentences import split_sentences
 from memorization.alignment.vectors import vectorize
 from memorization.alignment.words import analyse
 
 
-@compiled
-def _reach(bounds, ends, spans):
-    reach, begin = bounds.copy(), 0
-    for i in range(len(ends)):
-        if begin < ends[i]:
-            reach[begin, 0], reach[ends[i] - 1, 1] = spans[i]
-        begin = ends[i]
-    return reach
-
-
 class Document:
-    """A text with its sentence spans and words; make it with prepare()."""
+    """A text with its sentence spans and words (words.analyse); make it with prepare()."""
 
-    def __init__(self, text, sentences):
-        self.text, self.sentences = text, sentences
-        self._stems, self._stem_ends, self.words, self.word_ends, self.bounds = analyse(text, sentences)
-        self._spans = np.array(sentences, np.int32).reshape(-1, 2)
+    def __init__(self, text, sentences=None):
+        spans, self._stems, self._stem_ends, self.words, self.word_ends, self.bounds, self.reach = analyse(
+            text, sentences
+        )
+        self.text, self.sentences = text, [*map(tuple, spans.tolist())]
         self._vectors = {}
 
     def vectors(self, min_sentlen):
@@ -39,11 +24,6 @@ class Document:
         """The slice of words in the sentences first to last."""
         return slice(self.word_ends[first - 1] if first else 0, self.word_ends[last])
 
-    @cached_property
-    def reach(self):
-        """Like bounds, but a sentence's first and last words reach to its ends."""
-        return _reach(self.bounds, self.word_ends, self._spans)
-
 
 def prepare(text, sentences=None):
     """Analyse a text for any number of alignments.
@@ -51,8 +31,9 @@ def prepare(text, sentences=None):
     sentences: [start, end) spans in characters, in order, used instead of our splitter's. Raises ValueError for one
     that is outside the text or before the end of the one before.
     """
-    sentences = split_sentences(text) if sentences is None else [(start, end) for start, end in sentences]
-    bound = 0
+    if sentences is None:
+        return Document(text)
+    sentences, bound = [(start, end) for start, end in sentences], 0
     for start, end in sentences:
         if not bound <= start <= end <= len(text):
             raise ValueError(

@@ -49,8 +49,37 @@ _parameters.sent_starters = set(STARTERS.split())
 _parameters.ortho_context = Counter(dict.fromkeys(_parameters.sent_starters, punkt._ORTHO_MID_LC))
 PUNKT = punkt.PunktSentenceTokenizer(_parameters, lang_vars=_Language())
 _boundary, _closing = PUNKT._lang_vars.period_context_re(), _Language.re_boundary_realignment
-_decided = lru_cache(1 << 14)(PUNKT.text_contains_sentbreak)
+_remembered = lru_cache(1 << 14)(PUNKT.text_contains_sentbreak)
 _word = re.compile(r"[A-Za-z]{2,}")
+CLOSING = frozenset("\"')]}")
+NEVER, BY_NEXT, ALWAYS, WITHIN = range(4)  # how a chunk, the text between two blanks, ends sentences
+
+
+def ending(chunk):
+    """How a chunk ends a sentence if another one follows; WITHIN: it may, but elsewhere than at its own end."""
+    if chunk[-1] in ".?!":
+        return ALWAYS if _sure(chunk[:-1], chunk[-1]) else BY_NEXT
+    mark = None
+    for mark in _boundary.finditer(chunk):  # noqa: B007
+        pass
+    if not mark or not decided(chunk[: mark.end()] + mark["after_tok"]):
+        return NEVER
+    return ALWAYS if CLOSING.issuperset(chunk[mark.end() :]) else WITHIN
+
+
+def closes(chunk):
+    """Whether quotes and brackets with which a chunk begins belong to the sentence before, if that ends there."""
+    return chunk[0] in CLOSING and _closing.match(chunk) is not None
+
+
+def decided(context):
+    """Whether a sentence ends at the mark in a context: a word, the mark, and what follows it."""
+    return (_remembered if len(context) <= LONGEST else PUNKT.text_contains_sentbreak)(context)
+
+
+def _sure(word, mark):
+    """Whether a sentence ends at a mark behind a word, whatever the next word is."""
+    return bool(_word.fullmatch(word)) and (mark != "." or word.lower() not in _abbreviations)
 
 
 def split_sentences(text):
@@ -71,8 +100,7 @@ def split_sentences(text):
 def _breaks(text):
     """Where each sentence but the last ends, and where the next one begins.
 
-    Punkt decides on the last mark of each blank-delimited word, by that word and what follows the mark. A word of
-    letters that is no abbreviation is decided here.
+    Punkt decides on the last mark of each blank-delimited word, by that word and what follows the mark.
     """
     begin, previous = 0, None
     for mark in [*_boundary.finditer(text), None]:
@@ -84,11 +112,6 @@ def _breaks(text):
             next_begin = low + blank + 1 if blank > 0 else begin
         if previous and previous.start() <= next_begin:
             word, following = text[begin : previous.start()], previous["next_tok"]
-            if following and _word.fullmatch(word) and (previous[0] != "." or word.lower() not in _abbreviations):
-                ends = True
-            else:
-                context = word + previous[0] + previous["after_tok"]
-                ends = (_decided if len(context) <= LONGEST else PUNKT.text_contains_sentbreak)(context)
-            if ends:
+            if following and _sure(word, previous[0]) or decided(word + previous[0] + previous["after_tok"]):
                 yield previous.end(), previous.start("next_tok") if following else previous.end()
         begin, previous = next_begin, mark
