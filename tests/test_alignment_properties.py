@@ -51,6 +51,8 @@ def test_sentences_are_those_of_nltk_and_in_order(text):
 
 @settings(max_examples=600, deadline=None)
 @given(TEXTS)
+@example("0.@.")
+@example("So !! He left.")
 @example("He left. )--and so on")
 @example('So he did. " Now what')
 @example(" Dr. Smith came. He left.\n")

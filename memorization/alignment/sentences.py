@@ -48,7 +48,7 @@ _parameters.sent_starters = set(STARTERS.split())
 # words seen in lower case: a Counter, because Punkt's own table keeps every word it is asked for
 _parameters.ortho_context = Counter(dict.fromkeys(_parameters.sent_starters, punkt._ORTHO_MID_LC))
 PUNKT = punkt.PunktSentenceTokenizer(_parameters, lang_vars=_Language())
-_boundary, _closing = PUNKT._lang_vars.period_context_re(), _Language.re_boundary_realignment
+BOUNDARY, _closing = PUNKT._lang_vars.period_context_re(), _Language.re_boundary_realignment
 _remembered = lru_cache(1 << 14)(PUNKT.text_contains_sentbreak)
 _word = re.compile(r"[A-Za-z]{2,}")
 CLOSING = frozenset("\"')]}")
@@ -57,10 +57,12 @@ NEVER, BY_NEXT, ALWAYS, WITHIN = range(4)  # how a chunk, the text between two b
 
 def ending(chunk):
     """How a chunk ends a sentence if another one follows; WITHIN: it may, but elsewhere than at its own end."""
+    if BOUNDARY.match(chunk):  # Punkt looks at a mark with which a word begins as well as at its last one
+        return WITHIN
     if chunk[-1] in ".?!":
         return ALWAYS if _sure(chunk[:-1], chunk[-1]) else BY_NEXT
     mark = None
-    for mark in _boundary.finditer(chunk):  # noqa: B007
+    for mark in BOUNDARY.finditer(chunk):  # noqa: B007
         pass
     if not mark or not decided(chunk[: mark.end()] + mark["after_tok"]):
         return NEVER
@@ -103,7 +105,7 @@ def _breaks(text):
     Punkt decides on the last mark of each blank-delimited word, by that word and what follows the mark.
     """
     begin, previous = 0, None
-    for mark in [*_boundary.finditer(text), None]:
+    for mark in [*BOUNDARY.finditer(text), None]:
         next_begin = len(text)
         if mark:
             low = previous.start() if previous else 0

@@ -21,7 +21,7 @@ from memorization.alignment.chunks import (
     Chunks,
 )
 from memorization.alignment.compiled import compiled
-from memorization.alignment.sentences import ALWAYS, WITHIN, closes, decided, split_sentences
+from memorization.alignment.sentences import ALWAYS, BOUNDARY, WITHIN, closes, decided, split_sentences
 from memorization.alignment.treebank import LAST, chunks_of
 
 CHUNK = re.compile(r"\S+")
@@ -101,7 +101,8 @@ def _at_once(text):
         starts = np.array(offsets)
     numbers = np.fromiter(map(_chunks.__getitem__, chunks), np.int64, len(chunks))
     endings = _chunks.rows.array[numbers * ROW + ENDING]
-    if WITHIN in endings or (lead and endings[0]):
+    within = WITHIN in endings or (endings[-1] and BOUNDARY.search(chunks[-1]))
+    if within or (lead and endings[0]):
         return None
     ends = []
     for k in np.flatnonzero(endings[:-1]).tolist():
