@@ -107,12 +107,13 @@ def main(args):
         facts |= {"unchecked": unchecked, "samples": spans.samples}
         facts |= {"base": before and before["model"], "scheme": manifest and scheme(known)}
         facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
+        published = tables.Published()
         summary = {
             "identity": runs.identity(results[0].made_of),
-            **tables.summarize(results[0], named | facts, *results[1:], canaries=of_canaries),
+            **tables.summarize(published.watch(results[0]), named | facts, *results[1:], canaries=of_canaries),
         }
         write_json(path.with_name("result.json"), summary)
-        write_text(path.with_name("result.txt"), tables.published_line(tables.published_counts(results[0])))
+        write_text(path.with_name("result.txt"), published.line())
         base = None
         for detections, (_, _, source) in zip(results[::-1], models[::-1], strict=True):  # the link is the last
             detections.finish(

@@ -203,8 +203,8 @@ def detections(directory):
             result.append(map(detection, rows[batch.start : batch.stop]))
         facts = {"profile": "paper", "direction": "pan", "span_length": 50, "classifier": None, "model": NAME}
         facts |= {"loop_repeats": 10, "samples": [len(rows), len(rows)]}
-        write_json(path.with_name("result.json"), tables.summarize(result, facts))
-        tables.published_counts(result)
+        watched = tables.Published().watch(result)
+        write_json(path.with_name("result.json"), tables.summarize(watched, facts))
         result.finish({}, {})
 
 

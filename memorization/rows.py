@@ -29,6 +29,13 @@ Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # of a sample, or a generation's 
 NO_ROW = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what is raised for a line that is none of a type
 
 
+class Key(msgspec.Struct):
+    """What a row is known by."""
+
+    id: Id
+    sample: Id
+
+
 class Rows:
     """A JSON-lines result written as it grows, batch by batch; after a kill it goes on where it was.
 
@@ -60,7 +67,7 @@ class Rows:
                 self._forget_partials()
             else:
                 self._mend()
-                for _, position, _, _ in self._lines(self._partials()):
+                for _, position, _, _ in self._lines(self._partials(), self._decode):
                     self._done[position] = True
             self._stack = stack.pop_all()
         todo = [
@@ -114,7 +121,7 @@ class Rows:
             return
         files = self._partials()
         place = np.full((len(self.keys), 3), -1, np.int64)  # file, where the row begins, its length
-        for file, position, begin, length in self._lines(files):
+        for file, position, begin, length in self._lines(files, msgspec.json.Decoder(Key).decode):  # whole when it was added
             place[position] = file, begin, length
         if missing := int((place[:, 0] < 0).sum()):
             raise UserError(
@@ -167,7 +174,7 @@ class Rows:
                 whole = sum(len(line) for line in file if line.endswith(b"\n"))
                 file.truncate(whole)
 
-    def _lines(self, files):
+    def _lines(self, files, decode):
         """(number of the file, position of the row, where it begins, its length) of every whole row in the files."""
         for number, path in enumerate(files):
             begin = 0
@@ -176,7 +183,7 @@ class Rows:
                     if not line.endswith(b"\n"):
                         break
                     try:
-                        row = self._decode(line)
+                        row = decode(line)
                         yield number, self._position[row.id, row.sample], begin, len(line)
                     except (*NO_ROW, KeyError):
                         raise UserError(f"{path}: is damaged at byte {begin}; remove it and start again") from None

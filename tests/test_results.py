@@ -16,7 +16,7 @@ from memorization.results.evidence import scheme
 from memorization.results.layout import estimate, grid, visible
 from memorization.results.reports import Run, latex
 from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
-from memorization.results.tables import published_counts, published_line, summarize, table
+from memorization.results.tables import Published, summarize, table
 
 ROWS = [
     detection(1, "verbatim", own=250, run=250, duplicates=16, exact_match=True, matched_tokens=60),
@@ -306,9 +306,9 @@ def test_published_counts_take_members_and_each_prefix_once():
         detection(3, "none", prefix="b"),
         detection(1000, "verbatim", prefix="c"),
     ]
-    counts = published_counts(rows)
-    assert counts == {"idea": 1, "none": 1}
-    assert published_line(counts) == "verbatim: 0 paraphrase: 0 paraphrase_low: 0 idea: 1 none: 1\n"
+    published = Published()
+    assert [*published.watch(rows)] == rows
+    assert published.line() == "verbatim: 0 paraphrase: 0 paraphrase_low: 0 idea: 1 none: 1\n"
 
 
 def test_the_table_shows_every_figure_beside_its_control():

@@ -46,17 +46,19 @@ class SpanIndex:
             np.maximum(side, part.longest_matches(query, own, cut), out=side)
         begins, ends, characters = _maximal(sides[1], document.bounds, 0)
         k = characters.argmax() if len(begins) else 0
-        longest = self._copied(document, queries, begins[k : k + 1], ends[k : k + 1], own, cut, of_members=True)
-        begins, ends, _ = _maximal(sides.max(0), document.bounds, span_length)
-        return next(iter(longest), None), self._copied(document, queries, begins, ends, own, cut)
+        all_begins, all_ends, _ = _maximal(sides.max(0), document.bounds, span_length)
+        begins, ends = np.append(begins[k : k + 1], all_begins), np.append(ends[k : k + 1], all_ends)
+        of_members = np.arange(len(begins)) < len(begins) - len(all_begins)
+        found = self._copied(document, queries, begins, ends, own, cut, of_members)
+        return (found[0], found[1:]) if of_members.any() else (None, found)
 
-    def _copied(self, document, queries, begins, ends, own, cut, of_members=False):
-        """The Copied of runs of words [begin, end) of a generation; of_members: each names one that holds it."""
+    def _copied(self, document, queries, begins, ends, own, cut, of_members):
+        """The Copied of runs of words [begin, end) of a generation; of_members: of each, whether it names a member."""
         held = [part.holders(query, begins, ends) for part, query in zip(self._parts, queries, strict=True)]
         run, sample, word = np.concatenate(held).T
         member = self.members[sample]
         rank = np.where(sample == own, np.where(word < cut, 3, 0), np.where(member, 1, 2))
-        rank[~member & of_members] = 4
+        rank[~member & of_members[run]] = 4
         order = np.lexsort((word, sample, rank, run))
         first = order[np.searchsorted(run[order], np.arange(len(begins)))]  # of each run the place that is shown
         of_run, holder = np.divmod(np.unique(run * len(self.ids) + sample), len(self.ids))

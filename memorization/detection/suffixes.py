@@ -38,24 +38,47 @@ def insertion(query, text, suffixes, low, high, after):
 
 
 @compiled
+def longest(query, text, suffixes, buckets, skip_begin, skip_end):
+    """How many words of the query, from its first on, stand somewhere in the text; arguments as of longest_matches."""
+    if query[0] < 1:
+        return 0
+    first, end, most = buckets[query[0]], buckets[query[0] + 1], 0
+    place = insertion(query, text, suffixes, first, end, False)
+    for step in (-1, 1):  # what is next to the query in their order has most in common with it
+        k = place - 1 if step < 0 else place
+        while first <= k < end and skip_begin <= suffixes[k] < skip_end:
+            k += step
+        if first <= k < end:
+            most = max(most, common(query, text, suffixes[k]))
+    return most
+
+
+@compiled
 def longest_matches(query, text, suffixes, buckets, skip_begin, skip_end):
     """For each place in the query how many words from there on stand somewhere in the text, an int64 array.
 
-    What begins in text[skip_begin:skip_end] does not count.
+    What begins in text[skip_begin:skip_end], in one document, does not count.
     """
-    longest = np.zeros(len(query), np.int64)
-    for i in range(len(query)):
-        if query[i] < 1:
-            continue
-        first, end, rest = buckets[query[i]], buckets[query[i] + 1], query[i:]
-        place = insertion(rest, text, suffixes, first, end, False)
-        for step in (-1, 1):  # what is next to the query in their order has most in common with it
-            k = place - 1 if step < 0 else place
-            while first <= k < end and skip_begin <= suffixes[k] < skip_end:
-                k += step
-            if first <= k < end:
-                longest[i] = max(longest[i], common(rest, text, suffixes[k]))
-    return longest
+    n, begin = len(query), 0
+    lengths = np.zeros(n, np.int64)
+    while begin < n:
+        lengths[begin] = longest(query[begin:], text, suffixes, buckets, skip_begin, skip_end)
+        end = begin + lengths[begin]
+        if end == n:
+            following = n
+        else:  # the first place from which the text goes on beyond this end, or that end itself
+            low, following = begin + 1, max(end, begin + 1)
+            while low < following:
+                middle = (low + following) // 2
+                run = query[middle : end + 1]
+                if longest(run, text, suffixes, buckets, skip_begin, skip_end) == len(run):
+                    following = middle
+                else:
+                    low = middle + 1
+        for i in range(begin + 1, following):
+            lengths[i] = end - i  # the rest of this match: none that is longer begins here
+        begin = following
+    return lengths
 
 
 @compiled

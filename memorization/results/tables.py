@@ -89,22 +89,26 @@ def surest(scores, held_out):
     return calibrated(threshold), np.where(scores > threshold, 1.0, 0.0)
 
 
-def published_counts(rows):
+class Published:
     """The published counters: first labels of members, in direction paper if both were asked for.
 
-    Repeated prefixes are counted once.
+    Repeated prefixes are counted once. Rows are watched as they pass by.
     """
-    first = {}
-    for row in rows:
-        if row.member:
-            first.setdefault(row.prefix, (row.paper or row.labels).first_label)
-    return Counter(first.values())
 
+    def __init__(self):
+        self._first = {}
 
-def published_line(counts):
-    """The published five counters in a line; where no classifier was asked, the unverified ones are a sixth."""
-    names = COUNTERS + (("unverified",) if counts["unverified"] else ())
-    return " ".join(f"{name}: {counts[name]}" for name in names) + "\n"
+    def watch(self, rows):
+        for row in rows:
+            if row.member:
+                self._first.setdefault(row.prefix, (row.paper or row.labels).first_label)
+            yield row
+
+    def line(self):
+        """The five counters in a line; where no classifier was asked, the unverified ones are a sixth."""
+        counts = Counter(self._first.values())
+        names = COUNTERS + (("unverified",) if counts["unverified"] else ())
+        return " ".join(f"{name}: {counts[name]}" for name in names) + "\n"
 
 
 def table(summary):
