@@ -20,8 +20,9 @@ TEXTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=40).map("
     full=st.sampled_from([1, 9, 50, 1 << 24]),
     block=st.sampled_from([1, 8, 4096]),
     lookup=st.sampled_from([0, 1, 32]),
+    rare=st.sampled_from([1, 4, 100]),
 )
-def test_the_best_are_those_of_looking_at_every_document(tmp_path_factory, texts, seed, k, full, block, lookup):
+def test_the_best_are_those_of_looking_at_every_document(tmp_path_factory, texts, seed, k, full, block, lookup, rare):
     """With parts and blocks of any size, scans as well as searches."""
     rng, index = np.random.default_rng(seed), EmbeddedIndex(tmp_path_factory.mktemp("index"), "test")
     queries = [" ".join(rng.choice(WORDS, rng.integers(1, 12))) for _ in range(5)]
@@ -29,7 +30,8 @@ def test_the_best_are_those_of_looking_at_every_document(tmp_path_factory, texts
         patched.setattr(parts, "FULL", full)
         patched.setattr(postings, "BLOCK", block)
         patched.setattr(postings, "LOOKUP", lookup)
-        for module, name in ((parts, "best"), (postings, "_gather")):  # as plain Python, which reads these two
+        patched.setattr(postings, "RARE", rare)
+        for module, name in ((parts, "best"), (postings, "_least"), (postings, "_gather")):  # plain Python reads these
             function = getattr(module, name)
             patched.setattr(module, name, getattr(function, "py_func", function))
         index.load(((str(i), text) for i, text in enumerate(texts)), MADE_OF)

@@ -58,7 +58,7 @@ class Part:
     """A part mapped into memory. start: the number of its first document; size: how many it has."""
 
     def __init__(self, path, start, size):
-        self.start, self._size, self._terms, self._numbers = start, size, Strings(f"{path}-terms"), {}
+        self.start, self._totals, self._terms, self._numbers = start, np.zeros(size), Strings(f"{path}-terms"), {}
         files = (mapped(f"{path}-{name}.npy") for name in ("begins", "bounds", "documents", "impacts"))
         self._begins, self._bounds, *self._postings = files
 
@@ -80,7 +80,7 @@ class Part:
 
     def best(self, query, k, least):
         """postings.best of a query."""
-        return best(*query, k, least, *self._postings, self._size)
+        return best(*query, k, least, *self._postings, self._totals)
 
     def given(self, query, documents):
         """(document, what each term of a query gives to its score) of these documents."""

@@ -2,6 +2,7 @@
 
 Documents are looked at in blocks, a query's terms from the rarest on. As soon as no document without any of the terms
 taken can be among the best, only those in hand are gone on with, fewer and fewer (MaxScore, Turtle and Flood 1995).
+What the best have at the least is known early from the documents of the rarest terms.
 """
 
 import heapq
@@ -13,16 +14,18 @@ from memorization.alignment.compiled import compiled
 SLACK = 2.0**-22  # scores that differ by less, relatively, can be one number in 32 bits
 BLOCK = 8192  # documents, whose scores stay in a processor's own cache
 LOOKUP = 16  # postings that are passed in the time of one search among them
+RARE = 16  # of so many documents, those with the rarest terms are looked at first
 
 
 @compiled
-def best(weights, bounds, begins, ends, k, least, documents, impacts, size):
+def best(weights, bounds, begins, ends, k, least, documents, impacts, totals):
     """(documents, scores, least): all that may be among the k best if the k-th best score is `least` or more.
 
     weights, bounds, begins, ends: of each term of the query, rarest first: its weight, its greatest impact, and where
-    its postings are. documents, impacts: the postings, by document. size: how many documents there are. A score is the
-    sum of weight x impact. The returned `least` counts these documents in.
+    its postings are. documents, impacts: the postings, by document. totals: float64, a 0 for each document, before and
+    after. A score is the sum of weight x impact. The returned `least` counts these documents in.
     """
+    size, least = len(totals), max(least, _least(weights, begins, ends, k, documents, impacts, totals))
     rest = np.append(np.cumsum((weights * bounds)[::-1])[::-1], 0.0)  # what the terms from each on give at the most
     scores, inside = np.zeros(BLOCK), np.empty(BLOCK + 1, np.int64)
     found, found_scores, known = np.empty(size, np.int32), np.empty(size), 0
@@ -46,6 +49,36 @@ def best(weights, bounds, begins, ends, k, least, documents, impacts, size):
             scores[document] = 0
         begins = stops
     return found[:known], found_scores[:known], least
+
+
+@compiled
+def _least(weights, begins, ends, k, documents, impacts, totals):
+    """A score that k documents have or more: of the k to which the rarest terms give most; arguments as of best."""
+    taken = n = 0
+    while taken < len(begins) and n + ends[taken] - begins[taken] <= len(totals) // RARE:
+        n += ends[taken] - begins[taken]
+        taken += 1
+    inside, n = np.empty(n + 1, np.int64), 0
+    for i in range(taken):
+        for place in range(begins[i], ends[i]):
+            inside[n] = documents[place]
+            n += totals[documents[place]] == 0
+            totals[documents[place]] += weights[i] * impacts[place]
+    top = [(0.0, 0) for _ in range(0)]
+    for document in inside[:n]:
+        if len(top) < k:
+            heapq.heappush(top, (totals[document], document))
+        elif totals[document] > top[0][0]:
+            heapq.heapreplace(top, (totals[document], document))
+        totals[document] = 0
+    if len(top) < k:
+        return 0.0
+    least = np.inf
+    for score, document in top:
+        for i in range(taken, len(begins)):
+            score += weights[i] * _impact(document, begins[i], ends[i], documents, impacts)
+        least = min(least, score)
+    return least
 
 
 @compiled
