@@ -121,7 +121,9 @@ class Rows:
             return
         files = self._partials()
         place = np.full((len(self.keys), 3), -1, np.int64)  # file, where the row begins, its length
-        for file, position, begin, length in self._lines(files, msgspec.json.Decoder(Key).decode):  # whole when it was added
+        for file, position, begin, length in self._lines(
+            files, msgspec.json.Decoder(Key).decode
+        ):  # whole when it was added
             place[position] = file, begin, length
         if missing := int((place[:, 0] < 0).sum()):
             raise UserError(

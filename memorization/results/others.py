@@ -12,6 +12,7 @@ from memorization.results import statistics
 from memorization.results.counts import HELD_OUT, MEMBERS
 
 DRAWS, SEED = 9999, 0  # of the permutation test
+ENOUGH = 500  # draws that say as much, at which it ends: p is far from small then
 AT_ONCE = 1 << 22  # numbers in memory together
 
 
@@ -71,7 +72,8 @@ def test(probes, holders, trained, mask, samples, chances):
     alone holds a run of its generation. chances: of training and of held-out samples, by how many a probe says, that
     one is among a choice of equally many; the statistic is the rate of another's less its chance level. Without
     memorization it does not matter on which side of the split a sample is: each of DRAWS times all samples are split
-    anew, (members, held-out ones) as `samples` says. However often a sample is said, it changes sides as a whole.
+    anew, (members, held-out ones) as `samples` says. However often a sample is said, it changes sides as a whole. Ends
+    at the draw at which ENOUGH of them say as much (Besag and Clifford 1991, Sequential Monte Carlo p-values).
     """
     of_group = mask[probes]
     _, probe = np.unique(probes[of_group], return_inverse=True)
@@ -99,11 +101,13 @@ def test(probes, holders, trained, mask, samples, chances):
         return none.sum() + np.bincount(draw, more, len(ends) - 1)
 
     observed = excess([np.flatnonzero(trained[of_group][first] == few)])[0]
-    rng, as_much = np.random.default_rng(SEED), 1
+    rng, seen = np.random.default_rng(SEED), np.zeros(1, int)
     step = max(1, AT_ONCE // max(len(probe), len(known)))
     fewer, more = sorted(samples)
     for start in range(0, DRAWS, step):
         numbers = rng.hypergeometric(fewer, more, len(known), min(step, DRAWS - start))  # among the samples said
         chosen = [rng.choice(len(known), number, replace=False, shuffle=False) for number in numbers]
-        as_much += int((excess(chosen) >= observed - 1e-9).sum())
-    return as_much / (1 + DRAWS)
+        seen = seen[-1] + np.cumsum(excess(chosen) >= observed - 1e-9)
+        if seen[-1] >= ENOUGH:
+            return ENOUGH / (start + 1 + int(np.searchsorted(seen, ENOUGH)))
+    return (1 + int(seen[-1])) / (1 + DRAWS)

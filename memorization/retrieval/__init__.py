@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from memorization.cli import UserError
-from memorization.retrieval.elastic import ElasticIndex
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.retrieval.index import Hit, Index
 
@@ -44,6 +43,8 @@ def open_index(args):
     if not args.index_xsuffix:
         raise UserError("--index-xsuffix is needed: the name of the index")
     if args.elastic_url:
+        from memorization.retrieval.elastic import ElasticIndex  # half a second, for a server only
+
         return ElasticIndex(
             args.elastic_url,
             args.index_xsuffix,
