@@ -18,7 +18,7 @@ The departure from NLTK is in the way only: a word's consonants and vowels are t
 looked up by its length, and what NLTK takes ill (words so long that its loops would drag, a star) is left to it.
 """
 
-from nltk.stem.porter import PorterStemmer
+from memorization.alignment.toolkit import PorterStemmer
 
 NLTK = PorterStemmer()
 LONGEST = 64  # characters of a word not left to NLTK

@@ -5,7 +5,7 @@ from collections import Counter
 from functools import lru_cache
 from string import whitespace
 
-from nltk.tokenize import punkt
+from memorization.alignment.toolkit import punkt
 
 LONGEST = 64  # characters of a context worth remembering
 # initials, titles, months, places, companies, scholarship; "no." and "etc." end sentences more often than not

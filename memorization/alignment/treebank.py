@@ -8,7 +8,7 @@ import re
 from operator import add
 from typing import NamedTuple
 
-from nltk.tokenize.treebank import TreebankWordTokenizer
+from memorization.alignment.toolkit import TreebankWordTokenizer
 
 
 class Context(NamedTuple):

@@ -6,7 +6,7 @@ Its chance level is the same against held-out samples, which no model has seen, 
 from array import array
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse
 
 from memorization.results import statistics
 from memorization.results.counts import HELD_OUT, MEMBERS
@@ -53,8 +53,9 @@ class Others:
             chances = []  # of each side: that a choice holds one of so many
             for side, total in zip((True, False), samples, strict=True):
                 others = total - (member[mask][0] == side)  # without its own sample
-                number = np.minimum(np.arange(most + 1), others)
-                chances.append(1 - stats.hypergeom.pmf(0, others, number, size))
+                said = np.arange(min(most, others))
+                none = np.cumprod(np.maximum(others - size - said, 0) / (others - said))  # of 1, 2, ... that it says
+                chances.append(1 - np.pad(np.append(1.0, none), (0, most - len(said)), "edge"))
                 held = np.bincount(place[trained == side], minlength=len(ids))[mask]
                 share = float(chances[-1][held].sum())
                 rate = {"rate": share / cell["n"], "interval": [*statistics.wilson(share, cell["n"])]}
