@@ -6,6 +6,7 @@ So all slots are in use until the last texts. All texts end in the same column, 
 import inspect
 from collections import deque
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -106,12 +107,22 @@ class Slots:
         longest = max((text.limit for text in new), default=0)
         if longest > self._longest or self._cache is None or self._end == self._longest + SPARE:
             self._move(begin, new, max(longest, self._longest))
-        for slot, text in enumerate(new, begin):
-            number = len(text.ids) - 1
-            for layer, source in zip(self._cache.layers, text.cache.layers, strict=True):
-                for buffer, values in zip(layer.buffers, (source.keys, source.values), strict=True):
-                    buffer[slot, :, self._end - number : self._end] = values[text.row, :, :number]
+        for _, together in groupby(new, lambda text: id(text.cache)):
+            begin = self._copy(begin, list(together))
+
+    def _copy(self, begin, texts):
+        """Copy what one pass left of texts into as many slots from `begin` on; return the slot behind them."""
+        lengths = torch.tensor([len(text.ids) - 1 for text in texts], device=self.model.device)
+        rows = torch.tensor([text.row for text in texts], device=self.model.device)
+        span, end = max(len(text.ids) - 1 for text in texts), begin + len(texts)
+        columns = (torch.arange(span, device=self.model.device) - (span - lengths)[:, None]).clamp(min=0)
+        for layer, source in zip(self._cache.layers, texts[0].cache.layers, strict=True):
+            for buffer, values in zip(layer.buffers, (source.keys, source.values), strict=True):
+                moved = values[rows[:, None], :, columns].transpose(1, 2)  # a short text has its first in front of it
+                buffer[begin:end, :, self._end - span : self._end] = moved
+        for text in texts:
             text.cache = None
+        return end
 
     def _move(self, number, new, longest):
         """Make buffers for texts of `longest` tokens, and move the contents of so many slots to their beginning."""
@@ -132,11 +143,14 @@ class Slots:
         """Take the finished texts out, the last ones into their slots."""
         going_on = [slot for slot, text in enumerate(self.texts) if not text.done]
         free = [slot for slot, text in enumerate(self.texts[: len(going_on)]) if text.done]
-        for slot, other in zip(free, going_on[len(going_on) - len(free) :], strict=True):
-            self.texts[slot] = self.texts[other]
+        if free:
+            last = going_on[-len(free) :]
+            for slot, other in zip(free, last, strict=True):
+                self.texts[slot] = self.texts[other]
+            to, of = torch.tensor([free, last], device=self.model.device)
             for layer in self._cache.layers:
                 for buffer in layer.buffers:
-                    buffer[slot] = buffer[other]
+                    buffer.index_copy_(0, to, buffer[of])
         del self.texts[len(going_on) :]
 
 
