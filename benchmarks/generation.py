@@ -34,8 +34,8 @@ def main(args):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(args.threads)
     dtype = getattr(torch, args.dtype)
-    model = make(*map(int, args.model.split("x")), args.vocabulary, args.prefix_length + args.new_tokens)
-    model = model.to(device, dtype)
+    with torch.device(device):
+        model = make(*map(int, args.model.split("x")), args.vocabulary, args.prefix_length + args.new_tokens).to(dtype)
     rng = np.random.default_rng(0)
     shape = args.batches * args.batch_size
     prefixes, made_up = (
@@ -50,7 +50,6 @@ def main(args):
 
     def timed(work, *columns):
         if device == "cuda":
-            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         begin = clock()
         found = work(*columns)

@@ -11,7 +11,7 @@ from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralFo
 
 from memorization.cli import UserError
 from memorization.extraction import scoring, slots
-from memorization.extraction.decoding import continued
+from memorization.extraction.decoding import continued, verified
 from memorization.extraction.generation import continue_prefixes, next_token, rounding
 from memorization.extraction.scoring import token_scores
 from memorization.extraction.slots import slot_bytes
@@ -165,6 +165,15 @@ def test_what_was_verified_costs_no_step_and_all_else_one(steps):
     one_by_one = [rows for rows, columns in seen[tried:] if columns == 1]
     assert sum(one_by_one) == sum(NEW - k - 1 for k in range(len(wanted)))  # the first that differs is known
     assert len(one_by_one) <= sum(one_by_one) / 4 + NEW  # four at a time until the last
+
+
+def test_what_the_pass_keeps_of_a_verified_text_is_let_go():
+    model = make("gpt2")
+    prefixes, suffixes, _ = pairs(model)
+    left = scoring.passed(model, prefixes, suffixes, use_cache=True)
+    texts = [verified(*each, rounding(model), NEW, EOS) for each in zip(prefixes, suffixes, left, strict=True)]
+    assert {text.done for text in texts} == {True, False}
+    assert all((text.cache is None) == text.done for text in texts)
 
 
 def refusing(model, most):

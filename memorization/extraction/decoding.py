@@ -62,7 +62,10 @@ def verified(prefix, suffix, one, tie, new_tokens, eos):
         known = [*known, int(one.best[number])]
     ended = eos in known
     known = known[: known.index(eos)] if ended else known
-    return Text([*prefix, *known], len(prefix), len(prefix) + new_tokens, one.cache, one.row, ended)
+    text = Text([*prefix, *known], len(prefix), len(prefix) + new_tokens, one.cache, one.row, ended)
+    if text.done:
+        text.cache = None  # it takes room
+    return text
 
 
 class Batches:

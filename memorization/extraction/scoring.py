@@ -80,14 +80,13 @@ def _pass(model, pairs, scheme, use_cache):
     output = read(model, texts, max(map(len, texts)) - first, use_cache)
     kept = output.logits
     lengths = [*map(len, suffixes)]
-    rows = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
-    places = torch.cat([torch.arange(len(s)) + len(p) - 1 - first for p, s in pairs])
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    places = np.concatenate([np.arange(len(suffix)) + len(prefix) - 1 - first for prefix, suffix in pairs])
     places -= max(map(len, texts)) - first - kept.shape[1]  # of a model that gives the scores of all tokens
-    targets = torch.cat([torch.tensor(suffix) for suffix in suffixes])
-    step = max(1, AT_ONCE // kept.shape[-1])
+    of_tokens = torch.from_numpy(np.stack([rows, places, np.concatenate(suffixes)])).to(kept.device)
     parts = [
-        _scores(kept[r.to(kept.device), p.to(kept.device)].float(), t.to(kept.device), scheme)
-        for r, p, t in zip(rows.split(step), places.split(step), targets.split(step), strict=True)
+        _scores(kept[rows, places].float(), targets, scheme)
+        for rows, places, targets in of_tokens.split(max(1, AT_ONCE // kept.shape[-1]), dim=1)
     ]
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     if np.isnan(columns[0]).any():

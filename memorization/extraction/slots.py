@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -70,28 +71,30 @@ class Slots:
         self._remove()
 
     def _following(self):
-        scores = self.scores()
-        tie, found = rounding(self.model), torch.stack([*leading(scores)], 1).tolist()
-        if any(lead != lead for _, lead in found):
-            raise no_numbers(self.model)
-        return [
-            next_token(self.model, text.ids) if lead <= tie else int(token)
-            for text, (token, lead) in zip(self.texts, found, strict=True)
-        ]
+        tokens, leads = torch.stack([*leading(self.scores())]).cpu().numpy()
+        tokens = tokens.astype(int).tolist()
+        for slot in np.flatnonzero(~(leads > rounding(self.model))):
+            if np.isnan(leads[slot]):
+                raise no_numbers(self.model)
+            tokens[slot] = next_token(self.model, self.texts[slot].ids)
+        return tokens
 
     def scores(self):
         """Fill the slots; [texts, vocabulary], the scores of what follows each text in them."""
         self._fill()
-        read_before = torch.tensor([len(text.ids) - 1 for text in self.texts])
-        span = int(read_before.max())
+        last, read_before = torch.tensor(
+            [[text.ids[-1] for text in self.texts], [len(text.ids) - 1 for text in self.texts]],
+            device=self.model.device,
+        )[:, :, None]
+        span = max(len(text.ids) for text in self.texts) - 1
         for layer in self._cache.layers:
             layer.rows, layer.columns = len(self.texts), slice(self._end - span, self._end)
         inputs = {
-            "input_ids": torch.tensor([text.ids[-1:] for text in self.texts]),
-            "attention_mask": (torch.arange(span + 1) >= span - read_before[:, None]).long(),
-            "position_ids": read_before[:, None],
+            "input_ids": last,
+            "attention_mask": (torch.arange(span + 1, device=self.model.device) >= span - read_before).long(),
+            "position_ids": read_before,
         }
-        inputs = {name: value.to(self.model.device) for name, value in inputs.items() if name in self._arguments}
+        inputs = {name: value for name, value in inputs.items() if name in self._arguments}
         output = self.model(**inputs, past_key_values=self._cache, use_cache=True, **keeping(self.model, 1))
         return output.logits[:, -1].float()
 
@@ -141,9 +144,9 @@ class Slots:
 
     def _remove(self):
         """Take the finished texts out, the last ones into their slots."""
-        going_on = [slot for slot, text in enumerate(self.texts) if not text.done]
-        free = [slot for slot, text in enumerate(self.texts[: len(going_on)]) if text.done]
-        if free:
+        done = [text.done for text in self.texts]
+        going_on = [slot for slot, ended in enumerate(done) if not ended]
+        if free := [slot for slot, ended in enumerate(done[: len(going_on)]) if ended]:
             last = going_on[-len(free) :]
             for slot, other in zip(free, last, strict=True):
                 self.texts[slot] = self.texts[other]
