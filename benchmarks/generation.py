@@ -106,7 +106,7 @@ def make(layers, width, vocabulary, length):
         vocab_size=vocabulary,
         hidden_size=width,
         num_layers=layers,
-        num_heads=max(1, width // 64),
+        num_heads=max(1, min(16, width // 64)),
         attention_types=[[["global", "local"], layers // 2]],
         max_position_embeddings=length,
         bos_token_id=EOS,

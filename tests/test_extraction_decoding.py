@@ -2,6 +2,7 @@
 
 import random
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -201,7 +202,38 @@ def test_out_of_memory_halves_what_is_done_at_a_time(name, most, capsys):
     sizes = [
         int(re.fullmatch("out of memory: from now on at most ([0-9]+) texts at a time", line)[1]) for line in lines
     ]
-    assert not sizes if most == 24 else sizes[:2] == [12, 6] and 4 <= sizes[-1] <= 8 and len(sizes) == 4
+    assert sizes == ([] if most == 24 else [12, 6, 4] if name == "gpt-neo" else [12, 6])  # the pass, then the slots
+
+
+def test_what_a_pass_keeps_is_let_go_before_the_next(monkeypatch, capsys):
+    """A device that holds the keys and values of a few texts beside the slots does not run out with a single text."""
+    model, kept, whole = make("gpt-neo"), [], scoring.read
+
+    def read(model, texts, *arguments):
+        if sum(rows for rows, cache in kept if cache()) + len(texts) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        output = whole(model, texts, *arguments)
+        kept.append((len(texts), weakref.ref(output.past_key_values)))
+        return output
+
+    prefixes, suffixes, wanted = pairs(model, number=40)
+    monkeypatch.setattr(scoring, "read", read)
+    assert decode(model, prefixes, suffixes, 24, 24)[1] == wanted
+    assert capsys.readouterr().out.count("out of memory") == 2 and len(kept) == 7
+
+
+def test_buffers_too_large_for_a_single_text_are_halved(monkeypatch, capsys):
+    model, zeros = make("llama"), torch.Tensor.new_zeros
+
+    def new_zeros(tensor, rows, *shape, **options):
+        if shape and rows > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return zeros(tensor, rows, *shape, **options)
+
+    prefixes, suffixes, wanted = pairs(model, number=3)
+    monkeypatch.setattr(torch.Tensor, "new_zeros", new_zeros)
+    assert decode(model, prefixes[2:], suffixes[2:], 1, 8)[1] == wanted[2:]
+    assert "at most 4 texts" in capsys.readouterr().out
 
 
 def test_out_of_memory_while_slots_are_in_use(capsys):

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from memorization.extraction.generation import leading, no_numbers, warpers
-from memorization.extraction.memory import in_parts
 
 AT_ONCE = 1 << 24  # scores (tokens times vocabulary) worked on together in 32 bits
 HELD = 1 << 27  # scores held at once, half a GiB in 32 bits
@@ -48,12 +47,12 @@ def token_scores(model, prefixes, suffixes, temperature=1.0, top_k=0, top_p=1.0)
 
 
 @torch.inference_mode()
-def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, room=None):
-    """The Passed of each prefix and suffix, in as few passes of a causal language model as HELD and `room` allow.
+def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False):
+    """The Passed of each prefix and suffix, in as few passes of a causal language model as HELD allows.
 
     prefixes, suffixes: lists of as many lists of token ids, none empty. scheme: temperature, top-k and top-p, as
-    generation.warpers has them. room: a memory.Room, halved where it is too large; None: that is an error. Softmaxes
-    are in 32 bits whatever the model's. Raises UserError for scores that are not numbers.
+    generation.warpers has them. Softmaxes are in 32 bits whatever the model's. Raises UserError for scores that are not
+    numbers.
     """
     pairs = list(zip(prefixes, suffixes, strict=True))
     longest = max(len(prefix) + len(suffix) for prefix, suffix in pairs)
@@ -61,11 +60,8 @@ def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, roo
     parts = -(-len(pairs) * kept * model.config.get_text_config().vocab_size // HELD)
     step = -(-len(pairs) // min(parts, len(pairs)))
 
-    def work(part):
-        return list(_pass(model, part, scheme, use_cache))
-
-    parts = [pairs[begin : begin + step] for begin in range(0, len(pairs), step)]
-    return [one for part in parts for one in (in_parts(work, part, room) if room else work(part))]
+    parts = (pairs[begin : begin + step] for begin in range(0, len(pairs), step))
+    return [one for part in parts for one in _pass(model, part, scheme, use_cache)]
 
 
 def keeping(model, number):

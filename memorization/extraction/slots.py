@@ -63,7 +63,7 @@ class Slots:
             tried = len(self.texts)
             self.waiting.extendleft(reversed(self.texts))
             self.texts, self._cache = [], None
-            self.room.halve(tried)
+            self.room.halve(tried if tried > 1 else self.room.size)  # so many have their places in the buffers
             return
         for text, token in zip(self.texts, following, strict=True):
             text.add(token, self.eos)
