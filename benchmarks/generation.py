@@ -8,8 +8,8 @@ size, and the pass over the suffixes without which there are no scores. Ours: th
 decoded; in half precision, where nothing is verified, both one after the other. Ideal: as many times as fast as there
 are tokens to each that is not verified. Where generate gives other tokens, rounding decided between two that are nearly
 tied; the right ones are those of the text alone, read anew for each token. On a CPU with --threads 1 the times are
-processor time, which other work on the machine changes least, else wall-clock time; the best of --rounds. A GPU is taken
-if there is one, and its peak memory told.
+processor time, which other work on the machine changes least, else wall-clock time; the best of --rounds. A GPU is
+taken if there is one, and its peak memory told.
 """
 
 import sys
