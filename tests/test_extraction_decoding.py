@@ -11,7 +11,7 @@ from test_extraction_scoring import MODELS, make
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
 from memorization.cli import UserError
-from memorization.extraction import scoring, slots
+from memorization.extraction import decoding, generation, scoring, slots
 from memorization.extraction.decoding import continued, verified
 from memorization.extraction.generation import continue_prefixes, next_token, rounding
 from memorization.extraction.scoring import token_scores
@@ -113,7 +113,8 @@ def test_near_ties_are_decided_as_for_a_text_alone(name, monkeypatch):
     model.set_output_embeddings(head)
     prefixes, suffixes, wanted = pairs(model)
     decided = []
-    monkeypatch.setattr(slots, "next_token", lambda *text: decided.append(text) or next_token(*text))
+    for module in (slots, decoding):
+        monkeypatch.setattr(module, "next_token", lambda *text: decided.append(text) or next_token(*text))
     for batch, size in ((24, 24), (5, 3)):
         assert decode(model, prefixes, suffixes, batch, size)[1] == wanted
         assert continue_prefixes(model, prefixes[:batch], NEW, EOS) == wanted[:batch]
@@ -168,11 +169,26 @@ def test_what_was_verified_costs_no_step_and_all_else_one(steps):
     assert len(one_by_one) <= sum(one_by_one) / 4 + NEW  # four at a time until the last
 
 
+def test_a_tie_in_what_is_reproduced_costs_no_decoding(steps, monkeypatch):
+    """Of a model whose every token rounding may decide."""
+    model = make("gpt2")
+    prefixes, _, wanted = pairs(model, number=8)
+    prefixes, wanted = zip(*[pair for pair in zip(prefixes, wanted, strict=True) if len(pair[1]) == NEW], strict=True)
+    monkeypatch.setitem(generation._rounding, model, 1e9)
+    seen = steps(model)
+    slot_bytes(model, 12 + NEW)
+    tried = len(seen)
+    seen.clear()
+    assert decode(model, prefixes, wanted, 4, 4)[1] == list(wanted)
+    passes = -(-len(prefixes) // 4)
+    assert len(seen) == tried + passes + len(prefixes) * NEW
+
+
 def test_what_the_pass_keeps_of_a_verified_text_is_let_go():
     model = make("gpt2")
     prefixes, suffixes, _ = pairs(model)
     left = scoring.passed(model, prefixes, suffixes, use_cache=True)
-    texts = [verified(*each, rounding(model), NEW, EOS) for each in zip(prefixes, suffixes, left, strict=True)]
+    texts = [verified(model, *each, NEW, EOS) for each in zip(prefixes, suffixes, left, strict=True)]
     assert {text.done for text in texts} == {True, False}
     assert all((text.cache is None) == text.done for text in texts)
 

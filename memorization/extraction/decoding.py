@@ -7,9 +7,10 @@ at their first disagreement, from the keys and values that the pass has computed
 
 from collections import deque
 
+import numpy as np
 import torch
 
-from memorization.extraction.generation import continue_prefixes, rounding
+from memorization.extraction.generation import continue_prefixes, next_token, rounding
 from memorization.extraction.memory import Room, free_memory, in_parts, ran_out
 from memorization.extraction.scoring import passed
 from memorization.extraction.slots import Slots, Text, slot_bytes
@@ -30,7 +31,7 @@ def continued(model, batches, new_tokens, eos, size, scheme=(1.0, 0, 1.0)):
 
     def begin(pairs):
         of_pairs = passed(model, *zip(*pairs, strict=True), scheme, isinstance(slots, Slots))
-        texts = [verified(*pair, one, tie, new_tokens, eos) for pair, one in zip(pairs, of_pairs, strict=True)]
+        texts = [verified(model, *pair, one, new_tokens, eos) for pair, one in zip(pairs, of_pairs, strict=True)]
         slots.waiting += [text for text in texts if not text.done]
         found = [(one.scores, text) for one, text in zip(of_pairs, texts, strict=True)]
         del of_pairs, texts
@@ -40,7 +41,6 @@ def continued(model, batches, new_tokens, eos, size, scheme=(1.0, 0, 1.0)):
 
     for prefixes, suffixes in batches:
         if slots is None:
-            tie = rounding(model)
             needed = ran_out(slot_bytes, model, max(map(len, prefixes)) + new_tokens)[1]  # None: no room to try it
             allowed = needed and max(1, int(free_memory(model.device) / 4 / needed))
             slots = Slots(model, min(MORE * size, allowed), eos) if needed else Batches(model, size, eos)
@@ -57,13 +57,17 @@ def _result(batch):
     return [scores for scores, _ in batch], [text.ids[text.prefix :] for _, text in batch]
 
 
-def verified(prefix, suffix, one, tie, new_tokens, eos):
-    """The Text of a prefix with the tokens that a pass has verified, and where it disagreed, its own next token."""
-    agreed = one.scores.greedy & (one.lead > tie)
-    number = len(suffix) if agreed.all() else int(agreed.argmin())
-    known = suffix[:number]
-    if number < len(suffix) and one.lead[number] > tie:
-        known = [*known, int(one.best[number])]
+def verified(model, prefix, suffix, one, new_tokens, eos):
+    """The Text of a prefix with the tokens that a pass has verified, and where it disagreed, its own next token.
+
+    Where rounding may decide, the text is read alone here: what is reproduced but for such places costs no decoding.
+    """
+    certain, known = one.lead > rounding(model), suffix
+    for number in np.flatnonzero(~(one.scores.greedy & certain)):
+        best = one.best[number] if certain[number] else next_token(model, [*prefix, *suffix[:number]])
+        if best != suffix[number]:
+            known = [*suffix[:number], int(best)]
+            break
     ended = eos in known
     known = known[: known.index(eos)] if ended else known
     text = Text([*prefix, *known], len(prefix), len(prefix) + new_tokens, one.cache, one.row, ended)
