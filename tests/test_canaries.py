@@ -1,6 +1,7 @@
 """Canaries through the stages: planted as often as told, learned as told, ranked as counting all secrets ranks them."""
 
 import json
+import re
 from collections import Counter
 from itertools import pairwise, product
 from math import log2
@@ -11,18 +12,20 @@ import torch
 from datasets import Dataset, load_from_disk
 from models import save_word_tokenizer
 from shell import ROOT, one_line, run_script
-from test_extraction_decoding import keeps_nothing
+from test_extraction_decoding import keeps_nothing, refusing
 from test_extraction_scoring import MODELS, make
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
+from memorization.cli import UserError
 from memorization.encoding.canaries import read_canaries
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction import canaries as scoring
-from memorization.extraction.canaries import Tree, estimate, exposure, exposures, search
+from memorization.extraction.canaries import AT_ONCE, Tree, estimate, exposure, exposures, search
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import continue_prefixes
+from memorization.extraction.memory import Room
 from memorization.extraction.scoring import token_scores
 from memorization.files import read_json, write_json
 from memorization.hub import load_tokenizer
@@ -313,10 +316,33 @@ def test_a_space_too_large_to_search_is_estimated_unless_the_secret_is_likely():
     assert error < 0.5 and 0 <= found < 10
 
 
+def test_out_of_memory_halves_what_is_read_at_a_time(home, capsys, monkeypatch):
+    canaries = canaries_of(home, "coins")
+
+    def exposed(most):
+        model = refusing(make("gpt-neo", vocabulary=2048), most)
+        return [*exposures(model, canaries.canaries[:4], canaries.digit_ids, Room(AT_ONCE))]
+
+    monkeypatch.setattr(scoring, "DRAWS", 256)
+    for searched in (scoring.SEARCHED, 5):  # exact ranks, and estimates
+        monkeypatch.setattr(scoring, "SEARCHED", searched)
+        whole, told = exposed(AT_ONCE), capsys.readouterr().out
+        found = exposed(50)
+        assert not told
+        assert re.findall("at most ([0-9]+) texts at a time", capsys.readouterr().out) == ["128", "64", "32"]
+        for one, other in zip(found, whole, strict=True):
+            assert (one.error is None) == (searched > 5) and one.extracted == other.extracted
+            for name in ("exposure", "error", "log_likelihood"):
+                assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-3)
+    assert len(exposed(3)) == 4 and "at most 2 texts" in capsys.readouterr().out  # scored in parts too
+    with pytest.raises(UserError, match="out of memory with a single text"):
+        exposed(0)
+
+
 def test_exposures_of_any_model_that_knows_no_secret_are_those_of_random_ranks(home):
     model = make("gpt-neo", vocabulary=2048)
     canaries = canaries_of(home, "coins")
-    found = [*exposures(model, canaries.canaries[:150], canaries.digit_ids)]
+    found = [*exposures(model, canaries.canaries[:150], canaries.digit_ids, Room(AT_ONCE))]
     bits = np.array([one.exposure for one in found])
     assert abs(bits.mean() - chance(3)) < 3 * chance(3) / 150**0.5
     assert 0.35 < (bits > 1).mean() < 0.65 and bits.max() < 10

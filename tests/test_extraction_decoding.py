@@ -2,6 +2,7 @@
 
 import random
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from test_extraction_scoring import MODELS, make
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
 from memorization.cli import UserError
-from memorization.extraction import scoring, slots
-from memorization.extraction.decoding import continued
+from memorization.extraction import decoding, generation, scoring, slots
+from memorization.extraction.decoding import continued, verified
 from memorization.extraction.generation import continue_prefixes, next_token, rounding
 from memorization.extraction.scoring import token_scores
 from memorization.extraction.slots import slot_bytes
@@ -112,7 +113,8 @@ def test_near_ties_are_decided_as_for_a_text_alone(name, monkeypatch):
     model.set_output_embeddings(head)
     prefixes, suffixes, wanted = pairs(model)
     decided = []
-    monkeypatch.setattr(slots, "next_token", lambda *text: decided.append(text) or next_token(*text))
+    for module in (slots, decoding):
+        monkeypatch.setattr(module, "next_token", lambda *text: decided.append(text) or next_token(*text))
     for batch, size in ((24, 24), (5, 3)):
         assert decode(model, prefixes, suffixes, batch, size)[1] == wanted
         assert continue_prefixes(model, prefixes[:batch], NEW, EOS) == wanted[:batch]
@@ -167,6 +169,30 @@ def test_what_was_verified_costs_no_step_and_all_else_one(steps):
     assert len(one_by_one) <= sum(one_by_one) / 4 + NEW  # four at a time until the last
 
 
+def test_a_tie_in_what_is_reproduced_costs_no_decoding(steps, monkeypatch):
+    """Of a model whose every token rounding may decide."""
+    model = make("gpt2")
+    prefixes, _, wanted = pairs(model, number=8)
+    prefixes, wanted = zip(*[pair for pair in zip(prefixes, wanted, strict=True) if len(pair[1]) == NEW], strict=True)
+    monkeypatch.setitem(generation._rounding, model, 1e9)
+    seen = steps(model)
+    slot_bytes(model, 12 + NEW)
+    tried = len(seen)
+    seen.clear()
+    assert decode(model, prefixes, wanted, 4, 4)[1] == list(wanted)
+    passes = -(-len(prefixes) // 4)
+    assert len(seen) == tried + passes + len(prefixes) * NEW
+
+
+def test_what_the_pass_keeps_of_a_verified_text_is_let_go():
+    model = make("gpt2")
+    prefixes, suffixes, _ = pairs(model)
+    left = scoring.passed(model, prefixes, suffixes, use_cache=True)
+    texts = [verified(model, *each, NEW, EOS) for each in zip(prefixes, suffixes, left, strict=True)]
+    assert {text.done for text in texts} == {True, False}
+    assert all((text.cache is None) == text.done for text in texts)
+
+
 def refusing(model, most):
     """Lets a model run out of memory in batches of more rows than `most`."""
 
@@ -192,7 +218,38 @@ def test_out_of_memory_halves_what_is_done_at_a_time(name, most, capsys):
     sizes = [
         int(re.fullmatch("out of memory: from now on at most ([0-9]+) texts at a time", line)[1]) for line in lines
     ]
-    assert not sizes if most == 24 else sizes[:2] == [12, 6] and 4 <= sizes[-1] <= 8 and len(sizes) == 4
+    assert sizes == ([] if most == 24 else [12, 6, 4] if name == "gpt-neo" else [12, 6])  # the pass, then the slots
+
+
+def test_what_a_pass_keeps_is_let_go_before_the_next(monkeypatch, capsys):
+    """A device that holds the keys and values of a few texts beside the slots does not run out with a single text."""
+    model, kept, whole = make("gpt-neo"), [], scoring.read
+
+    def read(model, texts, *arguments):
+        if sum(rows for rows, cache in kept if cache()) + len(texts) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        output = whole(model, texts, *arguments)
+        kept.append((len(texts), weakref.ref(output.past_key_values)))
+        return output
+
+    prefixes, suffixes, wanted = pairs(model, number=40)
+    monkeypatch.setattr(scoring, "read", read)
+    assert decode(model, prefixes, suffixes, 24, 24)[1] == wanted
+    assert capsys.readouterr().out.count("out of memory") == 2 and len(kept) == 7
+
+
+def test_buffers_too_large_for_a_single_text_are_halved(monkeypatch, capsys):
+    model, zeros = make("llama"), torch.Tensor.new_zeros
+
+    def new_zeros(tensor, rows, *shape, **options):
+        if shape and rows > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return zeros(tensor, rows, *shape, **options)
+
+    prefixes, suffixes, wanted = pairs(model, number=3)
+    monkeypatch.setattr(torch.Tensor, "new_zeros", new_zeros)
+    assert decode(model, prefixes[2:], suffixes[2:], 1, 8)[1] == wanted[2:]
+    assert "at most 4 texts" in capsys.readouterr().out
 
 
 def test_out_of_memory_while_slots_are_in_use(capsys):

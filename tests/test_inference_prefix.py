@@ -1,5 +1,6 @@
 """Stage 3: every probe once, the same bytes however it ran, and nothing of two runs taken for one."""
 
+import re
 import shutil
 import subprocess
 
@@ -7,6 +8,7 @@ import msgspec
 import pytest
 from models import save_language_model
 from shell import ROOT, TWO_RANKS, one_line, run_script
+from test_extraction_decoding import refusing
 
 from memorization import runs
 from memorization.cli import UserError
@@ -150,6 +152,34 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
     assert "8 of them done before" in capsys.readouterr().out
     assert len(calls) == 4
     assert result(tmp_path).read_bytes() == finished.read_bytes()
+
+
+def test_half_precision_takes_the_batch_there_is_memory_for_and_keeps_to_it(stage, tmp_path, capsys, monkeypatch):
+    half = "--dtype", "bfloat16", "--batch-size"
+    assert infer(stage, tmp_path / "two", *half, "2") == 0
+    capsys.readouterr()
+    load, calls = load_for_generation, []
+    with monkeypatch.context() as patch:
+        patch.setattr("memorization.extraction.measure.load_for_generation", lambda *a: refusing(load(*a), 3))
+        assert infer(stage, tmp_path / "whole", *half, "8") == 0
+        assert re.findall("at most ([0-9]+) texts", capsys.readouterr().out)[:2] == ["4", "2"]
+        rows, manifest = read_generations(result(tmp_path / "whole"))
+        assert manifest.made_of["batch_size"] == 2 and len(rows) == 11
+        assert result(tmp_path / "whole").read_bytes() == result(tmp_path / "two").read_bytes()
+
+        def killed_at_the_third_batch(*args):
+            calls.append(args)
+            if len(calls) == 6:  # the first three tried how many texts there is memory for
+                raise KeyboardInterrupt
+            return token_scores(*args)
+
+        patch.setattr("memorization.extraction.continuing.token_scores", killed_at_the_third_batch)
+        assert infer(stage, tmp_path / "killed", *half, "8") == 130
+        assert infer(stage, tmp_path / "killed", *half, "8") == 0
+    assert "4 of them done before" in capsys.readouterr().out
+    for suffix in (".jsonl", ".txt", ".canaries.jsonl"):
+        one, other = (result(tmp_path / name).with_suffix(suffix).read_bytes() for name in ("killed", "whole"))
+        assert one == other
 
 
 def test_two_ranks_give_the_same_bytes_as_one(stage, finished, tmp_path):

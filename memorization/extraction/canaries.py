@@ -27,13 +27,14 @@ from tqdm import tqdm
 from memorization.cli import UserError
 from memorization.extraction.exposures import FORMAT, Exposure
 from memorization.extraction.generation import no_numbers
+from memorization.extraction.memory import Room, in_parts, ran_out
 from memorization.extraction.scoring import keeping, token_scores
 from memorization.rows import Rows
 from memorization.runs import exposures_path
 
 SEARCHED = 12_000  # contexts, at the most, to find a rank exactly: all of 10^5 secrets have 11,111
 DRAWS = 4096  # secrets, to estimate it
-AT_ONCE = 256  # contexts in a pass
+AT_ONCE = 256  # contexts in a pass, unless memory runs out; the results do not depend on it
 BATCH = 16  # canaries scored together
 TIE = 1e-4  # nats: as likely, but for rounding
 ARGUMENTS = ("model_path", "tokenized_dir", "subset_name", "dtype", "unchecked")  # that decide the rows
@@ -89,17 +90,18 @@ def _selected(cache, rows):
     return new
 
 
-def exposure(tree, secret, log_likelihood, seed=0):
+def exposure(tree, secret, log_likelihood, seed=0, at_once=AT_ONCE):
     """(exposure in bits, its standard error, None where it is exact) of a secret; the method is above.
 
-    secret: list of digits. log_likelihood: of its tokens. seed: of the draws, where there are any.
+    secret: list of digits. log_likelihood: of its tokens. seed: of the draws, where there are any. at_once: contexts in
+    a pass.
     """
-    found = search(tree, secret, log_likelihood)
-    rank, error = (found, None) if found is not None else estimate(tree, secret, log_likelihood, seed)
+    found = search(tree, secret, log_likelihood, at_once)
+    rank, error = (found, None) if found is not None else estimate(tree, secret, log_likelihood, seed, at_once)
     return len(secret) * log2(10) - log2(rank), error and log2(1 + error / rank)
 
 
-def search(tree, secret, log_likelihood):
+def search(tree, secret, log_likelihood, at_once=AT_ONCE):
     """The rank of a secret, exact; None if it takes more than SEARCHED contexts."""
     better, equal, searched = 0, 0, 0
     root = np.zeros(1, np.int64)
@@ -117,24 +119,27 @@ def search(tree, secret, log_likelihood):
             equal += int((~own & (abs(log_probs - log_likelihood) <= TIE)).sum())
             continue
         rows, digits = np.nonzero(log_probs >= log_likelihood - TIE)
-        for start in range(0, len(rows), AT_ONCE):
-            row, digit = rows[start : start + AT_ONCE], digits[start : start + AT_ONCE]
+        for start in range(0, len(rows), at_once):
+            row, digit = rows[start : start + at_once], digits[start : start + at_once]
             todo.append((depth + 1, state, row, digit, log_probs[row, digit], own[row, digit]))
     return 1 + better + equal / 2
 
 
-def estimate(tree, secret, log_likelihood, seed):
+def estimate(tree, secret, log_likelihood, seed, at_once=AT_ONCE):
     """(rank of a secret, its standard error), by importance sampling."""
-    rng, weights, space = np.random.default_rng(seed), [], 10.0 ** len(secret)
+    weights, space, evenly = [], 10.0 ** len(secret), np.arange(DRAWS)[:, None] % 2 == 0
+    chosen = np.random.default_rng(seed).random((DRAWS // AT_ONCE, len(secret), AT_ONCE))
+    chosen = chosen.swapaxes(1, 2).reshape(DRAWS, len(secret), 1)
     root, state = tree.root()
-    for _ in range(0, DRAWS, AT_ONCE):
-        log_probs, log_drawn, drawn = np.repeat(root, AT_ONCE, 0), np.zeros(AT_ONCE), []
-        so_far, here, now = np.zeros(AT_ONCE), np.zeros(AT_ONCE, np.int64), state
+    for start in range(0, DRAWS, at_once):
+        of_draws = slice(start, start + at_once)
+        row = np.arange(len(evenly[of_draws]))
+        log_probs, log_drawn, drawn = np.repeat(root, len(row), 0), np.zeros(len(row)), []
+        so_far, here, now = np.zeros(len(row)), np.zeros(len(row), np.int64), state
         for depth in range(len(secret)):
             log_p = log_probs - np.logaddexp.reduce(log_probs, 1, keepdims=True)  # among digits
-            chances = np.where(np.arange(AT_ONCE)[:, None] % 2, np.exp(log_p), 0.1).cumsum(1)
-            digit = (chances < rng.random((AT_ONCE, 1)) * chances[:, -1:]).sum(1)
-            row = np.arange(AT_ONCE)
+            chances = np.where(evenly[of_draws], 0.1, np.exp(log_p)).cumsum(1)
+            digit = (chances < chosen[of_draws, depth] * chances[:, -1:]).sum(1)
             log_drawn, so_far = log_drawn + log_p[row, digit], so_far + log_probs[row, digit]
             drawn.append(digit)
             if depth + 1 < len(secret):
@@ -163,27 +168,32 @@ def expose(model, canaries, path, made_of, state, args, inputs):
     made_of = made_of | {"digits": len(canaries.canaries[0].secret_ids) // len(canaries.digit_ids[0]), "format": FORMAT}
     keys = [(one.id, 0) for one in canaries.canaries]
     ranks = state.process_index, state.num_processes
-    where = exposures_path(path)
+    where, room = exposures_path(path), Room(AT_ONCE)
     with Rows(where, "exposures", Exposure, made_of, keys, BATCH, *ranks, args.overwrite) as rows:
         state.wait_for_everyone()
         if state.is_main_process:
             print(rows.progress)
         hidden = not (rows.mine and state.is_main_process)
         for _, batch in tqdm(rows.mine, desc="canaries", unit="batch", disable=hidden):
-            rows.append(exposures(model, canaries.canaries[batch.start : batch.stop], canaries.digit_ids))
+            rows.append(exposures(model, canaries.canaries[batch.start : batch.stop], canaries.digit_ids, room))
         state.wait_for_everyone()
         if state.is_main_process:
             rows.finish({name: getattr(args, name) for name in ARGUMENTS}, inputs)
     return made_of
 
 
-def exposures(model, canaries, digit_ids):
-    """The Exposure of each of the canaries."""
-    passed = token_scores(model, [one.prefix_ids for one in canaries], [one.secret_ids for one in canaries])
+def exposures(model, canaries, digit_ids, room):
+    """The Exposure of each of the canaries. room: a memory.Room, halved where it is too large."""
+    texts = [(one.prefix_ids, one.secret_ids) for one in canaries]
+    passed = in_parts(lambda part: token_scores(model, *zip(*part, strict=True)), texts, room)
     for one, tokens in zip(canaries, passed, strict=True):
         log_likelihood = float(np.minimum(tokens.log_prob, 0).sum(dtype=np.float64))
         secret = [int(digit) for digit in one.secret if digit.isdecimal()]
-        bits, error = exposure(Tree(model, one.prefix_ids, digit_ids), secret, max(log_likelihood, LEAST), one.id)
+        tree, found = Tree(model, one.prefix_ids, digit_ids), None
+        while not found:
+            failed, found = ran_out(exposure, tree, secret, max(log_likelihood, LEAST), one.id, room.size)
+            if failed:
+                room.halve(room.size)
         yield Exposure(
             id=one.id,
             sample=0,
@@ -191,7 +201,7 @@ def exposures(model, canaries, digit_ids):
             copies=one.copies,
             planted=one.planted,
             log_likelihood=None if np.isinf(log_likelihood) else log_likelihood,
-            exposure=bits,
-            error=error,
+            exposure=found[0],
+            error=found[1],
             extracted=bool(tokens.greedy.all()),
         )

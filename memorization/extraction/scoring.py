@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from memorization.extraction.generation import leading, no_numbers, warpers
-from memorization.extraction.memory import in_parts
 
 AT_ONCE = 1 << 24  # scores (tokens times vocabulary) worked on together in 32 bits
 HELD = 1 << 27  # scores held at once, half a GiB in 32 bits
@@ -48,12 +47,12 @@ def token_scores(model, prefixes, suffixes, temperature=1.0, top_k=0, top_p=1.0)
 
 
 @torch.inference_mode()
-def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, room=None):
-    """The Passed of each prefix and suffix, in as few passes of a causal language model as HELD and `room` allow.
+def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False):
+    """The Passed of each prefix and suffix, in as few passes of a causal language model as HELD allows.
 
     prefixes, suffixes: lists of as many lists of token ids, none empty. scheme: temperature, top-k and top-p, as
-    generation.warpers has them. room: a memory.Room, halved where it is too large; None: that is an error. Softmaxes
-    are in 32 bits whatever the model's. Raises UserError for scores that are not numbers.
+    generation.warpers has them. Softmaxes are in 32 bits whatever the model's. Raises UserError for scores that are not
+    numbers.
     """
     pairs = list(zip(prefixes, suffixes, strict=True))
     longest = max(len(prefix) + len(suffix) for prefix, suffix in pairs)
@@ -61,11 +60,8 @@ def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, roo
     parts = -(-len(pairs) * kept * model.config.get_text_config().vocab_size // HELD)
     step = -(-len(pairs) // min(parts, len(pairs)))
 
-    def work(part):
-        return list(_pass(model, part, scheme, use_cache))
-
-    parts = [pairs[begin : begin + step] for begin in range(0, len(pairs), step)]
-    return [one for part in parts for one in (in_parts(work, part, room) if room else work(part))]
+    parts = (pairs[begin : begin + step] for begin in range(0, len(pairs), step))
+    return [one for part in parts for one in _pass(model, part, scheme, use_cache)]
 
 
 def keeping(model, number):
@@ -80,14 +76,13 @@ def _pass(model, pairs, scheme, use_cache):
     output = read(model, texts, max(map(len, texts)) - first, use_cache)
     kept = output.logits
     lengths = [*map(len, suffixes)]
-    rows = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
-    places = torch.cat([torch.arange(len(s)) + len(p) - 1 - first for p, s in pairs])
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    places = np.concatenate([np.arange(len(suffix)) + len(prefix) - 1 - first for prefix, suffix in pairs])
     places -= max(map(len, texts)) - first - kept.shape[1]  # of a model that gives the scores of all tokens
-    targets = torch.cat([torch.tensor(suffix) for suffix in suffixes])
-    step = max(1, AT_ONCE // kept.shape[-1])
+    of_tokens = torch.from_numpy(np.stack([rows, places, np.concatenate(suffixes)])).to(kept.device)
     parts = [
-        _scores(kept[r.to(kept.device), p.to(kept.device)].float(), t.to(kept.device), scheme)
-        for r, p, t in zip(rows.split(step), places.split(step), targets.split(step), strict=True)
+        _scores(kept[rows, places].float(), targets, scheme)
+        for rows, places, targets in of_tokens.split(max(1, AT_ONCE // kept.shape[-1]), dim=1)
     ]
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     if np.isnan(columns[0]).any():

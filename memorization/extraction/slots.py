@@ -6,8 +6,10 @@ So all slots are in use until the last texts. All texts end in the same column, 
 import inspect
 from collections import deque
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -61,7 +63,7 @@ class Slots:
             tried = len(self.texts)
             self.waiting.extendleft(reversed(self.texts))
             self.texts, self._cache = [], None
-            self.room.halve(tried)
+            self.room.halve(tried if tried > 1 else self.room.size)  # so many have their places in the buffers
             return
         for text, token in zip(self.texts, following, strict=True):
             text.add(token, self.eos)
@@ -69,28 +71,30 @@ class Slots:
         self._remove()
 
     def _following(self):
-        scores = self.scores()
-        tie, found = rounding(self.model), torch.stack([*leading(scores)], 1).tolist()
-        if any(lead != lead for _, lead in found):
-            raise no_numbers(self.model)
-        return [
-            next_token(self.model, text.ids) if lead <= tie else int(token)
-            for text, (token, lead) in zip(self.texts, found, strict=True)
-        ]
+        tokens, leads = torch.stack([*leading(self.scores())]).cpu().numpy()
+        tokens = tokens.astype(int).tolist()
+        for slot in np.flatnonzero(~(leads > rounding(self.model))):
+            if np.isnan(leads[slot]):
+                raise no_numbers(self.model)
+            tokens[slot] = next_token(self.model, self.texts[slot].ids)
+        return tokens
 
     def scores(self):
         """Fill the slots; [texts, vocabulary], the scores of what follows each text in them."""
         self._fill()
-        read_before = torch.tensor([len(text.ids) - 1 for text in self.texts])
-        span = int(read_before.max())
+        last, read_before = torch.tensor(
+            [[text.ids[-1] for text in self.texts], [len(text.ids) - 1 for text in self.texts]],
+            device=self.model.device,
+        )[:, :, None]
+        span = max(len(text.ids) for text in self.texts) - 1
         for layer in self._cache.layers:
             layer.rows, layer.columns = len(self.texts), slice(self._end - span, self._end)
         inputs = {
-            "input_ids": torch.tensor([text.ids[-1:] for text in self.texts]),
-            "attention_mask": (torch.arange(span + 1) >= span - read_before[:, None]).long(),
-            "position_ids": read_before[:, None],
+            "input_ids": last,
+            "attention_mask": (torch.arange(span + 1, device=self.model.device) >= span - read_before).long(),
+            "position_ids": read_before,
         }
-        inputs = {name: value.to(self.model.device) for name, value in inputs.items() if name in self._arguments}
+        inputs = {name: value for name, value in inputs.items() if name in self._arguments}
         output = self.model(**inputs, past_key_values=self._cache, use_cache=True, **keeping(self.model, 1))
         return output.logits[:, -1].float()
 
@@ -106,12 +110,22 @@ class Slots:
         longest = max((text.limit for text in new), default=0)
         if longest > self._longest or self._cache is None or self._end == self._longest + SPARE:
             self._move(begin, new, max(longest, self._longest))
-        for slot, text in enumerate(new, begin):
-            number = len(text.ids) - 1
-            for layer, source in zip(self._cache.layers, text.cache.layers, strict=True):
-                for buffer, values in zip(layer.buffers, (source.keys, source.values), strict=True):
-                    buffer[slot, :, self._end - number : self._end] = values[text.row, :, :number]
+        for _, together in groupby(new, lambda text: id(text.cache)):
+            begin = self._copy(begin, list(together))
+
+    def _copy(self, begin, texts):
+        """Copy what one pass left of texts into as many slots from `begin` on; return the slot behind them."""
+        lengths = torch.tensor([len(text.ids) - 1 for text in texts], device=self.model.device)
+        rows = torch.tensor([text.row for text in texts], device=self.model.device)
+        span, end = max(len(text.ids) - 1 for text in texts), begin + len(texts)
+        columns = (torch.arange(span, device=self.model.device) - (span - lengths)[:, None]).clamp(min=0)
+        for layer, source in zip(self._cache.layers, texts[0].cache.layers, strict=True):
+            for buffer, values in zip(layer.buffers, (source.keys, source.values), strict=True):
+                moved = values[rows[:, None], :, columns].transpose(1, 2)  # a short text has its first in front of it
+                buffer[begin:end, :, self._end - span : self._end] = moved
+        for text in texts:
             text.cache = None
+        return end
 
     def _move(self, number, new, longest):
         """Make buffers for texts of `longest` tokens, and move the contents of so many slots to their beginning."""
@@ -130,13 +144,16 @@ class Slots:
 
     def _remove(self):
         """Take the finished texts out, the last ones into their slots."""
-        going_on = [slot for slot, text in enumerate(self.texts) if not text.done]
-        free = [slot for slot, text in enumerate(self.texts[: len(going_on)]) if text.done]
-        for slot, other in zip(free, going_on[len(going_on) - len(free) :], strict=True):
-            self.texts[slot] = self.texts[other]
+        done = [text.done for text in self.texts]
+        going_on = [slot for slot, ended in enumerate(done) if not ended]
+        if free := [slot for slot, ended in enumerate(done[: len(going_on)]) if ended]:
+            last = going_on[-len(free) :]
+            for slot, other in zip(free, last, strict=True):
+                self.texts[slot] = self.texts[other]
+            to, of = torch.tensor([free, last], device=self.model.device)
             for layer in self._cache.layers:
                 for buffer in layer.buffers:
-                    buffer[slot] = buffer[other]
+                    buffer.index_copy_(0, to, buffer[of])
         del self.texts[len(going_on) :]
 
 
