@@ -11,7 +11,7 @@ from tqdm import tqdm
 from memorization.cli import Parser, UserError
 from memorization.encoding.arrow import ROWS
 from memorization.encoding.canaries import FILE_BEGINS, add_canary_arguments, check_canary_arguments, plant, settings
-from memorization.encoding.data import add_data_arguments, read_rows
+from memorization.encoding.data import add_data_arguments, configured, read_rows
 from memorization.encoding.probes import LISTING_BEGINS, write_probes
 from memorization.encoding.samples import store
 from memorization.encoding.sets import BAR_DELAY, FORMAT, SETS, write_sets
@@ -54,8 +54,8 @@ def parse_arguments(description, task):
     add_canary_arguments(parser)
     args = parser.parse_args()
     check_canary_arguments(parser, args)
-    of_data = ["instruction", *(f"{field}_column" for field in task.fields)]
-    given = [name for name in of_data if getattr(args, name) != parser.get_default(name)]
+    of_data = [*(f"{field}_column" for field in task.fields), "label_names"]
+    given = [name for name in of_data if getattr(args, name, None) is not None]
     if given and not args.data:
         parser.error(f"--{given[0].replace('_', '-')}: says what is in --data, which is missing; name your data by it")
     return args
@@ -68,22 +68,22 @@ def encode_task(args, task):
     """
     if args.num_proc > 1:  # processes instead of the tokenizer's own threads
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    tokenizer = load_tokenizer(args.tokenizer)
-    name = args.data or "made-up data"
-    given = read_rows(args, task, args.max_samples) if args.data else task.made_up()[: args.max_samples]
+    tokenizer, task, data = load_tokenizer(args.tokenizer), configured(task, args), args.data or []
+    name = " and ".join(data) or "made-up data"
+    given = read_rows(data, task, args.max_samples) if data else task.made_up()[: args.max_samples]
     every = encoding_paths(args.output_dir, args.name) | {"canaries": canaries_path(args.output_dir, args.name)}
     paths = {kind: path for kind, path in every.items() if args.canaries or kind != "canaries"}
-    check_apart(paths.values(), [path for path in (args.data, args.tokenizer) if path])
+    check_apart(paths.values(), [*data, args.tokenizer])
     _refuse_to_replace_others(paths)
     with _workspace(paths["probes"]) as work:
         bar = tqdm(given, desc="reading", unit=" samples", delay=BAR_DELAY)
-        hashes, data = store(map(task.sample, bar), work / "samples")
+        hashes, digest = store(map(task.sample, bar), work / "samples")
         first, copies = repeats(hashes)
         distinct = int((first == np.arange(len(first))).sum())
         if distinct < 2:
             raise UserError(f"{name}: only one distinct sample; give two at the least, to train on and to hold out")
         made_of = {
-            "data": data,
+            "data": digest,
             "task": task.name,
             "tokenizer": tokenizer_fingerprint(tokenizer),
             "seed": args.seed,
@@ -114,7 +114,7 @@ def encode_task(args, task):
             "prefix_length": args.prefix_length,
             "samples_too_short_for_a_probe": too_short,
         }
-        inputs = fingerprints(path for path in (args.data, args.tokenizer) if path)
+        inputs = fingerprints([*data, args.tokenizer])
         if not args.canaries and manifest_path(every["canaries"]).is_file():  # those of the encoding that is replaced
             every["canaries"].unlink(missing_ok=True)
         for path in every.values():  # a killed run leaves results without manifest, never two runs' mixed
