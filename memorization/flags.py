@@ -53,6 +53,7 @@ RANGES = {
     "max_samples": whole(1),
     "prefix_length": whole(1),
     "min_suffix_length": whole(1),
+    "near_duplicates": Range(0.1, 1),
     "test_size": Range(0, 1, over=True, under=True),
     "seed": whole(0, SEEDS),
     "num_proc": whole(1, PROCESSES),
