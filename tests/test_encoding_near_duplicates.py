@@ -125,9 +125,10 @@ def encoded(tmp_path_factory):
     rng = random.Random(4)
     texts = [[f"w{rng.randrange(2000)}" for _ in range(60)] for _ in range(60)]
     versions = [["other", *text[1:-1], "words"] for text in texts[:20]]
-    texts = [" ".join(text) for text in [*texts, *versions, *versions[:5]]]
+    texts = [*texts, *versions, *versions[:5]]
     rng.shuffle(texts)
-    write_json(out / "d.json", [{"instruction": "", "input": text[:90], "output": text[90:]} for text in texts])
+    rows = [{"instruction": "", "input": " ".join(text[:20]), "output": " ".join(text[20:])} for text in texts]
+    write_json(out / "d.json", rows)
     near = "--near-duplicates", "0.8"
     assert encode(out, "plain") == encode(out, "near", *near) == encode(out, "few", *near, "--deduplicate") == 0
     assert encode(out, "once", "--deduplicate") == 0
