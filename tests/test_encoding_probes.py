@@ -146,7 +146,10 @@ UNFIT = {
     "ids not in order": (with_column("id", lambda ids: [ids[1], ids[0], *ids[2:]]), "ids are not in order"),
     "an id twice": (with_column("id", lambda ids: [ids[0], ids[0], *ids[2:]]), "ids are not in order"),
     "no copy": (with_column("duplicates", first(0)), "do not fit"),
+    "fewer than no near-duplicates": (with_column("near_duplicates", first(-1)), "do not fit"),
     "a negative token": (with_column("input_ids", in_first(0, -1)), "do not fit"),
+    "a negative target": (with_column("target", first(-1)), "do not fit"),
+    "a target behind the tokens": (with_column("target", first(10**6)), "do not fit"),
     "a token less": (with_column("input_ids", lambda ids: [ids[0][1:], *ids[1:]]), "do not fit"),
     "starts not in order": (with_column("starts", in_first(1, 60)), "do not fit"),
     "a start behind the text": (
@@ -183,7 +186,7 @@ def test_a_file_of_stored_samples_that_was_cut_off_is_refused(encoded, tmp_path,
     content = (path / FILE).read_bytes()
     (path / FILE).write_bytes(content[: int(share * len(content))])
     write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
-    with pytest.raises(UserError, match="no rows of stage 1: .*; run encode_dialogue.py again"):
+    with pytest.raises(UserError, match="no rows of stage 1: .*; run encode_<task>.py again"):
         Probes(out, "dialogue")
 
 
@@ -195,7 +198,7 @@ def test_a_stored_text_that_is_not_utf8_is_refused(encoded, tmp_path):
     assert content.count(text) == 1
     (path / FILE).write_bytes(content.replace(text, b"\xff" + text[1:]))
     write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
-    with pytest.raises(UserError, match="no rows of stage 1: .*UTF8.*; run encode_dialogue.py again"):
+    with pytest.raises(UserError, match="no rows of stage 1: .*UTF8.*; run encode_<task>.py again"):
         Probes(out, "dialogue")
 
 

@@ -61,7 +61,7 @@ class Probes:
         if other.identity != self.manifest.identity:
             raise UserError(
                 f"{text}: is the text file of the probes from another split than their ids in {path}: another "
-                f"{difference(other.made_of, self.manifest.made_of)}; run encode_dialogue.py again"
+                f"{difference(other.made_of, self.manifest.made_of)}; run encode_<task>.py again"
             )
         self.encoding, self.tokenizer = self.manifest.identity, self.manifest.made_of["tokenizer"]
         self._batches = Batches(path, PROBES)
@@ -69,7 +69,7 @@ class Probes:
         for number, batch in enumerate(self._batches):
             starts, bounds = flat(batch["starts"])
             if not _fit(batch, starts, bounds):
-                raise UserError(f"{path}: tokens that do not fit their texts; run encode_dialogue.py again")
+                raise UserError(f"{path}: tokens that do not fit their texts; run encode_<task>.py again")
             samples += len(batch)
             begin, end = cut(starts, bounds, prefix_length)
             sample = np.flatnonzero(end - begin >= least)
@@ -78,12 +78,12 @@ class Probes:
             columns.append([np.full(len(sample), number), sample, begin, end, *known])
         if not samples or samples != self.manifest.rows:
             raise UserError(
-                f"{path}: has {samples} samples, by its manifest {self.manifest.rows}; run encode_dialogue.py again"
+                f"{path}: has {samples} samples, by its manifest {self.manifest.rows}; run encode_<task>.py again"
             )
         together = map(np.concatenate, zip(*columns, strict=True))
         self._number, self._sample, self._begin, self._end, self.ids, self.members, self.duplicates = together
         if (np.diff(self.ids) <= 0).any():
-            raise UserError(f"{path}: its ids are not in order; run encode_dialogue.py again")
+            raise UserError(f"{path}: its ids are not in order; run encode_<task>.py again")
         self.too_short = self.manifest.rows - len(self)
         if not len(self):
             raise UserError(
@@ -130,14 +130,14 @@ class Probes:
 def _fit(batch, starts, bounds):
     """Whether the columns of a batch of stored samples can be true of one another."""
     ids, token_bounds = flat(batch["input_ids"])
-    row, copies, length = (
-        column.to_numpy() for column in (batch["id"], batch["duplicates"], pa.compute.utf8_length(batch["text"]))
-    )
+    row, copies, near, target = (batch[name].to_numpy() for name in ("id", "duplicates", "near_duplicates", "target"))
+    length = pa.compute.utf8_length(batch["text"]).to_numpy()
     known = starts[starts >= 0]
     sample = np.repeat(np.arange(len(batch)), np.diff(bounds))[starts >= 0]
     inside = (starts >= INSIDE).all() and (known <= length[sample]).all()
     rising = (np.diff(known)[np.diff(sample) == 0] >= 0).all()
     numbers = (ids >= 0).all() and (copies >= 1).all() and (row >= 0).all()
+    numbers = numbers and (near >= 0).all() and (target >= 0).all() and (target < np.diff(bounds)).all()
     return inside and rising and numbers and np.array_equal(bounds, token_bounds)
 
 

@@ -10,7 +10,7 @@ from memorization.encoding.arrow import chosen_lists, saved
 from memorization.encoding.tokens import cut
 from memorization.runs import identity
 
-FORMAT = 2  # of the results; raise it when a column or its meaning changes
+FORMAT = 3  # of the results; raise it when a column or its meaning changes
 BAR_DELAY = 3  # seconds that a step takes before it shows a bar
 TOKENS = pa.list_(pa.int32())
 SIDE = pa.schema(
@@ -20,6 +20,7 @@ SIDE = pa.schema(
         "input_ids": TOKENS,
         "attention_mask": pa.list_(pa.int8()),
         "labels": TOKENS,
+        "target": pa.int32(),
     }
 )
 PROBES = pa.schema(
@@ -27,35 +28,38 @@ PROBES = pa.schema(
         "id": pa.int64(),
         "member": pa.bool_(),
         "duplicates": pa.int64(),
+        "near_duplicates": pa.int64(),
         "text": pa.string(),
         "input_ids": TOKENS,
         "starts": TOKENS,
+        "target": pa.int32(),
     }
 )
 SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
 
 
-def write_sets(paths, made_of, batches, first, copies, member, probe, args, planted=None):
+def write_sets(paths, made_of, batches, parts, probe, args, planted=None):
     """Write the three sets batch by batch; yields the probes for the text file and marks them in `probe`.
 
-    first, copies, member, probe: of each sample. planted: a record batch that ends the training set.
+    parts: the split.Split. probe: bool, of each sample. planted: a record batch that ends the training set.
     """
-    at = 0
+    at, stored, near = 0, parts.stored, parts.near
     with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=len(first), desc="tokenizing", unit=" samples", delay=BAR_DELAY))
+        bar = stack.enter_context(tqdm(total=len(probe), desc="tokenizing", unit=" samples", delay=BAR_DELAY))
         train, test, probes = (
             stack.enter_context(saved(paths[kind], schema, identity({**made_of, "kind": kind})))
             for kind, schema in SETS.items()
         )
-        for texts, ids, starts, bounds in batches:
+        for texts, ids, starts, bounds, target in batches:
             id = np.arange(at, at + len(texts))
             here = slice(at, at := at + len(texts))
-            for add, rows in ((train, member[here]), (test, ~member[here])):
+            member, kept, copies = parts.member[here], parts.kept[here], parts.copies[here]
+            for add, rows in ((train, member & kept), (test, ~member & kept)):
                 tokens, ones = chosen_lists(rows, bounds, ids, np.ones(len(ids), np.int8))
-                add(pa.record_batch([id[rows], texts.filter(pa.array(rows)), tokens, ones, tokens], SIDE))
-            rows = first[here] == id
-            columns = [id[rows], pa.array(member[here][rows]), copies[here][rows], texts.filter(pa.array(rows))]
-            probes(pa.record_batch([*columns, *chosen_lists(rows, bounds, ids, starts)], PROBES))
+                add(pa.record_batch([id[rows], texts.filter(pa.array(rows)), tokens, ones, tokens, target[rows]], SIDE))
+            rows = stored[here]
+            columns = [id[rows], pa.array(member[rows]), copies[rows], near[here][rows], texts.filter(pa.array(rows))]
+            probes(pa.record_batch([*columns, *chosen_lists(rows, bounds, ids, starts), target[rows]], PROBES))
 
             begin, end = cut(starts, bounds, args.prefix_length)
             probe[here] = rows & (end - begin >= args.min_suffix_length)
@@ -63,10 +67,10 @@ def write_sets(paths, made_of, batches, first, copies, member, probe, args, plan
                 text, place = texts[i].as_py(), starts[begin[i]]
                 yield {
                     "id": int(id[i]),
-                    "member": bool(member[id[i]]),
+                    "member": bool(member[i]),
                     "prefix": text[:place],
                     "suffix": text[place:],
-                    "duplicates": int(copies[id[i]]),
+                    "duplicates": int(copies[i]),
                 }
             bar.update(len(texts))
         if planted is not None:

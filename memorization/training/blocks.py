@@ -67,11 +67,11 @@ def read_blocks(directory, vocab_size, block_size, long_samples):
         or not all(pa.types.is_integer(part.type) for part in numbers)
         or any(part.null_count for part in lists + numbers)
     ):
-        raise UserError(f"{directory}: has no lists of token ids and labels; run encode_dialogue.py again")
+        raise UserError(f"{directory}: has no lists of token ids and labels; run encode_<task>.py again")
     if (differ := np.flatnonzero(lengths[0] != lengths[1])).size:
         ids, labels = lengths[:, differ[0]]
         raise UserError(
-            f"{directory}: row {differ[0]} has {ids} token ids and {labels} labels; run encode_dialogue.py again"
+            f"{directory}: row {differ[0]} has {ids} token ids and {labels} labels; run encode_<task>.py again"
         )
     ids, labels = numbers
     for what, column in (("token id", ids), ("label", labels.filter(pc.not_equal(labels, IGNORED)))):
@@ -85,7 +85,7 @@ def read_blocks(directory, vocab_size, block_size, long_samples):
     if not len(blocks):
         raise UserError(
             f"{directory}: no sample has two tokens and a label to learn, other than {IGNORED}; give "
-            "encode_dialogue.py longer ones"
+            "encode_<task>.py longer ones"
         )
     return blocks
 

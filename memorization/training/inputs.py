@@ -18,12 +18,12 @@ def check_sets(paths, tokenizer):
     sets = {kind: checked(path, kind) for kind, path in paths.items() if path}
     if len({manifest.identity for manifest in sets.values()}) > 1:
         both = " and ".join(f"{paths[kind]} ({manifest.identity})" for kind, manifest in sets.items())
-        raise UserError(f"{both}: are of different encodings; name two sets that one run of encode_dialogue.py wrote")
+        raise UserError(f"{both}: are of different encodings; name two sets that one run of encode_<task>.py wrote")
     for kind, manifest in sets.items():
         if manifest.made_of["tokenizer"] != tokenizer_fingerprint(tokenizer):
             raise UserError(
                 f"{paths[kind]}: was encoded with another tokenizer or end-of-text token than the model's; run "
-                f"encode_dialogue.py with --tokenizer {tokenizer.name_or_path}"
+                f"encode_<task>.py with --tokenizer {tokenizer.name_or_path}"
             )
     return sets
 
