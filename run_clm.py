@@ -38,7 +38,7 @@ from memorization.training.canaries import described
 from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
 from memorization.training.help import Parser
 from memorization.training.inputs import check_model, check_output_dir, check_sets
-from memorization.training.launch import on_first_rank, prepare_deepspeed, say, told_once
+from memorization.training.launch import join_deepspeed, on_first_rank, prepare_deepspeed, say, told_once
 from memorization.training.losses import check_finite
 from memorization.training.made_of import made_of
 from memorization.training.trainer import ClmTrainer
@@ -104,8 +104,10 @@ def parse(argv=None):
         names, data, args = parser.parse_dict(options)
     except ValueError as error:
         parser.error(str(error))
-    if args.deepspeed and args.hf_deepspeed_config.mismatches:
-        parser.error(f"{args.deepspeed}: {', '.join(args.hf_deepspeed_config.mismatches)}; write auto there")
+    if args.deepspeed:
+        if mismatches := args.hf_deepspeed_config.mismatches:
+            parser.error(f"{args.deepspeed}: {', '.join(mismatches)}; write auto there")
+        join_deepspeed()
     return names, data, args
 
 

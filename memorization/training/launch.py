@@ -68,6 +68,13 @@ def prepare_deepspeed(on_cpu):
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
+def join_deepspeed():
+    """Let DeepSpeed know the ranks before a model is loaded: ZeRO-3 splits it among them. On CPUs nothing else does."""
+    import deepspeed
+
+    deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+
+
 def _tell_of_compiling():
     """Let DeepSpeed say before it compiles an operation, in one line."""
     from deepspeed.ops.op_builder.builder import OpBuilder
