@@ -15,16 +15,19 @@ from memorization.training.launch import on_first_rank
 from memorization.training.losses import Losses, check_finite, token_losses
 from memorization.training.progress import Progress
 
+OUTPUT = "output_loss", "output_perplexity"
+
 
 class ClmTrainer(Trainer):
     """A Trainer whose evaluation loss is the mean over tokens, not over batches: its exponential is the perplexity.
+    Where batches have `output_labels`, the same over those is the output's loss and perplexity.
 
     Its training losses are the means over all steps and ranks, also those before a resume. Raises UserError where a
     loss is not finite.
     """
 
     def __init__(self, **options):
-        super().__init__(preprocess_logits_for_metrics=token_losses, compute_metrics=self._mean, **options)
+        super().__init__(preprocess_logits_for_metrics=self._token_losses, compute_metrics=self._means, **options)
         self.losses = Losses()
         self.add_callback(self.losses)
         for callback in (ProgressCallback, PrinterCallback):
@@ -64,11 +67,26 @@ class ClmTrainer(Trainer):
         on_first_rank(check_sums, self.state.best_model_checkpoint)
         super()._load_best_model()
 
+    def prediction_step(self, model, inputs, *args, **options):
+        output_labels = inputs.pop("output_labels", None)
+        *found, labels = super().prediction_step(model, inputs, *args, **options)
+        return *found, labels if output_labels is None else (labels, output_labels.to(labels.device))
+
     @staticmethod
-    def _mean(evaluation):
-        loss = evaluation.predictions[evaluation.label_ids[:, 1:] != IGNORED].mean(dtype=np.float64)
-        with np.errstate(over="ignore"):
-            return {"token_loss": loss, "perplexity": np.exp(loss)}
+    def _token_losses(logits, labels):
+        return token_losses(logits, labels[0] if isinstance(labels, tuple) else labels)
+
+    @staticmethod
+    def _means(evaluation):
+        """Losses and perplexities by token, of all labels and of those of the output alone."""
+        labels = evaluation.label_ids if isinstance(evaluation.label_ids, tuple) else (evaluation.label_ids,)
+        means = {}
+        for names, of in zip((("token_loss", "perplexity"), OUTPUT), labels, strict=False):
+            if (counted := of[:, 1:] != IGNORED).any():
+                loss = evaluation.predictions[counted].mean(dtype=np.float64)
+                with np.errstate(over="ignore"):
+                    means |= zip(names, (loss, np.exp(loss)), strict=True)
+        return means
 
     def evaluation_loop(self, *args, metric_key_prefix="eval", **options):
         with torch.random.fork_rng(devices=[]):  # evaluating more or less often leaves the training as it is
