@@ -316,7 +316,7 @@ def test_every_training_argument_counts_unless_named(home, tmp_path):
     sets = {kind: runs.read_manifest(home / f"data_{name}", kind) for name, kind in KINDS.items()}
 
     def of(args):
-        return made_of(args, sets, tokenizer, None, Config(), 32, "cut")
+        return made_of(args, sets, tokenizer, None, Config(), {"block_size": 32, "long_samples": "cut"})
 
     names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     assert names >= APART >= BY_HELD_OUT
@@ -718,7 +718,7 @@ def test_the_terminal_shows_our_lines_only(home, tmp_path, monkeypatch, capfd):
         logging.getLogger("transformers").warning("of a library")
         return made_of(*_)
 
-    monkeypatch.setattr("run_clm.made_of", noisy)
+    monkeypatch.setattr("memorization.training.fine_tune.made_of", noisy)
     monkeypatch.setattr(sys, "argv", ["run_clm.py", *flags(home, tmp_path / "out")])
     told_once(run_clm.main)
     printed, errors = capfd.readouterr()

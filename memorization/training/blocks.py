@@ -14,6 +14,7 @@ from datasets import load_from_disk
 from torch.nn.utils.rnn import pad_sequence
 
 from memorization.cli import UserError
+from memorization.training.launch import say
 
 COLUMNS = ("input_ids", "labels")
 IGNORED = -100  # the label that the loss leaves out
@@ -52,9 +53,26 @@ class Blocks(torch.utils.data.Dataset):
         return {name: row[name][start : start + self.block_size] for name in COLUMNS}
 
 
-def read_blocks(directory, vocab_size, block_size, long_samples):
-    """The Blocks of a set of stage 1. Raises UserError if there is nothing to learn in it, or if token ids or labels
-    are not as many or not of the vocabulary."""
+def read_blocks(paths, model, data):
+    """The sets of stage 1 for a causal language model: dict kind -> Blocks, and a dict of the settings that make them.
+
+    paths: dict kind -> directory. data: the flags of run_clm.py. Says how many there are. Raises UserError if there is
+    nothing to learn in a set, or if token ids or labels are not as many or not of the vocabulary.
+    """
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    block_size = min((size for size in (data.block_size, context) if size), default=2**31)
+    if data.block_size and data.block_size > block_size:
+        say(f"--block_size {data.block_size} is beyond the model's context: taking {block_size}")
+    vocab_size, sets = model.get_input_embeddings().num_embeddings, {}
+    for kind, directory in paths.items():
+        sets[kind] = found = read_set(directory, vocab_size, block_size, data.long_samples)
+        cut = f"{found.longer} over {block_size} tokens"
+        say(f"{directory}: {len(found.rows)} samples, {cut}, make {len(found)} blocks")
+    return sets, {"block_size": block_size, "long_samples": data.long_samples}
+
+
+def read_set(directory, vocab_size, block_size, long_samples):
+    """The Blocks of one set of stage 1. Raises UserError as read_blocks does."""
     try:
         rows = load_from_disk(str(directory)).select_columns(list(COLUMNS))
         lists = [_column(rows, name) for name in COLUMNS]

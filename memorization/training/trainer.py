@@ -16,7 +16,7 @@ from memorization.training.losses import Losses, check_finite, token_losses
 from memorization.training.progress import Progress
 
 
-class ClmTrainer(Trainer):
+class TokenTrainer(Trainer):
     """A Trainer whose evaluation loss is the mean over tokens, not over batches: its exponential is the perplexity.
 
     Its training losses are the means over all steps and ranks, also those before a resume. Raises UserError where a
