@@ -250,7 +250,7 @@ def _frozen(value):
 
 
 def _is_hash(value):
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{16,}", value) is not None
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{16,}( [0-9a-f]{16,})*", value) is not None
 
 
 def _shown(value):

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from memorization.cli import UserError
 from memorization.training import mitigations
+from memorization.training.launch import say
 
 COLUMNS = ("input_ids", "labels")
 IGNORED = -100  # the label that the loss leaves out
@@ -70,13 +71,40 @@ class Blocks(torch.utils.data.Dataset):
         return found
 
 
-def read_blocks(directory, vocab_size, block_size, long_samples, evaluated=False, loss_on="all", goldfish_k=None):
-    """The Blocks of a set of stage 1.
+def read_blocks(paths, model, data):
+    """The sets of stage 1 for a causal language model: dict kind -> list of Blocks, and a dict of the settings that
+    make them.
 
-    evaluated: it is no training set; all labels count, and blocks tell those of the output apart where stage 1 says
-    where it begins. loss_on: "all", or "output" for that alone. goldfish_k: as in mitigations.goldfish, or None.
-    Raises UserError if there is nothing to learn in it, or if token ids or labels are not as many or not of the
-    vocabulary.
+    paths: dict kind -> directories. data: the flags of run_clm.py. Says how many there are. Raises UserError if there
+    is nothing to learn in a set, or if token ids or labels are not as many or not of the vocabulary.
+    """
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    block_size = min((size for size in (data.block_size, context) if size), default=2**31)
+    if data.block_size and data.block_size > block_size:
+        say(f"--block_size {data.block_size} is beyond the model's context: taking {block_size}")
+    vocab_size, sets = model.get_input_embeddings().num_embeddings, {}
+    settings = {name: getattr(data, name) for name in ("long_samples", "loss_on", "goldfish_k")}
+    for kind, directories in paths.items():
+        sets[kind] = []
+        for directory in directories:
+            of_all = {"evaluated": True} if kind == "held-out set" else {}
+            found = read_set(directory, vocab_size, block_size, **settings, **of_all)
+            sets[kind].append(found)
+            cut, some = f"{found.longer} over {block_size} tokens", ""
+            if found.learned is not None:
+                some = f"; {found.learned.sum()} of {len(found.learned)} tokens get loss"
+            say(f"{directory}: {len(found.rows)} samples, {cut}, make {len(found)} blocks{some}")
+    if any(found.target is None for found in sets.get("held-out set", ())):
+        for found in sets["held-out set"]:
+            found.target = None  # no figure for some of the texts alone
+    return sets, {"block_size": block_size} | settings
+
+
+def read_set(directory, vocab_size, block_size, long_samples, loss_on="all", goldfish_k=None, evaluated=False):
+    """The Blocks of one set of stage 1. Raises UserError as read_blocks does.
+
+    loss_on: "all", or "output" for that alone. goldfish_k: as in mitigations.goldfish, or None. evaluated: in spite of
+    these all labels count, and blocks tell those of the output apart where stage 1 says where it begins.
     """
     try:
         rows, target = load_from_disk(str(directory)), None

@@ -13,20 +13,21 @@ from memorization.training.blocks import IGNORED
 from memorization.training.checkpoints import rotate
 from memorization.training.launch import on_first_rank
 from memorization.training.losses import Losses, check_finite, token_losses
+from memorization.training.mixture import MixtureSampler
 from memorization.training.progress import Progress
 
 OUTPUT = "output_loss", "output_perplexity"
 
 
-class ClmTrainer(Trainer):
+class TokenTrainer(Trainer):
     """A Trainer whose evaluation loss is the mean over tokens, not over batches: its exponential is the perplexity.
     Where batches have `output_labels`, the same over those is the output's loss and perplexity.
 
     Its training losses are the means over all steps and ranks, also those before a resume. Raises UserError where a
-    loss is not finite.
+    loss is not finite. train_weights: the shares of the sets that make the training set, or None: each by its size.
     """
 
-    def __init__(self, **options):
+    def __init__(self, train_weights=None, **options):
         super().__init__(preprocess_logits_for_metrics=self._token_losses, compute_metrics=self._means, **options)
         self.losses = Losses()
         self.add_callback(self.losses)
@@ -35,6 +36,17 @@ class ClmTrainer(Trainer):
         self.progress = Progress()
         self.add_callback(self.progress)
         self._step_loss = 0.0
+        self._mixture = None
+        if train_weights:
+            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            self._mixture = MixtureSampler(list(map(len, self.train_dataset.datasets)), train_weights, seed)
+
+    def _get_train_sampler(self, *args):
+        return self._mixture or super()._get_train_sampler(*args)
+
+    def _run_epoch(self, *args, epoch, train_dataloader, **options):
+        train_dataloader.set_epoch(epoch)  # after a resume on several ranks accelerate would not reach the sampler
+        return super()._run_epoch(*args, epoch=epoch, train_dataloader=train_dataloader, **options)
 
     def training_step(self, *args, **options):
         loss = super().training_step(*args, **options)
