@@ -56,6 +56,8 @@ def load_for_generation(name, dtype, device):
 
 def load_config(name):
     """The configuration of the model at a path or hub name. Raises UserError if it cannot be loaded."""
+    if Path(name, "adapter_config.json").is_file():
+        raise UserError(f"{name}: holds adapters (LoRA) and no model; name the model they are merged into")
     return load(AutoConfig.from_pretrained, name, "a model configuration", trust_remote_code=False)
 
 

@@ -143,7 +143,7 @@ def test_a_model_of_two_encodings_takes_probes_of_either_and_of_no_other(home, t
     stage1(home, "c", "--data", tmp_path / "c.json")
     sets = encoding_paths(home / "c", "dialogue")
     more = "--train_file", sets["training set"], "--validation_file", sets["held-out set"], "--task_weights", "1,2"
-    assert stage2(home, "a", "a", tmp_path / "model", *more) == 0
+    assert stage2(home, "a", "a", tmp_path / "model", *more, "--block_size", "256") == 0
     figures = read_json(tmp_path / "model" / "eval_results.json")
     both = f"{identity(home, 'a')} {identity(home, 'c')}"
     for name in "ac":

@@ -87,8 +87,7 @@ def read_blocks(paths, model, data):
     for kind, directories in paths.items():
         sets[kind] = []
         for directory in directories:
-            of_all = {"evaluated": True} if kind == "held-out set" else {}
-            found = read_set(directory, vocab_size, block_size, **settings, **of_all)
+            found = read_set(directory, vocab_size, block_size, **settings, evaluated=kind == "held-out set")
             sets[kind].append(found)
             cut, some = f"{found.longer} over {block_size} tokens", ""
             if found.learned is not None:

@@ -90,12 +90,10 @@ def _fine_tune(kind, read, names, data, args):
             "model",
             run,
             {**vars(names), **vars(data), **args.to_sanitized_dict()},
-            inputs={
-                path: manifest.contents
-                for name in paths
-                for path, manifest in zip(paths[name], sets[name], strict=True)
-            }
-            | {source: base},
+            inputs={source: base}
+            | {
+                path: manifest.contents for name in sets for path, manifest in zip(paths[name], sets[name], strict=True)
+            },
             contents=runs.model_fingerprint(args.output_dir),
             rows=sum(len(found.rows) for found in samples["training set"]),
             blocks=sum(map(len, samples["training set"])),
@@ -117,7 +115,8 @@ def _train(trainer, run, start_over):
     with told_when_full(output_dir):
         result = trainer.train(resume_from_checkpoint=str(last) if last else None)
         weights = dict(trainer.model.named_parameters())
-        sums = trainer.accelerator.reduce(torch.stack([held_here(tensor).sum().float() for tensor in weights.values()]))
+        sums = torch.stack([held_here(tensor).sum().float() for tensor in weights.values()])
+        sums = trainer.accelerator.reduce(sums)  # of the ranks' parts
         for name, total in zip(weights, sums.tolist(), strict=True):  # the last step may have broken what no loss shows
             check_finite(total, f"sum of {name}", result.global_step)
         save_merged(trainer) if run.get("lora_rank") else trainer.save_model()

@@ -27,14 +27,8 @@ def check_sets(paths, tokenizer):
                 f"{path}: was encoded with another tokenizer or end-of-text token than the model's; run "
                 f"encode_dialogue.py with --tokenizer {tokenizer.name_or_path}"
             )
-        if (
-            len(
-                same := [
-                    other for other, its in found if (its.kind, its.contents) == (manifest.kind, manifest.contents)
-                ]
-            )
-            > 1
-        ):
+        same = [one for one, its in found if (its.kind, its.contents) == (manifest.kind, manifest.contents)]
+        if len(same) > 1:
             raise UserError(f"{' and '.join(same)}: are the same set; name it once (--task-weights weighs it)")
     trained = list(zip(paths.get("training set", ()), sets.get("training set", ()), strict=True))
     for path, manifest in zip(paths.get("held-out set", ()), sets.get("held-out set", ()), strict=True):

@@ -28,6 +28,7 @@ class TokenTrainer(Trainer):
     """
 
     def __init__(self, train_weights=None, **options):
+        options["args"].remove_unused_columns = False  # batches have none, and more than the model's own
         super().__init__(preprocess_logits_for_metrics=self._token_losses, compute_metrics=self._means, **options)
         self.losses = Losses()
         self.add_callback(self.losses)
