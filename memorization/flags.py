@@ -108,7 +108,11 @@ RANGES = {
 }
 NAMES = frozenset(("name", "output_name", "dir_name", "subset_name"))  # of one file or directory
 NESTED = frozenset(("type", "dataset"))  # of directories below one of ours; runs.detections_path lets none leave it
-MAY_BE_EMPTY = ("instruction", "_column")  # ends of names of flags for which "" says that there is none
+MAY_BE_EMPTY = (
+    "instruction",
+    "_column",
+    "source_prefix",
+)  # ends of names of flags for which "" says that there is none
 
 
 def mistake(options):

@@ -51,9 +51,21 @@ def parse_arguments(description, task):
     parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
     parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
+    parser.add_argument(
+        "--encoder-decoder",
+        action="store_true",
+        help="for T5, BART and their like, which are given the source and say the target (default: for causal models)",
+    )
+    parser.add_argument(
+        "--source-prefix", default="", help='text before each source, for T5 "summarize: ", say (default: none)'
+    )
     add_canary_arguments(parser)
     args = parser.parse_args()
     check_canary_arguments(parser, args)
+    if args.source_prefix and not args.encoder_decoder:
+        parser.error("--source-prefix: is for encoder-decoder models; add --encoder-decoder, or leave it out")
+    if args.canaries and args.encoder_decoder:
+        parser.error("--canaries: are for causal models; leave them or --encoder-decoder out")
     of_data = ["instruction", *(f"{field}_column" for field in task.fields)]
     given = [name for name in of_data if getattr(args, name) != parser.get_default(name)]
     if given and not args.data:
@@ -92,27 +104,31 @@ def encode_task(args, task):
             "format": FORMAT,
             **settings(args),
         }
+        if args.encoder_decoder:
+            made_of |= {"encoder_decoder": True, "source_prefix": args.source_prefix}
         if not args.overwrite:
             _refuse_to_replace_another(every, made_of)
-        member, probe = split(first, args.test_size, args.seed), np.zeros(len(first), bool)
+        fields = ["source", "target"] if args.encoder_decoder else ["sample"]
+        member, probe = split(first, args.test_size, args.seed), np.zeros((len(fields), len(first)), bool)
         new = {kind: work / path.name for kind, path in paths.items()}
         planted, of_planted = plant(new["canaries"], args, len(first), task, tokenizer) if args.canaries else (None, {})
-        batches = encoded_batches(work / "samples", tokenizer, args.num_proc)
+        pairs = (task.separator, args.source_prefix) if args.encoder_decoder else ()
+        batches = encoded_batches(work / "samples", tokenizer, args.num_proc, pairs)
         probes = write_sets(new, made_of, batches, first, copies, member, probe, args, planted)
         write_probes(new["probes as text"], probes)
-        too_short = distinct - int(probe.sum())
+        too_short = distinct - probe.sum(1)
         if not probe.any():
             raise UserError(
-                f"{name}: all {too_short} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
+                f"{name}: all {distinct} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
                 "tokens; lower --prefix-length or --min-suffix-length, or give longer texts"
             )
         trained = int(member.sum()) + (len(planted) if args.canaries else 0)
-        numbers = trained, int((~member).sum()), distinct, int(probe.sum()), 2 * args.canaries
+        numbers = trained, int((~member).sum()), distinct, int(probe[0].sum()), 2 * args.canaries
         rows = dict(zip(every, numbers, strict=True))
         facts = {
             "distinct_samples": distinct,
             "prefix_length": args.prefix_length,
-            "samples_too_short_for_a_probe": too_short,
+            "samples_too_short_for_a_probe": int(too_short[0]),
         }
         inputs = fingerprints(path for path in (args.data, args.tokenizer) if path)
         if not args.canaries and manifest_path(every["canaries"]).is_file():  # those of the encoding that is replaced
@@ -126,14 +142,13 @@ def encode_task(args, task):
             more = of_planted if kind == "training set" else {}
             write_manifest(path, kind, made_of, args, inputs, rows=rows[kind], **facts, **more)
 
-    members = int((probe & member).sum())
     print(
         f"{len(first)} samples, {distinct} of them distinct: "
         f"{rows['training set']} to train on, {rows['held-out set']} held out"
     )
-    print(
-        f"{probe.sum()} probes: {members} members, {probe.sum() - members} non-members; {too_short} samples too short"
-    )
+    for field, of_field, short in zip(fields, probe, too_short, strict=True):
+        members, others = ((of_field & side).sum() for side in (member, ~member))
+        print(f"{members + others} probes: {members} members, {others} non-members; {short} {field}s too short")
     if args.canaries:
         print(f"{args.canaries} canaries in {len(planted)} of the rows to train on, {args.canaries} controls in none")
     for path in paths.values():
