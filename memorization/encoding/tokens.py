@@ -36,21 +36,21 @@ def encode_pairs(texts, targets, tokenizer, eos, separator, source_prefix):
     """Source and target of each text apart, for an encoder-decoder model: (ids, starts, bounds, first, target_ids,
     target_starts, target_bounds, source_ends), int32.
 
-    First the tokens of the sources, source_prefix before each, as the tokenizer closes them; then those of the targets,
-    with `first` as of encode. starts: characters of the whole text; SPECIAL for tokens of source_prefix alone.
+    First the tokens of the sources, source_prefix before each; then those of the targets, with `first` as of encode.
+    `eos` closes each. starts: characters of the whole text; SPECIAL for tokens of source_prefix alone.
     source_ends: the character at which each source ends. separator: what stands between source and target.
     """
     source_ends, targets = (np.array(targets, np.int32) - less for less in (len(separator), 0))
     parts = [(text[:end], text[begin:]) for text, end, begin in zip(texts, source_ends, targets, strict=True)]
     sources, said = zip(*parts, strict=True)
-    source = _tokenized([source_prefix + text for text in sources], tokenizer, None, len(source_prefix))[:3]
+    source = _tokenized([source_prefix + text for text in sources], tokenizer, eos, len(source_prefix))[:3]
     ids, starts, bounds, first = encode(list(said), np.zeros_like(targets), tokenizer, eos)
     starts = np.where(starts >= 0, starts + np.repeat(targets, np.diff(bounds)), starts)
     return *source, first, ids, starts, bounds, source_ends
 
 
 def _tokenized(texts, tokenizer, eos, skipped=0):
-    """(ids, starts, bounds, end) of texts, end: the character behind each token. eos: None leaves them as they are.
+    """(ids, starts, bounds, end) of texts that `eos` closes, end: the character behind each token.
 
     skipped: so many characters before each text; what lies within them is SPECIAL.
     """
@@ -64,11 +64,9 @@ def _tokenized(texts, tokenizer, eos, skipped=0):
     text = np.fromiter(flat(one.special_tokens_mask for one in encoded), np.int8, bounds[-1]) == 0
     offsets = np.fromiter(flat(flat(one.offsets for one in encoded)), np.int32, 2 * bounds[-1]).reshape(-1, 2)
     ends = bounds[1:]
-    closed = np.full(len(ends), eos is None)
-    if eos is not None and len(ids):
-        closed = (np.diff(bounds) > 0) & (ids[ends - 1] == eos) & ~text[ends - 1]
+    closed = (np.diff(bounds) > 0) & (ids[ends - 1] == eos) & ~text[ends - 1] if len(ids) else np.zeros(len(ends), bool)
     ids, text, offsets = (
-        np.insert(array, ends[~closed], value, 0) for array, value in ((ids, eos or 0), (text, False), (offsets, 0))
+        np.insert(array, ends[~closed], value, 0) for array, value in ((ids, eos), (text, False), (offsets, 0))
     )
     bounds = np.concatenate([[0], ends + np.cumsum(~closed)]).astype(np.int32)
     begin, end = np.maximum(offsets.T - skipped, 0)
@@ -100,6 +98,11 @@ def cut(starts, bounds, prefix_length):
     text_places = np.flatnonzero(text)
     end[has] = text_places[seen[bounds[1:]][has] - 1] + 1
     return begin, end
+
+
+def cut_source(ids, most):
+    """At most so many of the tokens that an encoder reads, the last one too, which closes them."""
+    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
 
 def encoded_batches(path, tokenizer, num_proc, pairs=()):

@@ -73,6 +73,26 @@ def read_blocks(paths, model, data):
 
 def read_set(directory, vocab_size, block_size, long_samples):
     """The Blocks of one set of stage 1. Raises UserError as read_blocks does."""
+    rows, lengths = read_rows(directory, vocab_size)
+    if (differ := np.flatnonzero(lengths[0] != lengths[1])).size:
+        ids, labels = lengths[:, differ[0]]
+        raise UserError(
+            f"{directory}: row {differ[0]} has {ids} token ids and {labels} labels; run encode_dialogue.py again"
+        )
+    blocks = Blocks(rows, block_size, long_samples)
+    if not len(blocks):
+        raise UserError(
+            f"{directory}: no sample has two tokens and a label to learn, other than {IGNORED}; give "
+            "encode_dialogue.py longer ones"
+        )
+    return blocks
+
+
+def read_rows(directory, vocab_size):
+    """The token ids and labels of one set of stage 1, a datasets.Dataset, and how many each row has: int64 [2, rows].
+
+    Raises UserError if they are not there, or not of the vocabulary.
+    """
     try:
         rows = load_from_disk(str(directory)).select_columns(list(COLUMNS))
         lists = [_column(rows, name) for name in COLUMNS]
@@ -86,11 +106,6 @@ def read_set(directory, vocab_size, block_size, long_samples):
         or any(part.null_count for part in lists + numbers)
     ):
         raise UserError(f"{directory}: has no lists of token ids and labels; run encode_dialogue.py again")
-    if (differ := np.flatnonzero(lengths[0] != lengths[1])).size:
-        ids, labels = lengths[:, differ[0]]
-        raise UserError(
-            f"{directory}: row {differ[0]} has {ids} token ids and {labels} labels; run encode_dialogue.py again"
-        )
     ids, labels = numbers
     for what, column in (("token id", ids), ("label", labels.filter(pc.not_equal(labels, IGNORED)))):
         for value in pc.min_max(column).as_py().values():
@@ -99,25 +114,23 @@ def read_set(directory, vocab_size, block_size, long_samples):
                     f"{directory}: {what} {value} is beyond the model's vocabulary of {vocab_size}; name a model and a "
                     "--tokenizer-name that belong together"
                 )
-    blocks = Blocks(rows, block_size, long_samples)
-    if not len(blocks):
-        raise UserError(
-            f"{directory}: no sample has two tokens and a label to learn, other than {IGNORED}; give "
-            "encode_dialogue.py longer ones"
-        )
-    return blocks
+    return rows, lengths
 
 
 def _column(rows, name):
     return rows.with_format("arrow")[name][:]
 
 
-def collate(blocks, pad_token_id):
-    """Blocks as tensors of shape (batch, longest block), padded on the right: attention 0 and no label there."""
+def collate(blocks, pad_token_id, shift=None):
+    """Blocks as tensors of shape (batch, longest block), padded on the right: attention 0 and no label there.
+
+    shift: labels -> what the decoder of an encoder-decoder model is given to say them, which is in the batch then.
+    """
     ids, labels = ([torch.tensor(block[name]) for block in blocks] for name in COLUMNS)
     pad = partial(pad_sequence, batch_first=True)
-    return {
+    batch = {
         "input_ids": pad(ids, padding_value=pad_token_id),
         "attention_mask": pad([torch.ones_like(row) for row in ids]),
         "labels": pad(labels, padding_value=IGNORED),
     }
+    return batch | ({"decoder_input_ids": shift(batch["labels"])} if shift else {})

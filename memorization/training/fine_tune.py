@@ -7,7 +7,7 @@ import torch
 
 from memorization import hub, runs
 from memorization.files import locked
-from memorization.models import load_for_training
+from memorization.models import check_precision, load_for_training
 from memorization.training.blocks import collate
 from memorization.training.canaries import described
 from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
@@ -35,9 +35,10 @@ def _fine_tune(kind, read, names, data, args):
     on_first_rank(check_output_dir, args.output_dir, names.model_name_or_path, args.do_train)
     tokenizer = hub.load_tokenizer(names.tokenizer_name or source)
     paths = {"training set": data.train_file, "held-out set": data.validation_file}
-    sets = on_first_rank(check_sets, paths, tokenizer)
+    sets = on_first_rank(check_sets, paths, tokenizer, kind)
     model = load_for_training(kind, source, tokenizer, args.seed, from_scratch)
     config = model.config.get_text_config()
+    check_precision(config, args.mixed_precision, source)
     base, base_encoding = (None, None) if from_scratch else on_first_rank(check_model, source, sets, args.do_train)
     if names.model_type and names.model_type.replace("-", "").replace("_", "") != config.model_type.replace("_", ""):
         say(f"--model_type {names.model_type}: {source} is of type {config.model_type}; going on with that")
@@ -56,12 +57,14 @@ def _fine_tune(kind, read, names, data, args):
         say(f"the model's end-of-text token {config.eos_token_id} becomes the tokenizer's, {tokenizer.eos_token_id}")
         config.eos_token_id = tokenizer.eos_token_id
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    shift = None if kind.ahead else model.prepare_decoder_input_ids_from_labels
     trainer = TokenTrainer(
+        kind,
         model=model,
         args=args,
         train_dataset=samples.get("training set"),
         eval_dataset=samples.get("held-out set"),
-        data_collator=partial(collate, pad_token_id=pad_token_id),
+        data_collator=partial(collate, pad_token_id=pad_token_id, shift=shift),
         processing_class=tokenizer,
     )
     say(f"writing to {args.output_dir}")

@@ -5,21 +5,28 @@ from pathlib import Path
 from memorization import hub
 from memorization.cli import UserError
 from memorization.files import read_json
+from memorization.models import ENCODER_DECODER
 from memorization.runs import RECORD, checked, manifest_path, model_fingerprint, model_made_of, tokenizer_fingerprint
 from memorization.training.launch import say
 
 
-def check_sets(paths, tokenizer):
+def check_sets(paths, tokenizer, model_kind):
     """The manifests of stage 1's sets at the paths, dict kind -> path or None: dict kind -> Manifest of those given.
 
-    Raises UserError if one is not what stage 1 wrote as that, if they are of different encodings, or if they were
-    encoded with another tokenizer.
+    model_kind: of models.py. Raises UserError if one is not what stage 1 wrote as that, if they are of different
+    encodings, or if they were encoded with another tokenizer or for the other kind of model.
     """
     sets = {kind: checked(path, kind) for kind, path in paths.items() if path}
     if len({manifest.identity for manifest in sets.values()}) > 1:
         both = " and ".join(f"{paths[kind]} ({manifest.identity})" for kind, manifest in sets.items())
         raise UserError(f"{both}: are of different encodings; name two sets that one run of encode_dialogue.py wrote")
     for kind, manifest in sets.items():
+        if (pairs := manifest.made_of.get("encoder_decoder", False)) != (model_kind is ENCODER_DECODER):
+            option, script = ("out", "run_seq2seq.py") if pairs else ("", "run_clm.py")
+            raise UserError(
+                f"{paths[kind]}: is not encoded for {model_kind.what}; encode with{option} --encoder-decoder, or train "
+                f"on it with {script}"
+            )
         if manifest.made_of["tokenizer"] != tokenizer_fingerprint(tokenizer):
             raise UserError(
                 f"{paths[kind]}: was encoded with another tokenizer or end-of-text token than the model's; run "

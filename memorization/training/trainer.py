@@ -1,6 +1,7 @@
 """What fine-tuning adds to the transformers Trainer (stage 2): losses by token, an end where one is not finite,
 checkpoints that are complete or not there."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from memorization.runs import check_sums, write_sums
 from memorization.training.blocks import IGNORED
 from memorization.training.checkpoints import rotate
 from memorization.training.launch import on_first_rank
-from memorization.training.losses import Losses, check_finite, token_losses
+from memorization.training.losses import Losses, check_finite, target_loss, token_losses
 from memorization.training.progress import Progress
 
 
@@ -23,8 +24,16 @@ class TokenTrainer(Trainer):
     loss is not finite.
     """
 
-    def __init__(self, **options):
-        super().__init__(preprocess_logits_for_metrics=token_losses, compute_metrics=self._mean, **options)
+    def __init__(self, kind, **options):
+        """kind: of the model, of models.py."""
+        self._ahead = kind.ahead
+        smoothing = options["args"].label_smoothing_factor
+        super().__init__(
+            preprocess_logits_for_metrics=partial(token_losses, ahead=kind.ahead),
+            compute_metrics=self._mean,
+            compute_loss_func=None if kind.ahead else partial(target_loss, smoothing=smoothing),
+            **options,
+        )
         self.losses = Losses()
         self.add_callback(self.losses)
         for callback in (ProgressCallback, PrinterCallback):
@@ -64,9 +73,8 @@ class TokenTrainer(Trainer):
         on_first_rank(check_sums, self.state.best_model_checkpoint)
         super()._load_best_model()
 
-    @staticmethod
-    def _mean(evaluation):
-        loss = evaluation.predictions[evaluation.label_ids[:, 1:] != IGNORED].mean(dtype=np.float64)
+    def _mean(self, evaluation):
+        loss = evaluation.predictions[evaluation.label_ids[:, self._ahead :] != IGNORED].mean(dtype=np.float64)
         with np.errstate(over="ignore"):
             return {"token_loss": loss, "perplexity": np.exp(loss)}
 
