@@ -20,7 +20,7 @@ from memorization.encoding.canaries import read_canaries
 from memorization.encoding.probes import Probes
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import check_model
-from memorization.extraction.measure import matching_tokenizer, measure, source_length
+from memorization.extraction.measure import check_probe, matching_tokenizer, measure, source_length
 from memorization.models import load_config
 from memorization.results.canaries import lines, summarize
 from memorization.rows import read_rows
@@ -29,22 +29,17 @@ from memorization.rows import read_rows
 def main(args):
     if args.num_samples > 1 and not args.temperature:
         raise UserError(f"--num-samples {args.num_samples}: has no effect without sampling; add --temperature 1, say")
-    config = load_config(args.model_path)
-    if config.is_encoder_decoder != bool(args.probe):
-        kind, remedy = (
-            ("an encoder-decoder model", "name source or target")
-            if config.is_encoder_decoder
-            else ("a causal language model", "leave it out")
-        )
-        raise UserError(f"--probe {args.probe or '(missing)'}: {args.model_path} is {kind}; {remedy}")
+    configs = {name: load_config(name) for name in (args.model_path, args.base_model) if name}
+    for name, config in configs.items():
+        check_probe(name, config, args.probe)
     probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length, args.probe or "suffix")
-    args.source_length = source_length(args.model_path, config, probes.field)
+    args.source_length = source_length(args.model_path, configs[args.model_path], probes.field)
     tokenizer = matching_tokenizer(args.token_path or args.model_path, probes, "name the right one by --token-path")
     if args.base_model:
         matching_tokenizer(args.base_model, probes, "name another base model")
-    for name in filter(None, (args.model_path, args.base_model)):
-        source = min(probes.longest_source, args.source_length or 0)
-        check_model(name, load_config(name), tokenizer, probes.longest_prefix, args.max_new_tokens, source)
+    read = min(probes.longest_source, args.source_length)
+    for name, config in configs.items():
+        check_model(name, config, tokenizer, probes.longest_prefix, args.max_new_tokens, read)
     canaries = read_canaries(args.tokenized_dir, args.subset_name, probes.manifest)
     state = PartialState(cpu=not torch.accelerator.is_available())
     path = runs.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name)

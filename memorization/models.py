@@ -38,6 +38,9 @@ def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
     drawn from the seed. Raises UserError for what cannot be loaded or is no such model.
     """
     config = load_config(name)
+    own = kind_of(config)
+    if own is not kind:
+        raise UserError(f"{name}: a {config.model_type} is {own.what}, not {kind.what}; name one that is")
     set_seed(seed)
     if not from_scratch:
         if getattr(config, "quantization_config", None):
@@ -65,7 +68,7 @@ def load_for_generation(name, dtype, device):
 
     Raises UserError as load_for_training does.
     """
-    kind = ENCODER_DECODER if load_config(name).is_encoder_decoder else CAUSAL
+    kind = kind_of(load_config(name))
     return load_model(kind.auto, name, kind.what, kind.check, device, dtype=dtype).eval()
 
 
@@ -117,6 +120,11 @@ def _padded(lists, device, pad=0):
 def load_config(name):
     """The configuration of the model at a path or hub name. Raises UserError if it cannot be loaded."""
     return load(AutoConfig.from_pretrained, name, "a model configuration", trust_remote_code=False)
+
+
+def kind_of(config):
+    """The Kind of the model of a configuration."""
+    return ENCODER_DECODER if config.is_encoder_decoder else CAUSAL
 
 
 def load_model(auto, name, what, check, device=None, **options):

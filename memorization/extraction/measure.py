@@ -11,7 +11,7 @@ from memorization.extraction.generations import FORMAT, Generation, write_listin
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.files import fingerprint
-from memorization.models import load_for_generation
+from memorization.models import CAUSAL, kind_of, load_for_generation
 from memorization.rows import Rows
 
 
@@ -26,13 +26,19 @@ def matching_tokenizer(name, probes, remedy):
     return tokenizer
 
 
+def check_probe(name, config, probe):
+    """Raise UserError if the model of a name is not of the kind that --probe is for. config: of the model."""
+    kind = kind_of(config)
+    if (kind is CAUSAL) == (probe is not None):
+        remedy = "leave it out" if probe else "name source or target"
+        raise UserError(f"--probe{f' {probe}' if probe else ' is missing'}: {name} is {kind.what}; {remedy}")
+
+
 def source_length(name, config, field):
     """The most tokens that the encoder of a model is to read of a probe of a field: as many as it was trained with.
 
-    config: of the model, which may have a limit too. None: it has no encoder.
+    config: of the model, which may have a limit too.
     """
-    if field == "suffix":
-        return None
     trained = runs.model_made_of(name) if field == "target" else None
     limits = getattr(config, "max_position_embeddings", None), (trained or {}).get("max_source_length")
     return min((limit for limit in limits if limit), default=2**31 - 1)
