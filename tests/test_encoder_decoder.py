@@ -389,7 +389,7 @@ def test_what_is_memorized_comes_out_and_the_index_is_of_what_was_probed(homes, 
     assert index("suffix") == 2 and "is encoded for encoder-decoder models" in one_line(capsys)
     assert detect("source") == 2
     assert "is not the index of the generations" in (line := one_line(capsys)) and "field (source, not target)" in line
-    assert detect("target") == 0
+    assert detect("target") == 0 and "model m, probe target, profile paper" in " ".join(capsys.readouterr().out.split())
     result = read_json(tmp_path / "results" / "m" / "dialogue" / "result.json")
     assert result["groups"]["members"]["exact_match"]["rate"] == np.mean(members)
     assert result["groups"]["members"]["own"]["rate"] > 0.7 and result["groups"]["held out"]["own"]["rate"] == 0
