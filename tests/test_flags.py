@@ -15,6 +15,10 @@ from memorization.training import help as stage_2
 
 SCRIPTS = [
     "encode_dialogue.py",
+    "encode_qa.py",
+    "encode_summarization.py",
+    "encode_translation.py",
+    "encode_classification.py",
     "run_clm.py",
     "inference_prefix.py",
     "load_to_elastic.py",
@@ -97,7 +101,7 @@ def test_a_text_flag_given_empty_is_refused(told):
     actions, refuse = told
     texts = [name for name, action in actions.items() if action.type in (None, str, Path) and action.nargs != 0]
     for name in texts:
-        if name.endswith(("_column", "instruction")):
+        if name.endswith(("_column", "instruction", "separator")):
             continue
         line = refuse(actions[name].option_strings[0], "")
         assert re.search(rf"(?i){name.replace('_', '[-_]')}.*(must not be empty|invalid|expected)", line), line
@@ -117,9 +121,10 @@ def test_a_range_holds_its_ends_and_no_more(name):
     assert (allowed.least + 0.5 in allowed) == (allowed.kind != "whole" and allowed.most > allowed.least + 0.5)
 
 
+STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed": 5, "num_proc": 1}
+STAGE_1 |= {"max_samples": None, "near_duplicates": None, "canaries": 0, "canary_digits": 4}
 DEFAULTS = {  # of ours: what is measured without a flag
-    "encode_dialogue.py": {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed": 5, "num_proc": 1}
-    | {"max_samples": None, "canaries": 0, "canary_digits": 4},
+    **{script: STAGE_1 for script in SCRIPTS if script.startswith("encode_")},
     "run_clm.py": {"block_size": None},
     "inference_prefix.py": {"prefix_length": 50, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
     | {"temperature": 0, "top_k": 0, "top_p": 1},

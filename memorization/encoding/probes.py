@@ -165,11 +165,9 @@ class Probes:
 
 def _fit(batch, lists):
     """Whether the columns of a batch of stored samples can be true of one another. lists: TOKENS that it has."""
-    row, copies, target, length = (
-        column.to_numpy()
-        for column in (batch["id"], batch["duplicates"], batch["target"], pa.compute.utf8_length(batch["text"]))
-    )
-    fit = (copies >= 1).all() and (row >= 0).all() and (target >= 0).all()
+    row, copies, near, target = (batch[name].to_numpy() for name in ("id", "duplicates", "near_duplicates", "target"))
+    length = pa.compute.utf8_length(batch["text"]).to_numpy()
+    fit = (copies >= 1).all() and (row >= 0).all() and (near >= 0).all() and (target >= 0).all()
     for ids, starts in lists:
         (ids, token_bounds), (starts, bounds) = flat(batch[ids]), flat(batch[starts])
         known = starts[starts >= 0]
