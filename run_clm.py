@@ -37,6 +37,7 @@ class BlockArguments(DataArguments):
     long_samples: Literal["cut", "split"] = flag(
         "keep the first block of a longer sample, or all (default: cut)", "cut"
     )
+    loss_on: Literal["all", "output"] = flag("the tokens that are learned: all, or the output's alone", "all")
 
 
 def parse(argv=None):

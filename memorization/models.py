@@ -119,6 +119,8 @@ def _padded(lists, device, pad=0):
 
 def load_config(name):
     """The configuration of the model at a path or hub name. Raises UserError if it cannot be loaded."""
+    if Path(name, "adapter_config.json").is_file():
+        raise UserError(f"{name}: holds adapters (LoRA) and no model; name the model they are merged into")
     return load(AutoConfig.from_pretrained, name, "a model configuration", trust_remote_code=False)
 
 
@@ -138,7 +140,7 @@ def load_model(auto, name, what, check, device=None, **options):
         for file in Path(name).glob("pytorch_model*.bin"):
             _check_archive(file)
         model, found = auto.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
-        _check_weights(model, found, name, what)
+        check_weights(model, found, name, what)
         check(model if device is None else model.to(device), name)
         return model
 
@@ -155,7 +157,7 @@ def _check_archive(file):
         raise UserError(f"{file}: is damaged; copy or download it again")
 
 
-def _check_weights(model, found, name, what):
+def check_weights(model, found, name, what):
     buffers = tuple(buffer for buffer, _ in model.named_buffers())
     unfitting = {key for key, *_ in found["mismatched_keys"]}
     surplus = {key for key in found["unexpected_keys"] if not SURPLUS.search(key)}
@@ -169,9 +171,16 @@ def _check_weights(model, found, name, what):
             shown = ", ".join(sorted(keys)[:2]) + (", ..." if len(keys) > 2 else "")
             raise UserError(f"{name}: {fault} ({shown}), so it is damaged or not {what}; name one that is whole")
     for weight, tensor in model.named_parameters():
-        # two numbers of each, for want of memory to mark every one; under ZeRO-3 some are empty here
+        tensor = held_here(tensor)
+        # two numbers of each, for want of memory to mark every one; a rank may hold none of it
         if tensor.is_floating_point() and tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
             raise UserError(f"{name}: holds weights that are NaN or infinite ({weight}); name another model")
+
+
+def held_here(weights):
+    """Of a weight that lies in parts on many ranks (ZeRO-3, FSDP) this one's part, of another all; detached."""
+    weights = getattr(weights, "ds_tensor", weights).detach()
+    return weights.to_local() if hasattr(weights, "to_local") else weights
 
 
 @torch.no_grad()  # inference mode would make what a model keeps of a pass unfit for training

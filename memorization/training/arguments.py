@@ -10,11 +10,12 @@ from transformers import TrainingArguments
 from memorization import flags
 from memorization.files import read_json
 from memorization.training.help import Parser
-from memorization.training.launch import prepare_deepspeed, say
+from memorization.training.launch import join_deepspeed, prepare_deepspeed, say
+from memorization.training.mixture import check_weights
 
 
-def flag(text, default=None):
-    return field(default=default, metadata={"help": text})
+def flag(text, default=None, **options):
+    return field(default=default, metadata={"help": text, **options})
 
 
 @dataclass
@@ -23,12 +24,15 @@ class ModelArguments:
     config_name: str | None = flag("train from scratch with this configuration: a path or hub name")
     tokenizer_name: str | None = flag("tokenizer, where it isn't beside the model or configuration")
     model_type: str | None = flag("published flag: a model of another type is pointed out")
+    lora_rank: int | None = flag("train adapters of this rank beside the linear layers, nothing else")
 
 
 @dataclass
 class DataArguments:
-    train_file: str | None = flag("stage 1's training set, a directory")
-    validation_file: str | None = flag("stage 1's held-out set, a directory")
+    train_file: list[str] | None = flag("stage 1's training set, a directory, or several", action="extend")
+    validation_file: list[str] | None = flag("stage 1's held-out set, a directory, or several", action="extend")
+    task_weights: str | None = flag("how often each training set is drawn from, as 1,2,1 (default: by its size)")
+    goldfish_k: int | None = flag("leave one token in k out of the loss, by a hash of the 13 before it")
     overwrite_output_dir: bool = flag("start over: remove the output directory's checkpoints first", False)
     overwrite_cache: bool = flag("published flag: has no effect, nothing is cached", False)
 
@@ -57,6 +61,13 @@ def parse_flags(script, description, data_arguments, argv=None):
         parser.error("--resume-from-checkpoint: leave it out; a stopped run goes on from its own last checkpoint")
     if bool(options["model_name_or_path"]) == bool(options["config_name"]):
         parser.error("name either a --model-name-or-path to fine-tune or a --config-name to train from scratch")
+    if options["lora_rank"] and not options["model_name_or_path"]:
+        parser.error("--lora-rank: adapts a model that is trained; name one by --model-name-or-path")
+    if options["task_weights"]:
+        try:
+            options["task_weights"] = check_weights(options["task_weights"], train or ())
+        except ValueError as error:
+            parser.error(f"--task-weights {options['task_weights']}: {error}")
     options["do_train"], options["do_eval"] = bool(train), bool(evaluate)
     options["eval_strategy"] = options["eval_strategy"] or ("epoch" if train and evaluate else "no")
     if not torch.accelerator.is_available():
@@ -69,6 +80,10 @@ def parse_flags(script, description, data_arguments, argv=None):
         names, data, args = parser.parse_dict(options)
     except ValueError as error:
         parser.error(str(error))
-    if args.deepspeed and args.hf_deepspeed_config.mismatches:
-        parser.error(f"{args.deepspeed}: {', '.join(args.hf_deepspeed_config.mismatches)}; write auto there")
+    if args.deepspeed:
+        if mismatches := args.hf_deepspeed_config.mismatches:
+            parser.error(f"{args.deepspeed}: {', '.join(mismatches)}; write auto there")
+        join_deepspeed()
+    if args.fsdp and args.use_cpu:
+        say("--fsdp has no effect on CPUs: each process holds the whole model")
     return names, data, args
