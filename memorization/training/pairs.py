@@ -39,8 +39,7 @@ class Pairs(torch.utils.data.Dataset):
 
 
 def read_pairs(paths, model, data):
-    """The sets of stage 1 for an encoder-decoder model: dict kind -> list of Pairs, and a dict of the settings that make
-    them.
+    """The sets of stage 1 for an encoder-decoder model: dict kind -> list of Pairs, and a dict of their settings.
 
     paths: dict kind -> directories. data: the flags of run_seq2seq.py. Says how many there are. Raises UserError for
     another source prefix than stage 1's, if there is nothing to learn in a row, or if ids are not of the vocabulary.
