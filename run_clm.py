@@ -31,9 +31,10 @@ import torch
 from transformers import TrainingArguments
 
 from memorization import cli, flags, hub, runs
+from memorization.cli import UserError
 from memorization.files import locked, read_json
 from memorization.models import load_for_training
-from memorization.training.blocks import collate, read_blocks
+from memorization.training.blocks import read_blocks
 from memorization.training.canaries import described
 from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
 from memorization.training.help import Parser
@@ -41,6 +42,7 @@ from memorization.training.inputs import check_model, check_output_dir, check_se
 from memorization.training.launch import on_first_rank, prepare_deepspeed, say, told_once
 from memorization.training.losses import check_finite
 from memorization.training.made_of import made_of
+from memorization.training.packing import PackingCheck, Packs, collate_packs
 from memorization.training.trainer import ClmTrainer
 
 
@@ -64,6 +66,7 @@ class DataArguments:
     long_samples: Literal["cut", "split"] = flag(
         "keep the first block of a longer sample, or all (default: cut)", "cut"
     )
+    packing: bool = flag("train on several samples a row, none of which sees another; evaluation is not packed", False)
     overwrite_output_dir: bool = flag("start over: remove the output directory's checkpoints first", False)
     overwrite_cache: bool = flag("published flag: has no effect, nothing is cached", False)
 
@@ -74,7 +77,7 @@ def parse(argv=None):
     parser = Parser(groups, __doc__)
     by_epoch = dict.fromkeys(("save_strategy", "logging_strategy"), "epoch")
     ours = {"ddp_find_unused_parameters": False, "logging_nan_inf_filter": False}  # such a loss ends the run
-    parser.set_defaults(**by_epoch, **ours, eval_strategy=None)
+    parser.set_defaults(**by_epoch, **ours, eval_strategy=None, train_sampling_strategy=None)
     options = vars(parser.parse_args(argv))
     if wrong := flags.mistake(options):
         parser.error(wrong)
@@ -92,6 +95,13 @@ def parse(argv=None):
         parser.error("--resume-from-checkpoint: leave it out; a stopped run goes on from its own last checkpoint")
     if bool(options["model_name_or_path"]) == bool(options["config_name"]):
         parser.error("name either a --model-name-or-path to fine-tune or a --config-name to train from scratch")
+    if options["packing"] and options["train_sampling_strategy"]:
+        parser.error(
+            "--packing: has no effect on the order of packs, which is random; leave --train-sampling-strategy out"
+        )
+    options["train_sampling_strategy"] = options["train_sampling_strategy"] or (
+        "random" if options["packing"] else "group_by_length"
+    )
     options["do_train"], options["do_eval"] = bool(train), bool(evaluate)
     options["eval_strategy"] = options["eval_strategy"] or ("epoch" if train and evaluate else "no")
     if not torch.accelerator.is_available():
@@ -132,6 +142,8 @@ def fine_tune(names, data, args):
     block_size = min(limits, default=2**31)
     if data.block_size and data.block_size > block_size:
         say(f"--block_size {data.block_size} is beyond the model's context: taking {block_size}")
+    if data.packing and block_size == 2**31:
+        raise UserError("--packing: the model's configuration names no context; say by --block-size how long packs are")
     blocks, vocab_size = {}, model.get_input_embeddings().num_embeddings
     for kind in sets:
         blocks[kind] = found = read_blocks(paths[kind], vocab_size, block_size, data.long_samples)
@@ -142,7 +154,7 @@ def fine_tune(names, data, args):
 
     run, finished = None, False
     if args.do_train:
-        run = made_of(args, sets, tokenizer, base, config, block_size, data.long_samples)
+        run = made_of(args, sets, tokenizer, base, config, block_size, data.long_samples, data.packing)
         finished = on_first_rank(is_finished, args.output_dir, run) if not data.overwrite_output_dir else False
     if finished:
         say(f"{args.output_dir}: this run is finished, nothing to train (--overwrite-output-dir starts over)")
@@ -151,14 +163,21 @@ def fine_tune(names, data, args):
         say(f"the model's end-of-text token {config.eos_token_id} becomes the tokenizer's, {tokenizer.eos_token_id}")
         config.eos_token_id = tokenizer.eos_token_id
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    trained = blocks.get("training set")
+    if args.do_train and data.packing:
+        trained = Packs(trained, args.seed if args.data_seed is None else args.data_seed)
+        tokens = trained.blocks.lengths.sum() / (len(trained) * block_size)
+        say(f"packed into {len(trained)} rows of {block_size} tokens, {tokens:.0%} full")
     trainer = ClmTrainer(
         model=model,
         args=args,
-        train_dataset=blocks.get("training set"),
+        train_dataset=trained,
         eval_dataset=blocks.get("held-out set"),
-        data_collator=partial(collate, pad_token_id=pad_token_id),
+        data_collator=partial(collate_packs, pad_token_id=pad_token_id),
         processing_class=tokenizer,
     )
+    if data.packing:
+        trainer.add_callback(PackingCheck(trained, pad_token_id))
     say(f"writing to {args.output_dir}")
     with closing(trainer.progress):
         if run and not finished:

@@ -47,6 +47,12 @@ class Blocks(torch.utils.data.Dataset):
     def __len__(self):
         return len(self.row)
 
+    @property
+    def lengths(self):
+        """Tokens of each block, int64."""
+        rows = pc.list_value_length(_column(self.rows, "labels")).to_numpy()
+        return np.minimum(rows[self.row] - self.start, self.block_size)
+
     def __getitem__(self, index):
         row, start = self.rows[int(self.row[index])], int(self.start[index])
         return {name: row[name][start : start + self.block_size] for name in COLUMNS}

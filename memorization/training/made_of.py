@@ -30,7 +30,7 @@ BY_HELD_OUT = frozenset("eval_strategy eval_steps eval_delay eval_on_start save_
 LED_BY_HELD_OUT = ("reduce_lr_on_plateau", "greedy")
 
 
-def made_of(args, sets, tokenizer, base_model, configuration, block_size, long_samples):
+def made_of(args, sets, tokenizer, base_model, configuration, block_size, long_samples, packing=False):
     """Everything that makes the weights of a run, as a flat dict; equal for two runs that end in the same weights.
 
     args: TrainingArguments. sets: dict kind -> Manifest of the data. base_model: its fingerprint, or None for one from
@@ -50,6 +50,7 @@ def made_of(args, sets, tokenizer, base_model, configuration, block_size, long_s
         "configuration": None if base_model else _configuration_identity(configuration),
         "block_size": block_size,
         "long_samples": long_samples,
+        "packing": packing or None,
         "processes": args.world_size,
         "devices_a_process": max(args.n_gpu, 1),
         "device": args.device.type,

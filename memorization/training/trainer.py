@@ -13,6 +13,7 @@ from memorization.training.blocks import IGNORED
 from memorization.training.checkpoints import rotate
 from memorization.training.launch import on_first_rank
 from memorization.training.losses import Losses, check_finite, token_losses
+from memorization.training.order import Grouped
 from memorization.training.progress import Progress
 
 
@@ -49,6 +50,16 @@ class ClmTrainer(Trainer):
         if "train_loss" in logs:
             logs["train_loss"] = self.losses.total / step
         super().log(logs, start_time)
+
+    def _get_train_sampler(self, train_dataset=None):
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        together = self.args.train_batch_size * self.args.world_size  # what the ranks take at a time
+        return Grouped(self.train_dataset.lengths, together, seed, lambda: int(self.state.epoch))
+
+    def _get_eval_sampler(self, eval_dataset):
+        return (-eval_dataset.lengths).argsort(kind="stable").tolist()
 
     def _save_checkpoint(self, model, trial):
         """Older checkpoints go when the new one is complete and marked as such, not before."""
