@@ -107,6 +107,7 @@ def main(args):
         facts |= {"unchecked": unchecked, "samples": spans.samples}
         facts |= {"base": before and before["model"], "scheme": manifest and scheme(known)}
         facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
+        facts["held_out"] = manifest and manifest.facts.get("held_out")
         summary = {
             "identity": runs.identity(results[0].made_of),
             **tables.summarize(results[0], named | facts, *results[1:], canaries=of_canaries),
@@ -120,6 +121,7 @@ def main(args):
                 fingerprints([args.filedir]),
                 generations=source and source.made_of,
                 training=source and source.facts["training"],
+                held_out=source and source.facts.get("held_out"),
                 index=indexed,
                 samples=spans.samples,
                 base=base,

@@ -2,7 +2,9 @@
 
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, set_seed
@@ -10,13 +12,21 @@ from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 from memorization.cli import UserError
 from memorization.hub import load
 
-CAUSAL = "a causal language model"
 # what a file may hold beyond the model: buffers of earlier versions, and the pooler that RoBERTa's classifiers lost
 SURPLUS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|pooler\.dense\.\w+)$")
 
 
-def load_for_training(name, tokenizer, seed, from_scratch=False):
-    """The causal language model at a path or hub name, in 32-bit weights.
+class Kind(NamedTuple):
+    """A kind of language model. what: it is called. auto: the transformers class that loads it. check: (model, name) ->
+    None, raises UserError for a model that is none."""
+
+    what: str
+    auto: Any
+    check: Callable
+
+
+def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
+    """The language model of a Kind at a path or hub name, in 32-bit weights.
 
     from_scratch: take only the configuration, and as vocabulary and special tokens the tokenizer's; the weights are
     drawn from the seed. Raises UserError for what cannot be loaded or is no such model.
@@ -26,22 +36,22 @@ def load_for_training(name, tokenizer, seed, from_scratch=False):
     if not from_scratch:
         if getattr(config, "quantization_config", None):
             raise UserError(f"{name}: its weights are quantized, so it can't be fine-tuned; name what it was made from")
-        return load_model(AutoModelForCausalLM, name, CAUSAL, check_causal, dtype=torch.float32)
+        return load_model(kind.auto, name, kind.what, kind.check, dtype=torch.float32)
     config.vocab_size = len(tokenizer)
     for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(config, token, getattr(tokenizer, token))
 
     def make(name, **_):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
-        check_causal(model, name)
+        model = kind.auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        kind.check(model, name)
         return model
 
-    return load(make, name, CAUSAL)
+    return load(make, name, kind.what)
 
 
 def load_for_generation(name, dtype, device):
     """The causal LM at a path or hub name, in evaluation mode. Raises UserError as load_for_training does."""
-    return load_model(AutoModelForCausalLM, name, CAUSAL, check_causal, device, dtype=dtype).eval()
+    return load_model(CAUSAL.auto, name, CAUSAL.what, CAUSAL.check, device, dtype=dtype).eval()
 
 
 def load_config(name):
@@ -49,8 +59,8 @@ def load_config(name):
     return load(AutoConfig.from_pretrained, name, "a model configuration", trust_remote_code=False)
 
 
-def load_model(kind, name, what, check, device=None, **options):
-    """The model of `kind`, a transformers Auto class, at a path or hub name; `what` it is called.
+def load_model(auto, name, what, check, device=None, **options):
+    """The model of `auto`, a transformers Auto class, at a path or hub name; `what` it is called.
 
     check: (model, name) -> None, what else must hold. Raises UserError if it cannot be loaded, if its weights are not
     those of the model in name and shape (the missing would be random), or if one is no finite number.
@@ -59,7 +69,7 @@ def load_model(kind, name, what, check, device=None, **options):
     def loader(name, **options):
         for file in Path(name).glob("pytorch_model*.bin"):
             _check_archive(file)
-        model, found = kind.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+        model, found = auto.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
         _check_weights(model, found, name, what)
         check(model if device is None else model.to(device), name)
         return model
@@ -91,9 +101,16 @@ def _check_weights(model, found, name, what):
             shown = ", ".join(sorted(keys)[:2]) + (", ..." if len(keys) > 2 else "")
             raise UserError(f"{name}: {fault} ({shown}), so it is damaged or not {what}; name one that is whole")
     for weight, tensor in model.named_parameters():
-        # two numbers of each, for want of memory to mark every one; under ZeRO-3 some are empty here
+        tensor = held_here(tensor)
+        # two numbers of each, for want of memory to mark every one; a rank may hold none of it
         if tensor.is_floating_point() and tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
             raise UserError(f"{name}: holds weights that are NaN or infinite ({weight}); name another model")
+
+
+def held_here(weights):
+    """Of a weight that lies in parts on many ranks (ZeRO-3, FSDP) this one's part, of another all; detached."""
+    weights = getattr(weights, "ds_tensor", weights).detach()
+    return weights.to_local() if hasattr(weights, "to_local") else weights
 
 
 @torch.no_grad()  # inference mode would make what a model keeps of a pass unfit for training
@@ -111,5 +128,8 @@ def check_causal(model, name):
     change = (one - other).abs().amax(-1)
     if change[:-1].max() > min(1000 * torch.finfo(model.dtype).eps, 0.05) * change[-1]:
         raise UserError(
-            f"{name}: its scores of a token depend on later tokens, so it is not {CAUSAL}; name one that is"
+            f"{name}: its scores of a token depend on later tokens, so it is not {CAUSAL.what}; name one that is"
         )
+
+
+CAUSAL = Kind("a causal language model", AutoModelForCausalLM, check_causal)

@@ -70,7 +70,8 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
     "generations": _with(
         made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool}
         | {"temperature": float, "top_k": int, "top_p": float},
-        facts={"listing": str, "training": dict | None, "base": Link | None, "canaries": str | None},
+        facts={"listing": str, "training": dict | None, "base": Link | None, "canaries": str | None}
+        | {"held_out": NotRequired[dict | None]},
     ),
     "exposures": _with(made_of={"digits": Positive, "trained_on": str | None, "unchecked": bool}),
     "index": _with(),
@@ -85,7 +86,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
             "unchecked": bool,
         },
         facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list}
-        | {"base": Link | None, "canaries": dict | None},
+        | {"base": Link | None, "canaries": dict | None, "held_out": NotRequired[dict | None]},
         arguments={"type": str, "paraphrase_model": str},
     ),
 }
@@ -290,6 +291,7 @@ def _sums(directory, names):
         return dict(zip(names, pool.map(fingerprint, [directory / name for name in names]), strict=True))
 
 
+PERPLEXITIES = ("perplexity", "output_perplexity")  # on held-out texts: of all tokens, of the outputs'
 RECORD = "run.json"  # in the output directory of stage 2 from its start: the made_of of the run
 
 
@@ -299,6 +301,7 @@ class TrainerState(msgspec.Struct):
     epoch: Annotated[float, msgspec.Meta(ge=0)]
     global_step: Count
     max_steps: Count
+    log_history: list[dict[str, Any]]
 
 
 def trainer_state(checkpoint):
@@ -328,6 +331,20 @@ def model_made_of(directory, contents=None):
         _converted({"made_of": made_of}, NEEDED["model"], directory.parent / RECORD, KINDS["model"])
         return made_of | {"epochs_done": trainer_state(directory).epoch}
     return None
+
+
+def held_out_perplexities(directory):
+    """What stage 2 found on held-out texts, of a model of its own: dict of `perplexity` and, of outputs alone,
+    `output_perplexity`; without what it was not asked for.
+    """
+    directory = Path(directory).resolve()
+    if manifest_path(directory).is_file():
+        return read_manifest(directory, "model").facts.get("held_out") or {}
+    state = trainer_state(directory)
+    logged = {
+        name: value for row in state.log_history if row.get("step") == state.global_step for name, value in row.items()
+    }
+    return {name: logged[f"eval_{name}"] for name in PERPLEXITIES if f"eval_{name}" in logged}
 
 
 # ---- where results lie

@@ -10,7 +10,7 @@ from shell import ROOT, one_line, run_script
 
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
-from memorization.encoding.tasks import DIALOGUE
+from memorization.encoding.tasks import DIALOGUE, SEPARATOR
 from memorization.files import locked
 from memorization.hub import load_tokenizer
 from memorization.runs import KINDS, checked, encoding_paths, manifest_path, read_manifest
@@ -94,6 +94,12 @@ def test_samples_are_tokenized_and_end_with_a_learned_end_of_text(encoded):
         assert row["input_ids"] == tokenizer(row["text"])["input_ids"] + [tokenizer.eos_token_id]
         assert row["labels"] == row["input_ids"]
         assert row["attention_mask"] == [1] * len(row["input_ids"])
+        source, target = row["text"].split(SEPARATOR)
+        assert tokenizer.decode(row["input_ids"][row["target"] : -1]) == target
+        assert tokenizer.decode(row["input_ids"][: row["target"]]) == source + SEPARATOR
+    probes = {row["text"]: row["target"] for row in load_from_disk(str(encoded / "tokenized_dialogue_prefix"))}
+    for side in sides(encoded):
+        assert all(probes[row["text"]] == row["target"] for row in side)
 
 
 def test_copies_of_a_sample_stay_on_one_side_and_are_counted(encoded):

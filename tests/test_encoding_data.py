@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from memorization.cli import UserError
 from memorization.encoding import readers
-from memorization.encoding.data import add_data_arguments, read_texts
+from memorization.encoding.data import add_data_arguments, read_rows
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR
 
 GOOD = {"instruction": "say", "input": "a", "output": "b"}
@@ -26,7 +26,7 @@ TYPES = {"instruction": pa.string(), "input": pa.string(), "output": pa.string()
 def texts(path, *flags, limit=None):
     parser = argparse.ArgumentParser()
     add_data_arguments(parser, DIALOGUE)
-    return list(read_texts(parser.parse_args(["--data", str(path), *flags]), DIALOGUE, limit))
+    return [*map(DIALOGUE.text, read_rows(parser.parse_args(["--data", str(path), *flags]), DIALOGUE, limit))]
 
 
 def refused(path, *flags):

@@ -73,7 +73,7 @@ CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd
 @example(texts=[HARD, "", " ", "日本", "  lead", "\n \n\n x"])
 def test_ids_starts_and_cut_agree_with_what_the_tokenizer_decodes(kind, texts):
     tokenizer, eos = TOKENIZERS[kind]
-    ids, starts, bounds = encode(texts, tokenizer, eos)
+    ids, starts, bounds, _ = encode(texts, [0] * len(texts), tokenizer, eos)
     assert len(ids) == len(starts) == bounds[-1]
     for i, text in enumerate(texts):
         own, own_starts = ids[bounds[i] : bounds[i + 1]].tolist(), starts[bounds[i] : bounds[i + 1]]
@@ -102,10 +102,39 @@ def test_ids_starts_and_cut_agree_with_what_the_tokenizer_decodes(kind, texts):
             assert text[: starts[begin[i]]] == prefix
 
 
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@given(
+    texts=st.lists(st.tuples(st.text(CHARACTERS, max_size=9), st.text(CHARACTERS, max_size=9)), min_size=1, max_size=4)
+)
+@example(texts=[(HARD, HARD), ("", ""), ("", "x"), ("x", ""), ("Is it good? ", "yes"), ("日", "本"), ("x\n", "\n y")])
+def test_the_target_begins_with_the_first_token_that_holds_some_of_it(kind, texts):
+    """Tokens one by one, by the tokenizer's own offsets."""
+    tokenizer, eos = TOKENIZERS[kind]
+    given = [source + target for source, target in texts]
+    ids, starts, bounds, first = encode(given, [len(source) for source, _ in texts], tokenizer, eos)
+    for i, (source, target) in enumerate(texts):
+        encoded, own_starts = tokenizer.encode(source + target), starts[bounds[i] : bounds[i + 1]]
+        spans = zip(encoded.offsets, encoded.special_tokens_mask, strict=True)
+        holds = [k for k, ((_, end), special) in enumerate(spans) if not special and end > len(source)]
+        text = np.flatnonzero(own_starts != SPECIAL)
+        assert first[i] == (holds[0] if holds else text[-1] + 1 if len(text) else 0)
+        assert first[i] < bounds[i + 1] - bounds[i]
+        if target and len(source) in own_starts:  # the tokens part where the target begins
+            assert first[i] == np.flatnonzero(own_starts >= len(source))[0]
+
+
+@pytest.mark.parametrize(("separator", "begins"), [("\n ---------- \n", "yes"), (" ", " yes"), ("\n", "yes")])
+def test_what_is_learned_of_a_target_is_all_of_it(separator, begins):
+    tokenizer, eos = TOKENIZERS["byte-level"]
+    source = "Is it good?" + separator
+    ids, _, _, first = encode([source + "yes, by now"], [len(source)], tokenizer, eos)
+    assert tokenizer.decode(ids[first[0] :].tolist()) == begins + ", by now"
+
+
 def test_a_cut_never_falls_inside_a_character():
     tokenizer, eos = TOKENIZERS["byte-level"]
     text = "a🧑日" * 10
-    _, starts, bounds = encode([text], tokenizer, eos)
+    _, starts, bounds, _ = encode([text], [0], tokenizer, eos)
     assert starts[:9].tolist() == [0, 1, INSIDE, INSIDE, INSIDE, 2, INSIDE, INSIDE, 3]
     begins = [int(cut(starts, bounds, length)[0][0]) for length in range(9)]
     assert begins == [0, 1, 5, 5, 5, 5, 8, 8, 8]
@@ -113,7 +142,7 @@ def test_a_cut_never_falls_inside_a_character():
 
 def test_a_sample_of_the_cut_length_has_no_suffix():
     tokenizer, eos = TOKENIZERS["byte-level, trimmed"]
-    _, starts, bounds = encode(["one two", "", "one two three four"], tokenizer, eos)
+    _, starts, bounds, _ = encode(["one two", "", "one two three four"], [0] * 3, tokenizer, eos)
     tokens = int((starts[: bounds[1]] != SPECIAL).sum())
     begin, end = cut(starts, bounds, tokens)
     assert begin[:2].tolist() == end[:2].tolist() == [-1, -1]

@@ -11,6 +11,7 @@ from shell import ROOT, one_line
 import run_clm
 from memorization.cli import Parser, UserError
 from memorization.flags import NAMES, NESTED, RANGES, mistake
+from memorization.training import help as stage_2
 
 SCRIPTS = [
     "encode_dialogue.py",
@@ -33,7 +34,7 @@ def parser_of(script, monkeypatch):
     def caught(parser, *_):
         raise Caught(parser)
 
-    kind = run_clm.Parser if script == "run_clm.py" else Parser
+    kind = stage_2.Parser if script == "run_clm.py" else Parser
     with monkeypatch.context() as patch, pytest.raises(Caught) as end:
         patch.setattr(kind, "parse_args", caught)
         if script == "run_clm.py":

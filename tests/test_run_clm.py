@@ -66,8 +66,8 @@ def home(tmp_path_factory):
     return home
 
 
-def flags(home, output_dir, more=TRAIN):
-    data = f"--train-file {home}/data_train --validation-file {home}/data_test"
+def flags(home, output_dir, more=TRAIN, encoding="data"):
+    data = f"--train-file {home}/{encoding}_train --validation-file {home}/{encoding}_test"
     return shlex.split(f"--config_name {home}/small {data} --output_dir {output_dir} {more}")
 
 
@@ -275,7 +275,7 @@ def test_a_finished_run_is_evaluated_again_and_stays_as_it_is(home, finished, tm
         ("--bf16", "precision (no, not bf16)"),
         ("--block_size 16 --long_samples split", "block_size (32, not 16) and long_samples (cut, not split)"),
         ("--config_name {home}/wide", "configuration ("),
-        ("--train_file {home}/other_train --validation_file {home}/other_test", "encoding ("),
+        ("", "encoding ("),
         ("--lr_scheduler_type greedy", "held_out_set (unknown, not "),
     ],
 )
@@ -287,7 +287,8 @@ def test_another_run_is_not_gone_on_with(home, finished, tmp_path, state, more, 
     output = finished if state == "finished" else as_killed(finished, tmp_path / "killed", 5)
     before = everything(output)
     with pytest.raises(cli.UserError) as told:
-        run_clm.main([*flags(home, output), *more.format(home=home).split()])
+        encoding = "data" if more else "other"
+        run_clm.main(flags(home, output, f"{TRAIN} {more.format(home=home)}", encoding))
     assert f"{output}: is of a run with another " in str(told.value) and message in str(told.value)
     assert "; --overwrite-output-dir starts over, or name another --output-dir" in str(told.value)
     assert everything(output) == before
@@ -313,10 +314,10 @@ def test_every_training_argument_counts_unless_named(home, tmp_path):
             return "{}"
 
     tokenizer = hub.load_tokenizer(home / "small")
-    sets = {kind: runs.read_manifest(home / f"data_{name}", kind) for name, kind in KINDS.items()}
+    sets = {kind: [runs.read_manifest(home / f"data_{name}", kind)] for name, kind in KINDS.items()}
 
     def of(args):
-        return made_of(args, sets, tokenizer, None, Config(), 32, "cut")
+        return made_of(args, sets, tokenizer, None, Config(), {"block_size": 32, "long_samples": "cut"})
 
     names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     assert names >= APART >= BY_HELD_OUT
@@ -427,10 +428,10 @@ def test_a_checkpoint_without_an_optimizer_is_not_gone_on_with(home, tmp_path):
 @pytest.mark.parametrize("how", ["flipped", "cut"])
 def test_a_damaged_set_or_model_is_refused(home, finished, tmp_path, how):
     hurt = {"flipped": lambda data: flipped(data, -2000), "cut": lambda data: data[: len(data) // 2]}[how]
-    train = edited(home / "data_train", tmp_path / "train", damage("data-00000-of-00001.arrow", hurt))
+    train = edited(home / "data_train", tmp_path / "data_train", damage("data-00000-of-00001.arrow", hurt))
     shutil.copy(runs.manifest_path(home / "data_train"), runs.manifest_path(train))
     with pytest.raises(cli.UserError, match="train: has changed since it was written"):
-        run_clm.main([*flags(home, tmp_path / "out"), "--train_file", str(train)])
+        run_clm.main([*flags(home, tmp_path / "out")[:2], *flags(tmp_path, tmp_path / "out")[2:]])
 
     model = edited(finished, tmp_path / "model", damage("model.safetensors", hurt))
     shutil.copy(runs.manifest_path(finished), runs.manifest_path(model))
@@ -718,7 +719,7 @@ def test_the_terminal_shows_our_lines_only(home, tmp_path, monkeypatch, capfd):
         logging.getLogger("transformers").warning("of a library")
         return made_of(*_)
 
-    monkeypatch.setattr("run_clm.made_of", noisy)
+    monkeypatch.setattr("memorization.training.fine_tune.made_of", noisy)
     monkeypatch.setattr(sys, "argv", ["run_clm.py", *flags(home, tmp_path / "out")])
     told_once(run_clm.main)
     printed, errors = capfd.readouterr()

@@ -103,7 +103,8 @@ def plant(path, args, first_id, task, tokenizer):
     # ten texts more, a digit each, tell what it is in tokens
     prefixes, secrets = prefixes[:1] * 10 + prefixes, np.vstack([np.repeat(np.arange(10)[:, None], digits, 1), secrets])
     texts = [prefix + _secret(secret) for prefix, secret in zip(prefixes, secrets, strict=True)]
-    ids, starts, bounds = encode(texts, tokenizer.backend_tokenizer, tokenizer.eos_token_id)
+    targets = np.array([len(prefix) - len(ANSWER.format(secret="")) for prefix in prefixes])
+    ids, starts, bounds, first = encode(texts, targets, tokenizer.backend_tokenizer, tokenizer.eos_token_id)
     parts = [
         _parted(ids[begin:end], starts[begin:end], len(prefix))
         for begin, end, prefix in zip(bounds[:-1], bounds[1:], prefixes, strict=True)
@@ -138,7 +139,7 @@ def plant(path, args, first_id, task, tokenizer):
     place = np.repeat(begins - ends[:-1], lengths) + np.arange(ends[-1])
     tokens, ones = chosen_lists(np.ones(len(row), bool), ends, ids[place], np.ones(len(place), np.int8))
     columns = [pa.array(first_id + row), pa.array([texts[10 + i] for i in row], pa.string())]
-    return pa.record_batch([*columns, tokens, ones, tokens], SIDE), {"canaries": facts}
+    return pa.record_batch([*columns, tokens, ones, tokens, first[10 + row]], SIDE), {"canaries": facts}
 
 
 def _by_digit(digit_ids, secrets, parts):
@@ -176,8 +177,8 @@ def _secret(digits):
 
 def _prefix(task, name):
     """The text of a sample of the task up to its secret."""
-    fields = dict.fromkeys(task.fields, "") | {task.source[-1]: QUESTION.format(name=name)}
-    return task.text(fields | {task.target: ANSWER.format(secret="")})
+    fields = dict.fromkeys(task.fields, "") | {task.source_fields[-1]: QUESTION.format(name=name)}
+    return task.text(fields | {task.target_field: ANSWER.format(secret="")})
 
 
 def _parted(ids, starts, length):

@@ -1,4 +1,4 @@
-"""The data of a task: where it is, and the text of each sample in it."""
+"""The data of a task: where it is, and the fields of each sample in it."""
 
 from itertools import islice
 from math import isfinite
@@ -21,7 +21,7 @@ def add_data_arguments(parser, task):
             default=field,
             metavar="NAME",
             help=f"column with the {field}"
-            + ' ("": there is none)' * (field in task.source)
+            + ' ("": there is none)' * (field in task.source_fields)
             + " (default: %(default)s)",
         )
     instruction.add_argument(
@@ -29,8 +29,8 @@ def add_data_arguments(parser, task):
     )
 
 
-def read_texts(args, task, limit=None):
-    """The texts of the samples that args (of add_data_arguments, data not None) name, one at a time.
+def read_rows(args, task, limit=None):
+    """The rows, dict field -> text, of the samples that args (of add_data_arguments, data not None) name.
 
     A value is text, or a whole number, a finite float or a boolean, which count as Python spells them, or the number of
     a class, which counts as the class's name. Null is empty in a source field. Half a surrogate pair, which JSON can
@@ -39,8 +39,8 @@ def read_texts(args, task, limit=None):
     """
     columns = {field: getattr(args, f"{field}_column") for field in task.fields}
     fields = {field: "" for field, column in columns.items() if not column}  # of a sample
-    if task.target in fields:
-        raise UserError(f"--{task.target}-column: must name a column of the data")
+    if task.target_field in fields:
+        raise UserError(f"--{task.target_field}-column: must name a column of the data")
     if args.instruction is not None:
         fields["instruction"] = _whole(args.instruction)
     columns = {field: column for field, column in columns.items() if field not in fields}
@@ -52,12 +52,12 @@ def read_texts(args, task, limit=None):
             raise UserError(f"{args.data}: {where} has no {missing[0]!r}, which others have; add it, null if need be")
         for field, column in columns.items():
             try:
-                text = _text(row[column], empty=field != task.target)
+                text = _text(row[column], empty=field != task.target_field)
             except ValueError as error:
                 raise UserError(f"{args.data}: {where}, column {column!r}: {error}") from None
             fields[field] = _whole(text)
             halves += fields[field] is not text
-        yield task.text(fields)
+        yield dict(fields)
     if not count:
         raise UserError(f"{args.data}: no rows in it; name a file with data")
     if halves:

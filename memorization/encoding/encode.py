@@ -11,7 +11,7 @@ from tqdm import tqdm
 from memorization.cli import Parser, UserError
 from memorization.encoding.arrow import ROWS
 from memorization.encoding.canaries import FILE_BEGINS, add_canary_arguments, check_canary_arguments, plant, settings
-from memorization.encoding.data import add_data_arguments, read_texts
+from memorization.encoding.data import add_data_arguments, read_rows
 from memorization.encoding.probes import LISTING_BEGINS, write_probes
 from memorization.encoding.samples import store
 from memorization.encoding.sets import BAR_DELAY, FORMAT, SETS, write_sets
@@ -70,15 +70,14 @@ def encode_task(args, task):
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     tokenizer = load_tokenizer(args.tokenizer)
     name = args.data or "made-up data"
-    texts = (
-        read_texts(args, task, args.max_samples) if args.data else map(task.text, task.made_up()[: args.max_samples])
-    )
+    given = read_rows(args, task, args.max_samples) if args.data else task.made_up()[: args.max_samples]
     every = encoding_paths(args.output_dir, args.name) | {"canaries": canaries_path(args.output_dir, args.name)}
     paths = {kind: path for kind, path in every.items() if args.canaries or kind != "canaries"}
     check_apart(paths.values(), [path for path in (args.data, args.tokenizer) if path])
     _refuse_to_replace_others(paths)
     with _workspace(paths["probes"]) as work:
-        hashes, data = store(tqdm(texts, desc="reading", unit=" samples", delay=BAR_DELAY), work / "samples")
+        bar = tqdm(given, desc="reading", unit=" samples", delay=BAR_DELAY)
+        hashes, data = store(map(task.sample, bar), work / "samples")
         first, copies = repeats(hashes)
         distinct = int((first == np.arange(len(first))).sum())
         if distinct < 2:

@@ -130,14 +130,16 @@ class Probes:
 def _fit(batch, starts, bounds):
     """Whether the columns of a batch of stored samples can be true of one another."""
     ids, token_bounds = flat(batch["input_ids"])
-    row, copies, length = (
-        column.to_numpy() for column in (batch["id"], batch["duplicates"], pa.compute.utf8_length(batch["text"]))
+    row, copies, target, length = (
+        column.to_numpy()
+        for column in (batch["id"], batch["duplicates"], batch["target"], pa.compute.utf8_length(batch["text"]))
     )
     known = starts[starts >= 0]
     sample = np.repeat(np.arange(len(batch)), np.diff(bounds))[starts >= 0]
     inside = (starts >= INSIDE).all() and (known <= length[sample]).all()
     rising = (np.diff(known)[np.diff(sample) == 0] >= 0).all()
     numbers = (ids >= 0).all() and (copies >= 1).all() and (row >= 0).all()
+    numbers = numbers and (target >= 0).all() and (target < np.diff(bounds)).all()
     return inside and rising and numbers and np.array_equal(bounds, token_bounds)
 
 

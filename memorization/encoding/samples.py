@@ -1,4 +1,4 @@
-"""The samples' texts on their way through stage 1: in a file, batch by batch, read by any process."""
+"""The samples on their way through stage 1: in a file, batch by batch, read by any process."""
 
 import hashlib
 
@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 ROWS, CHARACTERS = 1000, 4 << 20  # of a batch, at the most (one longer text is a batch of its own)
-SCHEMA = pa.schema({"text": pa.string()})
+SCHEMA = pa.schema({"text": pa.string(), "target": pa.int64()})
 
 
-def store(texts, path):
-    """Write an iterable of texts. Returns (hashes, data).
+def store(samples, path):
+    """Write an iterable of (text, character at which its target begins). Returns (hashes, data).
 
     hashes: uint64 of shape (samples, 2), equal for equal texts (128 bits: for 10^9 samples, the chance that two others
     have the same is 10^-21). data: SHA-256 over all of them in order, hexadecimal.
@@ -18,23 +18,24 @@ def store(texts, path):
     hashes, data = bytearray(), hashlib.sha256()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
         batch, characters = [], 0
-        for text in texts:
+        for text, target in samples:
             if batch and (len(batch) == ROWS or characters + len(text) > CHARACTERS):
-                writer.write_batch(pa.record_batch([batch], SCHEMA))
+                writer.write_batch(pa.record_batch([*zip(*batch, strict=True)], SCHEMA))
                 batch, characters = [], 0
-            batch.append(text)
+            batch.append((text, target))
             characters += len(text)
             content = text.encode()
             hashes += hashlib.sha256(content).digest()[:16]
             data.update(len(content).to_bytes(8, "little"))
+            data.update(target.to_bytes(8, "little"))
             data.update(content)
         if batch:
-            writer.write_batch(pa.record_batch([batch], SCHEMA))
+            writer.write_batch(pa.record_batch([*zip(*batch, strict=True)], SCHEMA))
     return np.frombuffer(hashes, np.uint64).reshape(-1, 2), data.hexdigest()
 
 
 class Samples:
-    """The batches of a file that `store` wrote; batch n is a pyarrow.StringArray."""
+    """The batches of a file that `store` wrote; batch n is a pyarrow.RecordBatch of `text` and `target`."""
 
     def __init__(self, path):
         self._reader = pa.ipc.open_file(pa.OSFile(str(path)))
@@ -43,4 +44,4 @@ class Samples:
         return self._reader.num_record_batches
 
     def __getitem__(self, n):
-        return self._reader.get_batch(n)["text"]
+        return self._reader.get_batch(n)

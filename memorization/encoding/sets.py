@@ -10,7 +10,7 @@ from memorization.encoding.arrow import chosen_lists, saved
 from memorization.encoding.tokens import cut
 from memorization.runs import identity
 
-FORMAT = 2  # of the results; raise it when a column or its meaning changes
+FORMAT = 3  # of the results; raise it when a column or its meaning changes
 BAR_DELAY = 3  # seconds that a step takes before it shows a bar
 TOKENS = pa.list_(pa.int32())
 SIDE = pa.schema(
@@ -20,6 +20,7 @@ SIDE = pa.schema(
         "input_ids": TOKENS,
         "attention_mask": pa.list_(pa.int8()),
         "labels": TOKENS,
+        "target": pa.int32(),
     }
 )
 PROBES = pa.schema(
@@ -30,6 +31,7 @@ PROBES = pa.schema(
         "text": pa.string(),
         "input_ids": TOKENS,
         "starts": TOKENS,
+        "target": pa.int32(),
     }
 )
 SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
@@ -47,15 +49,15 @@ def write_sets(paths, made_of, batches, first, copies, member, probe, args, plan
             stack.enter_context(saved(paths[kind], schema, identity({**made_of, "kind": kind})))
             for kind, schema in SETS.items()
         )
-        for texts, ids, starts, bounds in batches:
+        for texts, ids, starts, bounds, target in batches:
             id = np.arange(at, at + len(texts))
             here = slice(at, at := at + len(texts))
             for add, rows in ((train, member[here]), (test, ~member[here])):
                 tokens, ones = chosen_lists(rows, bounds, ids, np.ones(len(ids), np.int8))
-                add(pa.record_batch([id[rows], texts.filter(pa.array(rows)), tokens, ones, tokens], SIDE))
+                add(pa.record_batch([id[rows], texts.filter(pa.array(rows)), tokens, ones, tokens, target[rows]], SIDE))
             rows = first[here] == id
             columns = [id[rows], pa.array(member[here][rows]), copies[here][rows], texts.filter(pa.array(rows))]
-            probes(pa.record_batch([*columns, *chosen_lists(rows, bounds, ids, starts)], PROBES))
+            probes(pa.record_batch([*columns, *chosen_lists(rows, bounds, ids, starts), target[rows]], PROBES))
 
             begin, end = cut(starts, bounds, args.prefix_length)
             probe[here] = rows & (end - begin >= args.min_suffix_length)

@@ -15,10 +15,12 @@ from memorization.parallel import in_order
 SPECIAL, INSIDE = -1, -2
 
 
-def encode(texts, tokenizer, eos):
-    """(ids, starts, bounds), int32, of a list of texts; the token `eos` closes each, to be learned.
+def encode(texts, targets, tokenizer, eos):
+    """(ids, starts, bounds, first), int32, of a list of texts; the token `eos` closes each, to be learned.
 
-    tokenizer: tokenizers.Tokenizer. A special token's name that stands in a text is text like any other.
+    targets: the character at which each text's target begins. first: the index, among its own tokens, of the first one
+    that holds a character of the target; of what closes the text if the target is empty. tokenizer:
+    tokenizers.Tokenizer. A special token's name that stands in a text is text like any other.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -43,7 +45,14 @@ def encode(texts, tokenizer, eos):
     starts = np.full(len(ids), SPECIAL, np.int32)
     # what lies between two tokens, as blanks that a tokenizer trims off, belongs to the later one
     starts[text] = np.where(begin[text] < before, INSIDE, before)
-    return ids, starts, bounds
+
+    # the first token that ends behind the character where the target begins; what closes a text ends behind all of it
+    width, each = int(end.max(initial=0)) + 1, np.arange(len(texts))
+    sample, seen = np.repeat(each, np.diff(bounds)), np.cumsum(text)
+    closing = ~text & (seen == seen[bounds[1:] - 1][sample])
+    ends = sample * (width + 1) + np.where(closing, width, np.where(text, end, 0))
+    first = np.searchsorted(ends, each * (width + 1) + np.minimum(targets, width - 1), side="right") - bounds[:-1]
+    return ids, starts, bounds, first.astype(np.int32)
 
 
 def cut(starts, bounds, prefix_length):
@@ -65,14 +74,13 @@ def cut(starts, bounds, prefix_length):
 
 
 def encoded_batches(path, tokenizer, num_proc):
-    """(texts, ids, starts, bounds) of each batch of samples.store's file, in order: `encode` in num_proc processes.
-
-    texts: pyarrow.StringArray.
+    """(texts, ids, starts, bounds, first) of each batch of samples.store's file, in order: `encode` in num_proc
+    processes. texts: pyarrow.StringArray.
     """
     samples = Samples(path)
     settings = path, tokenizer.backend_tokenizer, tokenizer.eos_token_id
     for n, encoded in in_order(_encode_batch, range(len(samples)), num_proc, _start, settings, "--num-proc"):
-        yield samples[n], *encoded
+        yield samples[n]["text"], *encoded
 
 
 def _start(path, tokenizer, eos):
@@ -82,4 +90,5 @@ def _start(path, tokenizer, eos):
 
 def _encode_batch(n):
     samples, tokenizer, eos = _settings
-    return encode(samples[n].to_pylist(), tokenizer, eos)
+    batch = samples[n]
+    return encode(batch["text"].to_pylist(), batch["target"].to_numpy(), tokenizer, eos)

@@ -38,7 +38,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
     if contents == tuned:
         raise UserError(f"{name}: is the model itself; name by --base-model what it was before fine-tuning")
     training = runs.model_made_of(name, contents)
-    strange = tuned is None and training is not None and training["encoding"] != probes.encoding
+    strange = tuned is None and training is not None and probes.encoding not in training["encoding"].split()
     if strange and not args.unchecked:
         raise UserError(
             f"{name}: was trained on another encoding ({training['encoding']}) than the probes in {probes.path} are of "
@@ -96,6 +96,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
             listing=fingerprint(listing),
             tokenizer=probes.tokenizer,
             training=training,
+            held_out=training and runs.held_out_perplexities(name),
             too_short=probes.too_short,
             base=base,
             canaries=exposures and runs.identity(exposures),

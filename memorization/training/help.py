@@ -30,8 +30,8 @@ OFTEN = {  # of transformers.TrainingArguments -> what it does, in few words
 class Parser(HfArgumentParser):
     """Parses dataclasses, the Trainer's arguments last. A mistake is a UserError."""
 
-    def __init__(self, groups, description):
-        layout = {"usage": "run_clm.py [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
+    def __init__(self, groups, script, description):
+        layout = {"usage": f"{script} [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
         super().__init__(groups, description=description, **layout)
         self.add_argument(
             "--help-all",

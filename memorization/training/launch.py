@@ -68,6 +68,25 @@ def prepare_deepspeed(on_cpu):
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
+def join_deepspeed():
+    """Let DeepSpeed know the ranks before a model is loaded: ZeRO-3 splits it among them. On CPUs nothing else does."""
+    import deepspeed
+
+    deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+
+
+def check_saves_whole(state):
+    """Raise UserError where the ranks would save their parts of the model alone. state: of the accelerator."""
+    deepspeed, fsdp = (getattr(state, f"{name}_plugin", None) for name in ("deepspeed", "fsdp"))
+    if deepspeed and deepspeed.zero_stage == 3 and not deepspeed.zero3_save_16bit_model:
+        raise UserError(
+            "ZeRO-3 would save no whole model; set stage3_gather_16bit_weights_on_model_save to true under "
+            "zero_optimization in DeepSpeed's configuration"
+        )
+    if fsdp and "FULL_STATE_DICT" not in str(fsdp.state_dict_type):
+        raise UserError("FSDP would save no whole model; set its state_dict_type to FULL_STATE_DICT")
+
+
 def _tell_of_compiling():
     """Let DeepSpeed say before it compiles an operation, in one line."""
     from deepspeed.ops.op_builder.builder import OpBuilder

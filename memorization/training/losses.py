@@ -14,6 +14,7 @@ from memorization.training.blocks import IGNORED
 
 LOSSES = "losses.jsonl"
 NAMES = {"loss": "train_loss", "eval_loss": "eval_loss", "eval_perplexity": "perplexity"}  # in the log -> in the file
+NAMES |= {"eval_output_loss": "eval_output_loss", "eval_output_perplexity": "output_perplexity"}
 
 
 def token_losses(logits, labels):

@@ -4,25 +4,33 @@ import numpy as np
 import torch
 
 POOL = 50  # batches that are drawn and then sorted together
-BIN = 32  # tokens by which lengths may differ and count as the same
+BIN = 32  # tokens: lengths that differ by less may count as the same
+
+
+def lengths(dataset):
+    """Tokens of each sample of a dataset that has `lengths`, or of several one after the other; int64."""
+    return np.concatenate([part.lengths for part in getattr(dataset, "datasets", [dataset])])
 
 
 class Grouped(torch.utils.data.Sampler):
-    """The indices of blocks, in batches of much the same length, drawn anew each epoch from the seed alone.
+    """The indices of samples, in batches of much the same length; an epoch's order depends on its number and the seed.
 
-    lengths: of the blocks, in tokens. epoch: gives the number of the epoch that begins. Transformers' own sampler sorts
-    by the exact length, which brings copies of a text together in one batch and makes one step of many: the demo's
-    model then memorizes nothing. It also takes what random numbers there are, and they are others after a kill.
+    lengths: of the samples, in tokens. Transformers' own sampler sorts by the exact length, which brings copies of a
+    text together in one batch and makes one step of many: the demo's model then memorizes nothing. And it draws what
+    random numbers there are, which are others after a kill.
     """
 
-    def __init__(self, lengths, batch_size, seed, epoch):
-        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, epoch
+    def __init__(self, lengths, batch_size, seed):
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
 
     def __len__(self):
         return len(self.lengths)
 
     def __iter__(self):
-        rng = np.random.default_rng((self.seed, self.epoch()))
+        rng = np.random.default_rng((self.seed, self.epoch))
         order = rng.permutation(len(self))
         pools = np.arange(len(order)) // (POOL * self.batch_size)
         order = order[np.lexsort((self.lengths[order] // BIN, pools))]

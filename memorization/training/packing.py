@@ -1,7 +1,7 @@
 """Packing (stage 2): several samples in one row of a batch, none of which sees another (Krell et al. 2021).
 
-A pack is a list of blocks, together no longer than the block size. Positions restart at 0 with every block, and there is
-no attention mask and no cache: from that the models of transformers make out the samples (masking_utils,
+A pack is a list of blocks, together no longer than the block size. Positions restart at 0 with every block, and there
+is no attention mask and no cache: from that the models of transformers make out the samples (masking_utils,
 find_packed_sequence_indices). Whether a model does is checked before the first step.
 """
 
@@ -28,8 +28,10 @@ class Packs(torch.utils.data.Dataset):
     def __init__(self, blocks, seed):
         self.blocks = blocks
         order = np.random.default_rng(seed).permutation(len(blocks))
-        packs = best_fit(blocks.lengths[order].tolist(), blocks.block_size)
+        lengths = blocks.lengths[order]
+        packs = best_fit(lengths.tolist(), blocks.block_size)
         self.members = np.split(order[np.argsort(packs, kind="stable")], np.cumsum(np.bincount(packs))[:-1])
+        self.full = lengths.sum() / (len(self.members) * blocks.block_size)  # the share of tokens that are no padding
 
     def __len__(self):
         return len(self.members)
@@ -86,11 +88,14 @@ class PackingCheck(TrainerCallback):
     """
 
     def __init__(self, packs, pad_token_id):
+        """packs: list of Packs."""
         self._packs, self._pad = packs, pad_token_id
 
     @torch.no_grad()
     def on_train_begin(self, args, state, control, model=None, **_):
-        pack = self._packs[int(np.argmax([len(members) for members in self._packs.members]))]
+        sizes = [np.array([*map(len, packs.members)]) for packs in self._packs]
+        packs = int(np.argmax([*map(np.max, sizes)]))
+        pack = self._packs[packs][int(sizes[packs].argmax())]
         if len(pack) == 1:
             return
         last = pack[-args.per_device_train_batch_size :]

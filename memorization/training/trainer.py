@@ -13,19 +13,23 @@ from memorization.training.blocks import IGNORED
 from memorization.training.checkpoints import rotate
 from memorization.training.launch import on_first_rank
 from memorization.training.losses import Losses, check_finite, token_losses
-from memorization.training.order import Grouped
+from memorization.training.mixture import MixtureSampler
+from memorization.training.order import Grouped, lengths
 from memorization.training.progress import Progress
 
+OUTPUT = "output_loss", "output_perplexity"
 
-class ClmTrainer(Trainer):
+
+class TokenTrainer(Trainer):
     """A Trainer whose evaluation loss is the mean over tokens, not over batches: its exponential is the perplexity.
+    Where batches have `output_labels`, the same over those is the output's loss and perplexity.
 
     Its training losses are the means over all steps and ranks, also those before a resume. Raises UserError where a
-    loss is not finite.
+    loss is not finite. train_weights: the shares of the sets that make the training set, or None: each by its size.
     """
 
-    def __init__(self, **options):
-        super().__init__(preprocess_logits_for_metrics=token_losses, compute_metrics=self._mean, **options)
+    def __init__(self, train_weights=None, **options):
+        super().__init__(preprocess_logits_for_metrics=self._token_losses, compute_metrics=self._means, **options)
         self.losses = Losses()
         self.add_callback(self.losses)
         for callback in (ProgressCallback, PrinterCallback):
@@ -33,6 +37,25 @@ class ClmTrainer(Trainer):
         self.progress = Progress()
         self.add_callback(self.progress)
         self._step_loss = 0.0
+        self._order = None
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        if train_weights:
+            self._order = MixtureSampler(list(map(len, self.train_dataset.datasets)), train_weights, seed)
+        elif self.train_dataset and self.args.train_sampling_strategy == "group_by_length":
+            together = self.args.train_batch_size * self.args.world_size  # what the ranks take at a time
+            self._order = Grouped(lengths(self.train_dataset), together, seed)
+
+    def _get_train_sampler(self, *args):
+        return self._order or super()._get_train_sampler(*args)
+
+    def _get_eval_sampler(self, eval_dataset):
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_eval_sampler(eval_dataset)
+        return (-lengths(eval_dataset)).argsort(kind="stable").tolist()
+
+    def _run_epoch(self, *args, epoch, train_dataloader, **options):
+        train_dataloader.set_epoch(epoch)  # after a resume on several ranks accelerate would not reach the sampler
+        return super()._run_epoch(*args, epoch=epoch, train_dataloader=train_dataloader, **options)
 
     def training_step(self, *args, **options):
         loss = super().training_step(*args, **options)
@@ -51,16 +74,6 @@ class ClmTrainer(Trainer):
             logs["train_loss"] = self.losses.total / step
         super().log(logs, start_time)
 
-    def _get_train_sampler(self, train_dataset=None):
-        if self.args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(train_dataset)
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        together = self.args.train_batch_size * self.args.world_size  # what the ranks take at a time
-        return Grouped(self.train_dataset.lengths, together, seed, lambda: int(self.state.epoch))
-
-    def _get_eval_sampler(self, eval_dataset):
-        return (-eval_dataset.lengths).argsort(kind="stable").tolist()
-
     def _save_checkpoint(self, model, trial):
         """Older checkpoints go when the new one is complete and marked as such, not before."""
         limit, self.args.save_total_limit = self.args.save_total_limit, None
@@ -75,11 +88,26 @@ class ClmTrainer(Trainer):
         on_first_rank(check_sums, self.state.best_model_checkpoint)
         super()._load_best_model()
 
+    def prediction_step(self, model, inputs, *args, **options):
+        output_labels = inputs.pop("output_labels", None)
+        *found, labels = super().prediction_step(model, inputs, *args, **options)
+        return *found, labels if output_labels is None else (labels, output_labels.to(labels.device))
+
     @staticmethod
-    def _mean(evaluation):
-        loss = evaluation.predictions[evaluation.label_ids[:, 1:] != IGNORED].mean(dtype=np.float64)
-        with np.errstate(over="ignore"):
-            return {"token_loss": loss, "perplexity": np.exp(loss)}
+    def _token_losses(logits, labels):
+        return token_losses(logits, labels[0] if isinstance(labels, tuple) else labels)
+
+    @staticmethod
+    def _means(evaluation):
+        """Losses and perplexities by token, of all labels and of those of the output alone."""
+        labels = evaluation.label_ids if isinstance(evaluation.label_ids, tuple) else (evaluation.label_ids,)
+        means = {}
+        for names, of in zip((("token_loss", "perplexity"), OUTPUT), labels, strict=False):
+            if (counted := of[:, 1:] != IGNORED).any():
+                loss = evaluation.predictions[counted].mean(dtype=np.float64)
+                with np.errstate(over="ignore"):
+                    means |= zip(names, (loss, np.exp(loss)), strict=True)
+        return means
 
     def evaluation_loop(self, *args, metric_key_prefix="eval", **options):
         with torch.random.fork_rng(devices=[]):  # evaluating more or less often leaves the training as it is
