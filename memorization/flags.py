@@ -60,6 +60,8 @@ RANGES = {
     "canary_digits": whole(1, 18),
     # stage 2: ours
     "block_size": whole(2),
+    "memorization_samples": whole(1),
+    "memorization_steps": whole(1),
     "goldfish_k": whole(2),
     "lora_rank": whole(1),
     # stage 2: the Trainer's

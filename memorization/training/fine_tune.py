@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack, closing
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -10,6 +11,7 @@ from memorization.files import locked
 from memorization.models import held_here, load_for_training
 from memorization.training.canaries import described
 from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
+from memorization.training.curve import CURVE, Curve, read_sample
 from memorization.training.inputs import check_model, check_output_dir, check_sets
 from memorization.training.launch import check_saves_whole, on_first_rank, say
 from memorization.training.lora import add_adapters, save_merged
@@ -49,6 +51,11 @@ def _fine_tune(kind, read, names, data, args):
         if planted := manifest.facts.get("canaries"):
             say("\n".join(on_first_rank(described, found, planted)))
 
+    curve = None
+    if args.do_train and (probes := vars(data).get("memorization_probes")):
+        context = getattr(config, "max_position_embeddings", None)
+        curve = on_first_rank(read_sample, probes, sets["training set"], context, data.memorization_samples)
+
     trained = samples.get("training set")
     run, finished = None, False
     if args.do_train:
@@ -57,6 +64,8 @@ def _fine_tune(kind, read, names, data, args):
         finished = on_first_rank(is_finished, args.output_dir, run) if not data.overwrite_output_dir else False
     if finished:
         say(f"{args.output_dir}: this run is finished, nothing to train (--overwrite-output-dir starts over)")
+        if curve and not Path(args.output_dir, CURVE).is_file():
+            say("it has no curve, which is measured while a model trains")
         model = load_for_training(kind, args.output_dir, tokenizer, args.seed)
     elif args.do_train and config.eos_token_id != tokenizer.eos_token_id:
         say(f"the model's end-of-text token {config.eos_token_id} becomes the tokenizer's, {tokenizer.eos_token_id}")
@@ -79,6 +88,8 @@ def _fine_tune(kind, read, names, data, args):
     )
     if shape.get("packing") and args.do_train:
         trainer.add_callback(PackingCheck(trained, pad_token_id))
+    if curve and not finished:
+        trainer.add_callback(Curve(trainer, curve, data.memorization_steps))
     check_saves_whole(trainer.accelerator.state)
     say(f"writing to {args.output_dir}")
     with closing(trainer.progress):
