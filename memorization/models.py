@@ -70,7 +70,7 @@ def load_model(auto, name, what, check, device=None, **options):
         for file in Path(name).glob("pytorch_model*.bin"):
             _check_archive(file)
         model, found = auto.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
-        _check_weights(model, found, name, what)
+        check_weights(model, found, name, what)
         check(model if device is None else model.to(device), name)
         return model
 
@@ -87,7 +87,7 @@ def _check_archive(file):
         raise UserError(f"{file}: is damaged; copy or download it again")
 
 
-def _check_weights(model, found, name, what):
+def check_weights(model, found, name, what):
     buffers = tuple(buffer for buffer, _ in model.named_buffers())
     unfitting = {key for key, *_ in found["mismatched_keys"]}
     surplus = {key for key in found["unexpected_keys"] if not SURPLUS.search(key)}

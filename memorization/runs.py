@@ -19,7 +19,7 @@ from memorization import __version__
 from memorization.cli import UserError
 from memorization.files import fingerprint, read_json, write_json
 
-LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "numpy", "nltk", "spacy", "elasticsearch")
+LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "peft", "numpy", "nltk", "spacy", "elasticsearch")
 KINDS = {  # of result -> the stage that writes it
     "training set": "encode_dialogue.py",
     "held-out set": "encode_dialogue.py",

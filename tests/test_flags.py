@@ -120,7 +120,7 @@ def test_a_range_holds_its_ends_and_no_more(name):
 DEFAULTS = {  # of ours: what is measured without a flag
     "encode_dialogue.py": {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed": 5, "num_proc": 1}
     | {"max_samples": None, "canaries": 0, "canary_digits": 4},
-    "run_clm.py": {"block_size": None},
+    "run_clm.py": {"block_size": None, "goldfish_k": None, "lora_rank": None},
     "inference_prefix.py": {"prefix_length": 50, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
     | {"temperature": 0, "top_k": 0, "top_p": 1},
     "load_to_elastic.py": {"prefix_length": 50, "jobs": None, "shards": None, "replicas": None},

@@ -39,10 +39,10 @@ TRAIN = (
 EVERY_STEP = ("--save_strategy", "steps", "--save_steps", "1")
 
 
-def write_set(directory, kind, ids, labels=None, **made_of):
+def write_set(directory, kind, ids, labels=None, texts=None, **made_of):
     """A set of lists of token ids as stage 1 writes it, with its manifest."""
     names = [str(number) for number in range(len(ids))]
-    rows = {"id": names, "text": names, "input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
+    rows = {"id": names, "text": texts or names, "input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
     Dataset.from_dict({**rows, "labels": labels or ids}).save_to_disk(str(directory))
     runs.write_manifest(directory, kind, made_of, {}, rows=len(ids))
     return directory

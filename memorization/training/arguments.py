@@ -89,4 +89,6 @@ def parse_flags(script, description, data_arguments, argv=None):
         if mismatches := args.hf_deepspeed_config.mismatches:
             parser.error(f"{args.deepspeed}: {', '.join(mismatches)}; write auto there")
         join_deepspeed()
+    if args.fsdp and args.use_cpu:
+        say("--fsdp has no effect on CPUs: each process holds the whole model")
     return names, data, args
