@@ -9,6 +9,7 @@ import torch
 from memorization import hub, runs
 from memorization.files import locked
 from memorization.models import held_here, load_for_training
+from memorization.training.blocks import collate
 from memorization.training.canaries import described
 from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
 from memorization.training.curve import CURVE, Curve, read_sample
@@ -83,7 +84,7 @@ def _fine_tune(kind, read, names, data, args):
         train_dataset=joined(trained),
         eval_dataset=joined(samples.get("held-out set")),
         train_weights=data.task_weights,
-        data_collator=partial(collate_packs, pad_token_id=pad_token_id),
+        data_collator=partial(collate_packs if shape.get("packing") else collate, pad_token_id=pad_token_id),
         processing_class=tokenizer,
     )
     if shape.get("packing") and args.do_train:

@@ -60,7 +60,8 @@ def best_fit(lengths, size):
 
 
 def collate_packs(packs, pad_token_id):
-    """Packs as tensors of shape (batch, longest pack), or blocks, as they are evaluated, as blocks.collate has them.
+    """Packs as tensors of shape (batch, longest pack), or blocks, as they are evaluated, as
+    blocks.collate has them.
 
     The first token of a block has no label: it would be foretold from the block before. Each token of padding on the
     right is a sample of its own, without a label.
