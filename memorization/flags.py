@@ -63,6 +63,8 @@ RANGES = {
     "block_size": whole(2),
     "max_source_length": whole(2),
     "max_target_length": whole(1),
+    "memorization_samples": whole(1),
+    "memorization_steps": whole(1),
     "goldfish_k": whole(2),
     "lora_rank": whole(1),
     # stage 2: the Trainer's

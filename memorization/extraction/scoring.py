@@ -48,7 +48,7 @@ def token_scores(model, prefixes, suffixes, temperature=1.0, top_k=0, top_p=1.0,
     return [one.scores for one in passed(model, prefixes, suffixes, (temperature, top_k, top_p), sources=sources)]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # inference mode would make what a model keeps of a pass unfit for training
 def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, room=None, sources=None):
     """The Passed of each prefix and suffix, in as few passes of a language model as HELD and `room` allow.
 

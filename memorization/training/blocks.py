@@ -33,7 +33,7 @@ class Blocks(torch.utils.data.Dataset):
 
     def __init__(self, rows, block_size, long_samples="cut", learned=None, target=None):
         self.rows, self.block_size, self.learned, self.target = rows, block_size, learned, target
-        labels = _column(rows, "labels")
+        labels = arrow(rows, "labels")
         lengths = pc.list_value_length(labels).to_numpy()
         self.place = np.cumsum(lengths) - lengths  # of a row's first token among all
         blocks = -(-lengths // block_size) if long_samples == "split" else np.ones_like(lengths)
@@ -53,6 +53,12 @@ class Blocks(torch.utils.data.Dataset):
 
     def __len__(self):
         return len(self.row)
+
+    @property
+    def lengths(self):
+        """Tokens of each block, int64."""
+        rows = pc.list_value_length(arrow(self.rows, "labels")).to_numpy()
+        return np.minimum(rows[self.row] - self.start, self.block_size)
 
     def __getitem__(self, index):
         start = int(self.start[index])
@@ -82,6 +88,8 @@ def read_blocks(paths, model, data):
     block_size = min((size for size in (data.block_size, context) if size), default=2**31)
     if data.block_size and data.block_size > block_size:
         say(f"--block_size {data.block_size} is beyond the model's context: taking {block_size}")
+    if data.packing and block_size == 2**31:
+        raise UserError("--packing: the model's configuration names no context; say by --block-size how long packs are")
     vocab_size, sets = model.get_input_embeddings().num_embeddings, {}
     settings = {name: getattr(data, name) for name in ("long_samples", "loss_on", "goldfish_k")}
     for kind, directories in paths.items():
@@ -96,7 +104,7 @@ def read_blocks(paths, model, data):
     if any(found.target is None for found in sets.get("held-out set", ())):
         for found in sets["held-out set"]:
             found.target = None  # no figure for some of the texts alone
-    return sets, {"block_size": block_size} | settings
+    return sets, {"block_size": block_size, "packing": data.packing or None} | settings
 
 
 def read_set(directory, vocab_size, block_size, long_samples, loss_on="all", goldfish_k=None, evaluated=False):
@@ -138,9 +146,9 @@ def read_rows(directory, vocab_size):
     try:
         rows, target = load_from_disk(str(directory)), None
         if "target" in rows.column_names:
-            target = _column(rows, "target").to_numpy()
+            target = arrow(rows, "target").to_numpy()
         rows = rows.select_columns(list(COLUMNS))
-        lists = [_column(rows, name) for name in COLUMNS]
+        lists = [arrow(rows, name) for name in COLUMNS]
         lengths = np.array([pc.list_value_length(column).to_numpy() for column in lists])
         numbers = [pc.list_flatten(column) for column in lists]
     except (OSError, ValueError, NotImplementedError, pa.ArrowException):
@@ -162,7 +170,8 @@ def read_rows(directory, vocab_size):
     return rows, target, [column.to_numpy() for column in numbers], lengths
 
 
-def _column(rows, name):
+def arrow(rows, name):
+    """A column of a datasets.Dataset as an Arrow array."""
     return rows.with_format("arrow")[name][:]
 
 

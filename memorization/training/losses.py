@@ -52,6 +52,16 @@ def check_finite(value, what, step=None):
     )
 
 
+def write_logged(path, log, names):
+    """Write what the Trainer has logged, a JSON line a step at which there is any. names: dict in the log -> there."""
+    rows = {}
+    for entry in log:
+        if found := {names[name]: value for name, value in entry.items() if name in names}:
+            rows.setdefault(entry["step"], {"epoch": entry["epoch"], "step": entry["step"]}).update(found)
+    if rows:
+        write_text(path, "".join(json.dumps(row) + "\n" for row in rows.values()))
+
+
 class Losses(TrainerCallback, ExportableState):
     """Keeps losses.jsonl in the output directory: a row each time losses are logged, an epoch unless told otherwise.
 
@@ -92,10 +102,5 @@ class Losses(TrainerCallback, ExportableState):
         control.should_save, self._deferred = control.should_save or self._deferred, False
 
     def on_log(self, args, state, control, **_):
-        rows = {}
-        for entry in state.log_history:
-            if losses := {NAMES[name]: value for name, value in entry.items() if name in NAMES}:
-                row = rows.setdefault(entry["step"], {"epoch": entry["epoch"], "step": entry["step"]})
-                row.update(losses)
-        if state.is_world_process_zero and rows and self.path:
-            write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows.values()))
+        if state.is_world_process_zero and self.path:
+            write_logged(self.path, state.log_history, NAMES)

@@ -1,13 +1,14 @@
 """Stage 1's rows as training data of an encoder-decoder model: a source and a target each (stage 2)."""
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 
 from memorization.cli import UserError
 from memorization.encoding.tokens import cut_source
 from memorization.runs import read_manifest
 from memorization.training import mitigations
-from memorization.training.blocks import IGNORED, read_rows
+from memorization.training.blocks import COLUMNS, IGNORED, arrow, read_rows
 from memorization.training.launch import say
 
 WHOLE = 2**31 - 1  # tokens
@@ -23,8 +24,14 @@ class Pairs(torch.utils.data.Dataset):
 
     def __init__(self, rows, max_source_length, max_target_length, learned=None):
         self.rows, self._limits, self.learned = rows, (max_source_length, max_target_length), learned
-        lengths = [] if learned is None else [len(labels) for labels in rows["labels"]]
-        self._place = np.cumsum([0, *lengths])
+        if learned is not None:
+            self._place = np.cumsum([0, *pc.list_value_length(arrow(rows, "labels")).to_numpy()])
+
+    @property
+    def lengths(self):
+        """Tokens of each source and target together, int64."""
+        columns = (pc.list_value_length(arrow(self.rows, name)).to_numpy() for name in COLUMNS)
+        return sum(np.minimum(lengths, most) for lengths, most in zip(columns, self._limits, strict=True))
 
     def __len__(self):
         return len(self.rows)

@@ -15,6 +15,7 @@ from memorization.training.checkpoints import rotate
 from memorization.training.launch import on_first_rank
 from memorization.training.losses import Losses, check_finite, target_loss, token_losses
 from memorization.training.mixture import MixtureSampler
+from memorization.training.order import Grouped, lengths
 from memorization.training.progress import Progress
 
 OUTPUT = "output_loss", "output_perplexity"
@@ -45,13 +46,21 @@ class TokenTrainer(Trainer):
         self.progress = Progress()
         self.add_callback(self.progress)
         self._step_loss = 0.0
-        self._mixture = None
+        self._order = None
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         if train_weights:
-            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-            self._mixture = MixtureSampler(list(map(len, self.train_dataset.datasets)), train_weights, seed)
+            self._order = MixtureSampler(list(map(len, self.train_dataset.datasets)), train_weights, seed)
+        elif self.train_dataset and self.args.train_sampling_strategy == "group_by_length":
+            together = self.args.train_batch_size * self.args.world_size  # what the ranks take at a time
+            self._order = Grouped(lengths(self.train_dataset), together, seed)
 
     def _get_train_sampler(self, *args):
-        return self._mixture or super()._get_train_sampler(*args)
+        return self._order or super()._get_train_sampler(*args)
+
+    def _get_eval_sampler(self, eval_dataset):
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_eval_sampler(eval_dataset)
+        return (-lengths(eval_dataset)).argsort(kind="stable").tolist()
 
     def _run_epoch(self, *args, epoch, train_dataloader, **options):
         train_dataloader.set_epoch(epoch)  # after a resume on several ranks accelerate would not reach the sampler
