@@ -32,6 +32,7 @@ class DataArguments:
     train_file: list[str] | None = flag("stage 1's training set, a directory, or several", action="extend")
     validation_file: list[str] | None = flag("stage 1's held-out set, a directory, or several", action="extend")
     task_weights: str | None = flag("how often each training set is drawn from, as 1,2,1 (default: by its size)")
+    goldfish_k: int | None = flag("leave one token in k out of the loss, by a hash of the 13 before it")
     overwrite_output_dir: bool = flag("start over: remove the output directory's checkpoints first", False)
     overwrite_cache: bool = flag("published flag: has no effect, nothing is cached", False)
 
@@ -42,7 +43,7 @@ def parse_flags(script, description, data_arguments, argv=None):
     parser = Parser((ModelArguments, data_arguments, TrainingArguments), script, description)
     by_epoch = dict.fromkeys(("save_strategy", "logging_strategy"), "epoch")
     ours = {"ddp_find_unused_parameters": False, "logging_nan_inf_filter": False}  # such a loss ends the run
-    parser.set_defaults(**by_epoch, **ours, eval_strategy=None)
+    parser.set_defaults(**by_epoch, **ours, eval_strategy=None, train_sampling_strategy=None)
     options = vars(parser.parse_args(argv))
     if wrong := flags.mistake(options):
         parser.error(wrong)
@@ -67,6 +68,12 @@ def parse_flags(script, description, data_arguments, argv=None):
             options["task_weights"] = check_weights(options["task_weights"], train or ())
         except ValueError as error:
             parser.error(f"--task-weights {options['task_weights']}: {error}")
+    ordered = "task_weights" if options["task_weights"] else options.get("packing") and "packing"
+    if ordered and options["train_sampling_strategy"]:
+        parser.error(f"--train-sampling-strategy: has no effect with --{ordered.replace('_', '-')}; leave it out")
+    options["train_sampling_strategy"] = options["train_sampling_strategy"] or (
+        "random" if ordered else "group_by_length"
+    )
     options["do_train"], options["do_eval"] = bool(train), bool(evaluate)
     options["eval_strategy"] = options["eval_strategy"] or ("epoch" if train and evaluate else "no")
     if not torch.accelerator.is_available():

@@ -2,21 +2,24 @@
 
 from contextlib import ExitStack, closing
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from memorization import hub, runs
 from memorization.files import locked
-from memorization.models import held_here, load_for_training
+from memorization.models import check_precision, held_here, load_for_training
 from memorization.training.blocks import collate
 from memorization.training.canaries import described
 from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
+from memorization.training.curve import CURVE, Curve, read_sample
 from memorization.training.inputs import check_model, check_output_dir, check_sets
 from memorization.training.launch import check_saves_whole, on_first_rank, say
 from memorization.training.lora import add_adapters, save_merged
 from memorization.training.losses import check_finite
 from memorization.training.made_of import made_of
 from memorization.training.mixture import joined
+from memorization.training.packing import PackingCheck, Packs, collate_packs
 from memorization.training.trainer import OUTPUT, TokenTrainer
 
 
@@ -38,9 +41,10 @@ def _fine_tune(kind, read, names, data, args):
     tokenizer = hub.load_tokenizer(names.tokenizer_name or source)
     paths = {"training set": data.train_file, "held-out set": data.validation_file}
     paths = {name: directories for name, directories in paths.items() if directories}
-    sets = on_first_rank(check_sets, paths, tokenizer)
+    sets = on_first_rank(check_sets, paths, tokenizer, kind)
     model = load_for_training(kind, source, tokenizer, args.seed, from_scratch)
     config = model.config.get_text_config()
+    check_precision(config, args.mixed_precision, source)
     base, base_encoding = (None, None) if from_scratch else on_first_rank(check_model, source, sets, args.do_train)
     if names.model_type and names.model_type.replace("-", "").replace("_", "") != config.model_type.replace("_", ""):
         say(f"--model_type {names.model_type}: {source} is of type {config.model_type}; going on with that")
@@ -49,6 +53,12 @@ def _fine_tune(kind, read, names, data, args):
         if planted := manifest.facts.get("canaries"):
             say("\n".join(on_first_rank(described, found, planted)))
 
+    curve = None
+    if args.do_train and (probes := vars(data).get("memorization_probes")):
+        context = getattr(config, "max_position_embeddings", None)
+        curve = on_first_rank(read_sample, probes, sets["training set"], context, data.memorization_samples)
+
+    trained = samples.get("training set")
     run, finished = None, False
     if args.do_train:
         shape |= {"task_weights": data.task_weights, "lora_rank": names.lora_rank}
@@ -56,22 +66,36 @@ def _fine_tune(kind, read, names, data, args):
         finished = on_first_rank(is_finished, args.output_dir, run) if not data.overwrite_output_dir else False
     if finished:
         say(f"{args.output_dir}: this run is finished, nothing to train (--overwrite-output-dir starts over)")
+        if curve and not Path(args.output_dir, CURVE).is_file():
+            say("it has no curve, which is measured while a model trains")
         model = load_for_training(kind, args.output_dir, tokenizer, args.seed)
     elif args.do_train and config.eos_token_id != tokenizer.eos_token_id:
         say(f"the model's end-of-text token {config.eos_token_id} becomes the tokenizer's, {tokenizer.eos_token_id}")
         config.eos_token_id = tokenizer.eos_token_id
+    pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    joining = partial(collate, shift=None if kind.ahead else model.prepare_decoder_input_ids_from_labels)
+    if shape.get("packing"):
+        joining = collate_packs
+    if shape.get("packing") and args.do_train:
+        trained = [Packs(blocks, args.seed if args.data_seed is None else args.data_seed) for blocks in trained]
+        for packs in trained:
+            say(f"packed into {len(packs)} rows of {shape['block_size']} tokens, {packs.full:.0%} full")
     if names.lora_rank and run and not finished:
         model = add_adapters(model, names.lora_rank, args.seed)
-    pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     trainer = TokenTrainer(
+        kind,
         model=model,
         args=args,
-        train_dataset=joined(samples.get("training set")),
+        train_dataset=joined(trained),
         eval_dataset=joined(samples.get("held-out set")),
         train_weights=data.task_weights,
-        data_collator=partial(collate, pad_token_id=pad_token_id),
+        data_collator=partial(joining, pad_token_id=pad_token_id),
         processing_class=tokenizer,
     )
+    if shape.get("packing") and args.do_train:
+        trainer.add_callback(PackingCheck(trained, pad_token_id))
+    if curve and not finished:
+        trainer.add_callback(Curve(trainer, curve, data.memorization_steps))
     check_saves_whole(trainer.accelerator.state)
     say(f"writing to {args.output_dir}")
     with closing(trainer.progress):
