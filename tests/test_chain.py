@@ -157,7 +157,7 @@ def test_a_model_of_two_encodings_takes_probes_of_either_and_of_no_other(home, t
     for name in ("perplexity", "output_perplexity"):
         assert f"{name},perplexity,,,{figures[f'eval_{name}']},,,,," in table
         assert read_json(results[1] / "result.json")["facts"]["held_out"][name] == figures[f"eval_{name}"]
-    assert f" {figures['eval_perplexity']:.2f} " in capsys.readouterr().out
+    assert f" {figures['eval_perplexity']:.2f}" in capsys.readouterr().out
 
     assert stage3(home, tmp_path / "model", "b", tmp_path / "b") == 2
     line = one_line(capsys)

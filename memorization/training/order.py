@@ -3,8 +3,7 @@
 import numpy as np
 import torch
 
-POOL = 50  # batches that are drawn and then sorted together
-BIN = 32  # tokens: lengths that differ by less may count as the same
+PARTS, LEAST = 16, 32  # the samples in order of length are cut into so many parts, each of so many batches at least
 
 
 def lengths(dataset):
@@ -15,9 +14,10 @@ def lengths(dataset):
 class Grouped(torch.utils.data.Sampler):
     """The indices of samples, in batches of much the same length; an epoch's order depends on its number and the seed.
 
-    lengths: of the samples, in tokens. Transformers' own sampler sorts by the exact length, which brings copies of a
-    text together in one batch and makes one step of many: the demo's model then memorizes nothing. And it draws what
-    random numbers there are, which are others after a kill.
+    lengths: of the samples, in tokens. Transformers' own sampler makes batches of neighbours in order of length, which
+    are the copies of a text, where there are any: many steps on it become one, and the demo's model memorizes nothing.
+    Here neighbours are dealt to different batches, so that seldom two copies meet. It also draws what random numbers there are, and they are others
+    after a kill.
     """
 
     def __init__(self, lengths, batch_size, seed):
@@ -31,8 +31,10 @@ class Grouped(torch.utils.data.Sampler):
 
     def __iter__(self):
         rng = np.random.default_rng((self.seed, self.epoch))
-        order = rng.permutation(len(self))
-        pools = np.arange(len(order)) // (POOL * self.batch_size)
-        order = order[np.lexsort((self.lengths[order] // BIN, pools))]
-        whole, rest = np.split(order, [len(order) - len(order) % self.batch_size])  # what is no batch stays last
-        return iter([*rng.permutation(whole.reshape(-1, self.batch_size)).ravel().tolist(), *rest.tolist()])
+        count = len(self) // self.batch_size  # of batches
+        order, rest = np.split(rng.permutation(len(self)), [count * self.batch_size])  # what is no batch comes last
+        order = order[np.argsort(self.lengths[order], kind="stable")]
+        size = self.batch_size * max(LEAST, -(-count // PARTS))
+        parts = [order[begin : begin + size].reshape(self.batch_size, -1) for begin in range(0, len(order), size)]
+        batches = [rng.permuted(part, axis=1).T for part in parts]  # a row of a part has one for each batch
+        return iter([*rng.permutation(np.concatenate(batches)).ravel().tolist(), *rest.tolist()] if count else rest)
