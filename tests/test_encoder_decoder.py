@@ -25,7 +25,8 @@ from memorization.encoding.tasks import DIALOGUE, SEPARATOR
 from memorization.encoding.tokens import INSIDE, SPECIAL, cut_source, encode_pairs
 from memorization.extraction.generations import read_generations
 from memorization.files import read_json, read_jsonl, write_json
-from memorization.training.pairs import Pairs
+from memorization.training.mitigations import goldfish
+from memorization.training.pairs import Pairs, read_pairs
 
 PREFIX = "answer: "
 ROWS = [row | {"instruction": ""} for row in make_dialogues(seed=3, single=13, fourfold=2, sixteenfold=0)[:12]]
@@ -289,6 +290,39 @@ def test_from_scratch_the_special_tokens_are_the_tokenizers(homes, kind, tmp_pat
     assert (config["vocab_size"], config["eos_token_id"]) == (len(tokenizer), tokenizer.eos_token_id)
     start = tokenizer.eos_token_id if kind == "bart" else tokenizer.pad_token_id
     assert (config["decoder_start_token_id"], config["pad_token_id"]) == (start, tokenizer.pad_token_id)
+
+
+def test_the_goldfish_drops_tokens_of_targets(homes, tmp_path, capsys):
+    """The same ones in every copy, and none of a held-out target."""
+    home = homes["bart"]
+    run_seq2seq.main(flags(home, tmp_path / "out", "--goldfish_k=3", "--max_steps=1", "--eval_strategy=no"))
+    rows = load_from_disk(f"{home}/tokenized/tokenized_dialogue_train")["labels"][:]
+    dropped = sum(int(goldfish(np.array(row), np.arange(len(row)), 3).sum()) for row in rows)
+    total = sum(map(len, rows))
+    assert dropped and f"; {total - dropped} of {total} tokens of targets get loss" in capsys.readouterr().out
+    assert runs.model_made_of(tmp_path / "out")["goldfish_k"] == 3
+    data = run_seq2seq.parse(flags(home, tmp_path / "out", "--goldfish_k=3"))[1]
+    paths = {kind: [f"{home}/tokenized/tokenized_dialogue_{side}"] for kind, side in SETS.items()}
+    sets, _ = read_pairs(paths, AutoModelForSeq2SeqLM.from_pretrained(home / "base"), data)
+    for pair, row in zip(sets["training set"][0], rows, strict=True):
+        gone = goldfish(np.array(row), np.arange(len(row)), 3)
+        assert pair["labels"] == np.where(gone, -100, row).tolist()
+    assert all(-100 not in pair["labels"] for pair in sets["held-out set"][0])
+
+
+def test_adapters_of_a_bart_end_in_a_plain_model(homes, tmp_path):
+    pytest.importorskip("peft")
+    home = homes["bart"]
+    run_seq2seq.main(flags(home, tmp_path / "out", "--lora_rank=2", "--max_steps=2", "--eval_strategy=no"))
+    before, after = (
+        AutoModelForSeq2SeqLM.from_pretrained(path).state_dict() for path in (home / "base", tmp_path / "out")
+    )
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert before.keys() == after.keys() and any("encoder_attn.q_proj" in name for name in changed)
+    for name in changed:
+        values = torch.linalg.svdvals(after[name].double() - before[name].double())
+        assert before[name].ndim == 2 and ("proj" in name or ".fc" in name)
+        assert values[2] < 1e-4 * values[0]
 
 
 def test_a_t5_is_not_trained_in_float16(homes, tmp_path):
