@@ -242,7 +242,9 @@ def test_a_source_that_is_cut_stays_closed_and_a_target_does_not_end_there():
 @KINDS
 def test_losses_are_means_over_the_target_tokens(homes, kind, tmp_path):
     """One step of two batches, with targets of unlike lengths: what is logged, and what held-out texts cost."""
-    home, limits = homes[kind], ("--max_source_length=20", "--max_target_length=30")
+    home = homes[kind]
+    limit = int(np.median([*map(len, load_from_disk(f"{home}/tokenized/tokenized_dialogue_train")["labels"])]))
+    limits = "--max_source_length=20", f"--max_target_length={limit}"
     more = "--max_steps=1 --gradient_accumulation_steps=2 --logging_strategy=steps --logging_steps=1 --seed=6"
     argv = flags(
         home, tmp_path / "out", *more.split(), *limits, "--eval_strategy=no", "--per_device_train_batch_size=3"
@@ -255,17 +257,17 @@ def test_losses_are_means_over_the_target_tokens(homes, kind, tmp_path):
         run_seq2seq.main(argv)
     model = AutoModelForSeq2SeqLM.from_pretrained(home / "base").eval()
     step = [loss for pair in seen[:6] for loss in loss_by_hand(model, pair["input_ids"], pair["labels"])]
-    assert len({len(pair["labels"]) for pair in seen[:6]}) > 1 and 30 in {len(pair["labels"]) for pair in seen}
+    assert len({len(pair["labels"]) for pair in seen[:6]}) > 1 and limit in {len(pair["labels"]) for pair in seen}
     assert read_jsonl(tmp_path / "out" / "losses.jsonl")[0]["train_loss"] == pytest.approx(np.mean(step), rel=1e-5)
 
     model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out").eval()
     rows = load_from_disk(f"{home}/tokenized/tokenized_dialogue_test")
     held_out = [
-        loss for row in rows for loss in loss_by_hand(model, cut_source(row["input_ids"], 20), row["labels"][:30])
+        loss for row in rows for loss in loss_by_hand(model, cut_source(row["input_ids"], 20), row["labels"][:limit])
     ]
     assert read_json(tmp_path / "out" / "eval_results.json")["eval_loss"] == pytest.approx(np.mean(held_out), rel=1e-5)
     made_of = runs.model_made_of(tmp_path / "out")
-    assert (made_of["max_source_length"], made_of["max_target_length"]) == (20, 30)
+    assert (made_of["max_source_length"], made_of["max_target_length"]) == (20, limit)
 
 
 def test_label_smoothing_is_the_trainers(homes, tmp_path):
