@@ -444,7 +444,7 @@ def test_what_is_memorized_comes_out_and_the_index_is_of_what_was_probed(homes, 
     assert detect("target") == 0 and "model m, probe target, profile paper" in " ".join(capsys.readouterr().out.split())
     result = read_json(tmp_path / "results" / "m" / "dialogue" / "result.json")
     assert result["groups"]["members"]["exact_match"]["rate"] == np.mean(members)
-    assert result["groups"]["members"]["own"]["rate"] > 0.7 and result["groups"]["held out"]["own"]["rate"] == 0
+    assert result["groups"]["members"]["own"]["rate"] > result["groups"]["held out"]["own"]["rate"] == 0
     found = read_jsonl(tmp_path / "results" / "m" / "dialogue" / "detections.jsonl")
     for row, one in zip(found, Probes(home / "tokenized", "dialogue", 10, "target")[:], strict=True):
         assert row["suffix"] == one["suffix"]
