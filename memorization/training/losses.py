@@ -41,7 +41,7 @@ def write_logged(path, log, names):
     """Write what the Trainer has logged, a JSON line a step at which there is any. names: dict in the log -> there."""
     rows = {}
     for entry in log:
-        if found := {names[name]: value for name, value in entry.items() if name in names}:
+        if found := {there: entry[name] for name, there in names.items() if name in entry}:
             rows.setdefault(entry["step"], {"epoch": entry["epoch"], "step": entry["step"]}).update(found)
     if rows:
         write_text(path, "".join(json.dumps(row) + "\n" for row in rows.values()))
