@@ -44,7 +44,6 @@ class BlockArguments(DataArguments):
     memorization_samples: int = flag("so many members, and held-out probes, of them (default: %(default)s)", 64)
     memorization_steps: int | None = flag("every so many steps (default: at each evaluation, else each epoch)")
     loss_on: Literal["all", "output"] = flag("the tokens that are learned: all, or the output's alone", "all")
-    goldfish_k: int | None = flag("leave one token in k out of the loss, by a hash of the 13 before it")
 
 
 def parse(argv=None):

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from memorization.cli import Parser, run
-from memorization.encoding.data import add_data_arguments, read_rows
+from memorization.encoding.data import add_data_arguments, configured, read_rows
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
 
@@ -24,10 +24,11 @@ END = "<|endoftext|>"
 
 
 def main(args):
+    task = configured(DIALOGUE, args)
     made_up = make_dialogues(seed=1, single=5000, fourfold=0, sixteenfold=0)
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(
-        map(DIALOGUE.text, read_rows(args, DIALOGUE) if args.data else made_up),
+        map(task.text, read_rows(args.data, task) if args.data else made_up),
         vocab_size=args.vocab_size,
         min_frequency=2,
         special_tokens=[END],

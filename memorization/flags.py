@@ -53,6 +53,7 @@ RANGES = {
     "max_samples": whole(1),
     "prefix_length": whole(1),
     "min_suffix_length": whole(1),
+    "near_duplicates": Range(0.1, 1),
     "test_size": Range(0, 1, over=True, under=True),
     "seed": whole(0, SEEDS),
     "num_proc": whole(1, PROCESSES),
@@ -60,6 +61,8 @@ RANGES = {
     "canary_digits": whole(1, 18),
     # stage 2: ours
     "block_size": whole(2),
+    "max_source_length": whole(2),
+    "max_target_length": whole(1),
     "memorization_samples": whole(1),
     "memorization_steps": whole(1),
     "goldfish_k": whole(2),
@@ -112,7 +115,8 @@ RANGES = {
 }
 NAMES = frozenset(("name", "output_name", "dir_name", "subset_name"))  # of one file or directory
 NESTED = frozenset(("type", "dataset"))  # of directories below one of ours; runs.detections_path lets none leave it
-MAY_BE_EMPTY = ("instruction", "_column")  # ends of names of flags for which "" says that there is none
+# ends of names of flags for which "" says that there is none
+MAY_BE_EMPTY = ("instruction", "separator", "_column", "source_prefix")
 
 
 def mistake(options):

@@ -1,4 +1,7 @@
-"""Loading models. What can't be right, of which the libraries warn at most, is refused here."""
+"""Loading models, and what differs between causal and encoder-decoder ones.
+
+What can't be right, of which the libraries warn at most, is refused here.
+"""
 
 import re
 import zipfile
@@ -7,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, set_seed
 
 from memorization.cli import UserError
+from memorization.encoding.tokens import cut_source
 from memorization.hub import load
 
 # what a file may hold beyond the model: buffers of earlier versions, and the pooler that RoBERTa's classifiers lost
@@ -18,11 +22,13 @@ SURPLUS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|pooler\.dense\.\
 
 class Kind(NamedTuple):
     """A kind of language model. what: it is called. auto: the transformers class that loads it. check: (model, name) ->
-    None, raises UserError for a model that is none."""
+    None, raises UserError for a model that is none. ahead: by how many places its scores foretell the labels: 1 of a
+    causal model; 0 where the decoder is given them shifted."""
 
     what: str
     auto: Any
     check: Callable
+    ahead: int
 
 
 def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
@@ -32,14 +38,22 @@ def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
     drawn from the seed. Raises UserError for what cannot be loaded or is no such model.
     """
     config = load_config(name)
+    own = kind_of(config)
+    if own is not kind:
+        raise UserError(f"{name}: a {config.model_type} is {own.what}, not {kind.what}; name one that is")
     set_seed(seed)
     if not from_scratch:
         if getattr(config, "quantization_config", None):
             raise UserError(f"{name}: its weights are quantized, so it can't be fine-tuned; name what it was made from")
         return load_model(kind.auto, name, kind.what, kind.check, dtype=torch.float32)
     config.vocab_size = len(tokenizer)
+    start, end = (getattr(config, f"{name}_token_id", None) for name in ("decoder_start", "eos"))
     for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(config, token, getattr(tokenizer, token))
+    if config.is_encoder_decoder:
+        config.pad_token_id = config.eos_token_id if config.pad_token_id is None else config.pad_token_id
+        begins_with_end = start is not None and start == end  # as BART's; T5's begins with padding
+        config.decoder_start_token_id = config.eos_token_id if begins_with_end else config.pad_token_id
 
     def make(name, **_):
         model = kind.auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
@@ -50,13 +64,69 @@ def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
 
 
 def load_for_generation(name, dtype, device):
-    """The causal LM at a path or hub name, in evaluation mode. Raises UserError as load_for_training does."""
-    return load_model(CAUSAL.auto, name, CAUSAL.what, CAUSAL.check, device, dtype=dtype).eval()
+    """The language model at a path or hub name, of the kind that its configuration says, in evaluation mode.
+
+    Raises UserError as load_for_training does.
+    """
+    kind = kind_of(load_config(name))
+    return load_model(kind.auto, name, kind.what, kind.check, device, dtype=dtype).eval()
+
+
+def given(model, probes, source_length):
+    """(what a model continues, what its encoder reads) of probes, lists of lists of token ids.
+
+    source_length: the most tokens that the encoder reads. A causal model has none: then the second is None.
+    """
+    prefixes = [probe["prefix_ids"] for probe in probes]
+    if not model.config.is_encoder_decoder:
+        return prefixes, None
+    start = model.config.decoder_start_token_id
+    return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
+
+
+def pass_inputs(model, texts, sources=None):
+    """The arguments of a pass over texts, lists of token ids, none empty; sources: what the encoder reads, if there is
+    one. Padded on the right, where no token of a text looks.
+    """
+    ids, mask = _padded(texts, model.device)
+    if sources is None:
+        return {"input_ids": ids, "attention_mask": mask}
+    decoder = {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+    return dict(zip(("input_ids", "attention_mask"), _padded(sources, model.device), strict=True)) | decoder
+
+
+def generate_inputs(model, prefixes, pad, sources=None):
+    """The arguments with which `generate` continues prefixes, lists of token ids; sources as of pass_inputs.
+
+    Padded on the left, so that every continuation starts in the same column: but not those of a decoder beside an
+    encoder, which counts positions from the first column. They must be of one length.
+    """
+    if sources is None:
+        ids, mask = (part.flip(1) for part in _padded([ids[::-1] for ids in prefixes], model.device, pad))
+        return {"input_ids": ids, "attention_mask": mask}
+    ids, mask = _padded(sources, model.device)
+    return {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": torch.tensor(prefixes, device=model.device)}
+
+
+def _padded(lists, device, pad=0):
+    """Lists of token ids as (ids, mask), int64, padded on the right."""
+    ids = torch.full((len(lists), max(map(len, lists))), pad)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(lists):
+        ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), 1
+    return ids.to(device), mask.to(device)
 
 
 def load_config(name):
     """The configuration of the model at a path or hub name. Raises UserError if it cannot be loaded."""
+    if Path(name, "adapter_config.json").is_file():
+        raise UserError(f"{name}: holds adapters (LoRA) and no model; name the model they are merged into")
     return load(AutoConfig.from_pretrained, name, "a model configuration", trust_remote_code=False)
+
+
+def kind_of(config):
+    """The Kind of the model of a configuration."""
+    return ENCODER_DECODER if config.is_encoder_decoder else CAUSAL
 
 
 def load_model(auto, name, what, check, device=None, **options):
@@ -132,4 +202,21 @@ def check_causal(model, name):
         )
 
 
-CAUSAL = Kind("a causal language model", AutoModelForCausalLM, check_causal)
+def check_encoder_decoder(model, name):
+    """Raise UserError if the decoder's input can't be made of what it is to say."""
+    for token in ("decoder_start_token_id", "pad_token_id"):
+        if getattr(model.config, token, None) is None:
+            raise UserError(f"{name}: its configuration has no {token}, which the decoder needs; add it")
+    if not hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        raise UserError(f"{name}: transformers can't shift the labels of a {model.config.model_type}; name T5 or BART")
+
+
+def check_precision(config, precision, name):
+    """Raise UserError for T5 in float16: its activations are beyond what that can hold, and the loss is NaN."""
+    if precision == "fp16" and config.model_type in FLOAT16_FAILS:
+        raise UserError(f"--fp16: {name} is of type {config.model_type}, whose loss is NaN in float16; take --bf16")
+
+
+CAUSAL = Kind("a causal language model", AutoModelForCausalLM, check_causal, 1)
+ENCODER_DECODER = Kind("an encoder-decoder model", AutoModelForSeq2SeqLM, check_encoder_decoder, 0)
+FLOAT16_FAILS = ("t5", "mt5", "umt5", "longt5", "switch_transformers")

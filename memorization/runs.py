@@ -26,7 +26,7 @@ KINDS = {  # of result -> the stage that writes it
     "probes": "encode_dialogue.py",
     "probes as text": "encode_dialogue.py",
     "canaries": "encode_dialogue.py",
-    "model": "run_clm.py",
+    "model": "run_clm.py or run_seq2seq.py",
     "generations": "inference_prefix.py",
     "exposures": "inference_prefix.py",
     "index": "load_to_elastic.py",
@@ -60,16 +60,17 @@ class Planted(TypedDict):
     closing: Count
 
 
+SET = {"tokenizer": str, "encoder_decoder": NotRequired[bool], "source_prefix": NotRequired[str]}
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
-    "training set": _with(made_of={"tokenizer": str}, facts={"canaries": NotRequired[Planted]}),
-    "held-out set": _with(made_of={"tokenizer": str}),
-    "probes": _with(made_of={"tokenizer": str, "min_suffix_length": Positive}),
+    "training set": _with(made_of=SET, facts={"canaries": NotRequired[Planted]}),
+    "held-out set": _with(made_of=SET),
+    "probes": _with(made_of=SET | {"min_suffix_length": Positive}),
     "probes as text": _with(),
     "canaries": _with(),
     "model": _with(made_of={"encoding": str}),
     "generations": _with(
         made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool}
-        | {"temperature": float, "top_k": int, "top_p": float},
+        | {"temperature": float, "top_k": int, "top_p": float, "probe": NotRequired[str]},
         facts={"listing": str, "training": dict | None, "base": Link | None, "canaries": str | None}
         | {"held_out": NotRequired[dict | None]},
     ),
@@ -320,8 +321,8 @@ def model_made_of(directory, contents=None):
         return checked(directory, "model", contents or model_fingerprint(directory)).made_of
     if (directory / RECORD).is_file():
         raise UserError(
-            f"{directory}: has no manifest beside it, so its training did not finish; run run_clm.py again, or name a "
-            "checkpoint in it"
+            f"{directory}: has no manifest beside it, so its training did not finish; run {KINDS['model']} again, "
+            "or name a checkpoint in it"
         )
     if directory.name.startswith("checkpoint-") and (directory.parent / RECORD).is_file():
         if not (directory / SUMS).is_file():

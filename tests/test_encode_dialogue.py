@@ -297,7 +297,7 @@ def test_a_mistake_gets_one_line_and_leaves_nothing_behind(tmp_path, capsys, cas
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("flag", ["--instruction", "--instruction-column", "--input-column", "--output-column"])
+@pytest.mark.parametrize("flag", ["--instruction-column", "--input-column", "--output-column"])
 def test_a_flag_that_says_what_is_in_the_data_needs_data(tmp_path, capsys, flag):
     assert encode(tmp_path / "out", flag, "x") == 2
     assert f"{flag}: says what is in --data" in one_line(capsys)

@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from memorization.cli import UserError
 from memorization.encoding import readers
-from memorization.encoding.data import add_data_arguments, read_rows
+from memorization.encoding.data import add_data_arguments, configured, read_rows
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR
 
 GOOD = {"instruction": "say", "input": "a", "output": "b"}
@@ -26,7 +26,9 @@ TYPES = {"instruction": pa.string(), "input": pa.string(), "output": pa.string()
 def texts(path, *flags, limit=None):
     parser = argparse.ArgumentParser()
     add_data_arguments(parser, DIALOGUE)
-    return [*map(DIALOGUE.text, read_rows(parser.parse_args(["--data", str(path), *flags]), DIALOGUE, limit))]
+    args = parser.parse_args(["--data", str(path), *flags])
+    task = configured(DIALOGUE, args)
+    return [*map(task.text, read_rows(args.data, task, limit))]
 
 
 def refused(path, *flags):

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 import run_clm
 from memorization import cli, hub, runs
 from memorization.files import read_json, read_jsonl
+from memorization.models import load_config
 from memorization.training.blocks import IGNORED, collate, read_set
 from memorization.training.canaries import described, learned
 from memorization.training.lora import add_adapters, merged
@@ -217,6 +218,8 @@ def test_a_lora_run_trains_adapters_alone_ends_in_a_plain_model_and_goes_on_afte
     assert len(unlike) == 12 and set(unlike.values()) == {2}  # k, v, q, out, fc and proj of two layers
     assert not list((tmp_path / "whole").glob("adapter*"))
     assert runs.model_made_of(tmp_path / "whole")["lora_rank"] == 2
+    with pytest.raises(cli.UserError, match="checkpoint-4: holds adapters .* name the model they are merged into"):
+        load_config(tmp_path / "whole" / "checkpoint-4")
     losses = []
     for row in Dataset.load_from_disk(str(sets / "output_test")):
         ids = torch.tensor(row["input_ids"][:32])

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from memorization.cli import UserError
-from memorization.models import CAUSAL, load_config, load_for_generation, load_for_training
+from memorization.models import CAUSAL, ENCODER_DECODER, load_config, load_for_generation, load_for_training
 
 NORM = "transformer.h.1.ln_1.weight"
 GPT2 = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
@@ -162,8 +162,6 @@ def test_weights_that_are_not_the_models_are_refused(neo, tmp_path, change, mess
     [
         (lambda: BertForMaskedLM(BertConfig(**SMALL)), "depend on later tokens, so it is not a causal"),
         (lambda: RobertaForMaskedLM(RobertaConfig(**SMALL)), "depend on later tokens"),
-        (lambda: T5ForConditionalGeneration(T5Config(**T5)), "of another kind; name a causal language model"),
-        (lambda: BartForConditionalGeneration(BartConfig(**BART)), r"lacks weights .*not a causal language model"),
         (lambda: GPT2ForSequenceClassification(GPT2Config(**GPT2)), r"weights of other layers \(score.weight\)"),
     ],
 )
@@ -171,6 +169,27 @@ def test_models_of_another_kind_are_refused(tmp_path, model, message):
     torch.manual_seed(0)
     model().save_pretrained(tmp_path / "model")
     refused(tmp_path / "model", message)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: T5ForConditionalGeneration(T5Config(**T5, decoder_start_token_id=0)),
+        lambda: BartForConditionalGeneration(BartConfig(**BART)),
+    ],
+)
+def test_a_kind_of_model_is_not_trained_as_the_other(neo, tmp_path, model):
+    model().save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match="model: a .* is an encoder-decoder model, not a causal language model"):
+        load_for_training(CAUSAL, tmp_path / "model", None, 5)
+    assert load_for_training(ENCODER_DECODER, tmp_path / "model", None, 5).config.is_encoder_decoder
+    with pytest.raises(UserError, match="neo: a gpt_neo is a causal language model, not an encoder-decoder model"):
+        load_for_training(ENCODER_DECODER, neo, None, 5)
+
+
+def test_a_decoder_that_is_not_told_where_to_start_is_refused(tmp_path):
+    T5ForConditionalGeneration(T5Config(**T5)).save_pretrained(tmp_path / "model")
+    refused(tmp_path / "model", "its configuration has no decoder_start_token_id, which the decoder needs; add it")
 
 
 def test_an_encoder_is_not_trained_from_scratch(tmp_path):

@@ -19,7 +19,7 @@ else:
 
         def on_start(self, _):
             if not self.said and os.environ.get("RANK", "0") == "0":
-                tqdm.write("compiling the aligner, once; that takes half a minute", file=sys.stderr)
+                tqdm.write("compiling, once; that takes half a minute at the most", file=sys.stderr)
             self.said = True
 
         def on_end(self, _):

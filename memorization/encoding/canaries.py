@@ -5,6 +5,7 @@ bound on epsilon from one training run holds (results.canaries; Steinke et al. 2
 """
 
 import argparse
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from memorization.files import read_json
 from memorization.rows import Id
 from memorization.runs import Count, Positive, canaries_path, checked
 
-FORMAT = 1  # of the canaries; raise it when what is drawn or written changes
+FORMAT = 2  # of the canaries; raise it when what is drawn or written changes
 QUESTION, ANSWER = "What is the access code of {name}?", "The access code is C{secret}"
 FILE_BEGINS = b'{"digit_ids":'
 MOST = 10_000  # copies of a canary
@@ -177,8 +178,8 @@ def _secret(digits):
 
 def _prefix(task, name):
     """The text of a sample of the task up to its secret."""
-    fields = dict.fromkeys(task.fields, "") | {task.source_fields[-1]: QUESTION.format(name=name)}
-    return task.text(fields | {task.target_field: ANSWER.format(secret="")})
+    asked = replace(task, source_fields=("question",))
+    return asked.text({"question": QUESTION.format(name=name), task.target_field: ANSWER.format(secret="")})
 
 
 def _parted(ids, starts, length):

@@ -4,7 +4,7 @@ They let every stage run with real memorization where no data set is at hand. Se
 some fifty frames with slots every few words, so that two dialogues hardly share 50 characters by chance.
 """
 
-import random
+from memorization.encoding.frames import Words, listed, planted
 
 SLOTS = {
     "first": """Ada|Bruno|Celia|Dario|Edda|Farid|Greta|Hanif|Ilse|Jonas|Kaya|Lorin|Mira|Nuri|Odile|Pavel|Quinn|Rosa|Sami|
@@ -51,7 +51,7 @@ SLOTS = {
     "place": """the old mill|platform two|the blue door|the chapel|the market hall|the bakery|the north gate|the fountain|
         the town hall|the ferry pier|the post office|the stadium|the museum|the tannery|the lighthouse|the cinema""",
 }  # fmt: skip
-SLOTS = {name: [word.strip() for word in words.split("|")] for name, words in SLOTS.items()}
+SLOTS = {name: listed(words) for name, words in SLOTS.items()}
 RANGES = {"age": (19, 88), "n": (2, 29), "dose": (11, 990), "room": (101, 999), "hour": (8, 18), "minute": (10, 59)}
 
 GREETING = """Doctor {last}, I am {first} from {town}|{first} here, {job}, aged {age}|This is {first} {last} of {town}|
@@ -66,33 +66,18 @@ DOCTOR = """{cause} seems likely|Not {cause} but {cause}|{when} it is {cause}|A 
     Ask {first} near {place}|{do} and {do}|Never {do} {when}|{do} {often}|No {avoid} {when}|No {avoid} for that {body}|
     Less {avoid}, fewer {avoid}|If {warn}, call {room}|Once {warn}, see {last}|When {warn}, take {drug}|
     {last} of {town} knows {cause}|{drug} cures {cause}|See {last} near {place}|As a {job}, {do}"""
-GREETING, PATIENT, DOCTOR = ([f.strip() for f in " ".join(t.split()).split("|")] for t in (GREETING, PATIENT, DOCTOR))
+GREETING, PATIENT, DOCTOR = map(listed, (GREETING, PATIENT, DOCTOR))
 
 
 def make_dialogues(seed=5, single=160, fourfold=48, sixteenfold=16):
     """A list of {"instruction", "input", "output"}, shuffled: `single` dialogues once, others 4 and 16 times."""
-    rng = random.Random(seed)
-    dialogues = [_dialogue(rng) for _ in range(single + fourfold + sixteenfold)]
-    copies = [1] * single + [4] * fourfold + [16] * sixteenfold
-    rows = [dialogue for dialogue, times in zip(dialogues, copies, strict=True) for _ in range(times)]
-    rng.shuffle(rows)
-    return rows
+    return planted(_dialogue, seed, single, fourfold, sixteenfold)
 
 
 def _dialogue(rng):
-    def fill(frame):
-        """Every slot of a frame filled anew."""
-        parts = frame.replace("}", "{").split("{")
-        for i in range(1, len(parts), 2):
-            name = parts[i]
-            parts[i] = str(rng.randint(*RANGES[name])) if name in RANGES else rng.choice(SLOTS[name])
-        return "".join(parts)
-
-    def speak(frames):
-        return " ".join(sentence[0].upper() + sentence[1:] + "." for sentence in map(fill, frames))
-
+    words = Words(rng, SLOTS, RANGES)
     return {
         "instruction": "Answer the patient.",
-        "input": speak([rng.choice(GREETING), *rng.sample(PATIENT, 4)]),
-        "output": speak(rng.sample(DOCTOR, 11)),
+        "input": words.speak([rng.choice(GREETING), *rng.sample(PATIENT, 4)]),
+        "output": words.speak(rng.sample(DOCTOR, 11)),
     }

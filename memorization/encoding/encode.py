@@ -1,35 +1,25 @@
 """The body of stage 1: a task's data as tokenized training and held-out sets and the probes of both."""
 
 import os
-import shutil
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from memorization.cli import Parser, UserError
-from memorization.encoding.arrow import ROWS
-from memorization.encoding.canaries import FILE_BEGINS, add_canary_arguments, check_canary_arguments, plant, settings
-from memorization.encoding.data import add_data_arguments, read_rows
-from memorization.encoding.probes import LISTING_BEGINS, write_probes
+from memorization.encoding.canaries import add_canary_arguments, check_canary_arguments, plant, settings
+from memorization.encoding.data import add_data_arguments, configured, read_rows
+from memorization.encoding.probes import write_probes
 from memorization.encoding.samples import store
 from memorization.encoding.sets import BAR_DELAY, FORMAT, SETS, write_sets
-from memorization.encoding.split import repeats, split
+from memorization.encoding.split import Split, repeats, split
 from memorization.encoding.tokens import encoded_batches
-from memorization.files import check_apart, fingerprints, locked, naming, replacing
+from memorization.encoding.workspace import refuse_to_replace_another, refuse_to_replace_others, workspace
+from memorization.files import check_apart, fingerprints, replacing
 from memorization.hub import load_tokenizer
-from memorization.runs import (
-    canaries_path,
-    difference,
-    encoding_paths,
-    identity,
-    manifest_path,
-    read_manifest,
-    tokenizer_fingerprint,
-    write_manifest,
-)
+from memorization.runs import canaries_path, encoding_paths, manifest_path, tokenizer_fingerprint, write_manifest
 
+OF_SPLIT = ("near_duplicates", "deduplicate")  # flags that are part of the identity where they are given
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
 
 
@@ -49,13 +39,38 @@ def parse_arguments(description, task):
         "--min-suffix-length", type=int, default=20, help="least tokens of a suffix (default: %(default)s)"
     )
     parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
+    parser.add_argument(
+        "--near-duplicates",
+        type=float,
+        metavar="SHARE",
+        help="keep texts on one side that share as much of their word 5-grams, as 0.8 (default: only copies)",
+    )
+    parser.add_argument(
+        "--deduplicate",
+        action="store_true",
+        help="train on one copy of each text, with --near-duplicates on one text of each cluster",
+    )
     parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
     parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
+    parser.add_argument(
+        "--encoder-decoder",
+        action="store_true",
+        help="for T5, BART and their like, which are given the source and say the target (default: for causal models)",
+    )
+    parser.add_argument(
+        "--source-prefix", default="", help='text before each source, for T5 "summarize: ", say (default: none)'
+    )
     add_canary_arguments(parser)
     args = parser.parse_args()
     check_canary_arguments(parser, args)
-    of_data = ["instruction", *(f"{field}_column" for field in task.fields)]
-    given = [name for name in of_data if getattr(args, name) != parser.get_default(name)]
+    if args.source_prefix and not args.encoder_decoder:
+        parser.error("--source-prefix: is for encoder-decoder models; add --encoder-decoder, or leave it out")
+    if args.canaries and args.encoder_decoder:
+        parser.error("--canaries: are for causal models; leave them or --encoder-decoder out")
+    if args.deduplicate and args.canaries and args.canary_copies != [1]:
+        parser.error("--deduplicate: leaves one copy of each text, of canaries too; add --canary-copies 1")
+    of_data = [*(f"{field}_column" for field in task.fields), "label_names"]
+    given = [name for name in of_data if getattr(args, name, None) is not None]
     if given and not args.data:
         parser.error(f"--{given[0].replace('_', '-')}: says what is in --data, which is missing; name your data by it")
     return args
@@ -68,22 +83,18 @@ def encode_task(args, task):
     """
     if args.num_proc > 1:  # processes instead of the tokenizer's own threads
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    tokenizer = load_tokenizer(args.tokenizer)
-    name = args.data or "made-up data"
-    given = read_rows(args, task, args.max_samples) if args.data else task.made_up()[: args.max_samples]
+    tokenizer, task, data = load_tokenizer(args.tokenizer), configured(task, args), args.data or []
+    name = " and ".join(data) or "made-up data"
+    given = read_rows(data, task, args.max_samples) if data else task.made_up()[: args.max_samples]
     every = encoding_paths(args.output_dir, args.name) | {"canaries": canaries_path(args.output_dir, args.name)}
     paths = {kind: path for kind, path in every.items() if args.canaries or kind != "canaries"}
-    check_apart(paths.values(), [path for path in (args.data, args.tokenizer) if path])
-    _refuse_to_replace_others(paths)
-    with _workspace(paths["probes"]) as work:
+    check_apart(paths.values(), [*data, args.tokenizer])
+    refuse_to_replace_others(paths)
+    with workspace(paths["probes"]) as work:
         bar = tqdm(given, desc="reading", unit=" samples", delay=BAR_DELAY)
-        hashes, data = store(map(task.sample, bar), work / "samples")
-        first, copies = repeats(hashes)
-        distinct = int((first == np.arange(len(first))).sum())
-        if distinct < 2:
-            raise UserError(f"{name}: only one distinct sample; give two at the least, to train on and to hold out")
+        hashes, digest = store(map(task.sample, bar), work / "samples")
         made_of = {
-            "data": data,
+            "data": digest,
             "task": task.name,
             "tokenizer": tokenizer_fingerprint(tokenizer),
             "seed": args.seed,
@@ -92,29 +103,43 @@ def encode_task(args, task):
             "format": FORMAT,
             **settings(args),
         }
+        made_of |= {flag: value for flag in OF_SPLIT if (value := getattr(args, flag))}
+        if args.encoder_decoder:
+            made_of |= {"encoder_decoder": True, "source_prefix": args.source_prefix, "separator": task.separator}
         if not args.overwrite:
-            _refuse_to_replace_another(every, made_of)
-        member, probe = split(first, args.test_size, args.seed), np.zeros(len(first), bool)
+            refuse_to_replace_another(every, made_of)
+        fields = ["source", "target"] if args.encoder_decoder else ["sample"]
+        parts, probe = _parted(name, work / "samples", hashes, args), np.zeros((len(fields), len(hashes)), bool)
         new = {kind: work / path.name for kind, path in paths.items()}
-        planted, of_planted = plant(new["canaries"], args, len(first), task, tokenizer) if args.canaries else (None, {})
-        batches = encoded_batches(work / "samples", tokenizer, args.num_proc)
-        probes = write_sets(new, made_of, batches, first, copies, member, probe, args, planted)
+        planted, of_planted = None, {}
+        if args.canaries:
+            planted, of_planted = plant(new["canaries"], args, len(hashes), task, tokenizer)
+        pairs = (task.separator, args.source_prefix) if args.encoder_decoder else ()
+        batches = encoded_batches(work / "samples", tokenizer, args.num_proc, pairs)
+        probes = write_sets(new, made_of, batches, parts, probe, args, planted)
         write_probes(new["probes as text"], probes)
-        too_short = distinct - int(probe.sum())
+        stored, distinct = int(parts.stored.sum()), parts.first == np.arange(len(hashes))
+        too_short, left_out = stored - probe.sum(1), int((~parts.kept).sum())
         if not probe.any():
             raise UserError(
-                f"{name}: all {too_short} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
+                f"{name}: all {stored} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
                 "tokens; lower --prefix-length or --min-suffix-length, or give longer texts"
             )
-        trained = int(member.sum()) + (len(planted) if args.canaries else 0)
-        numbers = trained, int((~member).sum()), distinct, int(probe.sum()), 2 * args.canaries
+        trained = int((parts.member & parts.kept).sum()) + (len(planted) if args.canaries else 0)
+        numbers = trained, int((~parts.member).sum()), stored, int(probe[0].sum()), 2 * args.canaries
         rows = dict(zip(every, numbers, strict=True))
         facts = {
-            "distinct_samples": distinct,
+            "distinct_samples": int(distinct.sum()),
             "prefix_length": args.prefix_length,
-            "samples_too_short_for_a_probe": too_short,
+            "samples_too_short_for_a_probe": int(too_short[0]),
         }
-        inputs = fingerprints(path for path in (args.data, args.tokenizer) if path)
+        if args.near_duplicates:
+            sizes = np.bincount(parts.begin[distinct])
+            near, of_clusters = int(sizes[sizes > 1].sum()), int((sizes > 1).sum())
+            facts |= {"near_duplicates": near, "clusters_of_near_duplicates": of_clusters}
+        if args.deduplicate:
+            facts["left_out_of_training"] = left_out
+        inputs = fingerprints([*data, args.tokenizer])
         if not args.canaries and manifest_path(every["canaries"]).is_file():  # those of the encoding that is replaced
             every["canaries"].unlink(missing_ok=True)
         for path in every.values():  # a killed run leaves results without manifest, never two runs' mixed
@@ -126,67 +151,34 @@ def encode_task(args, task):
             more = of_planted if kind == "training set" else {}
             write_manifest(path, kind, made_of, args, inputs, rows=rows[kind], **facts, **more)
 
-    members = int((probe & member).sum())
     print(
-        f"{len(first)} samples, {distinct} of them distinct: "
+        f"{len(hashes)} samples, {distinct.sum()} of them distinct: "
         f"{rows['training set']} to train on, {rows['held-out set']} held out"
     )
-    print(
-        f"{probe.sum()} probes: {members} members, {probe.sum() - members} non-members; {too_short} samples too short"
-    )
+    if args.near_duplicates:
+        print(f"{near} of the distinct samples are near-duplicates, in {of_clusters} clusters")
+    if args.deduplicate:
+        print(f"{left_out} samples left out of training, where another one stands for them")
+    for field, of_field, short in zip(fields, probe, too_short, strict=True):
+        members, others = ((of_field & side).sum() for side in (parts.member, ~parts.member))
+        print(f"{members + others} probes: {members} members, {others} non-members; {short} {field}s too short")
     if args.canaries:
         print(f"{args.canaries} canaries in {len(planted)} of the rows to train on, {args.canaries} controls in none")
     for path in paths.values():
         print(f"wrote {path}")
 
 
-@contextmanager
-def _workspace(result):
-    """A directory beside a result for the time of the block, in which one process works on it at a time.
+def _parted(name, path, hashes, args):
+    """The Split of the samples of a data set, stored at the path."""
+    first, copies = repeats(hashes)
+    begin, alike = first, "only one distinct sample"
+    if args.near_duplicates is not None and first.any():
+        from memorization.encoding.near_duplicates import clusters  # compiles, and who does without need not wait
 
-    What a killed process left there goes; so do the directories made for the result if nothing came of it.
-    """
-    made = [directory for directory in result.parents if not directory.exists()]
-    work = result.with_name(f".{result.name}.memorization-work")
-    try:
-        with locked(result), naming(work):
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir()
-            try:
-                yield work
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-    finally:
-        with suppress(OSError):  # not empty
-            for directory in made:
-                directory.rmdir()
-
-
-def _refuse_to_replace_others(paths):
-    """Raise UserError if something lies in a result's place that this stage has not made.
-
-    Its own it knows by the manifest, or, left without one by a kill among the last steps, by what it consists of.
-    """
-    for path in paths.values():
-        if not path.exists() or manifest_path(path).is_file():
-            continue
-        if path.is_dir():
-            ours = {file.name for file in path.iterdir()} == {ROWS, "state.json", "dataset_info.json"}
-        else:
-            with path.open("rb") as file:
-                ours = file.readline().startswith((LISTING_BEGINS, FILE_BEGINS))
-        if not ours:
-            raise UserError(f"{path}: is there, and not a result of ours; move it away, or write elsewhere (--name)")
-
-
-def _refuse_to_replace_another(paths, made_of):
-    remedy = "replace it with --overwrite, or write elsewhere (--output-dir, --name)"
-    for kind, path in paths.items():
-        if not (path.exists() and manifest_path(path).is_file()):
-            continue
-        try:
-            before = read_manifest(path, kind).made_of
-        except UserError:
-            raise UserError(f"{path}: was written by another version; {remedy}") from None
-        if identity(before) != identity(made_of):
-            raise UserError(f"{path}: is another encoding, with another {difference(before, made_of)}; {remedy}")
+        begin, alike = clusters(path, first, args.near_duplicates, args.num_proc, BAR_DELAY), "all are near-duplicates"
+    if not begin.any():  # all begin with the very first one
+        raise UserError(f"{name}: {alike}; give two that differ at the least, to train on and to hold out")
+    member, kept = split(first, begin, args.test_size, args.seed), np.ones(len(first), bool)
+    if args.deduplicate:
+        kept, copies = ~member | (begin == np.arange(len(first))), np.where(member, 1, copies)
+    return Split(first, copies, begin, member, kept)

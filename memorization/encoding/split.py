@@ -1,6 +1,29 @@
 """Which samples are held out, and which are copies of each other: by hashes, as the texts do not fit in memory."""
 
+from typing import NamedTuple
+
 import numpy as np
+
+
+class Split(NamedTuple):
+    """Arrays over all samples. first, copies: of `repeats`. begin: where its cluster of near-duplicates begins (`first`
+    if none were looked for). member: of `split`. kept: whether it stands in its set."""
+
+    first: np.ndarray
+    copies: np.ndarray
+    begin: np.ndarray
+    member: np.ndarray
+    kept: np.ndarray
+
+    @property
+    def stored(self):
+        """The samples that stand for their text among the probes: where it stands first, if it is kept."""
+        return self.kept & (self.first == np.arange(len(self.first)))
+
+    @property
+    def near(self):
+        """How many other texts of its cluster are kept, int64."""
+        return np.bincount(self.begin[self.stored], minlength=len(self.begin))[self.begin] - 1
 
 
 def repeats(hashes):
@@ -18,13 +41,24 @@ def repeats(hashes):
     return first, copies
 
 
-def split(first, test_size, seed):
-    """Whether each sample is a member (bool): a share test_size of the distinct samples is held out, with all copies.
+def split(first, begin, test_size, seed):
+    """Whether each sample is a member (bool): a share test_size of the distinct samples is held out, in whole clusters
+    and with all copies.
 
-    first: of `repeats`, of two distinct samples at the least. At least one of them is on each side.
+    first: of `repeats`. begin: where the cluster of each sample begins, of two clusters at the least: one is on each
+    side. A cluster that would exceed the share is not held out; if all would, the smallest is.
     """
     distinct = np.flatnonzero(first == np.arange(len(first)))
+    sizes = np.bincount(begin[distinct])
     share = min(max(round(len(distinct) * test_size), 1), len(distinct) - 1)
+    shuffled = np.random.default_rng(seed).permutation(np.flatnonzero(sizes))
+    held_out, left = [], share
+    for cluster, size in zip(shuffled.tolist(), sizes[shuffled].tolist(), strict=True):
+        if size <= left:
+            held_out.append(cluster)
+            left -= size
+        if not left:
+            break
     member = np.ones(len(first), bool)
-    member[np.random.default_rng(seed).permutation(distinct)[:share]] = False
-    return member[first]
+    member[held_out or shuffled[sizes[shuffled].argmin()]] = False
+    return member[begin]

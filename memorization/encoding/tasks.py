@@ -1,34 +1,42 @@
-"""How a task's columns become the text that a model is fine-tuned on (Zeng et al. 2024, appendix)."""
+"""The tasks, as data: how a row of a data set becomes the text that a model is fine-tuned on (Zeng et al. 2024)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_articles, make_questions, make_reviews, make_translations
 
 SEPARATOR = "\n ---------- \n"  # between source and target, as published
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task as data.
+    """A task. A row of it is a dict field -> str.
 
     name: what its encodings are called. source_fields: what the model is given; target_field: what it is to say.
-    made_up: a function that gives rows for a run without data of one's own. A row is a dict field -> str.
+    columns: what the column of a field is called if not like the field, the first of them that is there; "a.b" is b
+    within a, of a list the first. made_up: a function that gives rows for a run without data of one's own, if there is
+    one. instruction: begins every sample. classes: None if the target is free text; else the names of the classes by
+    number, or () where the data names them. parallel: may come as two text files, a sample a line.
     """
 
     name: str
     source_fields: tuple[str, ...]
     target_field: str
-    made_up: Callable
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    made_up: Callable | None = None
+    instruction: str = ""
     separator: str = SEPARATOR
+    classes: tuple[str, ...] | None = None
+    parallel: bool = False
 
     @property
     def fields(self):
         return (*self.source_fields, self.target_field)
 
     def source(self, row):
-        """What the model is given: the source fields that are not empty, a blank between two."""
-        return " ".join(row[field] for field in self.source_fields if row[field])
+        """What the model is given: instruction and source fields, those that are not empty, parted by blanks."""
+        return " ".join(filter(None, [self.instruction, *(row[name] for name in self.source_fields)]))
 
     def target(self, row):
         """What it is to say."""
@@ -45,3 +53,37 @@ class Task:
 
 
 DIALOGUE = Task("dialogue", source_fields=("instruction", "input"), target_field="output", made_up=make_dialogues)
+QA = Task(
+    "qa",
+    source_fields=("context", "question"),
+    target_field="answer",
+    columns={"answer": ("answers.text", "answer")},
+    made_up=make_questions,
+    instruction="Answer the question about the passage.",
+)
+SUMMARIZATION = Task(
+    "summarization",
+    source_fields=("document",),
+    target_field="summary",
+    columns={"document": ("document", "article", "dialogue"), "summary": ("summary", "highlights")},
+    made_up=make_articles,
+    instruction="Summarize the text.",
+)
+TRANSLATION = Task(
+    "translation",
+    source_fields=("source",),
+    target_field="target",
+    columns={"source": ("translation.de", "de", "source"), "target": ("translation.en", "en", "target")},
+    made_up=make_translations,
+    instruction="Translate from German to English.",
+    parallel=True,
+)
+CLASSIFICATION = Task(
+    "classification",
+    source_fields=("text",),
+    target_field="label",
+    columns={"text": ("text", "sentence", "review"), "label": ("label", "sentiment")},
+    made_up=make_reviews,
+    instruction="Is the sentiment of the text positive or negative?",
+    classes=(),
+)

@@ -32,6 +32,7 @@ class DataArguments:
     train_file: list[str] | None = flag("stage 1's training set, a directory, or several", action="extend")
     validation_file: list[str] | None = flag("stage 1's held-out set, a directory, or several", action="extend")
     task_weights: str | None = flag("how often each training set is drawn from, as 1,2,1 (default: by its size)")
+    goldfish_k: int | None = flag("leave one token in k out of the loss, by a hash of the 13 before it")
     overwrite_output_dir: bool = flag("start over: remove the output directory's checkpoints first", False)
     overwrite_cache: bool = flag("published flag: has no effect, nothing is cached", False)
 

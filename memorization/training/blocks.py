@@ -33,7 +33,7 @@ class Blocks(torch.utils.data.Dataset):
 
     def __init__(self, rows, block_size, long_samples="cut", learned=None, target=None):
         self.rows, self.block_size, self.learned, self.target = rows, block_size, learned, target
-        labels = _column(rows, "labels")
+        labels = arrow(rows, "labels")
         lengths = pc.list_value_length(labels).to_numpy()
         self.place = np.cumsum(lengths) - lengths  # of a row's first token among all
         blocks = -(-lengths // block_size) if long_samples == "split" else np.ones_like(lengths)
@@ -57,7 +57,7 @@ class Blocks(torch.utils.data.Dataset):
     @property
     def lengths(self):
         """Tokens of each block, int64."""
-        rows = pc.list_value_length(_column(self.rows, "labels")).to_numpy()
+        rows = pc.list_value_length(arrow(self.rows, "labels")).to_numpy()
         return np.minimum(rows[self.row] - self.start, self.block_size)
 
     def __getitem__(self, index):
@@ -95,8 +95,7 @@ def read_blocks(paths, model, data):
     for kind, directories in paths.items():
         sets[kind] = []
         for directory in directories:
-            of_all = {"evaluated": True} if kind == "held-out set" else {}
-            found = read_set(directory, vocab_size, block_size, **settings, **of_all)
+            found = read_set(directory, vocab_size, block_size, **settings, evaluated=kind == "held-out set")
             sets[kind].append(found)
             cut, some = f"{found.longer} over {block_size} tokens", ""
             if found.learned is not None:
@@ -114,12 +113,42 @@ def read_set(directory, vocab_size, block_size, long_samples, loss_on="all", gol
     loss_on: "all", or "output" for that alone. goldfish_k: as in mitigations.goldfish, or None. evaluated: in spite of
     these all labels count, and blocks tell those of the output apart where stage 1 says where it begins.
     """
+    rows, target, (ids, _), lengths = read_rows(directory, vocab_size)
+    if (differ := np.flatnonzero(lengths[0] != lengths[1])).size:
+        ids, labels = lengths[:, differ[0]]
+        raise UserError(
+            f"{directory}: row {differ[0]} has {ids} token ids and {labels} labels; run encode_dialogue.py again"
+        )
+    if evaluated:
+        blocks = Blocks(rows, block_size, long_samples, target=target)
+    elif loss_on == "all" and goldfish_k is None:
+        blocks = Blocks(rows, block_size, long_samples)
+    elif loss_on == "output" and target is None:
+        raise UserError(f"{directory}: does not say where outputs begin; run encode_dialogue.py again for --loss-on")
+    else:
+        begins = target if loss_on == "output" else None
+        learned = mitigations.learned(ids, lengths[0], begins, goldfish_k)
+        blocks = Blocks(rows, block_size, long_samples, learned)
+    if not len(blocks):
+        raise UserError(
+            f"{directory}: no sample has two tokens and a label to learn, other than {IGNORED}; give "
+            "encode_dialogue.py longer ones"
+        )
+    return blocks
+
+
+def read_rows(directory, vocab_size):
+    """One set of stage 1: the token ids and labels, a datasets.Dataset; where each target begins, None if it does not
+    say; all of the ids and of the labels, arrays; and how many of both each row has, int64 [2, rows].
+
+    Raises UserError if they are not there, or not of the vocabulary.
+    """
     try:
         rows, target = load_from_disk(str(directory)), None
         if "target" in rows.column_names:
-            target = _column(rows, "target").to_numpy()
+            target = arrow(rows, "target").to_numpy()
         rows = rows.select_columns(list(COLUMNS))
-        lists = [_column(rows, name) for name in COLUMNS]
+        lists = [arrow(rows, name) for name in COLUMNS]
         lengths = np.array([pc.list_value_length(column).to_numpy() for column in lists])
         numbers = [pc.list_flatten(column) for column in lists]
     except (OSError, ValueError, NotImplementedError, pa.ArrowException):
@@ -130,11 +159,6 @@ def read_set(directory, vocab_size, block_size, long_samples, loss_on="all", gol
         or any(part.null_count for part in lists + numbers)
     ):
         raise UserError(f"{directory}: has no lists of token ids and labels; run encode_dialogue.py again")
-    if (differ := np.flatnonzero(lengths[0] != lengths[1])).size:
-        ids, labels = lengths[:, differ[0]]
-        raise UserError(
-            f"{directory}: row {differ[0]} has {ids} token ids and {labels} labels; run encode_dialogue.py again"
-        )
     ids, labels = numbers
     for what, column in (("token id", ids), ("label", labels.filter(pc.not_equal(labels, IGNORED)))):
         for value in pc.min_max(column).as_py().values():
@@ -143,34 +167,24 @@ def read_set(directory, vocab_size, block_size, long_samples, loss_on="all", gol
                     f"{directory}: {what} {value} is beyond the model's vocabulary of {vocab_size}; name a model and a "
                     "--tokenizer-name that belong together"
                 )
-    if evaluated:
-        blocks = Blocks(rows, block_size, long_samples, target=target)
-    elif loss_on == "all" and goldfish_k is None:
-        blocks = Blocks(rows, block_size, long_samples)
-    elif loss_on == "output" and target is None:
-        raise UserError(f"{directory}: does not say where outputs begin; run encode_dialogue.py again for --loss-on")
-    else:
-        begins = target if loss_on == "output" else None
-        learned = mitigations.learned(ids.to_numpy(), lengths[0], begins, goldfish_k)
-        blocks = Blocks(rows, block_size, long_samples, learned)
-    if not len(blocks):
-        raise UserError(
-            f"{directory}: no sample has two tokens and a label to learn, other than {IGNORED}; give "
-            "encode_dialogue.py longer ones"
-        )
-    return blocks
+    return rows, target, [column.to_numpy() for column in numbers], lengths
 
 
-def _column(rows, name):
+def arrow(rows, name):
+    """A column of a datasets.Dataset as an Arrow array."""
     return rows.with_format("arrow")[name][:]
 
 
-def collate(blocks, pad_token_id):
-    """Blocks as tensors of shape (batch, longest block), padded on the right: attention 0 and no label there."""
+def collate(blocks, pad_token_id, shift=None):
+    """Blocks as tensors of shape (batch, longest block), padded on the right: attention 0 and no label there.
+
+    shift: labels -> what the decoder of an encoder-decoder model is given to say them, which is in the batch then.
+    """
     columns = {name: [torch.tensor(block[name]) for block in blocks] for name in blocks[0]}
     pad = partial(pad_sequence, batch_first=True)
-    return {
+    batch = {
         "input_ids": pad(columns.pop("input_ids"), padding_value=pad_token_id),
         "attention_mask": pad([torch.ones(len(block["input_ids"]), dtype=torch.long) for block in blocks]),
         **{name: pad(labels, padding_value=IGNORED) for name, labels in columns.items()},
     }
+    return batch | ({"decoder_input_ids": shift(batch["labels"])} if shift else {})

@@ -8,7 +8,7 @@ import torch
 
 from memorization import hub, runs
 from memorization.files import locked
-from memorization.models import held_here, load_for_training
+from memorization.models import check_precision, held_here, load_for_training
 from memorization.training.blocks import collate
 from memorization.training.canaries import described
 from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
@@ -41,9 +41,10 @@ def _fine_tune(kind, read, names, data, args):
     tokenizer = hub.load_tokenizer(names.tokenizer_name or source)
     paths = {"training set": data.train_file, "held-out set": data.validation_file}
     paths = {name: directories for name, directories in paths.items() if directories}
-    sets = on_first_rank(check_sets, paths, tokenizer)
+    sets = on_first_rank(check_sets, paths, tokenizer, kind)
     model = load_for_training(kind, source, tokenizer, args.seed, from_scratch)
     config = model.config.get_text_config()
+    check_precision(config, args.mixed_precision, source)
     base, base_encoding = (None, None) if from_scratch else on_first_rank(check_model, source, sets, args.do_train)
     if names.model_type and names.model_type.replace("-", "").replace("_", "") != config.model_type.replace("_", ""):
         say(f"--model_type {names.model_type}: {source} is of type {config.model_type}; going on with that")
@@ -71,20 +72,24 @@ def _fine_tune(kind, read, names, data, args):
     elif args.do_train and config.eos_token_id != tokenizer.eos_token_id:
         say(f"the model's end-of-text token {config.eos_token_id} becomes the tokenizer's, {tokenizer.eos_token_id}")
         config.eos_token_id = tokenizer.eos_token_id
+    pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    joining = partial(collate, shift=None if kind.ahead else model.prepare_decoder_input_ids_from_labels)
+    if shape.get("packing"):
+        joining = collate_packs
     if shape.get("packing") and args.do_train:
         trained = [Packs(blocks, args.seed if args.data_seed is None else args.data_seed) for blocks in trained]
         for packs in trained:
             say(f"packed into {len(packs)} rows of {shape['block_size']} tokens, {packs.full:.0%} full")
     if names.lora_rank and run and not finished:
         model = add_adapters(model, names.lora_rank, args.seed)
-    pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     trainer = TokenTrainer(
+        kind,
         model=model,
         args=args,
         train_dataset=joined(trained),
         eval_dataset=joined(samples.get("held-out set")),
         train_weights=data.task_weights,
-        data_collator=partial(collate_packs if shape.get("packing") else collate, pad_token_id=pad_token_id),
+        data_collator=partial(joining, pad_token_id=pad_token_id),
         processing_class=tokenizer,
     )
     if shape.get("packing") and args.do_train:
@@ -109,12 +114,10 @@ def _fine_tune(kind, read, names, data, args):
             "model",
             run,
             {**vars(names), **vars(data), **args.to_sanitized_dict()},
-            inputs={
-                path: manifest.contents
-                for name in paths
-                for path, manifest in zip(paths[name], sets[name], strict=True)
-            }
-            | {source: base},
+            inputs={source: base}
+            | {
+                path: manifest.contents for name in sets for path, manifest in zip(paths[name], sets[name], strict=True)
+            },
             contents=runs.model_fingerprint(args.output_dir),
             rows=sum(len(found.rows) for found in samples["training set"]),
             blocks=sum(map(len, samples["training set"])),
@@ -136,7 +139,8 @@ def _train(trainer, run, start_over):
     with told_when_full(output_dir):
         result = trainer.train(resume_from_checkpoint=str(last) if last else None)
         weights = dict(trainer.model.named_parameters())
-        sums = trainer.accelerator.reduce(torch.stack([held_here(tensor).sum().float() for tensor in weights.values()]))
+        sums = torch.stack([held_here(tensor).sum().float() for tensor in weights.values()])
+        sums = trainer.accelerator.reduce(sums)  # of the ranks' parts
         for name, total in zip(weights, sums.tolist(), strict=True):  # the last step may have broken what no loss shows
             check_finite(total, f"sum of {name}", result.global_step)
         save_merged(trainer) if run.get("lora_rank") else trainer.save_model()

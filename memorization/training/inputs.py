@@ -8,33 +8,34 @@ from datasets import load_from_disk
 from memorization import hub
 from memorization.cli import UserError
 from memorization.files import read_json
+from memorization.models import ENCODER_DECODER
 from memorization.runs import RECORD, checked, manifest_path, model_fingerprint, model_made_of, tokenizer_fingerprint
 from memorization.training.launch import say
 
 
-def check_sets(paths, tokenizer):
+def check_sets(paths, tokenizer, model_kind):
     """The manifests of stage 1's sets at the paths, dict kind -> list of paths: dict kind -> list of Manifest.
 
-    Raises UserError if one is not what stage 1 wrote as that, if it was encoded with another tokenizer, if there are
-    two that are the same, a held-out set of an encoding of which no training set is given, or one whose texts stand in
-    the training set of another encoding.
+    model_kind: of models.py. Raises UserError if one is not what stage 1 wrote as that, if it was encoded with another
+    tokenizer or for the other kind of model, if there are two that are the same, a held-out set of an encoding of which
+    no training set is given, or one whose texts stand in the training set of another encoding.
     """
     sets = {kind: [checked(path, kind) for path in directories] for kind, directories in paths.items()}
     found = [(path, manifest) for kind in sets for path, manifest in zip(paths[kind], sets[kind], strict=True)]
     for path, manifest in found:
+        if (pairs := manifest.made_of.get("encoder_decoder", False)) != (model_kind is ENCODER_DECODER):
+            option, script = ("out", "run_seq2seq.py") if pairs else ("", "run_clm.py")
+            raise UserError(
+                f"{path}: is not encoded for {model_kind.what}; encode with{option} --encoder-decoder, or train on it "
+                f"with {script}"
+            )
         if manifest.made_of["tokenizer"] != tokenizer_fingerprint(tokenizer):
             raise UserError(
                 f"{path}: was encoded with another tokenizer or end-of-text token than the model's; run "
                 f"encode_dialogue.py with --tokenizer {tokenizer.name_or_path}"
             )
-        if (
-            len(
-                same := [
-                    other for other, its in found if (its.kind, its.contents) == (manifest.kind, manifest.contents)
-                ]
-            )
-            > 1
-        ):
+        same = [one for one, its in found if (its.kind, its.contents) == (manifest.kind, manifest.contents)]
+        if len(same) > 1:
             raise UserError(f"{' and '.join(same)}: are the same set; name it once (--task-weights weighs it)")
     trained = list(zip(paths.get("training set", ()), sets.get("training set", ()), strict=True))
     for path, manifest in zip(paths.get("held-out set", ()), sets.get("held-out set", ()), strict=True):

@@ -1,6 +1,7 @@
 """What fine-tuning adds to the transformers Trainer (stage 2): losses by token, an end where one is not finite,
 checkpoints that are complete or not there."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from memorization.runs import check_sums, write_sums
 from memorization.training.blocks import IGNORED
 from memorization.training.checkpoints import rotate
 from memorization.training.launch import on_first_rank
-from memorization.training.losses import Losses, check_finite, token_losses
+from memorization.training.losses import Losses, check_finite, target_loss, token_losses
 from memorization.training.mixture import MixtureSampler
 from memorization.training.order import Grouped, lengths
 from memorization.training.progress import Progress
@@ -25,11 +26,19 @@ class TokenTrainer(Trainer):
     Where batches have `output_labels`, the same over those is the output's loss and perplexity.
 
     Its training losses are the means over all steps and ranks, also those before a resume. Raises UserError where a
-    loss is not finite. train_weights: the shares of the sets that make the training set, or None: each by its size.
+    loss is not finite. kind: of the model, of models.py. train_weights: the shares of the sets that make the training
+    set, or None: each by its size.
     """
 
-    def __init__(self, train_weights=None, **options):
-        super().__init__(preprocess_logits_for_metrics=self._token_losses, compute_metrics=self._means, **options)
+    def __init__(self, kind, train_weights=None, **options):
+        self._ahead, args = kind.ahead, options["args"]
+        args.remove_unused_columns = False  # batches have none, and more than the model's own
+        super().__init__(
+            preprocess_logits_for_metrics=self._token_losses,
+            compute_metrics=self._means,
+            compute_loss_func=None if kind.ahead else partial(target_loss, smoothing=args.label_smoothing_factor),
+            **options,
+        )
         self.losses = Losses()
         self.add_callback(self.losses)
         for callback in (ProgressCallback, PrinterCallback):
@@ -93,17 +102,15 @@ class TokenTrainer(Trainer):
         *found, labels = super().prediction_step(model, inputs, *args, **options)
         return *found, labels if output_labels is None else (labels, output_labels.to(labels.device))
 
-    @staticmethod
-    def _token_losses(logits, labels):
-        return token_losses(logits, labels[0] if isinstance(labels, tuple) else labels)
+    def _token_losses(self, scores, labels):
+        return token_losses(scores, labels[0] if isinstance(labels, tuple) else labels, self._ahead)
 
-    @staticmethod
-    def _means(evaluation):
+    def _means(self, evaluation):
         """Losses and perplexities by token, of all labels and of those of the output alone."""
         labels = evaluation.label_ids if isinstance(evaluation.label_ids, tuple) else (evaluation.label_ids,)
         means = {}
         for names, of in zip((("token_loss", "perplexity"), OUTPUT), labels, strict=False):
-            if (counted := of[:, 1:] != IGNORED).any():
+            if (counted := of[:, self._ahead :] != IGNORED).any():
                 loss = evaluation.predictions[counted].mean(dtype=np.float64)
                 with np.errstate(over="ignore"):
                     means |= zip(names, (loss, np.exp(loss)), strict=True)

@@ -1,0 +1,20 @@
+"""Stage 1: encode sentences with their translations, as encode_dialogue.py encodes dialogues.
+
+    python encode_translation.py
+
+encodes the project's own made-up ones; data of your own:
+
+    python encode_translation.py --data val.de val.en --tokenizer EleutherAI/gpt-neo-125m
+
+Writes, under --output-dir, the training set, the held-out set and the probes of both (README, Files).
+"""
+
+if __name__ == "__main__":
+    import memorization.script
+
+from memorization.cli import run
+from memorization.encoding.encode import encode_task, parse_arguments
+from memorization.encoding.tasks import TRANSLATION
+
+if __name__ == "__main__":
+    run(encode_task, parse_arguments(__doc__, TRANSLATION), TRANSLATION)

@@ -1,0 +1,151 @@
+"""Near-duplicates: texts that share most of their word 5-grams, found by MinHash (Broder 1997; Lee et al. 2022).
+
+Words are runs of letters and digits, in lower case. Two texts are near-duplicates if the Jaccard similarity of their
+sets of 5-grams, the shared ones over all, is the threshold or more; a text of fewer than five words is one gram. What
+near-duplicates join, text by text, is a cluster. MinHash only proposes pairs: those whose signatures agree in one band,
+of so few values that a pair at the threshold is missed with a chance of MISSED at the most. A pair so proposed is
+compared by the 5-grams themselves (their 64-bit hashes), so no cluster rests on an estimate.
+"""
+
+import re
+import shutil
+from contextlib import ExitStack
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+from rensa import RMinHash
+from tqdm import tqdm
+
+from memorization.alignment.compiled import compiled
+from memorization.encoding.samples import Samples
+from memorization.parallel import in_order
+
+WORDS, VALUES, SEED = 5, 128, 1  # of a gram; of a signature, and where they come from
+MISSED = 1e-3
+WORD = re.compile(r"\w+")
+MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
+
+
+def clusters(path, first, threshold, num_proc, bars):
+    """Where the cluster of each sample begins, int64: the first sample of it, or of its copies if it is alone.
+
+    path: of samples.store. first: of split.repeats. bars: seconds until a bar is shown. What does not fit in memory,
+    8 bytes a gram and a band, lies in a directory beside the path meanwhile.
+    """
+    width, work = band_width(threshold), path.with_name("near-duplicates")
+    work.mkdir()
+    bands, grams, counts = [work / f"band-{i}" for i in range(VALUES // width)], work / "grams", []
+    with ExitStack() as stack:
+        files = [stack.enter_context(file.open("wb")) for file in (grams, *bands)]
+        bar = stack.enter_context(tqdm(total=len(first), desc="near-duplicates", unit=" samples", delay=bars))
+        found = in_order(_analyse, _distinct(path, first), num_proc, _start, (path, width), "--num-proc")
+        for (_, distinct), (count, *columns) in found:
+            for file, column in zip(files, columns, strict=True):
+                file.write(column.tobytes())
+            counts.append(count)
+            bar.update(len(distinct))
+    bounds = np.concatenate([[0], *counts]).cumsum()
+    values = np.memmap(grams, np.uint64, "r") if bounds[-1] else np.empty(0, np.uint64)
+    begins = np.arange(len(bounds) - 1)
+    for band in tqdm(bands, desc="comparing", unit=" bands", delay=bars):
+        keys = np.fromfile(band, np.uint64)
+        _join(begins, np.argsort(keys, kind="stable"), keys, values, bounds, threshold)
+    while (begins != (further := begins[begins])).any():
+        begins = further
+    shutil.rmtree(work)
+    ids = np.flatnonzero(first == np.arange(len(first)))
+    return ids[begins][np.searchsorted(ids, first)]
+
+
+def band_width(threshold):
+    """How many values of a signature make a band: as many as can be, as each more is a test that fewer pairs pass."""
+    fine = [width for width in range(1, VALUES + 1) if (1 - threshold**width) ** (VALUES // width) <= MISSED]
+    return max(fine, default=1)
+
+
+def _distinct(path, first):
+    """(n, which of its samples are no copies of earlier ones) of each batch."""
+    samples, at = Samples(path), 0
+    for n in range(len(samples)):
+        ids = np.arange(at, at := at + len(samples[n]))
+        yield n, first[ids] == ids
+
+
+def _start(path, width):
+    global _settings  # of this process
+    _settings = Samples(path), width
+
+
+def _analyse(item):
+    """Of the distinct texts of a batch: the number of grams of each, int64; all grams, sorted text by text, and of each
+    band the texts' keys, uint64."""
+    (n, distinct), (samples, width) = item, _settings
+    words = [WORD.findall(text.lower()) for text in samples[n]["text"].filter(pa.array(distinct)).to_pylist()]
+    words = [own + [""] * (WORDS - len(own)) if own else own for own in words]
+    text = np.repeat(np.arange(len(words)), [len(own) for own in words])
+    hashes = np.fromiter(chain.from_iterable(RMinHash.hash_token_sets(words)), np.uint64, len(text))
+    grams = _mixed(hashes[i : i - WORDS + 1 or None] for i in range(WORDS))
+    begins, ends = text[: len(grams)], text[WORDS - 1 :]
+    text, grams = begins[begins == ends], grams[begins == ends]
+    order = np.lexsort((grams, text))
+    text, grams = text[order], grams[order]
+    new = np.ones(len(grams), bool)
+    new[1:] = (text[1:] != text[:-1]) | (grams[1:] != grams[:-1])
+    grams, counts = grams[new], np.bincount(text[new], minlength=len(words))
+    bounds = np.concatenate([[0], counts]).cumsum().astype(np.uint64)
+    rows = RMinHash.digest_matrix_from_flat_token_hashes(grams, bounds, VALUES, SEED).to_rows()
+    signatures = np.array(rows, np.uint64).reshape(len(words), VALUES)
+    bands = (signatures[:, i : i + width] for i in range(0, VALUES - width + 1, width))
+    return counts, grams, *(_mixed(band.T) for band in bands)
+
+
+def _mixed(hashes):
+    """One hash, uint64, of several arrays of them, in their order."""
+    mixed = np.uint64(0)
+    for each in hashes:
+        mixed = mixed * MIX + each
+    return mixed
+
+
+@compiled
+def _join(begins, order, keys, grams, bounds, threshold):
+    """Join, in `begins`, the clusters of all pairs with equal keys that are near-duplicates. order: that sorts keys."""
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and keys[order[end]] == keys[order[start]]:
+            end += 1
+        for i in range(start, end - 1):
+            apart = False
+            for j in range(i + 1, end):
+                a, b = _begin(begins, order[i]), _begin(begins, order[j])
+                if a != b:
+                    if _similarity(grams, bounds, order[i], order[j]) >= threshold:
+                        begins[max(a, b)] = min(a, b)
+                    else:
+                        apart = True
+            if not apart:  # all that are left are of one cluster
+                break
+        start = end
+
+
+@compiled
+def _begin(begins, i):
+    while begins[i] != i:
+        begins[i] = begins[begins[i]]
+        i = begins[i]
+    return i
+
+
+@compiled
+def _similarity(grams, bounds, one, other):
+    """The Jaccard similarity of the grams of two texts; of texts without any 0."""
+    i, j, shared = bounds[one], bounds[other], 0
+    total = bounds[one + 1] - i + bounds[other + 1] - j
+    while i < bounds[one + 1] and j < bounds[other + 1]:
+        a, b = grams[i], grams[j]
+        shared += a == b
+        i += a <= b
+        j += b <= a
+    return shared / (total - shared) if total else 0.0

@@ -1,0 +1,64 @@
+"""Where stage 1 works, and what it may replace."""
+
+import shutil
+from contextlib import contextmanager, suppress
+
+from memorization.cli import UserError
+from memorization.encoding.arrow import ROWS
+from memorization.encoding.canaries import FILE_BEGINS
+from memorization.encoding.probes import LISTING_BEGINS
+from memorization.files import locked, naming
+from memorization.runs import difference, identity, manifest_path, read_manifest
+
+
+@contextmanager
+def workspace(result):
+    """A directory beside a result for the time of the block, in which one process works on it at a time.
+
+    What a killed process left there goes; so do the directories made for the result if nothing came of it.
+    """
+    made = [directory for directory in result.parents if not directory.exists()]
+    work = result.with_name(f".{result.name}.memorization-work")
+    try:
+        with locked(result), naming(work):
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            try:
+                yield work
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    finally:
+        with suppress(OSError):  # not empty
+            for directory in made:
+                directory.rmdir()
+
+
+def refuse_to_replace_others(paths):
+    """Raise UserError if something lies in a result's place that this stage has not made.
+
+    Its own it knows by the manifest, or, left without one by a kill among the last steps, by what it consists of.
+    """
+    for path in paths.values():
+        if not path.exists() or manifest_path(path).is_file():
+            continue
+        if path.is_dir():
+            ours = {file.name for file in path.iterdir()} == {ROWS, "state.json", "dataset_info.json"}
+        else:
+            with path.open("rb") as file:
+                ours = file.readline().startswith((LISTING_BEGINS, FILE_BEGINS))
+        if not ours:
+            raise UserError(f"{path}: is there, and not a result of ours; move it away, or write elsewhere (--name)")
+
+
+def refuse_to_replace_another(paths, made_of):
+    """Raise UserError if an encoding of other making is in the results' place, naming what differs."""
+    remedy = "replace it with --overwrite, or write elsewhere (--output-dir, --name)"
+    for kind, path in paths.items():
+        if not (path.exists() and manifest_path(path).is_file()):
+            continue
+        try:
+            before = read_manifest(path, kind).made_of
+        except UserError:
+            raise UserError(f"{path}: was written by another version; {remedy}") from None
+        if identity(before) != identity(made_of):
+            raise UserError(f"{path}: is another encoding, with another {difference(before, made_of)}; {remedy}")
