@@ -101,28 +101,30 @@ class Curve(TrainerCallback, ExportableState):
                 "--memorization-samples as before, or start over with --overwrite-output-dir"
             )
         if not state.global_step:
-            self._measure(state)
+            self._measure(state, control)
 
     def on_step_end(self, args, state, control, **_):
         if state.global_step % self._steps == 0 if self._steps else control.should_evaluate:
-            self._measure(state)
+            self._measure(state, control)
 
     def on_epoch_end(self, args, state, control, **_):
         due = not self._steps and (control.should_evaluate or args.eval_strategy == "no")
         done = any(entry["step"] == state.global_step and NAMES.keys() & entry for entry in state.log_history)
         if (due or state.global_step >= state.max_steps) and not done:
-            self._measure(state)
+            self._measure(state, control)
 
     def on_log(self, args, state, control, **_):
         if state.is_world_process_zero:
             write_logged(Path(args.output_dir, CURVE), state.log_history, NAMES)
 
-    def _measure(self, state):
+    def _measure(self, state, control):
         found = self._figures()
         for name, value in found.items():
             if name.startswith("loss"):
                 check_finite(value, f"suffix {name.replace('_', ' of ', 1)}", state.global_step)
+        due = control.should_log
         self._trainer.log({f"eval_memorization_{name}": value for name, value in found.items()})
+        control.should_log = due  # the training loss has still to be logged
         if state.is_world_process_zero:
             shares = (found.get(f"exact_{EXACT}_{side}") for side in SIDES.values())
             shares = ("none" if share is None else f"{share:.1%}" for share in shares)

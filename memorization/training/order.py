@@ -16,8 +16,8 @@ class Grouped(torch.utils.data.Sampler):
 
     lengths: of the samples, in tokens. Transformers' own sampler makes batches of neighbours in order of length, which
     are the copies of a text, where there are any: many steps on it become one, and the demo's model memorizes nothing.
-    Here neighbours are dealt to different batches, so that seldom two copies meet. It also draws what random numbers there are, and they are others
-    after a kill.
+    Here neighbours are dealt to different batches, so that seldom two copies meet. That sampler also draws what random
+    numbers there are, and they are others after a kill.
     """
 
     def __init__(self, lengths, batch_size, seed):
