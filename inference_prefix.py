@@ -20,7 +20,7 @@ from memorization.encoding.canaries import read_canaries
 from memorization.encoding.probes import Probes
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import check_model
-from memorization.extraction.measure import matching_tokenizer, measure
+from memorization.extraction.measure import check_probe, matching_tokenizer, measure, source_length
 from memorization.models import load_config
 from memorization.results.canaries import lines, summarize
 from memorization.rows import read_rows
@@ -29,12 +29,17 @@ from memorization.rows import read_rows
 def main(args):
     if args.num_samples > 1 and not args.temperature:
         raise UserError(f"--num-samples {args.num_samples}: has no effect without sampling; add --temperature 1, say")
-    probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length)
+    configs = {name: load_config(name) for name in (args.model_path, args.base_model) if name}
+    for name, config in configs.items():
+        check_probe(name, config, args.probe)
+    probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length, args.probe or "suffix")
+    args.source_length = source_length(args.model_path, configs[args.model_path], probes.field)
     tokenizer = matching_tokenizer(args.token_path or args.model_path, probes, "name the right one by --token-path")
     if args.base_model:
         matching_tokenizer(args.base_model, probes, "name another base model")
-    for name in filter(None, (args.model_path, args.base_model)):
-        check_model(name, load_config(name), tokenizer, probes.longest_prefix, args.max_new_tokens)
+    read = min(probes.longest_source, args.source_length)
+    for name, config in configs.items():
+        check_model(name, config, tokenizer, probes.longest_prefix, args.max_new_tokens, read)
     canaries = read_canaries(args.tokenized_dir, args.subset_name, probes.manifest)
     state = PartialState(cpu=not torch.accelerator.is_available())
     path = runs.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name)
@@ -47,7 +52,7 @@ def main(args):
 
 if __name__ == "__main__":
     parser = Parser(__doc__)
-    parser.add_argument("--model-path", required=True, help="the causal LM: path or hub name")
+    parser.add_argument("--model-path", required=True, help="the model: path or hub name")
     parser.add_argument("--token-path", help="its tokenizer: path or hub name (default: --model-path)")
     parser.add_argument(
         "--base-model", help="the model before fine-tuning: the same with it, to compare: path or hub name"
@@ -60,6 +65,12 @@ if __name__ == "__main__":
     parser.add_argument("--overwrite", action="store_true", help="replace the result of another run")
     parser.add_argument(
         "--unchecked", action="store_true", help="go on with probes that the model was not trained with"
+    )
+    parser.add_argument(
+        "--probe",
+        choices=["source", "target"],
+        help="of an encoder-decoder model: source, its encoder reads the prefix of the source; target, it reads the "
+        "source and the decoder is given the prefix of the target",
     )
     parser.add_argument("--prefix-length", type=int, default=50, help="tokens of a prefix (default: %(default)s)")
     parser.add_argument("--max-new-tokens", type=int, default=100, help="tokens of a generation (default: %(default)s)")

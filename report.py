@@ -45,7 +45,7 @@ def main(args):
         facts = {name: manifest.made_of[name] for name in STATED} | {"samples": manifest.facts["samples"]}
         classifier = manifest.made_of["classifier"] and manifest.arguments["paraphrase_model"]
         facts |= {"model": manifest.arguments["type"], "classifier": classifier}
-        facts["ner_model"] = manifest.arguments.get("ner_model")
+        facts |= {"ner_model": manifest.arguments.get("ner_model"), "held_out": manifest.facts.get("held_out")}
         link, generations = manifest.facts["base"], manifest.facts["generations"]
         facts |= {"base": link and link["model"], "scheme": generations and scheme(generations)}
         base = base_rows(path / "detections.jsonl", manifest, Detection)

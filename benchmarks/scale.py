@@ -169,11 +169,11 @@ def read(directory):
 
 def blocks(directory):
     """What stage 2 reads before it trains, and a thousand of its blocks."""
-    from memorization.training.blocks import read_blocks  # imports torch
+    from memorization.training.blocks import read_set  # imports torch
 
     training_set = encoding_paths(directory / "tokenized", NAME)["training set"]
     checked(training_set, "training set")
-    found = read_blocks(training_set, 2**31, 512, "cut")
+    found = read_set(training_set, 2**31, 512, "cut")
     for i in range(0, len(found), len(found) // 1000 + 1):
         found[i]
 

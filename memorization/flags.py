@@ -61,6 +61,12 @@ RANGES = {
     "canary_digits": whole(1, 18),
     # stage 2: ours
     "block_size": whole(2),
+    "max_source_length": whole(2),
+    "max_target_length": whole(1),
+    "memorization_samples": whole(1),
+    "memorization_steps": whole(1),
+    "goldfish_k": whole(2),
+    "lora_rank": whole(1),
     # stage 2: the Trainer's
     "per_device_train_batch_size": whole(1),
     "per_device_eval_batch_size": whole(1),
@@ -109,7 +115,8 @@ RANGES = {
 }
 NAMES = frozenset(("name", "output_name", "dir_name", "subset_name"))  # of one file or directory
 NESTED = frozenset(("type", "dataset"))  # of directories below one of ours; runs.detections_path lets none leave it
-MAY_BE_EMPTY = ("instruction", "separator", "_column")  # ends of names of flags for which "" says that there is none
+# ends of names of flags for which "" says that there is none
+MAY_BE_EMPTY = ("instruction", "separator", "_column", "source_prefix")
 
 
 def mistake(options):

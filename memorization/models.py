@@ -1,56 +1,136 @@
-"""Loading models. What can't be right, of which the libraries warn at most, is refused here."""
+"""Loading models, and what differs between causal and encoder-decoder ones.
+
+What can't be right, of which the libraries warn at most, is refused here.
+"""
 
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, set_seed
 
 from memorization.cli import UserError
+from memorization.encoding.tokens import cut_source
 from memorization.hub import load
 
-CAUSAL = "a causal language model"
 # what a file may hold beyond the model: buffers of earlier versions, and the pooler that RoBERTa's classifiers lost
 SURPLUS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|pooler\.dense\.\w+)$")
 
 
-def load_for_training(name, tokenizer, seed, from_scratch=False):
-    """The causal language model at a path or hub name, in 32-bit weights.
+class Kind(NamedTuple):
+    """A kind of language model. what: it is called. auto: the transformers class that loads it. check: (model, name) ->
+    None, raises UserError for a model that is none. ahead: by how many places its scores foretell the labels: 1 of a
+    causal model; 0 where the decoder is given them shifted."""
+
+    what: str
+    auto: Any
+    check: Callable
+    ahead: int
+
+
+def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
+    """The language model of a Kind at a path or hub name, in 32-bit weights.
 
     from_scratch: take only the configuration, and as vocabulary and special tokens the tokenizer's; the weights are
     drawn from the seed. Raises UserError for what cannot be loaded or is no such model.
     """
     config = load_config(name)
+    own = kind_of(config)
+    if own is not kind:
+        raise UserError(f"{name}: a {config.model_type} is {own.what}, not {kind.what}; name one that is")
     set_seed(seed)
     if not from_scratch:
         if getattr(config, "quantization_config", None):
             raise UserError(f"{name}: its weights are quantized, so it can't be fine-tuned; name what it was made from")
-        return load_model(AutoModelForCausalLM, name, CAUSAL, check_causal, dtype=torch.float32)
+        return load_model(kind.auto, name, kind.what, kind.check, dtype=torch.float32)
     config.vocab_size = len(tokenizer)
+    start, end = (getattr(config, f"{name}_token_id", None) for name in ("decoder_start", "eos"))
     for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(config, token, getattr(tokenizer, token))
+    if config.is_encoder_decoder:
+        config.pad_token_id = config.eos_token_id if config.pad_token_id is None else config.pad_token_id
+        begins_with_end = start is not None and start == end  # as BART's; T5's begins with padding
+        config.decoder_start_token_id = config.eos_token_id if begins_with_end else config.pad_token_id
 
     def make(name, **_):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
-        check_causal(model, name)
+        model = kind.auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        kind.check(model, name)
         return model
 
-    return load(make, name, CAUSAL)
+    return load(make, name, kind.what)
 
 
 def load_for_generation(name, dtype, device):
-    """The causal LM at a path or hub name, in evaluation mode. Raises UserError as load_for_training does."""
-    return load_model(AutoModelForCausalLM, name, CAUSAL, check_causal, device, dtype=dtype).eval()
+    """The language model at a path or hub name, of the kind that its configuration says, in evaluation mode.
+
+    Raises UserError as load_for_training does.
+    """
+    kind = kind_of(load_config(name))
+    return load_model(kind.auto, name, kind.what, kind.check, device, dtype=dtype).eval()
+
+
+def given(model, probes, source_length):
+    """(what a model continues, what its encoder reads) of probes, lists of lists of token ids.
+
+    source_length: the most tokens that the encoder reads. A causal model has none: then the second is None.
+    """
+    prefixes = [probe["prefix_ids"] for probe in probes]
+    if not model.config.is_encoder_decoder:
+        return prefixes, None
+    start = model.config.decoder_start_token_id
+    return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
+
+
+def pass_inputs(model, texts, sources=None):
+    """The arguments of a pass over texts, lists of token ids, none empty; sources: what the encoder reads, if there is
+    one. Padded on the right, where no token of a text looks.
+    """
+    ids, mask = _padded(texts, model.device)
+    if sources is None:
+        return {"input_ids": ids, "attention_mask": mask}
+    decoder = {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+    return dict(zip(("input_ids", "attention_mask"), _padded(sources, model.device), strict=True)) | decoder
+
+
+def generate_inputs(model, prefixes, pad, sources=None):
+    """The arguments with which `generate` continues prefixes, lists of token ids; sources as of pass_inputs.
+
+    Padded on the left, so that every continuation starts in the same column: but not those of a decoder beside an
+    encoder, which counts positions from the first column. They must be of one length.
+    """
+    if sources is None:
+        ids, mask = (part.flip(1) for part in _padded([ids[::-1] for ids in prefixes], model.device, pad))
+        return {"input_ids": ids, "attention_mask": mask}
+    ids, mask = _padded(sources, model.device)
+    return {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": torch.tensor(prefixes, device=model.device)}
+
+
+def _padded(lists, device, pad=0):
+    """Lists of token ids as (ids, mask), int64, padded on the right."""
+    ids = torch.full((len(lists), max(map(len, lists))), pad)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(lists):
+        ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), 1
+    return ids.to(device), mask.to(device)
 
 
 def load_config(name):
     """The configuration of the model at a path or hub name. Raises UserError if it cannot be loaded."""
+    if Path(name, "adapter_config.json").is_file():
+        raise UserError(f"{name}: holds adapters (LoRA) and no model; name the model they are merged into")
     return load(AutoConfig.from_pretrained, name, "a model configuration", trust_remote_code=False)
 
 
-def load_model(kind, name, what, check, device=None, **options):
-    """The model of `kind`, a transformers Auto class, at a path or hub name; `what` it is called.
+def kind_of(config):
+    """The Kind of the model of a configuration."""
+    return ENCODER_DECODER if config.is_encoder_decoder else CAUSAL
+
+
+def load_model(auto, name, what, check, device=None, **options):
+    """The model of `auto`, a transformers Auto class, at a path or hub name; `what` it is called.
 
     check: (model, name) -> None, what else must hold. Raises UserError if it cannot be loaded, if its weights are not
     those of the model in name and shape (the missing would be random), or if one is no finite number.
@@ -59,8 +139,8 @@ def load_model(kind, name, what, check, device=None, **options):
     def loader(name, **options):
         for file in Path(name).glob("pytorch_model*.bin"):
             _check_archive(file)
-        model, found = kind.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
-        _check_weights(model, found, name, what)
+        model, found = auto.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+        check_weights(model, found, name, what)
         check(model if device is None else model.to(device), name)
         return model
 
@@ -77,7 +157,7 @@ def _check_archive(file):
         raise UserError(f"{file}: is damaged; copy or download it again")
 
 
-def _check_weights(model, found, name, what):
+def check_weights(model, found, name, what):
     buffers = tuple(buffer for buffer, _ in model.named_buffers())
     unfitting = {key for key, *_ in found["mismatched_keys"]}
     surplus = {key for key in found["unexpected_keys"] if not SURPLUS.search(key)}
@@ -91,9 +171,16 @@ def _check_weights(model, found, name, what):
             shown = ", ".join(sorted(keys)[:2]) + (", ..." if len(keys) > 2 else "")
             raise UserError(f"{name}: {fault} ({shown}), so it is damaged or not {what}; name one that is whole")
     for weight, tensor in model.named_parameters():
-        # two numbers of each, for want of memory to mark every one; under ZeRO-3 some are empty here
+        tensor = held_here(tensor)
+        # two numbers of each, for want of memory to mark every one; a rank may hold none of it
         if tensor.is_floating_point() and tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
             raise UserError(f"{name}: holds weights that are NaN or infinite ({weight}); name another model")
+
+
+def held_here(weights):
+    """Of a weight that lies in parts on many ranks (ZeRO-3, FSDP) this one's part, of another all; detached."""
+    weights = getattr(weights, "ds_tensor", weights).detach()
+    return weights.to_local() if hasattr(weights, "to_local") else weights
 
 
 @torch.no_grad()  # inference mode would make what a model keeps of a pass unfit for training
@@ -111,5 +198,25 @@ def check_causal(model, name):
     change = (one - other).abs().amax(-1)
     if change[:-1].max() > min(1000 * torch.finfo(model.dtype).eps, 0.05) * change[-1]:
         raise UserError(
-            f"{name}: its scores of a token depend on later tokens, so it is not {CAUSAL}; name one that is"
+            f"{name}: its scores of a token depend on later tokens, so it is not {CAUSAL.what}; name one that is"
         )
+
+
+def check_encoder_decoder(model, name):
+    """Raise UserError if the decoder's input can't be made of what it is to say."""
+    for token in ("decoder_start_token_id", "pad_token_id"):
+        if getattr(model.config, token, None) is None:
+            raise UserError(f"{name}: its configuration has no {token}, which the decoder needs; add it")
+    if not hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        raise UserError(f"{name}: transformers can't shift the labels of a {model.config.model_type}; name T5 or BART")
+
+
+def check_precision(config, precision, name):
+    """Raise UserError for T5 in float16: its activations are beyond what that can hold, and the loss is NaN."""
+    if precision == "fp16" and config.model_type in FLOAT16_FAILS:
+        raise UserError(f"--fp16: {name} is of type {config.model_type}, whose loss is NaN in float16; take --bf16")
+
+
+CAUSAL = Kind("a causal language model", AutoModelForCausalLM, check_causal, 1)
+ENCODER_DECODER = Kind("an encoder-decoder model", AutoModelForSeq2SeqLM, check_encoder_decoder, 0)
+FLOAT16_FAILS = ("t5", "mt5", "umt5", "longt5", "switch_transformers")

@@ -19,14 +19,14 @@ from memorization import __version__
 from memorization.cli import UserError
 from memorization.files import fingerprint, read_json, write_json
 
-LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "numpy", "nltk", "spacy", "elasticsearch")
+LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "peft", "numpy", "nltk", "spacy", "elasticsearch")
 KINDS = {  # of result -> the stage that writes it
     "training set": "encode_<task>.py",
     "held-out set": "encode_<task>.py",
     "probes": "encode_<task>.py",
     "probes as text": "encode_<task>.py",
     "canaries": "encode_<task>.py",
-    "model": "run_clm.py",
+    "model": "run_clm.py or run_seq2seq.py",
     "generations": "inference_prefix.py",
     "exposures": "inference_prefix.py",
     "index": "load_to_elastic.py",
@@ -60,17 +60,19 @@ class Planted(TypedDict):
     closing: Count
 
 
+SET = {"tokenizer": str, "encoder_decoder": NotRequired[bool], "source_prefix": NotRequired[str]}
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
-    "training set": _with(made_of={"tokenizer": str}, facts={"canaries": NotRequired[Planted]}),
-    "held-out set": _with(made_of={"tokenizer": str}),
-    "probes": _with(made_of={"tokenizer": str, "min_suffix_length": Positive}),
+    "training set": _with(made_of=SET, facts={"canaries": NotRequired[Planted]}),
+    "held-out set": _with(made_of=SET),
+    "probes": _with(made_of=SET | {"min_suffix_length": Positive}),
     "probes as text": _with(),
     "canaries": _with(),
     "model": _with(made_of={"encoding": str}),
     "generations": _with(
         made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool}
-        | {"temperature": float, "top_k": int, "top_p": float},
-        facts={"listing": str, "training": dict | None, "base": Link | None, "canaries": str | None},
+        | {"temperature": float, "top_k": int, "top_p": float, "probe": NotRequired[str]},
+        facts={"listing": str, "training": dict | None, "base": Link | None, "canaries": str | None}
+        | {"held_out": NotRequired[dict | None]},
     ),
     "exposures": _with(made_of={"digits": Positive, "trained_on": str | None, "unchecked": bool}),
     "index": _with(),
@@ -85,7 +87,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
             "unchecked": bool,
         },
         facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list}
-        | {"base": Link | None, "canaries": dict | None},
+        | {"base": Link | None, "canaries": dict | None, "held_out": NotRequired[dict | None]},
         arguments={"type": str, "paraphrase_model": str},
     ),
 }
@@ -290,6 +292,7 @@ def _sums(directory, names):
         return dict(zip(names, pool.map(fingerprint, [directory / name for name in names]), strict=True))
 
 
+PERPLEXITIES = ("perplexity", "output_perplexity")  # on held-out texts: of all tokens, of the outputs'
 RECORD = "run.json"  # in the output directory of stage 2 from its start: the made_of of the run
 
 
@@ -299,6 +302,7 @@ class TrainerState(msgspec.Struct):
     epoch: Annotated[float, msgspec.Meta(ge=0)]
     global_step: Count
     max_steps: Count
+    log_history: list[dict[str, Any]]
 
 
 def trainer_state(checkpoint):
@@ -317,8 +321,8 @@ def model_made_of(directory, contents=None):
         return checked(directory, "model", contents or model_fingerprint(directory)).made_of
     if (directory / RECORD).is_file():
         raise UserError(
-            f"{directory}: has no manifest beside it, so its training did not finish; run run_clm.py again, or name a "
-            "checkpoint in it"
+            f"{directory}: has no manifest beside it, so its training did not finish; run {KINDS['model']} again, "
+            "or name a checkpoint in it"
         )
     if directory.name.startswith("checkpoint-") and (directory.parent / RECORD).is_file():
         if not (directory / SUMS).is_file():
@@ -328,6 +332,20 @@ def model_made_of(directory, contents=None):
         _converted({"made_of": made_of}, NEEDED["model"], directory.parent / RECORD, KINDS["model"])
         return made_of | {"epochs_done": trainer_state(directory).epoch}
     return None
+
+
+def held_out_perplexities(directory):
+    """What stage 2 found on held-out texts, of a model of its own: dict of `perplexity` and, of outputs alone,
+    `output_perplexity`; without what it was not asked for.
+    """
+    directory = Path(directory).resolve()
+    if manifest_path(directory).is_file():
+        return read_manifest(directory, "model").facts.get("held_out") or {}
+    state = trainer_state(directory)
+    logged = {
+        name: value for row in state.log_history if row.get("step") == state.global_step for name, value in row.items()
+    }
+    return {name: logged[f"eval_{name}"] for name in PERPLEXITIES if f"eval_{name}" in logged}
 
 
 # ---- where results lie

@@ -14,7 +14,8 @@ stage python run_clm.py --config_name configs/gpt-neo-small --tokenizer_name con
   --validation_file demo/tokenized_data/tokenized_dialogue_test \
   --output_dir $out/model --do_train \
   --num_train_epochs 8 --per_device_train_batch_size 8 --learning_rate 4e-3 --weight_decay 0 \
-  --warmup_steps 20 --block_size 256 --seed 5 --save_strategy epoch
+  --warmup_steps 20 --block_size 256 --seed 5 --save_strategy epoch \
+  --memorization_probes demo/tokenized_data/tokenized_dialogue_prefix
 results=()
 for checkpoint in $(printf '%s\n' $out/model/checkpoint-* | sort --version-sort); do
   name=$(basename "$checkpoint")

@@ -1,18 +1,26 @@
 """Small random models, made on the spot."""
 
+import json
 import shutil
 
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.models import BPE, Unigram, WordLevel
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace, Whitespace
+from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BartTokenizer,
     GPTNeoConfig,
     GPTNeoForCausalLM,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForSequenceClassification,
+    T5Config,
+    T5ForConditionalGeneration,
+    T5Tokenizer,
 )
 
 from memorization.files import read_json, write_json
@@ -51,6 +59,49 @@ def save_word_tokenizer(path, vocabulary, eos="<|endoftext|>"):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=fast, **special)
     tokenizer.save_pretrained(path)
     return tokenizer
+
+
+def save_t5(path, texts, seed=0):
+    """A random T5 of two layers and a tokenizer as T5's, trained on texts, in a directory."""
+    trained = Tokenizer(Unigram())
+    trained.pre_tokenizer = Metaspace()
+    special = ["<pad>", "</s>", "<unk>"]
+    trained.train_from_iterator(
+        texts, UnigramTrainer(vocab_size=400, special_tokens=special, unk_token="<unk>", show_progress=False)
+    )
+    pieces = [(piece, score) for piece, score in json.loads(trained.to_str())["model"]["vocab"]]
+    tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0)
+    config = T5Config(
+        vocab_size=len(tokenizer) + 4, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4, dropout_rate=0.0
+    )
+    config.decoder_start_token_id = tokenizer.pad_token_id
+    return _saved(path, T5ForConditionalGeneration, config, tokenizer, seed)
+
+
+def save_bart(path, texts, context=128, seed=0):
+    """A random BART of two layers and a tokenizer as BART's, trained on texts, in a directory."""
+    trained = Tokenizer(BPE())
+    trained.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    alphabet = ByteLevel.alphabet()
+    trained.train_from_iterator(
+        texts, BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    )
+    found = json.loads(trained.to_str())["model"]
+    tokenizer = BartTokenizer(vocab=found["vocab"], merges=[tuple(merge) for merge in found["merges"]])
+    layers = {f"{side}_{what}": size for side in ("encoder", "decoder") for what, size in BART_SIZES.items()}
+    config = BartConfig(vocab_size=len(tokenizer), d_model=64, max_position_embeddings=context, dropout=0.0, **layers)
+    return _saved(path, BartForConditionalGeneration, config, tokenizer, seed)
+
+
+BART_SIZES = {"layers": 2, "ffn_dim": 128, "attention_heads": 4}
+
+
+def _saved(path, kind, config, tokenizer, seed):
+    torch.manual_seed(seed)
+    kind(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
 
 
 def save_paraphrase_classifier(path, tokenizer, labels=2):

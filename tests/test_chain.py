@@ -138,6 +138,35 @@ def test_an_index_loaded_again_from_other_documents_does_not_give_the_old_detect
     assert identity(copy, "b")[:12] in one_line(capsys)
 
 
+def test_a_model_of_two_encodings_takes_probes_of_either_and_of_no_other(home, tmp_path, capsys):
+    write_json(tmp_path / "c.json", make_dialogues(seed=4, single=20, fourfold=2, sixteenfold=0))
+    stage1(home, "c", "--data", tmp_path / "c.json")
+    sets = encoding_paths(home / "c", "dialogue")
+    more = "--train_file", sets["training set"], "--validation_file", sets["held-out set"], "--task_weights", "1,2"
+    assert stage2(home, "a", "a", tmp_path / "model", *more, "--block_size", "256") == 0
+    figures = read_json(tmp_path / "model" / "eval_results.json")
+    both = f"{identity(home, 'a')} {identity(home, 'c')}"
+    for name in "ac":
+        assert stage3(home, tmp_path / "model", name, tmp_path / name) == 0
+        manifest = read_manifest(rows_of(tmp_path / name), "generations")
+        assert manifest.made_of["encoding"] == identity(home, name) and manifest.made_of["trained_on"] == both
+    assert stage5(rows_of(tmp_path / "a"), tmp_path / "results", *embedded(home, "a")) == 0
+    results = home / "results" / "m" / "dialogue", tmp_path / "results" / "m" / "dialogue"
+    assert run_script("report.py", *results, "--output", tmp_path / "report") == 0
+    table = (tmp_path / "report" / "summary.csv").read_text()
+    for name in ("perplexity", "output_perplexity"):
+        assert f"{name},perplexity,,,{figures[f'eval_{name}']},,,,," in table
+        assert read_json(results[1] / "result.json")["facts"]["held_out"][name] == figures[f"eval_{name}"]
+    assert f" {figures['eval_perplexity']:.2f}" in capsys.readouterr().out
+
+    assert stage3(home, tmp_path / "model", "b", tmp_path / "b") == 2
+    line = one_line(capsys)
+    assert both in line and identity(home, "b") in line
+    strange = encoding_paths(home / "b", "dialogue")["training set"]
+    assert stage2(home, "a", "a", tmp_path / "out", "--train_file", strange) == 2
+    assert f"{strange}: " in (line := one_line(capsys)) and "texts of the held-out set " in line
+
+
 def test_a_training_and_a_held_out_set_of_two_encodings(home, tmp_path, capsys):
     assert stage2(home, "a", "b", tmp_path / "out") == 2
     line = one_line(capsys)

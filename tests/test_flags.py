@@ -2,15 +2,19 @@
 
 import re
 import runpy
+from dataclasses import fields
 from math import inf, nan, nextafter
 from pathlib import Path
 
 import pytest
 from shell import ROOT, one_line
+from transformers import TrainingArguments
 
 import run_clm
+import run_seq2seq
 from memorization.cli import Parser, UserError
 from memorization.flags import NAMES, NESTED, RANGES, mistake
+from memorization.training import help as stage_2
 
 SCRIPTS = [
     "encode_dialogue.py",
@@ -19,12 +23,14 @@ SCRIPTS = [
     "encode_translation.py",
     "encode_classification.py",
     "run_clm.py",
+    "run_seq2seq.py",
     "inference_prefix.py",
     "load_to_elastic.py",
     "plagiarism_detect.py",
     "report.py",
     "configs/make_tokenizer.py",
 ]
+STAGE_2 = {"run_clm.py": run_clm, "run_seq2seq.py": run_seq2seq}
 
 
 class Caught(BaseException):
@@ -37,11 +43,11 @@ def parser_of(script, monkeypatch):
     def caught(parser, *_):
         raise Caught(parser)
 
-    kind = run_clm.Parser if script == "run_clm.py" else Parser
+    kind = stage_2.Parser if script in STAGE_2 else Parser
     with monkeypatch.context() as patch, pytest.raises(Caught) as end:
         patch.setattr(kind, "parse_args", caught)
-        if script == "run_clm.py":
-            run_clm.parse()
+        if script in STAGE_2:
+            STAGE_2[script].parse()
         else:
             runpy.run_path(str(ROOT / script), run_name="__main__")
     return end.value.args[0]
@@ -54,10 +60,10 @@ def told(request, monkeypatch, capsys):
     actions = {action.dest: action for action in parser._actions if action.option_strings}
 
     def refuse(option, value):
-        if request.param == "run_clm.py":
+        if request.param in STAGE_2:
             needed = ["--train_file=a", "--output_dir=b", "--config_name=c"]
             with pytest.raises(UserError) as error:
-                run_clm.parse([*needed, f"{option}={value}"])
+                STAGE_2[request.param].parse([*needed, f"{option}={value}"])
             return str(error.value)
         needed = [f"{action.option_strings[0]}=x" for action in actions.values() if action.required]
         with pytest.raises(SystemExit) as end:
@@ -100,7 +106,7 @@ def test_a_text_flag_given_empty_is_refused(told):
     actions, refuse = told
     texts = [name for name, action in actions.items() if action.type in (None, str, Path) and action.nargs != 0]
     for name in texts:
-        if name.endswith(("_column", "instruction", "separator")):
+        if name.endswith(("_column", "instruction", "separator", "source_prefix")):
             continue
         line = refuse(actions[name].option_strings[0], "")
         assert re.search(rf"(?i){name.replace('_', '[-_]')}.*(must not be empty|invalid|expected)", line), line
@@ -124,7 +130,9 @@ STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed
 STAGE_1 |= {"max_samples": None, "near_duplicates": None, "canaries": 0, "canary_digits": 4}
 DEFAULTS = {  # of ours: what is measured without a flag
     **{script: STAGE_1 for script in SCRIPTS if script.startswith("encode_")},
-    "run_clm.py": {"block_size": None},
+    "run_clm.py": {"block_size": None, "goldfish_k": None, "lora_rank": None}
+    | {"memorization_samples": 64, "memorization_steps": None},
+    "run_seq2seq.py": {"max_source_length": None, "max_target_length": None, "goldfish_k": None, "lora_rank": None},
     "inference_prefix.py": {"prefix_length": 50, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
     | {"temperature": 0, "top_k": 0, "top_p": 1},
     "load_to_elastic.py": {"prefix_length": 50, "jobs": None, "shards": None, "replicas": None},
@@ -138,7 +146,7 @@ DEFAULTS = {  # of ours: what is measured without a flag
 def test_numbers_have_the_defaults_that_are_promised(script, monkeypatch):
     actions = parser_of(script, monkeypatch)._actions
     found = {action.dest: action.default for action in actions if action.type in (int, float)}
-    of_trainer = found.keys() - {"block_size"} if script == "run_clm.py" else set()
+    of_trainer = {field.name for field in fields(TrainingArguments)} if script in STAGE_2 else set()
     assert {name: value for name, value in found.items() if name not in of_trainer} == DEFAULTS[script]
 
 

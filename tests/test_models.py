@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from memorization.cli import UserError
-from memorization.models import load_config, load_for_generation, load_for_training
+from memorization.models import CAUSAL, ENCODER_DECODER, load_config, load_for_generation, load_for_training
 
 NORM = "transformer.h.1.ln_1.weight"
 GPT2 = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
@@ -115,7 +115,7 @@ def test_causal_language_models_of_any_kind_are_taken(tmp_path, model, dtype):
 def test_training_takes_32_bits_of_a_half_precision_checkpoint(neo, tmp_path):
     half = GPTNeoForCausalLM.from_pretrained(neo, dtype=torch.float16)
     half.save_pretrained(tmp_path / "half")
-    model = load_for_training(tmp_path / "half", None, 5)
+    model = load_for_training(CAUSAL, tmp_path / "half", None, 5)
     assert model.dtype == torch.float32
     assert torch.equal(model.state_dict()[NORM], half.state_dict()[NORM].float())
 
@@ -123,9 +123,9 @@ def test_training_takes_32_bits_of_a_half_precision_checkpoint(neo, tmp_path):
 def test_a_model_from_scratch_has_the_tokenizers_vocabulary_and_special_tokens(neo, tmp_path):
     tokenizer = save_word_tokenizer(tmp_path / "tokenizer", 50, eos="w7")
     tokenizer.pad_token = "w3"
-    config = load_for_training(neo, tokenizer, 5, from_scratch=True).config
+    config = load_for_training(CAUSAL, neo, tokenizer, 5, from_scratch=True).config
     assert (config.vocab_size, config.bos_token_id, config.eos_token_id, config.pad_token_id) == (50, 7, 7, 3)
-    one, same, other = (load_for_training(neo, tokenizer, seed, from_scratch=True) for seed in (5, 5, 6))
+    one, same, other = (load_for_training(CAUSAL, neo, tokenizer, seed, from_scratch=True) for seed in (5, 5, 6))
     embeddings = [model.get_input_embeddings().weight for model in (one, same, other)]
     assert embeddings[0].dtype == torch.float32
     assert torch.equal(*embeddings[:2]) and not torch.equal(*embeddings[1:])
@@ -133,8 +133,8 @@ def test_a_model_from_scratch_has_the_tokenizers_vocabulary_and_special_tokens(n
 
 def test_training_starts_in_the_mode_of_the_loaded_model(neo):
     """Whether dropout is on is the Trainer's to say: looking at a model leaves it as it was."""
-    assert not load_for_training(neo, None, 5).training
-    assert load_for_training(neo, save_word_tokenizer(neo.with_name("t"), 64), 5, from_scratch=True).training
+    assert not load_for_training(CAUSAL, neo, None, 5).training
+    assert load_for_training(CAUSAL, neo, save_word_tokenizer(neo.with_name("t"), 64), 5, from_scratch=True).training
 
 
 # ---- what is not
@@ -154,7 +154,7 @@ def test_training_starts_in_the_mode_of_the_loaded_model(neo):
 def test_weights_that_are_not_the_models_are_refused(neo, tmp_path, change, message):
     refused(edited(neo, tmp_path / "model", weights(change)), message)
     with pytest.raises(UserError, match=message):
-        load_for_training(tmp_path / "model", None, 5)
+        load_for_training(CAUSAL, tmp_path / "model", None, 5)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,6 @@ def test_weights_that_are_not_the_models_are_refused(neo, tmp_path, change, mess
     [
         (lambda: BertForMaskedLM(BertConfig(**SMALL)), "depend on later tokens, so it is not a causal"),
         (lambda: RobertaForMaskedLM(RobertaConfig(**SMALL)), "depend on later tokens"),
-        (lambda: T5ForConditionalGeneration(T5Config(**T5)), "of another kind; name a causal language model"),
-        (lambda: BartForConditionalGeneration(BartConfig(**BART)), r"lacks weights .*not a causal language model"),
         (lambda: GPT2ForSequenceClassification(GPT2Config(**GPT2)), r"weights of other layers \(score.weight\)"),
     ],
 )
@@ -173,17 +171,38 @@ def test_models_of_another_kind_are_refused(tmp_path, model, message):
     refused(tmp_path / "model", message)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: T5ForConditionalGeneration(T5Config(**T5, decoder_start_token_id=0)),
+        lambda: BartForConditionalGeneration(BartConfig(**BART)),
+    ],
+)
+def test_a_kind_of_model_is_not_trained_as_the_other(neo, tmp_path, model):
+    model().save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match="model: a .* is an encoder-decoder model, not a causal language model"):
+        load_for_training(CAUSAL, tmp_path / "model", None, 5)
+    assert load_for_training(ENCODER_DECODER, tmp_path / "model", None, 5).config.is_encoder_decoder
+    with pytest.raises(UserError, match="neo: a gpt_neo is a causal language model, not an encoder-decoder model"):
+        load_for_training(ENCODER_DECODER, neo, None, 5)
+
+
+def test_a_decoder_that_is_not_told_where_to_start_is_refused(tmp_path):
+    T5ForConditionalGeneration(T5Config(**T5)).save_pretrained(tmp_path / "model")
+    refused(tmp_path / "model", "its configuration has no decoder_start_token_id, which the decoder needs; add it")
+
+
 def test_an_encoder_is_not_trained_from_scratch(tmp_path):
     BertConfig(**SMALL).save_pretrained(tmp_path / "bert")
     tokenizer = save_word_tokenizer(tmp_path / "bert", 64)
     with pytest.raises(UserError, match="bert: its scores of a token depend on later tokens"):
-        load_for_training(tmp_path / "bert", tokenizer, 5, from_scratch=True)
+        load_for_training(CAUSAL, tmp_path / "bert", tokenizer, 5, from_scratch=True)
 
 
 def test_quantized_weights_are_not_trained(neo, tmp_path):
     edited(neo, tmp_path / "model", {"quantization_config": {"quant_method": "gptq", "bits": 4}})
     with pytest.raises(UserError, match="model: its weights are quantized, so it can't be fine-tuned"):
-        load_for_training(tmp_path / "model", None, 5)
+        load_for_training(CAUSAL, tmp_path / "model", None, 5)
 
 
 def layers(number):
@@ -282,4 +301,4 @@ def test_want_of_memory_is_not_called_damage(neo, tmp_path):
     edited(neo, tmp_path / "model", {"max_position_embeddings": 2**43})
     tokenizer = save_word_tokenizer(tmp_path / "tokenizer", 64)
     with pytest.raises(RuntimeError, match="memory"):
-        load_for_training(tmp_path / "model", tokenizer, 5, from_scratch=True)
+        load_for_training(CAUSAL, tmp_path / "model", tokenizer, 5, from_scratch=True)

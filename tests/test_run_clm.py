@@ -39,10 +39,10 @@ TRAIN = (
 EVERY_STEP = ("--save_strategy", "steps", "--save_steps", "1")
 
 
-def write_set(directory, kind, ids, labels=None, **made_of):
+def write_set(directory, kind, ids, labels=None, texts=None, **made_of):
     """A set of lists of token ids as stage 1 writes it, with its manifest."""
     names = [str(number) for number in range(len(ids))]
-    rows = {"id": names, "text": names, "input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
+    rows = {"id": names, "text": texts or names, "input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
     Dataset.from_dict({**rows, "labels": labels or ids}).save_to_disk(str(directory))
     runs.write_manifest(directory, kind, made_of, {}, rows=len(ids))
     return directory
@@ -66,8 +66,8 @@ def home(tmp_path_factory):
     return home
 
 
-def flags(home, output_dir, more=TRAIN):
-    data = f"--train-file {home}/data_train --validation-file {home}/data_test"
+def flags(home, output_dir, more=TRAIN, encoding="data"):
+    data = f"--train-file {home}/{encoding}_train --validation-file {home}/{encoding}_test"
     return shlex.split(f"--config_name {home}/small {data} --output_dir {output_dir} {more}")
 
 
@@ -275,7 +275,7 @@ def test_a_finished_run_is_evaluated_again_and_stays_as_it_is(home, finished, tm
         ("--bf16", "precision (no, not bf16)"),
         ("--block_size 16 --long_samples split", "block_size (32, not 16) and long_samples (cut, not split)"),
         ("--config_name {home}/wide", "configuration ("),
-        ("--train_file {home}/other_train --validation_file {home}/other_test", "encoding ("),
+        ("", "encoding ("),
         ("--lr_scheduler_type greedy", "held_out_set (unknown, not "),
     ],
 )
@@ -287,7 +287,8 @@ def test_another_run_is_not_gone_on_with(home, finished, tmp_path, state, more, 
     output = finished if state == "finished" else as_killed(finished, tmp_path / "killed", 5)
     before = everything(output)
     with pytest.raises(cli.UserError) as told:
-        run_clm.main([*flags(home, output), *more.format(home=home).split()])
+        encoding = "data" if more else "other"
+        run_clm.main(flags(home, output, f"{TRAIN} {more.format(home=home)}", encoding))
     assert f"{output}: is of a run with another " in str(told.value) and message in str(told.value)
     assert "; --overwrite-output-dir starts over, or name another --output-dir" in str(told.value)
     assert everything(output) == before
@@ -313,10 +314,10 @@ def test_every_training_argument_counts_unless_named(home, tmp_path):
             return "{}"
 
     tokenizer = hub.load_tokenizer(home / "small")
-    sets = {kind: runs.read_manifest(home / f"data_{name}", kind) for name, kind in KINDS.items()}
+    sets = {kind: [runs.read_manifest(home / f"data_{name}", kind)] for name, kind in KINDS.items()}
 
     def of(args):
-        return made_of(args, sets, tokenizer, None, Config(), 32, "cut")
+        return made_of(args, sets, tokenizer, None, Config(), {"block_size": 32, "long_samples": "cut"})
 
     names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     assert names >= APART >= BY_HELD_OUT
@@ -427,10 +428,10 @@ def test_a_checkpoint_without_an_optimizer_is_not_gone_on_with(home, tmp_path):
 @pytest.mark.parametrize("how", ["flipped", "cut"])
 def test_a_damaged_set_or_model_is_refused(home, finished, tmp_path, how):
     hurt = {"flipped": lambda data: flipped(data, -2000), "cut": lambda data: data[: len(data) // 2]}[how]
-    train = edited(home / "data_train", tmp_path / "train", damage("data-00000-of-00001.arrow", hurt))
+    train = edited(home / "data_train", tmp_path / "data_train", damage("data-00000-of-00001.arrow", hurt))
     shutil.copy(runs.manifest_path(home / "data_train"), runs.manifest_path(train))
     with pytest.raises(cli.UserError, match="train: has changed since it was written"):
-        run_clm.main([*flags(home, tmp_path / "out"), "--train_file", str(train)])
+        run_clm.main([*flags(home, tmp_path / "out")[:2], *flags(tmp_path, tmp_path / "out")[2:]])
 
     model = edited(finished, tmp_path / "model", damage("model.safetensors", hurt))
     shutil.copy(runs.manifest_path(finished), runs.manifest_path(model))
@@ -706,7 +707,7 @@ def test_help_shows_ours_first_and_the_rest_on_request(capsys, monkeypatch):
     assert text.index("python run_clm.py --model-name-or-path") < text.index("--block-size") < text.index("--learning-")
     words = " ".join(text.split())
     assert "at its highest (default: 5e-05)" in words and "epoch, steps, no (default: epoch)" in words
-    assert "--hub-token" not in text and len(text.splitlines()) < 80
+    assert "--hub-token" not in text and len(text.splitlines()) < 100
     names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     shown = {word.strip(",").removeprefix("--").replace("-", "_") for word in texts["--help-all"].split()}
     assert OFTEN.keys() <= names <= shown
@@ -718,7 +719,7 @@ def test_the_terminal_shows_our_lines_only(home, tmp_path, monkeypatch, capfd):
         logging.getLogger("transformers").warning("of a library")
         return made_of(*_)
 
-    monkeypatch.setattr("run_clm.made_of", noisy)
+    monkeypatch.setattr("memorization.training.fine_tune.made_of", noisy)
     monkeypatch.setattr(sys, "argv", ["run_clm.py", *flags(home, tmp_path / "out")])
     told_once(run_clm.main)
     printed, errors = capfd.readouterr()

@@ -253,14 +253,17 @@ def test_a_model_of_ours_says_what_made_it_however_it_is_named(trained, monkeypa
 def test_a_model_of_ours_with_other_weights_is_refused(trained):
     with (trained / "model.safetensors").open("ab") as file:
         file.write(b" ")
-    with pytest.raises(UserError, match="trained: has changed since it was written .*; run run_clm.py again"):
+    with pytest.raises(
+        UserError, match="trained: has changed since it was written .*; run run_clm.py or run_seq2seq.py again"
+    ):
         runs.model_made_of(trained)
 
 
 def test_training_that_did_not_finish_makes_no_model(trained):
     runs.manifest_path(trained).unlink()
     with pytest.raises(
-        UserError, match="trained: .*its training did not finish; run run_clm.py again, or name a checkpoint"
+        UserError,
+        match="trained: .*its training did not finish; run run_clm.py or run_seq2seq.py again, or name a checkpoint",
     ):
         runs.model_made_of(trained)
 
@@ -283,7 +286,7 @@ STATE = {"epoch": 2.0, "global_step": 4, "max_steps": 4}
 @pytest.mark.parametrize(
     ("record", "state", "said"),
     [
-        ({"seed": 5}, STATE, "run.json: .*missing required field `encoding`.*; run run_clm.py again"),
+        ({"seed": 5}, STATE, "run.json: .*missing required field `encoding`.*; run run_clm.py or run_seq2seq.py again"),
         ({"encoding": 5}, STATE, "run.json: .*Expected `str`"),
         ([], STATE, "run.json: Expected `object`"),
         *(

@@ -52,9 +52,21 @@ def parse_arguments(description, task):
     )
     parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
     parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
+    parser.add_argument(
+        "--encoder-decoder",
+        action="store_true",
+        help="for T5, BART and their like, which are given the source and say the target (default: for causal models)",
+    )
+    parser.add_argument(
+        "--source-prefix", default="", help='text before each source, for T5 "summarize: ", say (default: none)'
+    )
     add_canary_arguments(parser)
     args = parser.parse_args()
     check_canary_arguments(parser, args)
+    if args.source_prefix and not args.encoder_decoder:
+        parser.error("--source-prefix: is for encoder-decoder models; add --encoder-decoder, or leave it out")
+    if args.canaries and args.encoder_decoder:
+        parser.error("--canaries: are for causal models; leave them or --encoder-decoder out")
     if args.deduplicate and args.canaries and args.canary_copies != [1]:
         parser.error("--deduplicate: leaves one copy of each text, of canaries too; add --canary-copies 1")
     of_data = [*(f"{field}_column" for field in task.fields), "label_names"]
@@ -92,30 +104,34 @@ def encode_task(args, task):
             **settings(args),
         }
         made_of |= {flag: value for flag in OF_SPLIT if (value := getattr(args, flag))}
+        if args.encoder_decoder:
+            made_of |= {"encoder_decoder": True, "source_prefix": args.source_prefix, "separator": task.separator}
         if not args.overwrite:
             refuse_to_replace_another(every, made_of)
-        parts, probe = _parted(name, work / "samples", hashes, args), np.zeros(len(hashes), bool)
+        fields = ["source", "target"] if args.encoder_decoder else ["sample"]
+        parts, probe = _parted(name, work / "samples", hashes, args), np.zeros((len(fields), len(hashes)), bool)
         new = {kind: work / path.name for kind, path in paths.items()}
         planted, of_planted = None, {}
         if args.canaries:
             planted, of_planted = plant(new["canaries"], args, len(hashes), task, tokenizer)
-        batches = encoded_batches(work / "samples", tokenizer, args.num_proc)
+        pairs = (task.separator, args.source_prefix) if args.encoder_decoder else ()
+        batches = encoded_batches(work / "samples", tokenizer, args.num_proc, pairs)
         probes = write_sets(new, made_of, batches, parts, probe, args, planted)
         write_probes(new["probes as text"], probes)
         stored, distinct = int(parts.stored.sum()), parts.first == np.arange(len(hashes))
-        too_short, left_out = stored - int(probe.sum()), int((~parts.kept).sum())
+        too_short, left_out = stored - probe.sum(1), int((~parts.kept).sum())
         if not probe.any():
             raise UserError(
-                f"{name}: all {too_short} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
+                f"{name}: all {stored} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
                 "tokens; lower --prefix-length or --min-suffix-length, or give longer texts"
             )
         trained = int((parts.member & parts.kept).sum()) + (len(planted) if args.canaries else 0)
-        numbers = trained, int((~parts.member).sum()), stored, int(probe.sum()), 2 * args.canaries
+        numbers = trained, int((~parts.member).sum()), stored, int(probe[0].sum()), 2 * args.canaries
         rows = dict(zip(every, numbers, strict=True))
         facts = {
             "distinct_samples": int(distinct.sum()),
             "prefix_length": args.prefix_length,
-            "samples_too_short_for_a_probe": too_short,
+            "samples_too_short_for_a_probe": int(too_short[0]),
         }
         if args.near_duplicates:
             sizes = np.bincount(parts.begin[distinct])
@@ -135,7 +151,6 @@ def encode_task(args, task):
             more = of_planted if kind == "training set" else {}
             write_manifest(path, kind, made_of, args, inputs, rows=rows[kind], **facts, **more)
 
-    members = int((probe & parts.member).sum())
     print(
         f"{len(hashes)} samples, {distinct.sum()} of them distinct: "
         f"{rows['training set']} to train on, {rows['held-out set']} held out"
@@ -144,9 +159,9 @@ def encode_task(args, task):
         print(f"{near} of the distinct samples are near-duplicates, in {of_clusters} clusters")
     if args.deduplicate:
         print(f"{left_out} samples left out of training, where another one stands for them")
-    print(
-        f"{probe.sum()} probes: {members} members, {probe.sum() - members} non-members; {too_short} samples too short"
-    )
+    for field, of_field, short in zip(fields, probe, too_short, strict=True):
+        members, others = ((of_field & side).sum() for side in (parts.member, ~parts.member))
+        print(f"{members + others} probes: {members} members, {others} non-members; {short} {field}s too short")
     if args.canaries:
         print(f"{args.canaries} canaries in {len(planted)} of the rows to train on, {args.canaries} controls in none")
     for path in paths.values():

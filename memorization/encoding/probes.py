@@ -13,8 +13,8 @@ import pyarrow.compute
 
 from memorization.cli import UserError
 from memorization.encoding.arrow import Batches, flat
-from memorization.encoding.sets import PROBES
-from memorization.encoding.tokens import INSIDE, cut
+from memorization.encoding.sets import PAIRS, PROBES
+from memorization.encoding.tokens import INSIDE, SPECIAL, cut
 from memorization.files import read_json, replacing
 from memorization.rows import Id
 from memorization.runs import Positive, checked, difference, encoding_paths
@@ -37,6 +37,7 @@ class Table(msgspec.Struct):
     data: list[list]
 
 
+TOKENS = ("input_ids", "starts"), ("target_ids", "target_starts")  # of stored samples; the second of PAIRS alone
 COLUMNS = list(Probe.__struct_fields__)  # of the probes as text
 LISTING_BEGINS = msgspec.json.encode({"columns": COLUMNS})[:-1] + b",\n"
 
@@ -44,15 +45,19 @@ LISTING_BEGINS = msgspec.json.encode({"columns": COLUMNS})[:-1] + b",\n"
 class Probes:
     """The probes of an encoding, cut at prefix_length; read from disk batch by batch.
 
+    field: what is cut, "suffix" for a causal model: the text, of which its suffix is left. For an encoder-decoder model
+    "source": the encoder reads its prefix; or "target": the encoder reads the source, the decoder is given the prefix.
+
     path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. ids (int64: the row of
     the data in which the text stands first), members (bool), duplicates (int64: copies of the text): of each probe.
-    longest_prefix: in tokens. too_short: samples that leave no suffix of the least length behind the cut.
+    longest_prefix: in tokens, of what is continued; longest_source: of what the encoder reads, 0 without one.
+    too_short: samples that leave no suffix of the least length behind the cut.
 
     Raises UserError if the probes are not there, are unfinished, have changed or are of another split than their text
-    file, or if no sample is long enough.
+    file, if no sample is long enough, or if they are not encoded for the kind of model that has the field.
     """
 
-    def __init__(self, directory, name, prefix_length=50):
+    def __init__(self, directory, name, prefix_length=50, field="suffix"):
         paths = encoding_paths(directory, name)
         self.path = path = paths["probes"]
         text = paths["probes as text"]
@@ -64,16 +69,28 @@ class Probes:
                 f"{difference(other.made_of, self.manifest.made_of)}; run encode_<task>.py again"
             )
         self.encoding, self.tokenizer = self.manifest.identity, self.manifest.made_of["tokenizer"]
-        self._batches = Batches(path, PROBES)
+        self.field, self.longest_source = field, 0
+        self._pairs = pairs = self.manifest.made_of.get("encoder_decoder", False)
+        if pairs != (field != "suffix"):
+            kind, remedy = ("encoder-decoder", "name one of source and target") if pairs else ("causal", "leave it out")
+            raise UserError(
+                f"{path}: is encoded for {kind} models, so --probe (stage 3) and --field (stage 4) can't be {field!r}; "
+                f"{remedy}, or encode {'without' if pairs else 'with'} --encoder-decoder"
+            )
+        self._batches = Batches(path, PAIRS if pairs else PROBES)
         least, columns, samples = self.manifest.made_of["min_suffix_length"], [], 0
         for number, batch in enumerate(self._batches):
-            starts, bounds = flat(batch["starts"])
-            if not _fit(batch, starts, bounds):
+            if not _fit(batch, TOKENS[: 1 + pairs]):
                 raise UserError(f"{path}: tokens that do not fit their texts; run encode_<task>.py again")
             samples += len(batch)
+            starts, bounds = flat(batch["target_starts" if field == "target" else "starts"])
             begin, end = cut(starts, bounds, prefix_length)
             sample = np.flatnonzero(end - begin >= least)
             begin, end = (place[sample] - bounds[sample] for place in (begin, end))
+            if pairs:
+                whole = np.diff(flat(batch["starts"])[1])[sample]
+                read = whole if field == "target" else whole - (end - begin)
+                self.longest_source = max(self.longest_source, int(read.max(initial=0)))
             known = (batch[column].to_numpy(zero_copy_only=False)[sample] for column in ("id", "member", "duplicates"))
             columns.append([np.full(len(sample), number), sample, begin, end, *known])
         if not samples or samples != self.manifest.rows:
@@ -90,14 +107,19 @@ class Probes:
                 f"{path}: all {self.too_short} samples are shorter than {prefix_length} + {least} tokens; lower "
                 "--prefix-length, or encode longer texts"
             )
-        self.longest_prefix = int(self._begin.max())
         self._loaded = None, None
+        self.longest_prefix = len(self[:1][0]["prefix_ids"]) if field == "source" else int(self._begin.max())
 
     def __len__(self):
         return len(self.ids)
 
     def __getitem__(self, where):
-        """The probes of a slice, as dicts: id, member, duplicates, prefix, suffix, prefix_ids, suffix_ids."""
+        """The probes of a slice, as dicts: id, member, duplicates, prefix, suffix, prefix_ids, suffix_ids.
+
+        prefix: all of the text before the suffix. prefix_ids: what is continued. Of encoder-decoder models also
+        source_ids, which the encoder reads, closed; the decoder is given what a tokenizer opens a target with (BART's)
+        and, of field "target", the prefix of the target.
+        """
         return [self._probe(i) for i in range(*where.indices(len(self)))]
 
     def samples(self):
@@ -106,39 +128,57 @@ class Probes:
             yield from zip(*(batch[name].to_pylist() for name in ("id", "member", "text")), strict=True)
 
     def _probe(self, i):
-        text, ids, starts, bounds = self._batch(self._number[i])
-        sample = self._sample[i]
-        text, bound = text[sample].as_py(), bounds[sample]
-        begin, end = self._begin[i] + bound, self._end[i] + bound
+        batch, tokens = self._batch(self._number[i])
+        sample, begin, end = (int(array[i]) for array in (self._sample, self._begin, self._end))
+        text, parts = batch["text"][sample].as_py(), []
+        for ids, starts, bounds in tokens:
+            here = slice(bounds[sample], bounds[sample + 1])
+            parts.append((ids[here].tolist(), starts[here]))
+        ids, starts = parts[self.field == "target"]
+        place, more = starts[begin], {}
+        prefix_ids, suffix_ids = ids[:begin], ids[begin:end]
+        if self.field == "source":
+            text = text[: batch["source_end"][sample].as_py()]
+            said, said_starts = parts[1]
+            opening = int(np.argmax(np.append(said_starts[:-1] != SPECIAL, True)))
+            more, prefix_ids = {"source_ids": prefix_ids + ids[end:]}, said[:opening]
+        elif self.field == "target":
+            more = {"source_ids": parts[0][0]}
         return {
             "id": int(self.ids[i]),
             "member": bool(self.members[i]),
             "duplicates": int(self.duplicates[i]),
-            "prefix": text[: starts[begin]],
-            "suffix": text[starts[begin] :],
-            "prefix_ids": ids[bound:begin].tolist(),
-            "suffix_ids": ids[begin:end].tolist(),
+            "prefix": text[:place],
+            "suffix": text[place:],
+            "prefix_ids": prefix_ids,
+            "suffix_ids": suffix_ids,
+            **more,
         }
 
     def _batch(self, number):
         if self._loaded[0] != number:
             batch = self._batches[number]
-            self._loaded = number, (batch["text"], flat(batch["input_ids"])[0], *flat(batch["starts"]))
+            tokens = [(flat(batch[ids])[0], *flat(batch[starts])) for ids, starts in TOKENS[: 1 + self._pairs]]
+            self._loaded = number, (batch, tokens)
         return self._loaded[1]
 
 
-def _fit(batch, starts, bounds):
-    """Whether the columns of a batch of stored samples can be true of one another."""
-    ids, token_bounds = flat(batch["input_ids"])
+def _fit(batch, lists):
+    """Whether the columns of a batch of stored samples can be true of one another. lists: TOKENS that it has."""
     row, copies, near, target = (batch[name].to_numpy() for name in ("id", "duplicates", "near_duplicates", "target"))
     length = pa.compute.utf8_length(batch["text"]).to_numpy()
-    known = starts[starts >= 0]
-    sample = np.repeat(np.arange(len(batch)), np.diff(bounds))[starts >= 0]
-    inside = (starts >= INSIDE).all() and (known <= length[sample]).all()
-    rising = (np.diff(known)[np.diff(sample) == 0] >= 0).all()
-    numbers = (ids >= 0).all() and (copies >= 1).all() and (row >= 0).all()
-    numbers = numbers and (near >= 0).all() and (target >= 0).all() and (target < np.diff(bounds)).all()
-    return inside and rising and numbers and np.array_equal(bounds, token_bounds)
+    fit = (copies >= 1).all() and (row >= 0).all() and (near >= 0).all() and (target >= 0).all()
+    for ids, starts in lists:
+        (ids, token_bounds), (starts, bounds) = flat(batch[ids]), flat(batch[starts])
+        known = starts[starts >= 0]
+        sample = np.repeat(np.arange(len(batch)), np.diff(bounds))[starts >= 0]
+        inside = (starts >= INSIDE).all() and (known <= length[sample]).all()
+        rising = (np.diff(known)[np.diff(sample) == 0] >= 0).all()
+        fit = fit and inside and rising and (ids >= 0).all() and np.array_equal(bounds, token_bounds)
+    if len(lists) > 1:
+        ends = batch["source_end"].to_numpy()
+        fit = fit and (ends >= 0).all() and (ends <= length).all()
+    return fit and (target < np.diff(bounds)).all()
 
 
 def write_probes(path, probes):

@@ -35,36 +35,49 @@ PROBES = pa.schema(
         "target": pa.int32(),
     }
 )
+PAIRS = pa.schema(  # probes for encoder-decoder models: input_ids and starts are of the source, as is its end
+    [*PROBES, pa.field("target_ids", TOKENS), pa.field("target_starts", TOKENS), pa.field("source_end", pa.int32())]
+)
 SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
 
 
 def write_sets(paths, made_of, batches, parts, probe, args, planted=None):
-    """Write the three sets batch by batch; yields the probes for the text file and marks them in `probe`.
+    """Write the three sets batch by batch; yields the probes for the text file and marks them in probe[0].
 
-    parts: the split.Split. probe: bool, of each sample. planted: a record batch that ends the training set.
+    parts: the split.Split. probe: bool, of each sample. batches: as of tokens.encoded_batches; for encoder-decoder
+    models the probes as text are those of the source, and those of the target are marked in probe[1]. planted: a record
+    batch that ends the training set.
     """
     at, stored, near = 0, parts.stored, parts.near
+    schemas = SETS | {"probes": PAIRS} if len(probe) > 1 else SETS
     with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=len(probe), desc="tokenizing", unit=" samples", delay=BAR_DELAY))
+        bar = stack.enter_context(tqdm(total=len(parts.member), desc="tokenizing", unit=" samples", delay=BAR_DELAY))
         train, test, probes = (
             stack.enter_context(saved(paths[kind], schema, identity({**made_of, "kind": kind})))
-            for kind, schema in SETS.items()
+            for kind, schema in schemas.items()
         )
-        for texts, ids, starts, bounds, target in batches:
+        for texts, ids, starts, bounds, target, *said in batches:
             id = np.arange(at, at + len(texts))
             here = slice(at, at := at + len(texts))
             member, kept, copies = parts.member[here], parts.kept[here], parts.copies[here]
             for add, rows in ((train, member & kept), (test, ~member & kept)):
                 tokens, ones = chosen_lists(rows, bounds, ids, np.ones(len(ids), np.int8))
-                add(pa.record_batch([id[rows], texts.filter(pa.array(rows)), tokens, ones, tokens, target[rows]], SIDE))
+                labels = chosen_lists(rows, said[2], said[0])[0] if said else tokens
+                add(pa.record_batch([id[rows], texts.filter(pa.array(rows)), tokens, ones, labels, target[rows]], SIDE))
             rows = stored[here]
             columns = [id[rows], pa.array(member[rows]), copies[rows], near[here][rows], texts.filter(pa.array(rows))]
-            probes(pa.record_batch([*columns, *chosen_lists(rows, bounds, ids, starts), target[rows]], PROBES))
+            columns += [*chosen_lists(rows, bounds, ids, starts), target[rows]]
+            if said:
+                *target_tokens, target_bounds, source_ends = said
+                columns += [*chosen_lists(rows, target_bounds, *target_tokens), source_ends[rows]]
+                begin, end = cut(target_tokens[1], target_bounds, args.prefix_length)
+                probe[1, here] = rows & (end - begin >= args.min_suffix_length)
+            probes(pa.record_batch(columns, schemas["probes"]))
 
             begin, end = cut(starts, bounds, args.prefix_length)
-            probe[here] = rows & (end - begin >= args.min_suffix_length)
-            for i in np.flatnonzero(probe[here]).tolist():
-                text, place = texts[i].as_py(), starts[begin[i]]
+            probe[0, here] = rows & (end - begin >= args.min_suffix_length)
+            for i in np.flatnonzero(probe[0, here]).tolist():
+                text, place = texts[i].as_py()[: source_ends[i] if said else None], starts[begin[i]]
                 yield {
                     "id": int(id[i]),
                     "member": bool(member[i]),

@@ -22,6 +22,38 @@ def encode(texts, targets, tokenizer, eos):
     that holds a character of the target; of what closes the text if the target is empty. tokenizer:
     tokenizers.Tokenizer. A special token's name that stands in a text is text like any other.
     """
+    ids, starts, bounds, end = _tokenized(texts, tokenizer, eos)
+    # the first token that ends behind the character where the target begins; what closes a text ends behind all of it
+    text, width, each = starts != SPECIAL, int(end.max(initial=0)) + 1, np.arange(len(texts))
+    sample, seen = np.repeat(each, np.diff(bounds)), np.cumsum(text)
+    closing = ~text & (seen == seen[bounds[1:] - 1][sample])
+    ends = sample * (width + 1) + np.where(closing, width, np.where(text, end, 0))
+    first = np.searchsorted(ends, each * (width + 1) + np.minimum(targets, width - 1), side="right") - bounds[:-1]
+    return ids, starts, bounds, first.astype(np.int32)
+
+
+def encode_pairs(texts, targets, tokenizer, eos, separator, source_prefix):
+    """Source and target of each text apart, for an encoder-decoder model: (ids, starts, bounds, first, target_ids,
+    target_starts, target_bounds, source_ends), int32.
+
+    First the tokens of the sources, source_prefix before each; then those of the targets, with `first` as of encode.
+    `eos` closes each. starts: characters of the whole text; SPECIAL for tokens of source_prefix alone.
+    source_ends: the character at which each source ends. separator: what stands between source and target.
+    """
+    source_ends, targets = (np.array(targets, np.int32) - less for less in (len(separator), 0))
+    parts = [(text[:end], text[begin:]) for text, end, begin in zip(texts, source_ends, targets, strict=True)]
+    sources, said = zip(*parts, strict=True)
+    source = _tokenized([source_prefix + text for text in sources], tokenizer, eos, len(source_prefix))[:3]
+    ids, starts, bounds, first = encode(list(said), np.zeros_like(targets), tokenizer, eos)
+    starts = np.where(starts >= 0, starts + np.repeat(targets, np.diff(bounds)), starts)
+    return *source, first, ids, starts, bounds, source_ends
+
+
+def _tokenized(texts, tokenizer, eos, skipped=0):
+    """(ids, starts, bounds, end) of texts that `eos` closes, end: the character behind each token.
+
+    skipped: so many characters before each text; what lies within them is SPECIAL.
+    """
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
@@ -37,7 +69,9 @@ def encode(texts, targets, tokenizer, eos):
         np.insert(array, ends[~closed], value, 0) for array, value in ((ids, eos), (text, False), (offsets, 0))
     )
     bounds = np.concatenate([[0], ends + np.cumsum(~closed)]).astype(np.int32)
-    begin, end = offsets.T
+    begin, end = np.maximum(offsets.T - skipped, 0)
+    if skipped:
+        text &= end > 0
 
     sample = np.repeat(np.arange(len(texts)), np.diff(bounds))[text]
     before = np.zeros(len(sample), np.int32)  # the end of the text token before it in the same sample
@@ -45,14 +79,7 @@ def encode(texts, targets, tokenizer, eos):
     starts = np.full(len(ids), SPECIAL, np.int32)
     # what lies between two tokens, as blanks that a tokenizer trims off, belongs to the later one
     starts[text] = np.where(begin[text] < before, INSIDE, before)
-
-    # the first token that ends behind the character where the target begins; what closes a text ends behind all of it
-    width, each = int(end.max(initial=0)) + 1, np.arange(len(texts))
-    sample, seen = np.repeat(each, np.diff(bounds)), np.cumsum(text)
-    closing = ~text & (seen == seen[bounds[1:] - 1][sample])
-    ends = sample * (width + 1) + np.where(closing, width, np.where(text, end, 0))
-    first = np.searchsorted(ends, each * (width + 1) + np.minimum(targets, width - 1), side="right") - bounds[:-1]
-    return ids, starts, bounds, first.astype(np.int32)
+    return ids, starts, bounds, end
 
 
 def cut(starts, bounds, prefix_length):
@@ -73,22 +100,28 @@ def cut(starts, bounds, prefix_length):
     return begin, end
 
 
-def encoded_batches(path, tokenizer, num_proc):
+def cut_source(ids, most):
+    """At most so many of the tokens that an encoder reads, the last one too, which closes them."""
+    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+
+
+def encoded_batches(path, tokenizer, num_proc, pairs=()):
     """(texts, ids, starts, bounds, first) of each batch of samples.store's file, in order: `encode` in num_proc
-    processes. texts: pyarrow.StringArray.
+    processes; with pairs, the separator and source_prefix, (texts, *encode_pairs). texts: pyarrow.StringArray.
     """
     samples = Samples(path)
-    settings = path, tokenizer.backend_tokenizer, tokenizer.eos_token_id
+    settings = path, tokenizer.backend_tokenizer, tokenizer.eos_token_id, pairs
     for n, encoded in in_order(_encode_batch, range(len(samples)), num_proc, _start, settings, "--num-proc"):
         yield samples[n]["text"], *encoded
 
 
-def _start(path, tokenizer, eos):
+def _start(path, *settings):
     global _settings  # of this process
-    _settings = Samples(path), tokenizer, eos
+    _settings = Samples(path), *settings
 
 
 def _encode_batch(n):
-    samples, tokenizer, eos = _settings
+    samples, tokenizer, eos, pairs = _settings
     batch = samples[n]
-    return encode(batch["text"].to_pylist(), batch["target"].to_numpy(), tokenizer, eos)
+    encoding = encode_pairs if pairs else encode
+    return encoding(batch["text"].to_pylist(), batch["target"].to_numpy(), tokenizer, eos, *pairs)

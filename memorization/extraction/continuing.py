@@ -6,7 +6,7 @@ first, the TokenScores of the suffix, else None.
 """
 
 from collections import deque
-from itertools import cycle
+from itertools import cycle, islice
 
 from accelerate.utils import gather_object
 
@@ -15,6 +15,7 @@ from memorization.extraction.decoding import continued
 from memorization.extraction.generation import continue_prefixes, sampling
 from memorization.extraction.memory import Room, ran_out
 from memorization.extraction.scoring import token_scores
+from memorization.models import given
 
 
 def decoded(model, eos, probes, keys, batches, args):
@@ -24,7 +25,7 @@ def decoded(model, eos, probes, keys, batches, args):
     def pairs():
         for batch in batches:
             begun.append(_of(batch, probes, keys, 1))
-            yield _texts(begun[-1][1], args)
+            yield _texts(model, begun[-1][1], args)[:2]
 
     for passed, ids in continued(model, pairs(), args.max_new_tokens, eos, args.batch_size, _scheme(args)):
         yield *begun.popleft(), ids, passed
@@ -37,10 +38,9 @@ def generated(model, eos, probes, keys, batches, args):
     """
 
     def work(of_batch, probes_of):
-        prefixes = [probe["prefix_ids"] for probe in probes_of]
-        ids = continue_prefixes(model, prefixes, args.max_new_tokens, eos, _draw(of_batch, args))
+        ids = _continued(model, of_batch, probes_of, args.max_new_tokens, eos, args)
         first = [probe for (_, sample), probe in zip(of_batch, probes_of, strict=True) if not sample]
-        passed = iter(token_scores(model, *_texts(first, args), *_scheme(args)) if first else ())
+        passed = iter(_scored(model, first, args) if first else ())
         return ids, [None if sample else next(passed) for _, sample in of_batch]
 
     for batch in batches:
@@ -61,12 +61,16 @@ def largest_batch(model, eos, probes, args):
     """
     room, prefix, new = Room(args.batch_size), probes.longest_prefix, args.max_new_tokens
     one = probes[:1][0]
-    text = [token for _, token in zip(range(prefix + new), cycle(one["prefix_ids"] + one["suffix_ids"]), strict=False)]
+    of_one = cycle(one["prefix_ids"] + one["suffix_ids"])
+    text = list(islice(of_one, prefix + new))
+    source = list(islice(of_one, probes.longest_source))
 
     def work(number):
-        token_scores(model, [text[:prefix]] * number, [text[prefix:]] * number, *_scheme(args))
-        prefixes = [text[: max(prefix, len(text) - 2)]] * number
-        continue_prefixes(model, prefixes, min(new, 2), eos, _draw([(0, 0)] * number, args))
+        _scored(
+            model, [{"prefix_ids": text[:prefix], "suffix_ids": text[prefix:], "source_ids": source}] * number, args
+        )
+        longest = [{"prefix_ids": text[: max(prefix, len(text) - 2)], "source_ids": source}] * number
+        _continued(model, [(0, 0)] * number, longest, min(new, 2), eos, args)
 
     while ran_out(work, tried := min(room.size, len(probes) * args.num_samples))[0]:
         room.halve(tried)
@@ -83,8 +87,28 @@ def _of(batch, probes, keys, num_samples):
     return keys[batch.start : batch.stop], [nearby[i // num_samples - first] for i in batch]
 
 
-def _texts(probes, args):
-    return [[probe["prefix_ids"] for probe in probes], [probe["suffix_ids"][: args.max_new_tokens] for probe in probes]]
+def _continued(model, keys, probes, new_tokens, eos, args):
+    """The tokens that follow each probe of a batch; of an encoder-decoder model, prefixes of one length together."""
+    prefixes, sources = given(model, probes, args.source_length)
+    if sources is None:
+        return continue_prefixes(model, prefixes, new_tokens, eos, _draw(keys, args))
+    lengths, found = [*map(len, prefixes)], {}
+    for length in sorted(set(lengths)):
+        rows = [row for row, own in enumerate(lengths) if own == length]
+        of_rows = [[values[row] for row in rows] for values in (prefixes, keys, sources)]
+        said = continue_prefixes(model, of_rows[0], new_tokens, eos, _draw(of_rows[1], args), of_rows[2])
+        found |= dict(zip(rows, said, strict=True))
+    return [found[row] for row in range(len(probes))]
+
+
+def _scored(model, probes, args):
+    prefixes, suffixes, sources = _texts(model, probes, args)
+    return token_scores(model, prefixes, suffixes, *_scheme(args), sources)
+
+
+def _texts(model, probes, args):
+    prefixes, sources = given(model, probes, args.source_length)
+    return prefixes, [probe["suffix_ids"][: args.max_new_tokens] for probe in probes], sources
 
 
 def _scheme(args):

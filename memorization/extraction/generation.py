@@ -1,4 +1,4 @@
-"""Continuing prefixes with a causal language model: batched, greedy unless told otherwise.
+"""Continuing prefixes with a language model: batched, greedy unless told otherwise.
 
 Greedy decoding takes the token with the highest score. Scores of a text differ by rounding with the texts that are
 read beside it, so that where two are nearly tied the token would depend on the batch. In 32 bits there is an answer
@@ -15,22 +15,30 @@ from transformers.generation import LogitsProcessor, TemperatureLogitsWarper, To
 
 from memorization.cli import UserError
 from memorization.extraction.memory import no_room, ran_out
+from memorization.models import generate_inputs
 
 SAFETY = 10  # times the rounding that was seen is what may decide
 _rounding = weakref.WeakKeyDictionary()  # of models, measured once each
 
 
-def check_model(name, config, tokenizer, prefix_length, new_tokens):
+def check_model(name, config, tokenizer, prefix_length, new_tokens, source_length=0):
     """Raise UserError if a model of this config cannot hold a prefix and its continuation, or ends texts otherwise.
 
-    name: of the model. tokenizer: of the probes; it says which token ends a generation.
+    name: of the model. tokenizer: of the probes; it says which token ends a generation. prefix_length: tokens that are
+    continued. source_length: that an encoder reads.
     """
     config = config.get_text_config()
+    prefix_length += config.is_encoder_decoder  # the token that the decoder starts with
     context = getattr(config, "max_position_embeddings", None)
     if context is not None and prefix_length + new_tokens > context:
         raise UserError(
             f"{name}: its context of {context} tokens is shorter than prefix + new tokens ({prefix_length} + "
             f"{new_tokens}); lower --max-new-tokens or --prefix-length"
+        )
+    if context is not None and source_length > context:
+        raise UserError(
+            f"{name}: its context of {context} tokens is shorter than what its encoder is to read ({source_length}); "
+            "lower --prefix-length"
         )
     if config.vocab_size <= (last := max(tokenizer.get_vocab().values())):
         raise UserError(
@@ -46,34 +54,31 @@ def check_model(name, config, tokenizer, prefix_length, new_tokens):
 
 
 @torch.inference_mode()
-def continue_prefixes(model, prefixes, new_tokens, eos, sampling=()):
+def continue_prefixes(model, prefixes, new_tokens, eos, sampling=(), sources=None):
     """Continue each prefix by up to `new_tokens` tokens, ending before the end-of-text token `eos`.
 
     prefixes: list of lists of token ids. sampling: the logits processors that draw (below); without them the
-    continuation is greedy. Nothing else decides it: what the checkpoint says of generation is put aside.
+    continuation is greedy. Nothing else decides it: what the checkpoint says of generation is put aside. sources: what
+    the encoder of an encoder-decoder model reads; then the prefixes begin with what starts the decoder, and are of one
+    length.
     Returns a list of lists of token ids, the prefix left out. Raises UserError for scores that are not numbers.
     """
-    width = max(map(len, prefixes))
-    ids = torch.full((len(prefixes), width), eos)
-    mask = torch.zeros_like(ids)
-    for row, prefix in enumerate(prefixes):  # padded on the left: every continuation starts in the same column
-        ids[row, width - len(prefix) :] = torch.tensor(prefix)
-        mask[row, width - len(prefix) :] = 1
     # an argument alone would not do: what it leaves unset is filled from the model's own
     model.generation_config = GenerationConfig(
         max_new_tokens=new_tokens, do_sample=False, eos_token_id=eos, pad_token_id=eos
     )
+    if sources:
+        model.generation_config.decoder_start_token_id = prefixes[0][0]
     numbers = Numbers()
-    ties = [] if sampling or not is_exact(model) else [Ties(model, prefixes, eos)]
+    ties = [] if sampling or sources or not is_exact(model) else [Ties(model, prefixes, eos)]
     output = model.generate(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
+        **generate_inputs(model, prefixes, eos, sources),
         generation_config=model.generation_config,
         logits_processor=LogitsProcessorList([numbers, *ties, *sampling]),
     )
     if numbers.missing:
         raise no_numbers(model)
-    rows = output[:, width:].tolist()
+    rows = output[:, max(map(len, prefixes)) :].tolist()
     return [row[: row.index(eos)] if eos in row else row for row in rows]
 
 

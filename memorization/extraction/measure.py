@@ -11,7 +11,7 @@ from memorization.extraction.generations import FORMAT, Generation, write_listin
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.files import fingerprint
-from memorization.models import load_for_generation
+from memorization.models import CAUSAL, kind_of, load_for_generation
 from memorization.rows import Rows
 
 
@@ -26,6 +26,24 @@ def matching_tokenizer(name, probes, remedy):
     return tokenizer
 
 
+def check_probe(name, config, probe):
+    """Raise UserError if the model of a name is not of the kind that --probe is for. config: of the model."""
+    kind = kind_of(config)
+    if (kind is CAUSAL) == (probe is not None):
+        remedy = "leave it out" if probe else "name source or target"
+        raise UserError(f"--probe{f' {probe}' if probe else ' is missing'}: {name} is {kind.what}; {remedy}")
+
+
+def source_length(name, config, field):
+    """The most tokens that the encoder of a model is to read of a probe of a field: as many as it was trained with.
+
+    config: of the model, which may have a limit too.
+    """
+    trained = runs.model_made_of(name) if field == "target" else None
+    limits = getattr(config, "max_position_embeddings", None), (trained or {}).get("max_source_length")
+    return min((limit for limit in limits if limit), default=2**31 - 1)
+
+
 def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, tuned=None, canaries=None):
     """Write the result of the model of a name, and that of its base model beside it; return its link (main process).
 
@@ -38,14 +56,14 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
     if contents == tuned:
         raise UserError(f"{name}: is the model itself; name by --base-model what it was before fine-tuning")
     training = runs.model_made_of(name, contents)
-    strange = tuned is None and training is not None and training["encoding"] != probes.encoding
+    strange = tuned is None and training is not None and probes.encoding not in training["encoding"].split()
     if strange and not args.unchecked:
         raise UserError(
             f"{name}: was trained on another encoding ({training['encoding']}) than the probes in {probes.path} are of "
             f"({probes.encoding}), so members and held-out texts would be wrong; name the right ones by "
             "--tokenized-dir and --subset-name, or go on with --unchecked"
         )
-    free = is_exact(model) and not args.temperature  # its tokens do not depend on what shares a batch
+    free = is_exact(model) and not (args.temperature or probes.longest_source)  # tokens do not depend on the batch
     size = args.batch_size if free else largest_batch(model, tokenizer.eos_token_id, probes, args)
     precision = str(model.dtype).removeprefix("torch.")
     made_of = {
@@ -65,6 +83,8 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
         "format": FORMAT,
         "unchecked": strange,
     }
+    if probes.field != "suffix":
+        made_of |= {"probe": probes.field, "source_length": args.source_length}
     inputs = {name: contents, str(probes.path): probes.manifest.contents}
     exposures = None  # all that makes them
     if canaries:
@@ -96,6 +116,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
             listing=fingerprint(listing),
             tokenizer=probes.tokenizer,
             training=training,
+            held_out=training and runs.held_out_perplexities(name),
             too_short=probes.too_short,
             base=base,
             canaries=exposures and runs.identity(exposures),

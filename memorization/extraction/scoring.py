@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from memorization.extraction.generation import leading, no_numbers, warpers
+from memorization.models import pass_inputs
 
 AT_ONCE = 1 << 24  # scores (tokens times vocabulary) worked on together in 32 bits
 HELD = 1 << 27  # scores held at once, half a GiB in 32 bits
@@ -41,21 +42,22 @@ class Passed(NamedTuple):
     row: int
 
 
-def token_scores(model, prefixes, suffixes, temperature=1.0, top_k=0, top_p=1.0):
-    """The TokenScores of each suffix, in passes of a causal language model; arguments as of passed."""
-    return [one.scores for one in passed(model, prefixes, suffixes, (temperature, top_k, top_p))]
+def token_scores(model, prefixes, suffixes, temperature=1.0, top_k=0, top_p=1.0, sources=None):
+    """The TokenScores of each suffix, in passes of a language model; arguments as of passed."""
+    return [one.scores for one in passed(model, prefixes, suffixes, (temperature, top_k, top_p), sources=sources)]
 
 
-@torch.inference_mode()
-def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False):
-    """The Passed of each prefix and suffix, in as few passes of a causal language model as HELD allows.
+@torch.no_grad()  # inference mode would make what a model keeps of a pass unfit for training
+def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, sources=None):
+    """The Passed of each prefix and suffix, in as few passes of a language model as HELD allows.
 
-    prefixes, suffixes: lists of as many lists of token ids, none empty. scheme: temperature, top-k and top-p, as
+    prefixes, suffixes: lists of as many lists of token ids, none empty. sources: as many that the encoder reads of an
+    encoder-decoder model, whose prefixes begin with what starts the decoder. scheme: temperature, top-k and top-p, as
     generation.warpers has them. Softmaxes are in 32 bits whatever the model's. Raises UserError for scores that are not
     numbers.
     """
-    pairs = list(zip(prefixes, suffixes, strict=True))
-    longest = max(len(prefix) + len(suffix) for prefix, suffix in pairs)
+    pairs = list(zip(prefixes, suffixes, sources or [None] * len(prefixes), strict=True))
+    longest = max(len(prefix) + len(suffix) for prefix, suffix, _ in pairs)
     kept = longest - min(map(len, prefixes)) if keeping(model, 1) else longest
     parts = -(-len(pairs) * kept * model.config.get_text_config().vocab_size // HELD)
     step = -(-len(pairs) // min(parts, len(pairs)))
@@ -70,14 +72,14 @@ def keeping(model, number):
 
 
 def _pass(model, pairs, scheme, use_cache):
-    prefixes, suffixes = zip(*pairs, strict=True)
-    texts = [[*prefix, *suffix[:-1]] for prefix, suffix in pairs]
+    prefixes, suffixes, sources = zip(*pairs, strict=True)
+    texts = [[*prefix, *suffix[:-1]] for prefix, suffix, _ in pairs]
     first = min(map(len, prefixes)) - 1
-    output = read(model, texts, max(map(len, texts)) - first, use_cache)
+    output = read(model, texts, max(map(len, texts)) - first, use_cache, sources if sources[0] else None)
     kept = output.logits
     lengths = [*map(len, suffixes)]
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    places = np.concatenate([np.arange(len(suffix)) + len(prefix) - 1 - first for prefix, suffix in pairs])
+    places = np.concatenate([np.arange(len(suffix)) + len(prefix) - 1 - first for prefix, suffix, _ in pairs])
     places -= max(map(len, texts)) - first - kept.shape[1]  # of a model that gives the scores of all tokens
     of_tokens = torch.from_numpy(np.stack([rows, places, np.concatenate(suffixes)])).to(kept.device)
     parts = [
@@ -93,17 +95,12 @@ def _pass(model, pairs, scheme, use_cache):
         yield Passed(TokenScores(*each[:5]), *each[5:], cache, row)
 
 
-def read(model, texts, number, use_cache):
+def read(model, texts, number, use_cache, sources=None):
     """What a model puts out for lists of token ids, none empty, with the scores of the last `number` columns at least.
 
-    Padded on the right, where no token of a text looks.
+    sources: what the encoder of an encoder-decoder model reads.
     """
-    ids = torch.zeros((len(texts), max(map(len, texts))), dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)], mask[row, : len(text)] = torch.tensor(text), 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
-    return model(input_ids=ids, attention_mask=mask, use_cache=use_cache, **keeping(model, number))
+    return model(**pass_inputs(model, texts, sources), use_cache=use_cache, **keeping(model, number))
 
 
 def _scores(scores, targets, scheme):

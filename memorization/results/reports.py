@@ -179,6 +179,8 @@ def comma_separated(runs):
                 row = {"group": group, "metric": f"{name}_of_equally_many", "kind": "share", "n": cells["n"]}
                 tested = {test: cells[test] for test in ("p", "evidence")} if name == "another" else {}
                 writer.writerow(same | row | tested | {"estimate": cells[name]["rate"], "low": low, "high": high})
+        for name, value in (summary["facts"].get("held_out") or {}).items():
+            writer.writerow(same | {"group": HELD_OUT, "metric": name, "kind": "perplexity", "estimate": value})
         for row in canaries.records(summary["canaries"]):
             writer.writerow(same | row)
     return file.getvalue()
@@ -203,13 +205,16 @@ def _flags(runs):
 
 
 def _blocks(runs):
-    """(title, rows of label and three cells) for every column that any run has, after the number of probes."""
+    """(title, rows of label and three cells) for every column that any run has, after the number of probes and the
+    perplexities that stage 2 found."""
     blocks = {}
     for run in runs:
         groups, changes = run.summary["groups"], run.summary["difference"]
         blocks.setdefault("probes", []).append(
             [run.label, *(str(groups[side]["n"]) for side in (MEMBERS, HELD_OUT)), ""]
         )
+        for name, value in (run.summary["facts"].get("held_out") or {}).items():
+            blocks.setdefault(name.replace("_", " "), []).append([run.label, "", f"{value:.2f}", ""])
         for column in run.summary["columns"]:
             sides = [estimate(groups[side][column["name"]]) for side in (MEMBERS, HELD_OUT)]
             change = estimate(changes[column["name"]], True) if column["name"] in changes else "-"
@@ -245,7 +250,7 @@ def _frozen(value):
 
 
 def _is_hash(value):
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{16,}", value) is not None
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{16,}( [0-9a-f]{16,})*", value) is not None
 
 
 def _shown(value):

@@ -178,7 +178,7 @@ def made_with(summary):
     if facts["direction"] == "both":
         facts["direction"] = "both (labels of pan)"
     made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
-    shown = ("model", "profile", "direction", "classifier") + ("ner_model",) * bool(facts.get("ner_model"))
+    shown = ("model", "probe", "profile", "direction", "classifier") + ("ner_model",) * bool(facts.get("ner_model"))
     return ", ".join(made + [f"{name} {visible(str(facts[name] or 'none'))}" for name in shown if name in facts])
 
 

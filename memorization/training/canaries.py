@@ -16,7 +16,7 @@ def learned(blocks, planted):
     first = len(blocks.rows) - copies.sum() + np.cumsum(copies) - copies
     found = np.zeros((len(copies), 2), np.int64)
     for canary, row in enumerate(first.tolist()):
-        labels = np.array(blocks.rows[row]["labels"])
+        labels = np.array(blocks.whole(row)["labels"])
         counts = np.zeros(len(labels), bool)
         for start in blocks.start[blocks.row == row].tolist():
             counts[start + 1 : start + blocks.block_size] = True  # nothing foretells the first token of a block
@@ -36,8 +36,8 @@ def described(blocks, planted):
     if missing := int((found[:, 1] == 0).sum()):
         raise UserError(
             f"{missing} of {len(found)} canaries: no digit of the secret gets loss with --block-size "
-            f"{blocks.block_size} and these --long-samples, so nothing could be said of them; raise --block-size, or "
-            "encode without --canaries"
+            f"{blocks.block_size} and these --long-samples, --loss-on and --goldfish-k, so nothing could be said of "
+            "them; raise --block-size, encode with more --canary-digits, or without --canaries"
         )
     lines = []
     for number in np.unique(copies):

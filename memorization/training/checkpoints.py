@@ -8,11 +8,12 @@ from pathlib import Path
 from memorization.cli import FULL, UserError
 from memorization.files import naming, read_json, write_json
 from memorization.runs import RECORD, SUMS, check_sums, difference, manifest_path, model_fingerprint, trainer_state
+from memorization.training.curve import CURVE
 from memorization.training.launch import say
 from memorization.training.losses import LOSSES
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-FIGURES = (LOSSES, "train_results.json", "eval_results.json")
+FIGURES = (LOSSES, CURVE, "train_results.json", "eval_results.json")
 REMEDY = "--overwrite-output-dir starts over, or name another --output-dir"
 
 

@@ -12,6 +12,7 @@ OFTEN = {  # of transformers.TrainingArguments -> what it does, in few words
     "num_train_epochs": "passes over the training set (default: %(default)s)",
     "max_steps": "steps at which training ends, whatever the epoch",
     "per_device_train_batch_size": "blocks a device takes at a time (default: %(default)s)",
+    "train_sampling_strategy": "group_by_length (default), random or sequential",
     "gradient_accumulation_steps": "batches that make a step (default: %(default)s)",
     "learning_rate": "at its highest (default: %(default)s)",
     "lr_scheduler_type": "its course: linear, cosine, constant, ... (default: %(default)s)",
@@ -29,8 +30,8 @@ OFTEN = {  # of transformers.TrainingArguments -> what it does, in few words
 class Parser(HfArgumentParser):
     """Parses dataclasses, the Trainer's arguments last. A mistake is a UserError."""
 
-    def __init__(self, groups, description):
-        layout = {"usage": "run_clm.py [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
+    def __init__(self, groups, script, description):
+        layout = {"usage": f"{script} [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
         super().__init__(groups, description=description, **layout)
         self.add_argument(
             "--help-all",

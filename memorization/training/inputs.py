@@ -2,30 +2,58 @@
 
 from pathlib import Path
 
+import pyarrow.compute as pc
+from datasets import load_from_disk
+
 from memorization import hub
 from memorization.cli import UserError
 from memorization.files import read_json
+from memorization.models import ENCODER_DECODER
 from memorization.runs import RECORD, checked, manifest_path, model_fingerprint, model_made_of, tokenizer_fingerprint
 from memorization.training.launch import say
 
 
-def check_sets(paths, tokenizer):
-    """The manifests of stage 1's sets at the paths, dict kind -> path or None: dict kind -> Manifest of those given.
+def check_sets(paths, tokenizer, model_kind):
+    """The manifests of stage 1's sets at the paths, dict kind -> list of paths: dict kind -> list of Manifest.
 
-    Raises UserError if one is not what stage 1 wrote as that, if they are of different encodings, or if they were
-    encoded with another tokenizer.
+    model_kind: of models.py. Raises UserError if one is not what stage 1 wrote as that, if it was encoded with another
+    tokenizer or for the other kind of model, if there are two that are the same, a held-out set of an encoding of which
+    no training set is given, or one whose texts stand in the training set of another encoding.
     """
-    sets = {kind: checked(path, kind) for kind, path in paths.items() if path}
-    if len({manifest.identity for manifest in sets.values()}) > 1:
-        both = " and ".join(f"{paths[kind]} ({manifest.identity})" for kind, manifest in sets.items())
-        raise UserError(f"{both}: are of different encodings; name two sets that one run of encode_<task>.py wrote")
-    for kind, manifest in sets.items():
+    sets = {kind: [checked(path, kind) for path in directories] for kind, directories in paths.items()}
+    found = [(path, manifest) for kind in sets for path, manifest in zip(paths[kind], sets[kind], strict=True)]
+    for path, manifest in found:
+        if (pairs := manifest.made_of.get("encoder_decoder", False)) != (model_kind is ENCODER_DECODER):
+            option, script = ("out", "run_seq2seq.py") if pairs else ("", "run_clm.py")
+            raise UserError(
+                f"{path}: is not encoded for {model_kind.what}; encode with{option} --encoder-decoder, or train on it "
+                f"with {script}"
+            )
         if manifest.made_of["tokenizer"] != tokenizer_fingerprint(tokenizer):
             raise UserError(
-                f"{paths[kind]}: was encoded with another tokenizer or end-of-text token than the model's; run "
+                f"{path}: was encoded with another tokenizer or end-of-text token than the model's; run "
                 f"encode_<task>.py with --tokenizer {tokenizer.name_or_path}"
             )
+        same = [one for one, its in found if (its.kind, its.contents) == (manifest.kind, manifest.contents)]
+        if len(same) > 1:
+            raise UserError(f"{' and '.join(same)}: are the same set; name it once (--task-weights weighs it)")
+    trained = list(zip(paths.get("training set", ()), sets.get("training set", ()), strict=True))
+    for path, manifest in zip(paths.get("held-out set", ()), sets.get("held-out set", ()), strict=True):
+        others = [(other, its) for other, its in trained if its.identity != manifest.identity]
+        if len(others) == len(trained) > 0:
+            both = " and ".join(f"{one} ({its.identity})" for one, its in [*trained, (path, manifest)])
+            raise UserError(f"{both}: are of different encodings; name sets that one run of encode_<task>.py wrote")
+        for other, _ in others:
+            if shared := pc.sum(pc.is_in(_texts(path), _texts(other))).as_py():
+                raise UserError(
+                    f"{other}: {shared} texts of the held-out set {path} are in it, so they would be no control; leave "
+                    "one of the two out"
+                )
     return sets
+
+
+def _texts(directory):
+    return load_from_disk(str(directory)).with_format("arrow")["text"][:]
 
 
 def check_output_dir(output_dir, model, trains):
@@ -52,8 +80,8 @@ def check_model(name, sets, trains):
     """
     directory = hub.directory(name)
     encoding = (model_made_of(directory) or {}).get("encoding")
-    for kind, manifest in sets.items():
-        if encoding in (None, manifest.identity):
+    for kind, manifest in [(kind, manifest) for kind, of_kind in sets.items() for manifest in of_kind]:
+        if encoding is None or manifest.identity in encoding.split():
             continue
         if not trains:
             raise UserError(

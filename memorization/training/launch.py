@@ -12,6 +12,7 @@ from accelerate.utils import broadcast_object_list
 from memorization.cli import UserError
 from memorization.training.progress import quiet
 
+GATHERED = "stage3_gather_16bit_weights_on_model_save"
 RANK = int(os.environ.get("RANK", 0))
 
 
@@ -66,6 +67,26 @@ def prepare_deepspeed(on_cpu):
     if on_cpu:
         # compiling this takes a minute, and gloo does without
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def join_deepspeed():
+    """Let DeepSpeed know the ranks before a model is loaded: ZeRO-3 splits it among them. On CPUs nothing else does."""
+    import deepspeed
+
+    deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+
+
+def check_saves_whole(state):
+    """Raise UserError where the ranks would save their parts of the model alone. state: of the accelerator."""
+    deepspeed, fsdp = (getattr(state, f"{name}_plugin", None) for name in ("deepspeed", "fsdp"))
+    config = deepspeed and deepspeed.hf_ds_config
+    if config and config.is_zero3() and not config.is_true(f"zero_optimization.{GATHERED}"):
+        raise UserError(
+            f"ZeRO-3 would save no whole model; set {GATHERED} to true under zero_optimization in "
+            "DeepSpeed's configuration"
+        )
+    if fsdp and "FULL_STATE_DICT" not in str(fsdp.state_dict_type):
+        raise UserError("FSDP would save no whole model; set its state_dict_type to FULL_STATE_DICT")
 
 
 def _tell_of_compiling():

@@ -14,11 +14,27 @@ from memorization.training.blocks import IGNORED
 
 LOSSES = "losses.jsonl"
 NAMES = {"loss": "train_loss", "eval_loss": "eval_loss", "eval_perplexity": "perplexity"}  # in the log -> in the file
+NAMES |= {"eval_output_loss": "eval_output_loss", "eval_output_perplexity": "output_perplexity"}
 
 
-def token_losses(logits, labels):
-    """Negative log-likelihood of each next token in nats, shape (batch, length - 1); 0 where there is no label."""
-    return cross_entropy(logits[:, :-1].transpose(1, 2).float(), labels[:, 1:], ignore_index=IGNORED, reduction="none")
+def token_losses(scores, labels, ahead=1):
+    """Negative log-likelihood of each label in nats, shape (batch, length - ahead); 0 where there is none.
+
+    scores: logits (batch, length, vocabulary), or a tuple that begins with them. ahead: of models.Kind.
+    """
+    logits = scores[0] if isinstance(scores, tuple) else scores
+    logits = logits[:, : logits.shape[1] - ahead].transpose(1, 2).float()
+    return cross_entropy(logits, labels[:, ahead:], ignore_index=IGNORED, reduction="none")
+
+
+def target_loss(outputs, labels, num_items_in_batch=None, smoothing=0.0):
+    """The mean over all labels of a step, as the Trainer counts them, of an encoder-decoder model's losses.
+
+    The model's own would be the mean of each batch: one in a batch of short targets would count for more.
+    """
+    logits = outputs.logits.transpose(1, 2).float()
+    total = cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
+    return total / ((labels != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch)
 
 
 def check_finite(value, what, step=None):
@@ -34,6 +50,16 @@ def check_finite(value, what, step=None):
         f"the {what} is {value} at step {step}, so training ends here; lower --learning-rate or train in another "
         "precision (--bf16, or neither --bf16 nor --fp16), with --overwrite-output-dir"
     )
+
+
+def write_logged(path, log, names):
+    """Write what the Trainer has logged, a JSON line a step at which there is any. names: dict in the log -> there."""
+    rows = {}
+    for entry in log:
+        if found := {names[name]: entry[name] for name in names if name in entry}:
+            rows.setdefault(entry["step"], {"epoch": entry["epoch"], "step": entry["step"]}).update(found)
+    if rows:
+        write_text(path, "".join(json.dumps(row) + "\n" for row in rows.values()))
 
 
 class Losses(TrainerCallback, ExportableState):
@@ -76,10 +102,5 @@ class Losses(TrainerCallback, ExportableState):
         control.should_save, self._deferred = control.should_save or self._deferred, False
 
     def on_log(self, args, state, control, **_):
-        rows = {}
-        for entry in state.log_history:
-            if losses := {NAMES[name]: value for name, value in entry.items() if name in NAMES}:
-                row = rows.setdefault(entry["step"], {"epoch": entry["epoch"], "step": entry["step"]})
-                row.update(losses)
-        if state.is_world_process_zero and rows and self.path:
-            write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows.values()))
+        if state.is_world_process_zero and self.path:
+            write_logged(self.path, state.log_history, NAMES)

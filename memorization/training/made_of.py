@@ -30,26 +30,26 @@ BY_HELD_OUT = frozenset("eval_strategy eval_steps eval_delay eval_on_start save_
 LED_BY_HELD_OUT = ("reduce_lr_on_plateau", "greedy")
 
 
-def made_of(args, sets, tokenizer, base_model, configuration, block_size, long_samples):
+def made_of(args, sets, tokenizer, base_model, configuration, shape):
     """Everything that makes the weights of a run, as a flat dict; equal for two runs that end in the same weights.
 
-    args: TrainingArguments. sets: dict kind -> Manifest of the data. base_model: its fingerprint, or None for one from
-    scratch, of which configuration is the transformers config. The kind of device counts, as random numbers differ
-    between kinds; its model and the versions of libraries don't: they are facts of the manifest.
+    args: TrainingArguments. sets: dict kind -> list of Manifest of the data; of several, identities and contents are
+    written one after the other. base_model: its fingerprint, or None for one from scratch, of which configuration is
+    the transformers config. shape: dict, how samples become what is trained on. The kind of device counts, as random
+    numbers differ between kinds; its model and the versions of libraries don't: they are facts of the manifest.
     """
     led = args.load_best_model_at_end or args.lr_scheduler_type in LED_BY_HELD_OUT
     apart = APART - BY_HELD_OUT if led else APART
     arguments = {name: value for name, value in args.to_dict().items() if name not in apart}
     launched_with = args.deepspeed_plugin.deepspeed_config if args.deepspeed_plugin else None  # by accelerate launch
     parts = {
-        "encoding": sets["training set"].identity,
-        "training_set": sets["training set"].contents,
-        "held_out_set": sets["held-out set"].contents if led else None,
+        "encoding": " ".join(manifest.identity for manifest in sets["training set"]),
+        "training_set": " ".join(manifest.contents for manifest in sets["training set"]),
+        "held_out_set": " ".join(manifest.contents for manifest in sets["held-out set"]) if led else None,
         "tokenizer": tokenizer_fingerprint(tokenizer),
         "base_model": base_model,
         "configuration": None if base_model else _configuration_identity(configuration),
-        "block_size": block_size,
-        "long_samples": long_samples,
+        **shape,
         "processes": args.world_size,
         "devices_a_process": max(args.n_gpu, 1),
         "device": args.device.type,

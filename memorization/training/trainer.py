@@ -1,6 +1,7 @@
 """What fine-tuning adds to the transformers Trainer (stage 2): losses by token, an end where one is not finite,
 checkpoints that are complete or not there."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,32 @@ from memorization.runs import check_sums, write_sums
 from memorization.training.blocks import IGNORED
 from memorization.training.checkpoints import rotate
 from memorization.training.launch import on_first_rank
-from memorization.training.losses import Losses, check_finite, token_losses
+from memorization.training.losses import Losses, check_finite, target_loss, token_losses
+from memorization.training.mixture import MixtureSampler
+from memorization.training.order import Grouped, lengths
 from memorization.training.progress import Progress
 
+OUTPUT = "output_loss", "output_perplexity"
 
-class ClmTrainer(Trainer):
+
+class TokenTrainer(Trainer):
     """A Trainer whose evaluation loss is the mean over tokens, not over batches: its exponential is the perplexity.
+    Where batches have `output_labels`, the same over those is the output's loss and perplexity.
 
     Its training losses are the means over all steps and ranks, also those before a resume. Raises UserError where a
-    loss is not finite.
+    loss is not finite. kind: of the model, of models.py. train_weights: the shares of the sets that make the training
+    set, or None: each by its size.
     """
 
-    def __init__(self, **options):
-        super().__init__(preprocess_logits_for_metrics=token_losses, compute_metrics=self._mean, **options)
+    def __init__(self, kind, train_weights=None, **options):
+        self._ahead, args = kind.ahead, options["args"]
+        args.remove_unused_columns = False  # batches have none, and more than the model's own
+        super().__init__(
+            preprocess_logits_for_metrics=self._token_losses,
+            compute_metrics=self._means,
+            compute_loss_func=None if kind.ahead else partial(target_loss, smoothing=args.label_smoothing_factor),
+            **options,
+        )
         self.losses = Losses()
         self.add_callback(self.losses)
         for callback in (ProgressCallback, PrinterCallback):
@@ -32,6 +46,25 @@ class ClmTrainer(Trainer):
         self.progress = Progress()
         self.add_callback(self.progress)
         self._step_loss = 0.0
+        self._order = None
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        if train_weights:
+            self._order = MixtureSampler(list(map(len, self.train_dataset.datasets)), train_weights, seed)
+        elif self.train_dataset and self.args.train_sampling_strategy == "group_by_length":
+            together = self.args.train_batch_size * self.args.world_size  # what the ranks take at a time
+            self._order = Grouped(lengths(self.train_dataset), together, seed)
+
+    def _get_train_sampler(self, *args):
+        return self._order or super()._get_train_sampler(*args)
+
+    def _get_eval_sampler(self, eval_dataset):
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_eval_sampler(eval_dataset)
+        return (-lengths(eval_dataset)).argsort(kind="stable").tolist()
+
+    def _run_epoch(self, *args, epoch, train_dataloader, **options):
+        train_dataloader.set_epoch(epoch)  # after a resume on several ranks accelerate would not reach the sampler
+        return super()._run_epoch(*args, epoch=epoch, train_dataloader=train_dataloader, **options)
 
     def training_step(self, *args, **options):
         loss = super().training_step(*args, **options)
@@ -64,11 +97,24 @@ class ClmTrainer(Trainer):
         on_first_rank(check_sums, self.state.best_model_checkpoint)
         super()._load_best_model()
 
-    @staticmethod
-    def _mean(evaluation):
-        loss = evaluation.predictions[evaluation.label_ids[:, 1:] != IGNORED].mean(dtype=np.float64)
-        with np.errstate(over="ignore"):
-            return {"token_loss": loss, "perplexity": np.exp(loss)}
+    def prediction_step(self, model, inputs, *args, **options):
+        output_labels = inputs.pop("output_labels", None)
+        *found, labels = super().prediction_step(model, inputs, *args, **options)
+        return *found, labels if output_labels is None else (labels, output_labels.to(labels.device))
+
+    def _token_losses(self, scores, labels):
+        return token_losses(scores, labels[0] if isinstance(labels, tuple) else labels, self._ahead)
+
+    def _means(self, evaluation):
+        """Losses and perplexities by token, of all labels and of those of the output alone."""
+        labels = evaluation.label_ids if isinstance(evaluation.label_ids, tuple) else (evaluation.label_ids,)
+        means = {}
+        for names, of in zip((("token_loss", "perplexity"), OUTPUT), labels, strict=False):
+            if (counted := of[:, self._ahead :] != IGNORED).any():
+                loss = evaluation.predictions[counted].mean(dtype=np.float64)
+                with np.errstate(over="ignore"):
+                    means |= zip(names, (loss, np.exp(loss)), strict=True)
+        return means
 
     def evaluation_loop(self, *args, metric_key_prefix="eval", **options):
         with torch.random.fork_rng(devices=[]):  # evaluating more or less often leaves the training as it is

@@ -1,0 +1,158 @@
+"""The curve (stage 2): how much of a fixed sample of probes, members and held-out, comes out while the model trains.
+
+One teacher-forced pass over prefix and suffix tells what greedy decoding would give (extraction.scoring), so nothing is
+generated, and nothing random is drawn.
+"""
+
+import math
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from memorization.cli import UserError
+from memorization.encoding.probes import Probes
+from memorization.extraction.scores import scores
+from memorization.extraction.scoring import HELD, token_scores
+from memorization.runs import difference
+from memorization.training.losses import check_finite, write_logged
+
+CURVE = "memorization.jsonl"
+MOST = 100  # tokens of a suffix that are looked at, as many as stage 3 generates unless told otherwise
+EXACT = 50  # tokens of an exact match
+SIDES = {True: "members", False: "held_out"}
+FIGURES = [f"{figure}_{side}" for side in SIDES.values() for figure in (f"exact_{EXACT}", "matched_tokens", "loss")]
+NAMES = {f"eval_memorization_{figure}": figure for figure in FIGURES}  # in the log -> in the file
+
+
+class Sample(NamedTuple):
+    """Probes that a curve is measured on, longest first. members: of each, bool. made_of: what chose them."""
+
+    members: np.ndarray
+    prefixes: list[list[int]]
+    suffixes: list[list[int]]
+    made_of: dict[str, Any]
+
+
+def read_sample(path, manifests, context, number):
+    """The Sample of so many members and as many held-out probes (all, where there are fewer) of stage 1's probes.
+
+    manifests: of the training sets. context: the most tokens that the model reads, or None. The choice depends on the
+    probes alone, so that the curves of several runs are of the same texts. Raises UserError for probes of another
+    encoding, or longer than the context.
+    """
+    name = re.fullmatch("tokenized_(.+)_prefix", Path(path).name)
+    if not name:
+        raise UserError(
+            f"--memorization-probes {path}: is not of the name tokenized_<name>_prefix; name the probes of stage 1"
+        )
+    probes = Probes(Path(path).parent, name[1])
+    if probes.encoding not in (of := [manifest.identity for manifest in manifests]):
+        raise UserError(
+            f"--memorization-probes {path}: are of another encoding ({probes.encoding}) than what is trained on "
+            f"({', '.join(of)}), so members and held-out texts would be wrong; name those of its own"
+        )
+    if context and probes.longest_prefix + MOST > context:
+        raise UserError(
+            f"--memorization-probes {path}: {probes.longest_prefix} tokens of a prefix and {MOST} of a suffix are more "
+            f"than the model's context of {context}; leave the curve out"
+        )
+    rng = np.random.default_rng(0)
+    sides = [np.flatnonzero(probes.members == member) for member in SIDES]
+    drawn = np.sort(np.concatenate([rng.permutation(side)[:number] for side in sides])).tolist()
+    chosen = [probe for i in drawn for probe in probes[i : i + 1]]
+    chosen.sort(key=lambda probe: -len(probe["prefix_ids"]) - len(probe["suffix_ids"][:MOST]))
+    return Sample(
+        np.array([probe["member"] for probe in chosen]),
+        [probe["prefix_ids"] for probe in chosen],
+        [probe["suffix_ids"][:MOST] for probe in chosen],
+        {"probes": probes.manifest.contents, "samples": number},
+    )
+
+
+class Curve(TrainerCallback, ExportableState):
+    """Measures before the first step, at every evaluation (every epoch where there is none) or every `steps` steps, and
+    at the end; logs that as the Trainer's metrics, and keeps memorization.jsonl in the output directory.
+
+    What it has measured travels in the checkpoints with the Trainer's log, as the losses do. All ranks take part, each
+    with its share of the probes and as many passes as the others.
+    """
+
+    def __init__(self, trainer, sample, steps):
+        self._trainer, self._sample, self._steps = trainer, sample, steps
+        args, config = trainer.args, trainer.model.config.get_text_config()
+        longest = max(map(len, sample.prefixes)) + MOST
+        self._at_once = max(1, min(args.per_device_eval_batch_size, HELD // (longest * config.vocab_size)))
+
+    def state(self):
+        """What travels in a checkpoint."""
+        return {"args": {}, "attributes": self._sample.made_of}
+
+    def on_train_begin(self, args, state, control, **_):
+        before = state.stateful_callbacks.setdefault(type(self).__name__, self.state())["attributes"]
+        if differs := difference(before, self._sample.made_of):
+            raise UserError(
+                f"{args.output_dir}: its curve was begun with other {differs}; give --memorization-probes and "
+                "--memorization-samples as before, or start over with --overwrite-output-dir"
+            )
+        if not state.global_step:
+            self._measure(state, control)
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step % self._steps == 0 if self._steps else control.should_evaluate:
+            self._measure(state, control)
+
+    def on_epoch_end(self, args, state, control, **_):
+        due = not self._steps and (control.should_evaluate or args.eval_strategy == "no")
+        done = any(entry["step"] == state.global_step and NAMES.keys() & entry for entry in state.log_history)
+        if (due or state.global_step >= state.max_steps) and not done:
+            self._measure(state, control)
+
+    def on_log(self, args, state, control, **_):
+        if state.is_world_process_zero:
+            write_logged(Path(args.output_dir, CURVE), state.log_history, NAMES)
+
+    def _measure(self, state, control):
+        found = self._figures()
+        for name, value in found.items():
+            if name.startswith("loss"):
+                check_finite(value, f"suffix {name.replace('_', ' of ', 1)}", state.global_step)
+        due = control.should_log
+        self._trainer.log({f"eval_memorization_{name}": value for name, value in found.items()})
+        control.should_log = due  # the training loss has still to be logged
+        if state.is_world_process_zero:
+            shares = (found.get(f"exact_{EXACT}_{side}") for side in SIDES.values())
+            shares = ("none" if share is None else f"{share:.1%}" for share in shares)
+            tqdm.write(
+                f"epoch {state.epoch:.3g}, step {state.global_step}: {EXACT} tokens exact, members and held out: "
+                f"{', '.join(shares)}"
+            )
+
+    def _figures(self):
+        """dict of FIGURES -> mean; without those of which there is no probe."""
+        trainer, sample = self._trainer, self._sample
+        model, number, ranks = trainer.model, len(sample.members), trainer.args.world_size
+        mine = (np.arange(trainer.args.process_index, number + -number % ranks, ranks) % number).tolist()
+        rows, training = [], model.training
+        model.eval()
+        for begin in range(0, len(mine), self._at_once):
+            batch = mine[begin : begin + self._at_once]
+            pairs = [[column[i] for i in batch] for column in (sample.prefixes, sample.suffixes)]
+            for found in map(scores, token_scores(model, *pairs), [""] * len(batch)):
+                loss = math.inf if found.log_likelihood is None else -found.log_likelihood / found.tokens
+                rows.append((found.matched_tokens, loss))
+        model.train(training)
+        rows = trainer.accelerator.gather(torch.tensor(rows, device=trainer.args.device)).cpu().double().numpy()
+        matched, loss = rows.reshape(ranks, -1, 2).swapaxes(0, 1).reshape(-1, 2)[:number].T
+        long = np.array([*map(len, sample.suffixes)]) >= EXACT
+        means = {}
+        for member, side in SIDES.items():
+            of = sample.members == member
+            columns = {f"exact_{EXACT}": matched[of & long] >= EXACT, "matched_tokens": matched[of], "loss": loss[of]}
+            means |= {f"{name}_{side}": float(values.mean()) for name, values in columns.items() if len(values)}
+        return means

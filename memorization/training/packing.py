@@ -1,0 +1,120 @@
+"""Packing (stage 2): several samples in one row of a batch, none of which sees another (Krell et al. 2021).
+
+A pack is a list of blocks, together no longer than the block size. Positions restart at 0 with every block, and there
+is no attention mask and no cache: from that the models of transformers make out the samples (masking_utils,
+find_packed_sequence_indices). Whether a model does is checked before the first step.
+"""
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import TrainerCallback
+
+from memorization.cli import UserError
+from memorization.training.blocks import COLUMNS, IGNORED, collate
+from memorization.training.losses import token_losses
+
+ALIKE = {True: 0.01, False: 0.1}  # in 32 bits, in half -> the share of a joined text's difference that may be rounding
+ROUNDING = 1e-5  # nats a token
+
+
+class Packs(torch.utils.data.Dataset):
+    """Blocks in packs of at most `blocks.block_size` tokens; which share one is drawn by the seed, once for all epochs.
+
+    blocks: blocks.Blocks. Each goes where it leaves the least room (best fit), in shuffled order: in order of length
+    copies of a text would meet in one pack, and so in one step.
+    """
+
+    def __init__(self, blocks, seed):
+        self.blocks = blocks
+        order = np.random.default_rng(seed).permutation(len(blocks))
+        lengths = blocks.lengths[order]
+        packs = best_fit(lengths.tolist(), blocks.block_size)
+        self.members = np.split(order[np.argsort(packs, kind="stable")], np.cumsum(np.bincount(packs))[:-1])
+        self.full = lengths.sum() / (len(self.members) * blocks.block_size)  # the share of tokens that are no padding
+
+    def __len__(self):
+        return len(self.members)
+
+    def __getitem__(self, index):
+        return [self.blocks[int(block)] for block in self.members[index]]
+
+
+def best_fit(lengths, size):
+    """The number of the pack of `size` that each of the lengths (none larger) goes to: the fullest that has room."""
+    packs, spaces = [], [[] for _ in range(size + 1)]  # the packs that have so much space left
+    some = 0  # bit s: spaces[s] has a pack
+    count = 0
+    for length in lengths:
+        if fit := some >> length:
+            space = length + (fit & -fit).bit_length() - 1
+            pack = spaces[space].pop()
+            if not spaces[space]:
+                some ^= 1 << space
+        else:
+            pack, space, count = count, size, count + 1
+        packs.append(pack)
+        spaces[space - length].append(pack)
+        some |= 1 << (space - length)
+    return np.array(packs)
+
+
+def collate_packs(packs, pad_token_id):
+    """Packs as tensors of shape (batch, longest pack), or blocks, as they are evaluated, as
+    blocks.collate has them.
+
+    The first token of a block has no label: it would be foretold from the block before. Each token of padding on the
+    right is a sample of its own, without a label.
+    """
+    if isinstance(packs[0], dict):
+        return collate(packs, pad_token_id)
+    rows = [[torch.tensor([block[name] for name in COLUMNS]) for block in pack] for pack in packs]
+    for block in (block for row in rows for block in row):
+        block[1, 0] = IGNORED
+    ids, labels = zip(*(torch.cat(row, 1) for row in rows), strict=True)
+    positions = [torch.cat([torch.arange(block.shape[1]) for block in row]) for row in rows]
+    return {
+        "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_token_id),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+        "position_ids": pad_sequence(positions, batch_first=True),
+    }
+
+
+class PackingCheck(TrainerCallback):
+    """Raises UserError before the first step if a model's losses of packed samples are not those of each alone.
+
+    Looks at the pack of the most samples, as many of its last ones as there are packs in a batch. Half-precision
+    numbers are not quite the same in batches of other shapes: what they may differ is measured by how the losses differ
+    in the joined text, which is what a model computes that knows no restarting positions.
+    """
+
+    def __init__(self, packs, pad_token_id):
+        """packs: list of Packs."""
+        self._packs, self._pad = packs, pad_token_id
+
+    @torch.no_grad()
+    def on_train_begin(self, args, state, control, model=None, **_):
+        sizes = [np.array([*map(len, packs.members)]) for packs in self._packs]
+        packs = int(np.argmax([*map(np.max, sizes)]))
+        pack = self._packs[packs][int(sizes[packs].argmax())]
+        if len(pack) == 1:
+            return
+        last = pack[-args.per_device_train_batch_size :]
+        training = model.training
+        model.eval()
+
+        def losses(batch):
+            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            labels = batch.pop("labels")
+            return token_losses(model(**batch, use_cache=False).logits, labels)[labels[:, 1:] != IGNORED]
+
+        packed = collate_packs([pack], self._pad)
+        joined = {name: tensor for name, tensor in packed.items() if name != "position_ids"}
+        alone = losses(collate(last, self._pad))
+        apart, mixed = ((losses(batch)[-len(alone) :] - alone).abs().mean().item() for batch in (packed, joined))
+        model.train(training)
+        if not apart <= max(ALIKE[args.mixed_precision == "no"] * mixed, ROUNDING):
+            raise UserError(
+                f"--packing: in a pack this {model.config.model_type} model's losses differ from those of each sample "
+                f"alone, by {apart:.2g} nats a token, so it reads the samples before, or their positions; leave it out"
+            )
