@@ -153,7 +153,7 @@ def arrays(directory):
 
 
 def test_loss_on_the_output_needs_to_know_where_it_begins(home, tmp_path):  # noqa: F811
-    with pytest.raises(cli.UserError, match="data_train: does not say where outputs begin; run encode_dialogue.py"):
+    with pytest.raises(cli.UserError, match="data_train: does not say where outputs begin; run encode_<task>.py"):
         run_clm.main([*flags(home, tmp_path / "out"), "--loss-on", "output"])
 
 
