@@ -32,7 +32,7 @@ def main(args):
     versions = []
     with tempfile.TemporaryDirectory() as work:
         path = Path(work) / "samples"
-        hashes, _ = store(((text, 0) for text in texts(args.texts, args.seed, versions)), path)
+        hashes, _ = store(((text, 0) for text in texts(args.texts, args.shared, args.seed, versions)), path)
         first, _ = repeats(hashes)
         start, before = time.perf_counter(), processor()
         begin = clusters(path, first, args.threshold, args.num_proc, 3)
@@ -52,7 +52,7 @@ def processor():
     return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, WHO))
 
 
-def texts(number, seed, versions):
+def texts(number, shared, seed, versions):
     """Texts one at a time; (an earlier one, its version, their similarity) is added to `versions`."""
     numbers, draw = np.random.default_rng(seed), random.Random(seed)
     words, chances = vocabulary(numbers), 1 / (np.arange(WORDS) + 2.7)
@@ -62,6 +62,7 @@ def texts(number, seed, versions):
             last = drawn
             drawn = numbers.choice(WORDS, (1000, LENGTH), p=chances / chances.sum())
         own = drawn[i % 1000]
+        own[:shared] = range(shared)
         if i >= 1000 and draw.random() < 0.1:
             own = last[i % 1000].copy()
             places = draw.sample(range(LENGTH), draw.randint(1, 6))
@@ -75,6 +76,7 @@ def texts(number, seed, versions):
 if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("--texts", type=int, default=100_000)
+    parser.add_argument("--shared", type=int, default=0, help="words at the beginning that all texts have in common")
     parser.add_argument("--threshold", type=float, default=0.8)
     parser.add_argument("--num-proc", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)

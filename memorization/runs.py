@@ -21,11 +21,11 @@ from memorization.files import fingerprint, read_json, write_json
 
 LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "peft", "numpy", "nltk", "spacy", "elasticsearch")
 KINDS = {  # of result -> the stage that writes it
-    "training set": "encode_dialogue.py",
-    "held-out set": "encode_dialogue.py",
-    "probes": "encode_dialogue.py",
-    "probes as text": "encode_dialogue.py",
-    "canaries": "encode_dialogue.py",
+    "training set": "encode_<task>.py",
+    "held-out set": "encode_<task>.py",
+    "probes": "encode_<task>.py",
+    "probes as text": "encode_<task>.py",
+    "canaries": "encode_<task>.py",
     "model": "run_clm.py or run_seq2seq.py",
     "generations": "inference_prefix.py",
     "exposures": "inference_prefix.py",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shell import one_line, run_script
 
 from memorization.encoding import samples
-from memorization.encoding.near_duplicates import MISSED, VALUES, band_width, clusters
+from memorization.encoding.near_duplicates import MISSED, VALUES, band_shape, clusters
 from memorization.encoding.probes import Probes
 from memorization.encoding.samples import store
 from memorization.encoding.split import repeats, split
@@ -92,11 +92,13 @@ def test_clusters_are_joined_text_by_text(tmp_path):
 
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.8, 0.9, 1])
 def test_a_pair_at_the_threshold_is_seldom_missed(threshold):
-    def missed(width):
-        return (1 - threshold**width) ** (VALUES // width)
+    def missed(number, width):
+        return (1 - threshold**width) ** number
 
-    width = band_width(threshold)
-    assert missed(width) <= MISSED and (width == VALUES or missed(width + 1) > MISSED)
+    number, width = band_shape(threshold)
+    assert missed(number, width) <= MISSED and number * width <= VALUES
+    assert missed(VALUES // (width + 1), width + 1) > MISSED or width == VALUES  # no wider ones would do
+    assert number == 1 or missed(number - 1, width) > MISSED  # nor fewer
 
 
 @given(st.lists(st.integers(0, 9), min_size=2).filter(lambda x: len(set(x)) > 1), st.floats(0.01, 0.99))

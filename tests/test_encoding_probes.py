@@ -186,7 +186,7 @@ def test_a_file_of_stored_samples_that_was_cut_off_is_refused(encoded, tmp_path,
     content = (path / FILE).read_bytes()
     (path / FILE).write_bytes(content[: int(share * len(content))])
     write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
-    with pytest.raises(UserError, match="no rows of stage 1: .*; run encode_dialogue.py again"):
+    with pytest.raises(UserError, match="no rows of stage 1: .*; run encode_<task>.py again"):
         Probes(out, "dialogue")
 
 
@@ -198,7 +198,7 @@ def test_a_stored_text_that_is_not_utf8_is_refused(encoded, tmp_path):
     assert content.count(text) == 1
     (path / FILE).write_bytes(content.replace(text, b"\xff" + text[1:]))
     write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
-    with pytest.raises(UserError, match="no rows of stage 1: .*UTF8.*; run encode_dialogue.py again"):
+    with pytest.raises(UserError, match="no rows of stage 1: .*UTF8.*; run encode_<task>.py again"):
         Probes(out, "dialogue")
 
 

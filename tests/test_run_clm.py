@@ -562,9 +562,9 @@ def sets(home, tmp_path, what):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("missing", "missing: no such file or directory; .*run encode_dialogue.py"),
-        ("bare", "bare: has no manifest, .*run encode_dialogue.py"),
-        ("changed", r"changed: has changed since .*run encode_dialogue.py"),
+        ("missing", "missing: no such file or directory; .*run encode_<task>.py"),
+        ("bare", "bare: has no manifest, .*run encode_<task>.py"),
+        ("changed", r"changed: has changed since .*run encode_<task>.py"),
         ("swapped", "data_test: is of kind 'held-out set', not 'training set'"),
         ("twice", "data_train: is of kind 'training set', not 'held-out set'"),
         ("other", r"data_train \(\w{16}\) and .*other_test \(\w{16}\): are of different encodings; name"),

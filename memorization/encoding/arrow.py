@@ -69,7 +69,7 @@ class Batches:
             raise self._unfit(str(error)) from None
 
     def _unfit(self, said):
-        return UserError(f"{self._path}: no rows of stage 1: {said}; run encode_dialogue.py again")
+        return UserError(f"{self._path}: no rows of stage 1: {said}; run encode_<task>.py again")
 
     def __getitem__(self, n):
         self._file.seek(self._at[n])

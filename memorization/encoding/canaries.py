@@ -164,7 +164,7 @@ def read_canaries(directory, name, manifest):
         return None
     path = canaries_path(directory, name)
     if checked(path, "canaries").identity != manifest.identity:
-        raise UserError(f"{path}: is of another encoding than the probes beside it; run encode_dialogue.py again")
+        raise UserError(f"{path}: is of another encoding than the probes beside it; run encode_<task>.py again")
     return read_json(path, Canaries)
 
 

@@ -11,6 +11,7 @@ import re
 import shutil
 from contextlib import ExitStack
 from itertools import chain
+from math import ceil, log, log1p
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from memorization.alignment.compiled import compiled
 from memorization.encoding.samples import Samples
 from memorization.parallel import in_order
 
-WORDS, VALUES, SEED = 5, 128, 1  # of a gram; of a signature, and where they come from
+WORDS, VALUES, SEED = 5, 512, 1  # of a gram; of a signature at the most, and where they come from
 MISSED = 1e-3
 WORD = re.compile(r"\w+")
 MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
@@ -33,13 +34,14 @@ def clusters(path, first, threshold, num_proc, bars):
     path: of samples.store. first: of split.repeats. bars: seconds until a bar is shown. What does not fit in memory,
     8 bytes a gram and a band, lies in a directory beside the path meanwhile.
     """
-    width, work = band_width(threshold), path.with_name("near-duplicates")
+    number, width = band_shape(threshold)
+    work = path.with_name("near-duplicates")
     work.mkdir()
-    bands, grams, counts = [work / f"band-{i}" for i in range(VALUES // width)], work / "grams", []
+    bands, grams, counts = [work / f"band-{i}" for i in range(number)], work / "grams", []
     with ExitStack() as stack:
         files = [stack.enter_context(file.open("wb")) for file in (grams, *bands)]
         bar = stack.enter_context(tqdm(total=len(first), desc="near-duplicates", unit=" samples", delay=bars))
-        found = in_order(_analyse, _distinct(path, first), num_proc, _start, (path, width), "--num-proc")
+        found = in_order(_analyse, _distinct(path, first), num_proc, _start, (path, number, width), "--num-proc")
         for (_, distinct), (count, *columns) in found:
             for file, column in zip(files, columns, strict=True):
                 file.write(column.tobytes())
@@ -58,10 +60,11 @@ def clusters(path, first, threshold, num_proc, bars):
     return ids[begins][np.searchsorted(ids, first)]
 
 
-def band_width(threshold):
-    """How many values of a signature make a band: as many as can be, as each more is a test that fewer pairs pass."""
+def band_shape(threshold):
+    """(number of bands, values of each): as wide as VALUES allow, as wider ones propose fewer pairs in vain."""
     fine = [width for width in range(1, VALUES + 1) if (1 - threshold**width) ** (VALUES // width) <= MISSED]
-    return max(fine, default=1)
+    seen = threshold ** max(fine)  # the chance that a pair at the threshold agrees in a band
+    return ceil(log(MISSED) / log1p(-seen)) if seen < 1 else 1, max(fine)
 
 
 def _distinct(path, first):
@@ -72,15 +75,15 @@ def _distinct(path, first):
         yield n, first[ids] == ids
 
 
-def _start(path, width):
+def _start(path, number, width):
     global _settings  # of this process
-    _settings = Samples(path), width
+    _settings = Samples(path), number, width
 
 
 def _analyse(item):
     """Of the distinct texts of a batch: the number of grams of each, int64; all grams, sorted text by text, and of each
     band the texts' keys, uint64."""
-    (n, distinct), (samples, width) = item, _settings
+    (n, distinct), (samples, number, width) = item, _settings
     words = [WORD.findall(text.lower()) for text in samples[n]["text"].filter(pa.array(distinct)).to_pylist()]
     words = [own + [""] * (WORDS - len(own)) if own else own for own in words]
     text = np.repeat(np.arange(len(words)), [len(own) for own in words])
@@ -94,10 +97,9 @@ def _analyse(item):
     new[1:] = (text[1:] != text[:-1]) | (grams[1:] != grams[:-1])
     grams, counts = grams[new], np.bincount(text[new], minlength=len(words))
     bounds = np.concatenate([[0], counts]).cumsum().astype(np.uint64)
-    rows = RMinHash.digest_matrix_from_flat_token_hashes(grams, bounds, VALUES, SEED).to_rows()
-    signatures = np.array(rows, np.uint64).reshape(len(words), VALUES)
-    bands = (signatures[:, i : i + width] for i in range(0, VALUES - width + 1, width))
-    return counts, grams, *(_mixed(band.T) for band in bands)
+    rows = RMinHash.digest_matrix_from_flat_token_hashes(grams, bounds, number * width, SEED).to_rows()
+    signatures = np.array(rows, np.uint64).reshape(len(words), number, width)
+    return counts, grams, *(_mixed(band.T) for band in signatures.swapaxes(0, 1))
 
 
 def _mixed(hashes):
@@ -121,7 +123,7 @@ def _join(begins, order, keys, grams, bounds, threshold):
             for j in range(i + 1, end):
                 a, b = _begin(begins, order[i]), _begin(begins, order[j])
                 if a != b:
-                    if _similarity(grams, bounds, order[i], order[j]) >= threshold:
+                    if _alike(grams, bounds, order[i], order[j], threshold):
                         begins[max(a, b)] = min(a, b)
                     else:
                         apart = True
@@ -139,13 +141,15 @@ def _begin(begins, i):
 
 
 @compiled
-def _similarity(grams, bounds, one, other):
-    """The Jaccard similarity of the grams of two texts; of texts without any 0."""
-    i, j, shared = bounds[one], bounds[other], 0
+def _alike(grams, bounds, one, other, threshold):
+    """Whether the Jaccard similarity of the grams of two texts is the threshold or more; of none it is 0."""
+    i, j, shared, apart = bounds[one], bounds[other], 0, 0
     total = bounds[one + 1] - i + bounds[other + 1] - j
-    while i < bounds[one + 1] and j < bounds[other + 1]:
+    most = total * (1 - threshold) / (1 + threshold) + 1  # grams that only one has: with more it can't be
+    while i < bounds[one + 1] and j < bounds[other + 1] and apart < most:
         a, b = grams[i], grams[j]
         shared += a == b
+        apart += a != b
         i += a <= b
         j += b <= a
-    return shared / (total - shared) if total else 0.0
+    return shared > 0 and shared / (total - shared) >= threshold

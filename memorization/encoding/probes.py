@@ -66,7 +66,7 @@ class Probes:
         if other.identity != self.manifest.identity:
             raise UserError(
                 f"{text}: is the text file of the probes from another split than their ids in {path}: another "
-                f"{difference(other.made_of, self.manifest.made_of)}; run encode_dialogue.py again"
+                f"{difference(other.made_of, self.manifest.made_of)}; run encode_<task>.py again"
             )
         self.encoding, self.tokenizer = self.manifest.identity, self.manifest.made_of["tokenizer"]
         self.field, self.longest_source = field, 0
@@ -81,7 +81,7 @@ class Probes:
         least, columns, samples = self.manifest.made_of["min_suffix_length"], [], 0
         for number, batch in enumerate(self._batches):
             if not _fit(batch, TOKENS[: 1 + pairs]):
-                raise UserError(f"{path}: tokens that do not fit their texts; run encode_dialogue.py again")
+                raise UserError(f"{path}: tokens that do not fit their texts; run encode_<task>.py again")
             samples += len(batch)
             starts, bounds = flat(batch["target_starts" if field == "target" else "starts"])
             begin, end = cut(starts, bounds, prefix_length)
@@ -95,12 +95,12 @@ class Probes:
             columns.append([np.full(len(sample), number), sample, begin, end, *known])
         if not samples or samples != self.manifest.rows:
             raise UserError(
-                f"{path}: has {samples} samples, by its manifest {self.manifest.rows}; run encode_dialogue.py again"
+                f"{path}: has {samples} samples, by its manifest {self.manifest.rows}; run encode_<task>.py again"
             )
         together = map(np.concatenate, zip(*columns, strict=True))
         self._number, self._sample, self._begin, self._end, self.ids, self.members, self.duplicates = together
         if (np.diff(self.ids) <= 0).any():
-            raise UserError(f"{path}: its ids are not in order; run encode_dialogue.py again")
+            raise UserError(f"{path}: its ids are not in order; run encode_<task>.py again")
         self.too_short = self.manifest.rows - len(self)
         if not len(self):
             raise UserError(

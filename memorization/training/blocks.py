@@ -117,14 +117,14 @@ def read_set(directory, vocab_size, block_size, long_samples, loss_on="all", gol
     if (differ := np.flatnonzero(lengths[0] != lengths[1])).size:
         ids, labels = lengths[:, differ[0]]
         raise UserError(
-            f"{directory}: row {differ[0]} has {ids} token ids and {labels} labels; run encode_dialogue.py again"
+            f"{directory}: row {differ[0]} has {ids} token ids and {labels} labels; run encode_<task>.py again"
         )
     if evaluated:
         blocks = Blocks(rows, block_size, long_samples, target=target)
     elif loss_on == "all" and goldfish_k is None:
         blocks = Blocks(rows, block_size, long_samples)
     elif loss_on == "output" and target is None:
-        raise UserError(f"{directory}: does not say where outputs begin; run encode_dialogue.py again for --loss-on")
+        raise UserError(f"{directory}: does not say where outputs begin; run encode_<task>.py again for --loss-on")
     else:
         begins = target if loss_on == "output" else None
         learned = mitigations.learned(ids, lengths[0], begins, goldfish_k)
@@ -132,7 +132,7 @@ def read_set(directory, vocab_size, block_size, long_samples, loss_on="all", gol
     if not len(blocks):
         raise UserError(
             f"{directory}: no sample has two tokens and a label to learn, other than {IGNORED}; give "
-            "encode_dialogue.py longer ones"
+            "encode_<task>.py longer ones"
         )
     return blocks
 
@@ -158,7 +158,7 @@ def read_rows(directory, vocab_size):
         or not all(pa.types.is_integer(part.type) for part in numbers)
         or any(part.null_count for part in lists + numbers)
     ):
-        raise UserError(f"{directory}: has no lists of token ids and labels; run encode_dialogue.py again")
+        raise UserError(f"{directory}: has no lists of token ids and labels; run encode_<task>.py again")
     ids, labels = numbers
     for what, column in (("token id", ids), ("label", labels.filter(pc.not_equal(labels, IGNORED)))):
         for value in pc.min_max(column).as_py().values():

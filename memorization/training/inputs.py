@@ -32,7 +32,7 @@ def check_sets(paths, tokenizer, model_kind):
         if manifest.made_of["tokenizer"] != tokenizer_fingerprint(tokenizer):
             raise UserError(
                 f"{path}: was encoded with another tokenizer or end-of-text token than the model's; run "
-                f"encode_dialogue.py with --tokenizer {tokenizer.name_or_path}"
+                f"encode_<task>.py with --tokenizer {tokenizer.name_or_path}"
             )
         same = [one for one, its in found if (its.kind, its.contents) == (manifest.kind, manifest.contents)]
         if len(same) > 1:
@@ -42,7 +42,7 @@ def check_sets(paths, tokenizer, model_kind):
         others = [(other, its) for other, its in trained if its.identity != manifest.identity]
         if len(others) == len(trained) > 0:
             both = " and ".join(f"{one} ({its.identity})" for one, its in [*trained, (path, manifest)])
-            raise UserError(f"{both}: are of different encodings; name sets that one run of encode_dialogue.py wrote")
+            raise UserError(f"{both}: are of different encodings; name sets that one run of encode_<task>.py wrote")
         for other, _ in others:
             if shared := pc.sum(pc.is_in(_texts(path), _texts(other))).as_py():
                 raise UserError(

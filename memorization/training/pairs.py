@@ -69,7 +69,7 @@ def read_pairs(paths, model, data):
         rows, _, (_, labels), lengths = read_rows(directory, vocab_size)
         for name, column in zip(("token ids", "labels"), lengths, strict=True):
             if (empty := np.flatnonzero(column == 0)).size:
-                raise UserError(f"{directory}: row {empty[0]} has no {name}; run encode_dialogue.py again")
+                raise UserError(f"{directory}: row {empty[0]} has no {name}; run encode_<task>.py again")
         learned, some = None, ""
         if data.goldfish_k and kind == "training set":
             learned = mitigations.learned(labels, lengths[1], goldfish_k=data.goldfish_k)
