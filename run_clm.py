@@ -41,7 +41,7 @@ class BlockArguments(DataArguments):
     memorization_probes: str | None = flag(
         "stage 1's probes, tokenized_<name>_prefix: measure what comes out meanwhile"
     )
-    memorization_samples: int = flag("so many members, and held-out probes, of them (default: %(default)s)", 64)
+    memorization_samples: int = flag("so many members, and held-out probes, of them (default: %(default)s)", 32)
     memorization_steps: int | None = flag("every so many steps (default: at each evaluation, else each epoch)")
     loss_on: Literal["all", "output"] = flag("the tokens that are learned: all, or the output's alone", "all")
 

@@ -131,7 +131,7 @@ STAGE_1 |= {"max_samples": None, "near_duplicates": None, "canaries": 0, "canary
 DEFAULTS = {  # of ours: what is measured without a flag
     **{script: STAGE_1 for script in SCRIPTS if script.startswith("encode_")},
     "run_clm.py": {"block_size": None, "goldfish_k": None, "lora_rank": None}
-    | {"memorization_samples": 64, "memorization_steps": None},
+    | {"memorization_samples": 32, "memorization_steps": None},
     "run_seq2seq.py": {"max_source_length": None, "max_target_length": None, "goldfish_k": None, "lora_rank": None},
     "inference_prefix.py": {"prefix_length": 50, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
     | {"temperature": 0, "top_k": 0, "top_p": 1},
