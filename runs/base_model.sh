@@ -23,7 +23,7 @@ python -c "import json; from memorization.encoding.dialogues import make_dialogu
 stage python encode_dialogue.py --data $out/others.json --output-dir $out/tokenized_data --overwrite
 train $out $out/base --config_name configs/gpt-neo-small --tokenizer_name configs/gpt-neo-small \
   --num_train_epochs 2 --learning_rate 4e-3
-train demo $out/tuned --model_name_or_path $out/base --num_train_epochs 5 --learning_rate 2e-3
+train demo $out/tuned --model_name_or_path $out/base --num_train_epochs 8 --learning_rate 4e-3
 stage python inference_prefix.py --model-path $out/tuned --base-model $out/base --tokenized-dir demo/tokenized_data \
   --output-dir $out --overwrite
 stage python plagiarism_detect.py --filedir $out/memorization_finetuned_dialogue/dialogue/dialogue.jsonl \
