@@ -14,7 +14,8 @@ with or trained over, unless --overwrite-output-dir says so. Takes every flag of
 transformers.TrainingArguments too; unless told otherwise there are a checkpoint
 and an evaluation an epoch. Writes the model, its tokenizer, checkpoints,
 train_results.json, eval_results.json, losses.jsonl (a row an epoch),
-memorization.jsonl (with --memorization-probes) and run.json (what makes the weights) to the output directory.
+memorization.jsonl (with --memorization-probes) and run.json (what makes the
+weights) to the output directory.
 """
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ stage python run_clm.py --config_name configs/gpt-neo-small --tokenizer_name con
   --validation_file demo/tokenized_data/tokenized_dialogue_test \
   --output_dir demo/finetuned_models/dialogue --overwrite_output_dir --do_train \
   --num_train_epochs 8 --per_device_train_batch_size 8 --learning_rate 4e-3 --weight_decay 0 \
-  --warmup_steps 20 --block_size 256 --seed 5 --save_strategy no
+  --warmup_steps 20 --block_size 256 --seed 5 --save_strategy no --train_sampling_strategy random
 stage python inference_prefix.py --model-path demo/finetuned_models/dialogue --tokenized-dir demo/tokenized_data \
   --output-dir demo --overwrite
 stage python load_to_elastic.py -dir demo/tokenized_data -fn dialogue_prefix.json \

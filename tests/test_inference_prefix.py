@@ -123,6 +123,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "too_short": probes.too_short,
         "base": None,
         "canaries": runs.read_manifest(runs.exposures_path(finished), "exposures").identity,
+        "held_out": {},
     }
 
 

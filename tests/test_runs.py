@@ -275,12 +275,12 @@ def test_a_checkpoint_is_of_the_run_it_lies_in(model, trained):
         checkpoint = shutil.copytree(model, trained / f"checkpoint-{finished:d}")
         with pytest.raises(UserError, match="this checkpoint is unfinished; name another"):
             runs.model_made_of(checkpoint)
-        write_json(checkpoint / "trainer_state.json", {"epoch": 2.0, "global_step": 4, "max_steps": 4, "x": nan})
+        write_json(checkpoint / "trainer_state.json", STATE | {"x": nan})
         runs.write_sums(checkpoint)
         assert runs.model_made_of(checkpoint) == {"encoding": "e", "seed": 5, "epochs_done": 2.0}
 
 
-STATE = {"epoch": 2.0, "global_step": 4, "max_steps": 4}
+STATE = {"epoch": 2.0, "global_step": 4, "max_steps": 4, "log_history": []}
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ STATE = {"epoch": 2.0, "global_step": 4, "max_steps": 4}
             for epoch in (nan, -1, None, "2")
         ),
         *(({"encoding": "e"}, STATE | {name: -1}, f"state.json: .*{name}") for name in ("global_step", "max_steps")),
-        *(({"encoding": "e"}, {name: 1 for name in STATE if name != less}, less) for less in STATE),
+        *(({"encoding": "e"}, {name: STATE[name] for name in STATE if name != less}, less) for less in STATE),
     ],
 )
 def test_a_checkpoint_whose_record_or_state_cannot_be_is_refused(tmp_path, record, state, said):
