@@ -119,11 +119,9 @@ class Rows:
             with self.path.open("rb") as file:
                 yield from file
             return
-        files = self._partials()
+        files, decode = self._partials(), msgspec.json.Decoder(Key).decode  # each row was whole when it was added
         place = np.full((len(self.keys), 3), -1, np.int64)  # file, where the row begins, its length
-        for file, position, begin, length in self._lines(
-            files, msgspec.json.Decoder(Key).decode
-        ):  # whole when it was added
+        for file, position, begin, length in self._lines(files, decode):
             place[position] = file, begin, length
         if missing := int((place[:, 0] < 0).sum()):
             raise UserError(
@@ -177,7 +175,10 @@ class Rows:
                 file.truncate(whole)
 
     def _lines(self, files, decode):
-        """(number of the file, position of the row, where it begins, its length) of every whole row in the files."""
+        """(number of the file, position of the row, where it begins, its length) of every whole row in the files.
+
+        decode: of a line, what has its id and sample.
+        """
         for number, path in enumerate(files):
             begin = 0
             with path.open("rb") as file:

@@ -4,6 +4,7 @@ from functools import cache
 from math import ceil, e, log2
 
 import numpy as np
+from scipy import stats
 
 from memorization.results import statistics
 from memorization.results.layout import estimate, grid, paragraph
@@ -110,8 +111,6 @@ def p_value(m, guesses, correct, epsilon, delta=DELTA):
     P[W >= correct] + 2 m delta max over i of P[correct > W >= correct - i] / i, W being binomial: of `guesses` with the
     chance e^epsilon / (1 + e^epsilon) each (Steinke et al. 2023, Theorem 5.2 and appendix D).
     """
-    from scipy import stats  # a second, for results with canaries only
-
     chance = 1 / (1 + e**-epsilon)
     beta = stats.binom.sf(correct - 1, guesses, chance)
     fewer = stats.binom.pmf(np.arange(correct - 1, -1, -1), guesses, chance).cumsum()
