@@ -39,7 +39,7 @@ def main(args):
     manifests = [read_manifest(path / "detections.jsonl", "detections") for path in paths]
     names = reports.names(manifests, [visible(str(path)) for path in paths])
     labels = names if max(map(len, names)) <= LONGEST else [f"run {number}" for number in range(1, len(names) + 1)]
-    runs, leaked = [], [HEAD]
+    runs = []
     for path, name, label in zip(paths, names, labels, strict=True):
         rows, manifest = read_rows(path / "detections.jsonl", "detections", Detection)
         facts = {name: manifest.made_of[name] for name in STATED} | {"samples": manifest.facts["samples"]}
@@ -50,9 +50,7 @@ def main(args):
         facts |= {"base": link and link["model"], "scheme": generations and scheme(generations)}
         base = base_rows(path / "detections.jsonl", manifest, Detection)
         summary = summarize(rows, facts, base, manifest.facts["canaries"])
-        runs.append(reports.Run(name, label, visible(str(path)), summary))
-        if output:
-            leaked.append(leaks(name, rows, facts["span_length"]))
+        runs.append(reports.Run(name, label, visible(str(path)), summary, rows, manifest))
     notes = []
     data = reports.encodings(manifests)
     if len(set(data)) > 1:
@@ -64,6 +62,7 @@ def main(args):
         notes += paragraph("Of several generations a probe: a share counts the probes of which any does so.")
     print(reports.text(runs, notes), end="")
     if output:
+        leaked = [HEAD, *(leaks(run.name, run.rows, run.summary["facts"]["span_length"]) for run in runs)]
         files = {
             "summary.csv": reports.comma_separated(runs),
             "summary.md": reports.markdown(runs, notes),

@@ -12,6 +12,7 @@ from memorization.results.columns import VERDICT
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph, visible
 from memorization.results.tables import UNCHECKED, another, heading, how_tested, made_with, verdict
+from memorization.runs import Manifest
 
 SCORES = "How well a score tells members from held-out texts, with 95 % intervals:"
 FIELDS = (
@@ -24,31 +25,42 @@ SOURCES = ("detection", "generations", "training", "index")  # the stages whose 
 
 
 class Run(NamedTuple):
-    """name: what tells it from the others. label: the same where it is short, else a number. summary: of tables."""
+    """A result of stage 5. name: what tells it from the others. label: the same where it is short, else a number.
+
+    summary: of tables.summarize. rows: its Detections. manifest: theirs.
+    """
 
     name: str
     label: str
     directory: str
     summary: dict
+    rows: list
+    manifest: Manifest
 
 
-def names(manifests, directories):
-    """A name for each run: the settings that not all have in common, and its directory where these do not tell it.
+def differing(manifests):
+    """dict: the name of each setting that not all runs have in common -> its value in every run, None where unknown.
 
     Settings are those of stage 5, of the generations, of the training and of the index; contents (hashes) are none.
     """
     settings = [_settings(manifest) for manifest in manifests]
-    differing = {}  # (name, its value in every run) -> (source, name): the index repeats what the generations say
+    keys = {}  # (name, its value in every run) -> (source, name): the index repeats what the generations say
     for source, name in sorted({key for one in settings for key in one}, key=lambda key: (SOURCES.index(key[0]), key)):
         values = tuple(one.get((source, name)) for one in settings)
         if len(set(values)) > 1 and not any(map(_is_hash, values)):
-            differing.setdefault((name, values), (source, name))
-    keys = list(differing.values())
-    bare = [name for _, name in keys]
-    labels = [name if bare.count(name) == 1 else f"{source} {name}" for source, name in keys]
+            keys.setdefault((name, values), (source, name))
+    bare = [name for name, _ in keys]
+    return {
+        name if bare.count(name) == 1 else f"{source} {name}": values for (name, values), (source, _) in keys.items()
+    }
+
+
+def names(manifests, directories):
+    """A name for each run: the settings that not all have in common, and its directory where these do not tell it."""
+    settings = differing(manifests)
     named = [
-        ", ".join(f"{label} {_shown(one.get(key))}" for key, label in zip(keys, labels, strict=True))
-        for one in settings
+        ", ".join(f"{label} {_shown(values[run])}" for label, values in settings.items())
+        for run in range(len(manifests))
     ]
     if len(set(named)) == len(named) and all(named):
         return named
