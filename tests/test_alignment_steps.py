@@ -14,7 +14,7 @@ from memorization.alignment import PROFILES, Profile, align, longest_common_run,
 from memorization.alignment.chunks import hash_of
 from memorization.alignment.extension import extend, group
 from memorization.alignment.filtering import filter_overlaps, find_cases
-from memorization.alignment.seeding import any_seed, mark_seeds, pair_up
+from memorization.alignment.seeding import mark_seeds, pair_up
 from memorization.alignment.vectors import unpack
 from memorization.alignment.verbatim import long_runs
 
@@ -300,7 +300,7 @@ def test_the_gaps_of_either_side_are_its_own():
     a, b = prepare(suspicious).vectors(3), prepare(source).vectors(3)
     together, apart = [[0, 4, 0, 2]], [[0, 0, 0, 0], [4, 4, 2, 2]]
     for gaps, expected in (((3, 1), together), ((2, 1), apart), ((3, 0), apart), ((1, 3), apart)):
-        assert find_cases(a, b, gaps, 0.3, 0.33, 0.0).tolist() == expected
+        assert find_cases(a, b, gaps, 0.3, 0.33, 0.0)[1].tolist() == expected
 
 
 def test_gaps_narrow_until_the_fragments_are_alike():
@@ -312,9 +312,9 @@ def test_gaps_narrow_until_the_fragments_are_alike():
     sums = plain.total(plain.weigh(x, y, frequency, other)), plain.total(plain.weigh(y, x, other, frequency))
     alike = plain.cosine(*sums)
     assert 0.3 < alike < 0.9
-    assert find_cases(a, b, (1, 1), 0.3, 0.33, alike - 1e-9).tolist() == [[0, 2, 0, 1]]
-    assert find_cases(a, b, (1, 1), 0.3, 0.33, alike + 1e-9).tolist() == [[0, 0, 0, 0], [2, 2, 1, 1]]
-    assert find_cases(a, b, (1, 0), 0.3, 0.33, alike + 1e-9).tolist() == []  # no gap is less than 0
+    assert find_cases(a, b, (1, 1), 0.3, 0.33, alike - 1e-9)[1].tolist() == [[0, 2, 0, 1]]
+    assert find_cases(a, b, (1, 1), 0.3, 0.33, alike + 1e-9)[1].tolist() == [[0, 0, 0, 0], [2, 2, 1, 1]]
+    assert find_cases(a, b, (1, 0), 0.3, 0.33, alike + 1e-9)[1].tolist() == []  # no gap is less than 0
 
 
 def test_groups_are_in_the_order_of_the_suspicious_side_when_gaps_narrow():
@@ -359,6 +359,6 @@ def test_of_several_rivals_the_best_one_wins():
 def test_documents_without_a_seed():
     a, b, empty = (prepare(text).vectors(3) for text in (CAT, LAW, ""))
     for one, two in ((a, b), (a, empty), (empty, a), (empty, empty)):
-        assert not any_seed(one, two, 0.3, 0.33)
-        assert find_cases(one, two, (4, 4), 0.3, 0.33, 0.34).tolist() == []
-    assert any_seed(a, a, 0.3, 0.33)
+        seeds, cases = find_cases(one, two, (4, 4), 0.3, 0.33, 0.34)
+        assert not seeds and cases.tolist() == []
+    assert find_cases(a, a, (4, 4), 0.3, 0.33, 0.34)[0]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from memorization.alignment.document import prepare
 from memorization.alignment.filtering import find_cases
 from memorization.alignment.profiles import PROFILES
-from memorization.alignment.seeding import any_seed
 from memorization.alignment.verbatim import common_runs, long_runs
 
 
@@ -29,17 +28,18 @@ def align(suspicious, source, profile):
     profile = PROFILES[profile] if isinstance(profile, str) else profile
     suspicious, source = _prepared(suspicious), _prepared(source)
     a, b = suspicious.vectors(profile.min_sentlen), source.vectors(profile.min_sentlen)
-    if not any_seed(a, b, profile.th1, profile.th2):
-        return Alignment("none", [])
 
     def cases(*gaps):
-        """Cases as (first, last, first, last), in sentences, and as passages in characters; both in order."""
-        ranges = find_cases(a, b, gaps, profile.th1, profile.th2, profile.th3).tolist()
+        """Any seed; cases as (first, last, first, last), in sentences; the same in characters. Both in order."""
+        seeds, ranges = find_cases(a, b, gaps, profile.th1, profile.th2, profile.th3)
+        ranges = ranges.tolist()
         passages = [(_span(suspicious.sentences, *case[:2]), _span(source.sentences, *case[2:])) for case in ranges]
         long = [min(map(_length, passage)) >= profile.min_plaglen for passage in passages]
-        return list(compress(ranges, long)), list(compress(passages, long))
+        return seeds, list(compress(ranges, long)), list(compress(passages, long))
 
-    ranges, passages = cases(profile.susp_gap, profile.src_gap)
+    seeds, ranges, passages = cases(profile.susp_gap, profile.src_gap)
+    if not seeds:
+        return Alignment("none", [])
     runs = set()
     for case in ranges:
         s, r = suspicious.words_of(*case[:2]), source.words_of(*case[2:])
@@ -49,7 +49,7 @@ def align(suspicious, source, profile):
         runs.update(((s0, s1), (r0, r1)) for s0, s1, r0, r1 in found.tolist())
     if runs:
         return Alignment("verbatim", sorted(runs))
-    _, wide = cases(profile.susp_gap_summary, profile.src_gap_summary)
+    _, _, wide = cases(profile.susp_gap_summary, profile.src_gap_summary)
     suspicious_size, source_size = (sum(_length(passage[side]) for passage in wide) for side in (0, 1))
     if wide and source_size >= profile.summary_ratio * suspicious_size:
         return Alignment("summary", wide)

@@ -4,7 +4,7 @@ import numpy as np
 
 from memorization.alignment.compiled import compiled
 from memorization.alignment.extension import extend
-from memorization.alignment.seeding import pair_up, products, workspace
+from memorization.alignment.seeding import any_seed, pair_up, products, workspace
 
 NEAR_COPY = 0.99  # two cases of which both are better than this differ in length only
 
@@ -65,14 +65,17 @@ def filter_overlaps(cases, pair):
 
 @compiled
 def find_cases(packed_a, packed_b, gaps, th1, th2, th3):
-    """Cases, filtered: an (n, 4) array of first and last sentence of a, first and last sentence of b.
+    """Whether there is any seed, and the cases, filtered: an (n, 4) array of first and last sentence of a, then of b.
 
     a: the suspicious, b: the source document; gaps: on the suspicious and on the source side.
     """
     pair = pair_up(packed_a, packed_b)
+    cases = np.empty((0, 4), np.int64)
+    if not any_seed(pair, th1, th2):
+        return False, cases
     cases = filter_overlaps(extend(pair, gaps, th1, th2, th3), pair)
     for k in range(len(cases)):
         case = cases[k]
         case[0], case[1] = pair.a.first[case[0]], pair.a.last[case[1]]
         case[2], case[3] = pair.b.first[case[2]], pair.b.last[case[3]]
-    return cases
+    return True, cases

@@ -120,9 +120,8 @@ def mark_seeds(pair, area, th1, th2, rows, columns):
 
 
 @compiled
-def any_seed(packed_a, packed_b, th1, th2):
-    """Whether a suspicious and a source document have any seed."""
-    pair = pair_up(packed_a, packed_b)
+def any_seed(pair, th1, th2):
+    """Whether the two documents have any seed."""
     n, m = len(pair.norm_a), len(pair.norm_b)
     rows, columns = np.empty(n, np.bool_), np.empty(m, np.bool_)
     mark_seeds(pair, (0, n - 1, 0, m - 1), th1, th2, rows, columns)
