@@ -1,0 +1,139 @@
+"""Detections whose texts show no words of training texts, and whose spans lie in these texts as before.
+
+A word keeps its length and its first and last letters, its digits and all else are masked; personal data becomes its
+kind: "Write to Anna Petersen, 43: ap@example.org" is shown as "W•••e to A••a P••••••n, ••: [email]".
+"""
+
+from bisect import bisect_left, bisect_right
+from copy import copy
+from functools import cache
+
+import msgspec
+import regex
+
+from memorization.detection import personal
+
+MASK = "\u2022"
+# a word is all between blanks and punctuation: marks and invisible characters do not end one, or would show its letters
+WORD = regex.compile(r"(?:[^\s\p{P}]|_)+")
+DIGIT = regex.compile(r"\p{N}")
+NOTE = """\
+Redacted: of each word the first and last letters are shown, of a number nothing, of
+personal data its kind. Lengths are those of the text as it was.
+"""
+
+
+class Masked:
+    """A text, masked, in two parts that are shown apart: up to `cut` characters, and from there on.
+
+    A word across the cut is masked as one; personal data across it is named in both parts. known: (kind, start, end) of
+    personal data found before, as names are.
+    """
+
+    def __init__(self, text, cut=0, known=()):
+        taken, at, parts, self._finds, length = 0, 0, [], [], 0
+        masked = WORD.sub(_mask, text)
+        finds = [*personal.find(text, [(0, len(text))]), *known]
+        for kind, start, end in sorted(finds, key=lambda find: find[1:]):
+            if start < taken:
+                continue
+            taken = end
+            for begin, stop in ((start, cut), (cut, end)) if start < cut < end else ((start, end),):
+                parts += [masked[at:begin], f"[{kind}]"]
+                length += begin - at
+                self._finds.append((begin, stop, length, length + len(parts[-1])))
+                length, at = length + len(parts[-1]), stop
+        self.text = "".join([*parts, masked[at:]])
+        self.cut, self._old_cut = self.span((0, cut))[1] if cut else 0, cut
+
+    def span(self, span):
+        """Where a span of the text, not empty, lies now. One that cuts into personal data has all of it."""
+        begin, end = span
+        i = bisect_right(self._finds, begin, key=lambda find: find[0]) - 1
+        j = bisect_left(self._finds, end, key=lambda find: find[0]) - 1
+        if i >= 0:
+            _, stop, new, new_stop = self._finds[i]
+            begin = new if begin < stop else begin - stop + new_stop
+        if j >= 0:
+            _, stop, _, new_stop = self._finds[j]
+            end = new_stop if end <= stop else end - stop + new_stop
+        return begin, end
+
+    @property
+    def parts(self):
+        """The text before and behind the cut."""
+        return self.text[: self.cut], self.text[self.cut :]
+
+    def behind(self, span):
+        """As `span`, of the part behind the cut."""
+        begin, end = self.span((span[0] + self._old_cut, span[1] + self._old_cut))
+        return begin - self.cut, end - self.cut
+
+
+def _mask(word):
+    word = word[0]
+    shown = {0, len(word) - 1}
+    return "".join(c if i in shown and not DIGIT.match(c) else MASK for i, c in enumerate(word))
+
+
+def redacted(rows):
+    """The rows, a list of Detections, with masked texts; spans are of these, `characters` stay those of the originals.
+
+    A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as it is.
+    """
+    samples = {row.id: (row.prefix, row.suffix) for row in rows}
+
+    @cache
+    def sample(id):
+        prefix, suffix = samples[id]
+        return Masked(prefix + suffix, len(prefix))
+
+    @cache
+    def candidate(id, text):
+        return sample(id) if samples.get(id, ("", ""))[1] == text else Masked(text)
+
+    return [_redacted(row, samples, sample, candidate) for row in rows]
+
+
+def _redacted(row, samples, sample, candidate):
+    cut = len(row.prefix)
+    known = [(find.kind, *(cut + place for place in find.generation_span)) for find in row.personal]
+    generation = Masked(row.prefix + row.generation, cut, known)
+    own, texts = sample(row.id), {one.id: one.text for one in row.candidates}
+
+    def moved(found, **spans):
+        """A copy of what has spans, with those in the masked texts; its characters stay."""
+        found = copy(found)
+        for name, span in ({"generation_span": generation.behind(found.generation_span)} | spans).items():
+            setattr(found, name, span)
+        return found
+
+    def copied(run):
+        span = run.sample_span
+        return moved(run, sample_span=sample(run.sample).span(span) if run.sample in samples else span)
+
+    def passage(found, of=None):
+        of = of or candidate(found.candidate, texts[found.candidate])
+        return moved(found, candidate_span=of.behind(found.candidate_span))
+
+    def labels(found):
+        return msgspec.structs.replace(found, passages=[passage(one) for one in found.passages])
+
+    prefix, suffix = own.parts
+    run = row.own.run and moved(row.own.run, suffix_span=own.behind(row.own.run.suffix_span))
+    return msgspec.structs.replace(
+        row,
+        prefix=prefix,
+        suffix=suffix,
+        generation=generation.parts[1],
+        candidates=[
+            msgspec.structs.replace(one, text=one.text and candidate(one.id, one.text).parts[1])
+            for one in row.candidates
+        ],
+        longest_common_run=row.longest_common_run and copied(row.longest_common_run),
+        copied=[copied(run) for run in row.copied],
+        personal=[moved(find) for find in row.personal],
+        own=msgspec.structs.replace(row.own, run=run, passages=[passage(one, own) for one in row.own.passages]),
+        labels=labels(row.labels),
+        paper=row.paper and labels(row.paper),
+    )
