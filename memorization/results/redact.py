@@ -10,13 +10,14 @@ from functools import cache
 
 import msgspec
 import regex
+from tqdm import tqdm
 
 from memorization.detection import personal
 
 MASK = "\u2022"
-# a word is all between blanks and punctuation: marks and invisible characters do not end one, or would show its letters
-WORD = regex.compile(r"(?:[^\s\p{P}]|_)+")
-DIGIT = regex.compile(r"\p{N}")
+# of words: all between blanks and punctuation, as marks and invisible characters do not end one but would show letters
+LETTER = r"[[^\s\p{P}]_]"
+HIDDEN = regex.compile(rf"\p{{N}}|(?<={LETTER}){LETTER}(?={LETTER})", regex.VERSION1)
 NOTE = """\
 Redacted: of each word the first and last letters are shown, of a number nothing, of
 personal data its kind. Lengths are those of the text as it was.
@@ -32,7 +33,7 @@ class Masked:
 
     def __init__(self, text, cut=0, known=()):
         taken, at, parts, self._finds, length = 0, 0, [], [], 0
-        masked = WORD.sub(_mask, text)
+        masked = HIDDEN.sub(MASK, text)
         finds = [*personal.find(text, [(0, len(text))]), *known]
         for kind, start, end in sorted(finds, key=lambda find: find[1:]):
             if start < taken:
@@ -70,12 +71,6 @@ class Masked:
         return begin - self.cut, end - self.cut
 
 
-def _mask(word):
-    word = word[0]
-    shown = {0, len(word) - 1}
-    return "".join(c if i in shown and not DIGIT.match(c) else MASK for i, c in enumerate(word))
-
-
 def redacted(rows):
     """The rows, a list of Detections, with masked texts; spans are of these, `characters` stay those of the originals.
 
@@ -92,7 +87,7 @@ def redacted(rows):
     def candidate(id, text):
         return sample(id) if samples.get(id, ("", ""))[1] == text else Masked(text)
 
-    return [_redacted(row, samples, sample, candidate) for row in rows]
+    return [_redacted(row, samples, sample, candidate) for row in tqdm(rows, "mask", unit="row", disable=None)]
 
 
 def _redacted(row, samples, sample, candidate):
