@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from memorization.cli import UserError
 from memorization.results.counts import MEMBERS
-from memorization.results.layout import estimate
 
 
 class Limit(NamedTuple):
@@ -18,11 +17,10 @@ class Limit(NamedTuple):
 class Outcome(NamedTuple):
     """What a run has beside a limit. cell: of members (counts.tally). holds: its interval ends at the limit or below.
 
-    run: the label of the run, heading: that of the column.
+    run: the label of the run.
     """
 
     run: str
-    heading: str
     limit: Limit
     cell: dict
     holds: bool
@@ -56,26 +54,26 @@ def outcomes(limits, runs):
         for run in runs:
             if run.summary["facts"]["unchecked"]:
                 raise UserError(f"{run.label}: is UNCHECKED, so no limit holds of it; make it without --unchecked")
-            shares = {column["name"]: column for column in run.summary["columns"] if column["kind"] == "share"}
+            shares = [column["name"] for column in run.summary["columns"] if column["kind"] == "share"]
             if one.column not in shares:
-                has = ", ".join(shares)
-                raise UserError(f"--fail-above {one.column}: no share that {run.label} has; it has {has}")
+                raise UserError(
+                    f"--fail-above {one.column}: no share that {run.label} has; give one of {', '.join(shares)}"
+                )
             cell = run.summary["groups"][MEMBERS][one.column]
             if not cell["n"]:
                 raise UserError(f"--fail-above {one.column}: says nothing of any member in {run.label}; name another")
-            heading = shares[one.column]["heading"]
-            found.append(Outcome(run.label, heading, one, cell, cell["interval"][1] <= one.rate))
+            found.append(Outcome(run.label, one, cell, cell["interval"][1] <= one.rate))
     return found
 
 
 def said(outcomes):
-    """(status, line) of outcomes, at least one: 1 and what is over its limit, or 0 where all hold."""
+    """(status, line) of outcomes, at least one: 1 and what is over its limit, or 0 and all that holds."""
     over = [one for one in outcomes if not one.holds]
-    if not over:
-        return 0, f"Within its limit: {'; '.join(map(_told, outcomes))}"
-    return 1, f"over its limit: {'; '.join(map(_told, over))}"
+    title = "over the limit" if over else "within all limits"
+    return int(bool(over)), f"{title}: {'; '.join(map(_told, over or outcomes))}"
 
 
 def _told(outcome):
-    rate = f"{100 * outcome.limit.rate:.6g}"
-    return f"{outcome.run}: {outcome.heading}, members, {estimate(outcome.cell)} %, limit {rate} %"
+    rate, *interval = (f"{100 * x:.4g}" for x in (outcome.cell["rate"], *outcome.cell["interval"]))
+    limit = f"{100 * outcome.limit.rate:.6g}"
+    return f"{outcome.run}: {outcome.limit.column} of members {rate} [{', '.join(interval)}] %, limit {limit} %"

@@ -19,8 +19,8 @@ MASK = "\u2022"
 LETTER = r"[[^\s\p{P}]_]"
 HIDDEN = regex.compile(rf"\p{{N}}|(?<={LETTER}){LETTER}(?={LETTER})", regex.VERSION1)
 NOTE = """\
-Redacted: of each word the first and last letters are shown, of a number nothing, of
-personal data its kind. Lengths are those of the text as it was.
+Redacted: of each word its first and last letters are shown, of a number nothing,
+of personal data its kind. Lengths are those of the text as it was.
 """
 
 
