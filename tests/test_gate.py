@@ -28,7 +28,7 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 def rows(own, members=20, **fields):
     """So many members with an own run over 50 characters, the first ten in 4 copies; 10 held-out texts without."""
     return [
-        detection(i, own=60 if i < own or 1000 < i <= 1000 + own // 5 else 9, duplicates=4 if i < 10 else 1, **fields)
+        detection(i, own=60 if i < own else 9, duplicates=4 if i < 10 else 1, **fields)
         for i in (*range(members), *range(1000, 1010))
     ]
 

@@ -28,17 +28,15 @@ class Masked:
     """A text, masked, in two parts that are shown apart: up to `cut` characters, and from there on.
 
     A word across the cut is masked as one; personal data across it is named in both parts. known: (kind, start, end) of
-    personal data found before, as names are.
+    what has no form, as names have none; they overlap none of each other, and where they do what has one, it counts.
     """
 
     def __init__(self, text, cut=0, known=()):
-        taken, at, parts, self._finds, length = 0, 0, [], [], 0
+        at, parts, self._finds, length = 0, [], [], 0
         masked = HIDDEN.sub(MASK, text)
-        finds = [*personal.find(text, [(0, len(text))]), *known]
-        for kind, start, end in sorted(finds, key=lambda find: find[1:]):
-            if start < taken:
-                continue
-            taken = end
+        finds = personal.find(text, [(0, len(text))])
+        finds += [one for one in known if not any(start < one[2] and one[1] < end for _, start, end in finds)]
+        for kind, start, end in sorted(finds, key=lambda find: find[1]):
             for begin, stop in ((start, cut), (cut, end)) if start < cut < end else ((start, end),):
                 parts += [masked[at:begin], f"[{kind}]"]
                 length += begin - at
