@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from detections import write_detections
+from detections import detection, write_detections
 from generations import generation, load_index, load_spans
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +15,7 @@ from shell import run_script
 
 from memorization.detection import personal
 from memorization.detection.detect import Settings, detect
+from memorization.detection.detections import Personal
 from memorization.encoding.dialogues import make_dialogues
 from memorization.results.redact import MASK, Masked, redacted
 from memorization.retrieval.embedded import EmbeddedIndex
@@ -169,6 +170,13 @@ def test_what_was_marked_stays_marked(found):
             check("personal", row, new, one, other)
             assert new.generation[slice(*other.generation_span)] == f"[{one.kind}]"
     assert all(count >= 20 for count in seen.values()), seen
+
+
+def test_names_of_a_row_are_named_in_its_generation():
+    text = "Then he saw Ann Maria near the lake"
+    (new,) = redacted([detection(5, generation=text, personal=[Personal("name", (12, 21), True)])])
+    assert new.generation == "T··n he s·w [name] n··r t·e l··e".replace("·", MASK)
+    assert new.personal == [Personal("name", (12, 18), True)]
 
 
 def without_texts(value):

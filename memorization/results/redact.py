@@ -28,7 +28,7 @@ class Masked:
     """A text, masked, in two parts that are shown apart: up to `cut` characters, and from there on.
 
     A word across the cut is masked as one; personal data across it is named in both parts. known: (kind, start, end) of
-    what has no form, as names have none; they overlap none of each other, and where they do what has one, it counts.
+    personal data that no form tells, as names; what has a form goes before one that overlaps it.
     """
 
     def __init__(self, text, cut=0, known=()):
