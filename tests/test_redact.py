@@ -174,7 +174,8 @@ def test_what_was_marked_stays_marked(found):
 
 def test_names_of_a_row_are_named_in_its_generation():
     text = "Then he saw Ann Maria near the lake"
-    (new,) = redacted([detection(5, generation=text, personal=[Personal("name", (12, 21), True)])])
+    found = detection(5, prefix="He sat. ", generation=text, personal=[Personal("name", (12, 21), True)])
+    (new,) = redacted([found])
     assert new.generation == "T··n he s·w [name] n··r t·e l··e".replace("·", MASK)
     assert new.personal == [Personal("name", (12, 18), True)]
 
