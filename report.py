@@ -3,21 +3,26 @@
     python report.py results/gpt-neo-small/dialogue --output report
 
 A RESULT is a directory that stage 5 wrote, or the detections.jsonl or result.json in it. Runs are named by what differs
-between them. With --output the directory gets summary.csv, summary.md, summary.tex and leaks.txt (the members that come
-out, generation and own sample one above the other):
+between them. With --output the directory gets summary.csv, summary.md, summary.tex, leaks.txt (the members that come
+out, generation and own sample one above the other) and audit.json (for machines):
 
     python report.py results/prefix_10/dialogue results/prefix_50/dialogue --output report
+
+As the last step before a release, this exits with status 1 where more may come out than that, and shows no text:
+
+    python report.py results/gpt-neo-small/dialogue --output report --redact --fail-above exact_match=0.01
 """
 
 if __name__ == "__main__":
     import memorization.script
 
+import sys
 from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
 from memorization.detection.detections import Detection
 from memorization.files import locked, replacing
-from memorization.results import reports
+from memorization.results import audit, gate, redact, reports
 from memorization.results.evidence import scheme
 from memorization.results.layout import paragraph, visible
 from memorization.results.leaks import HEAD, leaks
@@ -25,7 +30,7 @@ from memorization.results.tables import summarize
 from memorization.rows import base_rows, read_rows
 from memorization.runs import read_manifest
 
-WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt"}
+WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json"}
 STATED = ("profile", "direction", "span_length", "loop_repeats", "unchecked")  # of what made a result
 LONGEST = 48  # characters of a name that fits into a table
 
@@ -50,6 +55,7 @@ def main(args):
         facts |= {"base": link and link["model"], "scheme": generations and scheme(generations)}
         base = base_rows(path / "detections.jsonl", manifest, Detection)
         summary = summarize(rows, facts, base, manifest.facts["canaries"])
+        rows = redact.redacted(rows) if args.redact else rows
         runs.append(reports.Run(name, label, visible(str(path)), summary, rows, manifest))
     notes = []
     data = reports.encodings(manifests)
@@ -60,26 +66,48 @@ def main(args):
         notes += paragraph(f"Nothing is known of the model's training in {'; '.join(unknown)}.")
     if any(run.summary["generations_a_probe"] > 1 for run in runs):
         notes += paragraph("Of several generations a probe: a share counts the probes of which any does so.")
+    outcomes = gate.outcomes(args.fail_above, runs)
     print(reports.text(runs, notes), end="")
     if output:
-        leaked = [HEAD, *(leaks(run.name, run.rows, run.summary["facts"]["span_length"]) for run in runs)]
+        head = HEAD + redact.NOTE if args.redact else HEAD
+        leaked = [head, *(leaks(run.name, run.rows, run.summary["facts"]["span_length"]) for run in runs)]
         files = {
             "summary.csv": reports.comma_separated(runs),
             "summary.md": reports.markdown(runs, notes),
             "summary.tex": reports.latex(runs, notes),
             "leaks.txt": "\n\n".join(leaked),
+            "audit.json": audit.document(runs, outcomes),
         }
         with locked(output), replacing(output, directory=True) as temporary:
             temporary.mkdir()
             for name, text in files.items():
                 (temporary / name).write_bytes(text.encode("utf-8", "backslashreplace"))
         print(f"\nwrote {', '.join(files)} in {args.output}")
+    if not outcomes:
+        return 0
+    status, line = gate.said(outcomes)
+    print(f"report.py: {line}" if status else f"\n{line}", file=sys.stderr if status else sys.stdout)
+    return status
 
 
 if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("results", nargs="+", metavar="RESULT", help="a directory of stage 5, or a file in it")
     parser.add_argument(
-        "--output", metavar="DIR", help="write summary.csv, .md, .tex and leaks.txt there, replacing them"
+        "--output", metavar="DIR", help="write summary.csv, .md, .tex, leaks.txt and audit.json there, replacing them"
+    )
+    parser.add_argument(
+        "--fail-above",
+        metavar="COLUMN=RATE",
+        action="append",
+        default=[],
+        type=gate.limit,
+        help="exit with status 1 if, in any run, the 95 %% interval of members ends over this rate, a fraction "
+        "(exact_match=0.01 is 1 %%); COLUMN is a share by its name in summary.csv; may be given several times",
+    )
+    parser.add_argument(
+        "--redact",
+        action="store_true",
+        help="show of each word in the texts its first and last letters only, of personal data its kind",
     )
     run(main, parser.parse_args())

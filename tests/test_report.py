@@ -190,7 +190,7 @@ def test_the_same_results_give_the_same_bytes_and_replace_a_report(two, tmp_path
     out = tmp_path / "report"
     report(capsys, *two, "--output", out)
     first = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert set(first) == {"summary.csv", "summary.md", "summary.tex", "leaks.txt"}
+    assert set(first) == {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json"}
     (out / "leaks.txt").write_text("old")
     report(capsys, *two, "--output", out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first

@@ -1,0 +1,132 @@
+"""Detections whose texts show no words of training texts, and whose spans lie in these texts as before.
+
+A word keeps its length and its first and last letters, its digits and all else are masked; personal data becomes its
+kind: "Write to Anna Petersen, 43: ap@example.org" is shown as "W•••e to A••a P••••••n, ••: [email]".
+"""
+
+from bisect import bisect_left, bisect_right
+from copy import copy
+from functools import cache
+
+import msgspec
+import regex
+from tqdm import tqdm
+
+from memorization.detection import personal
+
+MASK = "\u2022"
+# of words: all between blanks and punctuation, as marks and invisible characters do not end one but would show letters
+LETTER = r"[[^\s\p{P}]_]"
+HIDDEN = regex.compile(rf"\p{{N}}|(?<={LETTER}){LETTER}(?={LETTER})", regex.VERSION1)
+NOTE = """\
+Redacted: of each word its first and last letters are shown, of a number nothing,
+of personal data its kind. Lengths are those of the text as it was.
+"""
+
+
+class Masked:
+    """A text, masked, in two parts that are shown apart: up to `cut` characters, and from there on.
+
+    A word across the cut is masked as one; personal data across it is named in both parts. known: (kind, start, end) of
+    personal data that no form tells, as names; what has a form goes before one that overlaps it.
+    """
+
+    def __init__(self, text, cut=0, known=()):
+        at, parts, self._finds, length = 0, [], [], 0
+        masked = HIDDEN.sub(MASK, text)
+        finds = personal.find(text, [(0, len(text))])
+        finds += [one for one in known if not any(start < one[2] and one[1] < end for _, start, end in finds)]
+        for kind, start, end in sorted(finds, key=lambda find: find[1]):
+            for begin, stop in ((start, cut), (cut, end)) if start < cut < end else ((start, end),):
+                parts += [masked[at:begin], f"[{kind}]"]
+                length += begin - at
+                self._finds.append((begin, stop, length, length + len(parts[-1])))
+                length, at = length + len(parts[-1]), stop
+        self.text = "".join([*parts, masked[at:]])
+        self.cut, self._old_cut = self.span((0, cut))[1] if cut else 0, cut
+
+    def span(self, span):
+        """Where a span of the text, not empty, lies now. One that cuts into personal data has all of it."""
+        begin, end = span
+        i = bisect_right(self._finds, begin, key=lambda find: find[0]) - 1
+        j = bisect_left(self._finds, end, key=lambda find: find[0]) - 1
+        if i >= 0:
+            _, stop, new, new_stop = self._finds[i]
+            begin = new if begin < stop else begin - stop + new_stop
+        if j >= 0:
+            _, stop, _, new_stop = self._finds[j]
+            end = new_stop if end <= stop else end - stop + new_stop
+        return begin, end
+
+    @property
+    def parts(self):
+        """The text before and behind the cut."""
+        return self.text[: self.cut], self.text[self.cut :]
+
+    def behind(self, span):
+        """As `span`, of the part behind the cut."""
+        begin, end = self.span((span[0] + self._old_cut, span[1] + self._old_cut))
+        return begin - self.cut, end - self.cut
+
+
+def redacted(rows):
+    """The rows, a list of Detections, with masked texts; spans are of these, `characters` stay those of the originals.
+
+    A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as it is.
+    """
+    samples = {row.id: (row.prefix, row.suffix) for row in rows}
+
+    @cache
+    def sample(id):
+        prefix, suffix = samples[id]
+        return Masked(prefix + suffix, len(prefix))
+
+    @cache
+    def candidate(id, text):
+        return sample(id) if samples.get(id, ("", ""))[1] == text else Masked(text)
+
+    return [_redacted(row, samples, sample, candidate) for row in tqdm(rows, "mask", unit="row", disable=None)]
+
+
+def _redacted(row, samples, sample, candidate):
+    cut = len(row.prefix)
+    known = [(find.kind, *(cut + place for place in find.generation_span)) for find in row.personal]
+    generation = Masked(row.prefix + row.generation, cut, known)
+    own, texts = sample(row.id), {one.id: one.text for one in row.candidates}
+
+    def moved(found, **spans):
+        """A copy of what has spans, with those in the masked texts; its characters stay."""
+        found = copy(found)
+        for name, span in ({"generation_span": generation.behind(found.generation_span)} | spans).items():
+            setattr(found, name, span)
+        return found
+
+    def copied(run):
+        span = run.sample_span
+        return moved(run, sample_span=sample(run.sample).span(span) if run.sample in samples else span)
+
+    def passage(found, of=None):
+        of = of or candidate(found.candidate, texts[found.candidate])
+        return moved(found, candidate_span=of.behind(found.candidate_span))
+
+    def labels(found):
+        return msgspec.structs.replace(found, passages=[passage(one) for one in found.passages])
+
+    prefix, suffix = own.parts
+    run = row.own.run and moved(row.own.run, suffix_span=own.behind(row.own.run.suffix_span))
+    return msgspec.structs.replace(
+        row,
+        prefix=prefix,
+        suffix=suffix,
+        generation=generation.parts[1],
+        candidates=[
+            msgspec.structs.replace(one, text=one.text and candidate(one.id, one.text).parts[1])
+            for one in row.candidates
+        ],
+        longest_common_run=row.longest_common_run and copied(row.longest_common_run),
+        copied=[copied(run) for run in row.copied],
+        personal=[moved(find) for find in row.personal],
+        own=msgspec.structs.replace(row.own, run=run, passages=[passage(one, own) for one in row.own.passages]),
+        labels=labels(row.labels),
+        paper=row.paper and labels(row.paper),
+    )

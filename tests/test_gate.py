@@ -1,0 +1,252 @@
+"""The gate on rates, and audit.json beside its schema."""
+
+import json
+from copy import deepcopy
+from math import nextafter
+
+import pytest
+from detections import FACTS, detection, write_detections
+from jsonschema import Draft202012Validator, ValidationError
+from shell import ROOT, one_line, run_script
+
+from memorization.detection.detections import Personal
+from memorization.extraction.exposures import Exposure
+from memorization.extraction.matches import Near
+from memorization.extraction.scores import Scores
+from memorization.results import canaries
+from memorization.results.audit import document
+from memorization.results.gate import Limit, limit, outcomes
+from memorization.results.reports import Run
+from memorization.results.statistics import difference, wilson
+from memorization.results.tables import summarize
+from memorization.runs import read_manifest
+
+SCHEMA = json.loads((ROOT / "memorization" / "results" / "audit.schema.json").read_text())
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+def rows(own, members=20, **fields):
+    """So many members with an own run over 50 characters, the first ten in 4 copies; 10 held-out texts without."""
+    return [
+        detection(i, own=60 if i < own else 9, duplicates=4 if i < 10 else 1, **fields)
+        for i in (*range(members), *range(1000, 1010))
+    ]
+
+
+@pytest.fixture
+def two(tmp_path):
+    short = {"prefix_length": 10}
+    return [
+        write_detections(tmp_path / "few", rows(1), short, index=short),
+        write_detections(tmp_path / "many", rows(15)),
+    ]
+
+
+def gate(capsys, *args):
+    """(status, stdout, stderr) of report.py."""
+    status = run_script("report.py", *args)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_the_upper_end_of_the_interval_decides(two, capsys):
+    _, high = wilson(1, 20)
+    assert high > 1 / 20
+    assert gate(capsys, two[0], f"--fail-above=own={high!r}")[0] == 0
+    status, out, err = gate(capsys, two[0], "--fail-above", f"own={nextafter(high, 0)!r}")
+    assert status == 1 and "Verdict: " in out and len(err.splitlines()) == 1
+    assert gate(capsys, two[0], "--fail_above", "own=0")[0] == 1
+
+
+def test_every_limit_holds_in_every_run_or_it_fails_and_the_line_names_what_is_over(two, tmp_path, capsys):
+    out = tmp_path / "report"
+    low, high = (f"{100 * x:.4g}" for x in wilson(15, 20))
+    limits = ("--fail-above", "own=0.5", "--fail-above", "verbatim=0.2")
+    status, said, line = gate(capsys, *two, *limits, "--output", out)
+    expected = f"report.py: over the limit: prefix_length 50: own of members 75 [{low}, {high}] %, limit 50 %\n"
+    assert (status, line) == (1, expected) and "wrote summary.csv" in said and (out / "leaks.txt").is_file()
+    told = json.loads((out / "audit.json").read_text())["gate"]
+    assert told["holds"] is False
+    assert [(one["run"], one["column"], one["limit"], one["holds"]) for one in told["outcomes"]] == [
+        ("prefix_length 10", "own", 0.5, True),
+        ("prefix_length 50", "own", 0.5, False),
+        ("prefix_length 10", "verbatim", 0.2, True),
+        ("prefix_length 50", "verbatim", 0.2, True),
+    ]
+    status, said, line = gate(capsys, *two, "--fail-above", "own=0.95", "--output", out)
+    assert (status, line) == (0, "") and "within all limits: prefix_length 10: own of members 5 [" in said
+    assert json.loads((out / "audit.json").read_text())["gate"]["holds"] is True
+    gate(capsys, *two, "--output", out)
+    assert json.loads((out / "audit.json").read_text())["gate"] is None
+
+
+def test_nothing_measured_is_no_pass(two, tmp_path, capsys):
+    def refused(*args):
+        assert run_script("report.py", *args, "--output", tmp_path / "report") == 2
+        assert not (tmp_path / "report").exists()
+        return one_line(capsys)
+
+    held_out = write_detections(tmp_path / "held out", rows(0, members=0))
+    silent = write_detections(tmp_path / "silent", [*rows(0), detection(2000, exact_match=False)])
+    unchecked = write_detections(tmp_path / "unchecked", rows(0), unchecked=True)
+    assert "no share" in (line := refused(*two, "--fail-above", "owm=0.5")) and "run_200, own, another" in line
+    assert "no share" in refused(two[0], "--fail-above", "matched_tokens=0.5")  # a column without a figure
+    assert "says nothing of any member" in refused(held_out, "--fail-above", "own=0.9")
+    assert "says nothing of any member" in refused(silent, "--fail-above", "exact_match=0.9")
+    assert "UNCHECKED" in refused(two[0], unchecked, "--fail-above", "own=0.9")
+
+
+@pytest.mark.parametrize("value", ["own", "own=", "=0.5", "own=1", "own=5", "own=-0.1", "own=nan", "own=inf", "own=1%"])
+def test_a_limit_is_a_column_and_a_fraction(value, two, capsys):
+    assert run_script("report.py", two[0], f"--fail-above={value}") == 2
+    assert "exact_match=0.01 is 1 %" in one_line(capsys)
+
+
+def test_a_limit_is_read_as_it_is_written():
+    assert limit("within_100_50=1e-3") == Limit("within_100_50", 0.001) and limit("own=0") == ("own", 0.0)
+
+
+# ---- audit.json
+
+TOKENS = {"tokens": 50, "matched_tokens": 9, "extraction_strength": 0.5, "token_log_probs": None, "zlib_bytes": 90}
+SCORES = Scores(**TOKENS, log_likelihood=-30.0, log_p_z=-2.0, min_k=-1.0, min_k_plus=None)
+FULL = {"near": Near(edit_similarity=0.5, rouge_l=0.25, common_run=9, near_copy=False), "scores": SCORES}
+FULL |= {"exact_match": True, "matched_tokens": 9, "personal": [Personal("email", (0, 9), True)]}
+SAMPLED = {"temperature": 0.8, "top_k": 40, "num_samples": 2, "max_new_tokens": 100}
+
+
+def exposures():
+    logs = {"log_likelihood": -3.0, "error": None, "extracted": True}
+    rows = [Exposure(id=i, sample=0, pair=i // 2, copies=4, planted=i % 2 == 0, exposure=1.0, **logs) for i in range(8)]
+    return canaries.summarize(rows, {"digits": 4, "unchecked": False})
+
+
+def run_of(directory, found, facts=(), base=None, of_canaries=None, **written):
+    """The Run of detections."""
+    facts = FACTS | {"unchecked": False} | dict(facts)
+    manifest = read_manifest(write_detections(directory, found, **written) / "detections.jsonl", "detections")
+    return Run("name", "label", "directory", summarize(found, facts, base, of_canaries), found, manifest)
+
+
+@pytest.fixture
+def every(tmp_path):
+    """Runs of every shape: little, all there is, one side only, several generations, unknown ones."""
+    full = rows(5, **FULL)
+    asked = {"classifier": "a/model", "ner_model": "names", "base": "gpt", "direction": "both"}
+    paper = rows(5, **FULL, paper=detection(0).labels)
+    held_out = [row for row in full if not row.member]
+    hashes = {"classifier": "a" * 64, "ner_model": "b" * 64}
+    unknown = run_of(tmp_path / "unknown", rows(2), {"scheme": None, "unchecked": True})
+    unknown.manifest.facts["generations"] = None
+    return {
+        "little": run_of(tmp_path / "little", rows(2), training={}),
+        "all": run_of(tmp_path / "all", paper, asked, paper, exposures(), training={}, **hashes),
+        "members": run_of(tmp_path / "members", [row for row in full if row.member]),
+        "held out": run_of(tmp_path / "held_out", held_out),
+        "one": run_of(tmp_path / "one", [full[0], held_out[0]]),
+        "sampled": run_of(tmp_path / "sampled", full + rows(9, sample=1, **FULL), generations=SAMPLED),
+        "unknown": unknown,
+    }
+
+
+def test_the_schema_is_one_and_describes_runs_of_every_shape(every):
+    Draft202012Validator.check_schema(SCHEMA)
+    for run in every.values():
+        VALIDATOR.validate(json.loads(document([run], [])))
+    known = [every["little"], every["all"]]
+    VALIDATOR.validate(json.loads(document(known, outcomes([Limit("own", 0.5), Limit("run_50", 0.0)], known))))
+
+
+def test_figures_are_those_of_the_result(every):
+    (run,) = json.loads(document([every["little"]], []))["runs"]
+    (own,) = (figure for figure in run["figures"] if figure["name"] == "own")
+    low, high = wilson(2, 20)
+    assert own["groups"]["members"] == {"n": 20, "count": 2, "rate": 0.1, "interval": [low, high]}
+    rate, *interval = difference(2, 20, 0, 10)
+    assert own["difference"] == {"rate": rate, "interval": interval}
+    assert set(own["groups"]) == {"4 copies", "1 copy", "members", "held out"} == set(run["probes"])
+    summary = every["all"].summary
+    (run,) = json.loads(document([every["all"]], []))["runs"]
+    assert [figure["name"] for figure in run["figures"]] == [column["name"] for column in summary["columns"]]
+    for name in ("scores", "another", "personal", "canaries", "base", "generations"):
+        assert run[name] == json.loads(json.dumps(summary[name])), name
+    assert run["verdict"] == {"column": "own", "groups": summary["verdict"]}
+    manifest = every["all"].manifest
+    assert run["identities"]["detections"] == manifest.identity and run["identities"]["model"] == "f" * 64
+    assert run["identities"]["index_documents"] == "d" * 64 and run["identities"]["trained_on"] is None
+
+
+def test_attacks_are_told_as_run_or_not(every):
+    def told(name):
+        (run,) = json.loads(document([every[name]], []))["runs"]
+        return {attack["name"]: (attack["run"], attack["detail"]) for attack in run["attacks"]}
+
+    little, full, sampled, unknown = map(told, ("little", "all", "sampled", "unknown"))
+    assert set(little) == set(full) == set(sampled) == set(unknown)
+    asked = ["(n, p)-discoverable extraction", "paraphrase classifier", "personal names", "membership scores"]
+    asked += ["comparison with the base model", "canaries"]
+    for name in asked:
+        assert (little[name][0], full[name][0]) == (False, True), name
+    assert little["greedy continuation of prefixes"] == (True, "prefixes of 50 tokens, 1 a probe")
+    assert little["sampled continuation of prefixes"] == (False, "decoding was greedy")
+    assert sampled["greedy continuation of prefixes"] == (False, "decoding was sampled")
+    assert sampled["sampled continuation of prefixes"] == (
+        True,
+        "prefixes of 50 tokens, 2 a probe, 100 new tokens, temperature 0.8, top-k 40",
+    )
+    assert [unknown[f"{kind} continuation of prefixes"][0] for kind in ("greedy", "sampled")] == [None, None]
+    assert full["canaries"] == (True, "4 pairs") and "loss, zlib, min_k, min_k_plus" in full["membership scores"][1]
+    assert full["paraphrase classifier"][1] == "a/model" and full["comparison with the base model"][1] == "gpt"
+    assert told("members")["membership scores"] == (False, "no scores, or one side only")
+    assert little["attribute inference"][0] is False and little["near-duplicates kept on one side"][0] is None
+
+
+def objects(value):
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(inner)
+
+
+def test_the_schema_refuses_what_was_tampered_with(every):
+    runs = [every["all"]]
+    whole = json.loads(document(runs, outcomes([Limit("own", 0.5)], runs)))
+    VALIDATOR.validate(whole)
+    for number in range(len(list(objects(whole)))):
+        tampered = deepcopy(whole)
+        list(objects(tampered))[number]["extra"] = "x"
+        with pytest.raises(ValidationError):
+            VALIDATOR.validate(tampered)
+    needed = [*SCHEMA["required"], *(("runs", 0, name) for name in SCHEMA["$defs"]["run"]["required"])]
+    needed += [("runs", 0, "identities", "model"), ("gate", "holds"), ("gate", "outcomes", 0, "cell", "interval")]
+    needed += [("runs", 0, "figures", 0, "groups", "held out"), ("runs", 0, "attacks", 0, "run")]
+    for path in needed:
+        *to, last = (path,) if isinstance(path, str) else path
+        tampered = inner = deepcopy(whole)
+        for key in to:
+            inner = inner[key]
+        del inner[last]
+        with pytest.raises(ValidationError):
+            VALIDATOR.validate(tampered)
+    for *to, last, value in [
+        ("version", 2),
+        ("runs", []),
+        ("gate", {}),
+        ("gate", "outcomes", 0, "limit", 1),
+        ("gate", "holds", "true"),
+        ("runs", 0, "unchecked", None),
+        ("runs", 0, "identities", "model", "gpt"),
+        ("runs", 0, "verdict", "groups", "members", "p", 1.5),
+        ("runs", 0, "attacks", 0, "detail", ""),
+        ("runs", 0, "scores", "loss", "auc", "rate", 2),
+        ("runs", 0, "figures", 0, "kind", "text"),
+        ("runs", 0, "figures", 0, "groups", "members", "count", -1),
+        ("runs", 0, "figures", 0, "groups", "members", "interval", [0.1]),
+    ]:
+        tampered = inner = deepcopy(whole)
+        for key in to:
+            inner = inner[key]
+        assert inner[last] != value
+        inner[last] = value
+        with pytest.raises(ValidationError):
+            VALIDATOR.validate(tampered)
