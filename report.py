@@ -19,10 +19,13 @@ if __name__ == "__main__":
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from memorization.cli import Parser, UserError, run
 from memorization.detection.detections import Detection
 from memorization.files import locked, replacing
-from memorization.results import audit, gate, redact, reports
+from memorization.results import audit, gate, plots, redact, reports
+from memorization.results.drawing import drawn
 from memorization.results.evidence import scheme
 from memorization.results.layout import paragraph, visible
 from memorization.results.leaks import HEAD, leaks
@@ -30,7 +33,7 @@ from memorization.results.tables import summarize
 from memorization.rows import base_rows, read_rows
 from memorization.runs import read_manifest
 
-WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json"}
+WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json", "plots", "report.html"}
 STATED = ("profile", "direction", "span_length", "loop_repeats", "unchecked")  # of what made a result
 LONGEST = 48  # characters of a name that fits into a table
 
@@ -78,11 +81,16 @@ def main(args):
             "leaks.txt": "\n\n".join(leaked),
             "audit.json": audit.document(runs, outcomes),
         }
+        for plot in tqdm(plots.plots(runs), "draw", unit="plot", disable=None):
+            files[f"plots/{plot.name}.csv"] = plots.comma_separated(plot)
+            files |= {f"plots/{plot.name}.{kind}": drawing for kind, drawing in drawn(plot).items()}
         with locked(output), replacing(output, directory=True) as temporary:
-            temporary.mkdir()
-            for name, text in files.items():
-                (temporary / name).write_bytes(text.encode("utf-8", "backslashreplace"))
-        print(f"\nwrote {', '.join(files)} in {args.output}")
+            (temporary / "plots").mkdir(parents=True)
+            for name, content in files.items():
+                content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+                (temporary / name).write_bytes(content)
+        written = sorted({name.partition("/")[0] for name in files})
+        print(f"\nwrote {', '.join(written)} in {args.output}")
     if not outcomes:
         return 0
     status, line = gate.said(outcomes)
