@@ -17,13 +17,14 @@ class Limit(NamedTuple):
 class Outcome(NamedTuple):
     """What a run has beside a limit. cell: of members (counts.tally). holds: its interval ends at the limit or below.
 
-    run: the label of the run.
+    run: the label of the run. known: whether its model's training is known, so that members are members.
     """
 
     run: str
     limit: Limit
     cell: dict
     holds: bool
+    known: bool
 
 
 def limit(text):
@@ -62,7 +63,8 @@ def outcomes(limits, runs):
             cell = run.summary["groups"][MEMBERS][one.column]
             if not cell["n"]:
                 raise UserError(f"--fail-above {one.column}: says nothing of any member in {run.label}; name another")
-            found.append(Outcome(run.label, one, cell, cell["interval"][1] <= one.rate))
+            known = run.manifest.facts["training"] is not None
+            found.append(Outcome(run.label, one, cell, cell["interval"][1] <= one.rate, known))
     return found
 
 
@@ -76,4 +78,5 @@ def said(outcomes):
 def _told(outcome):
     rate, *interval = (f"{100 * x:.4g}" for x in (outcome.cell["rate"], *outcome.cell["interval"]))
     limit = f"{100 * outcome.limit.rate:.6g}"
-    return f"{outcome.run}: {outcome.limit.column} of members {rate} [{', '.join(interval)}] %, limit {limit} %"
+    told = f"{outcome.run}: {outcome.limit.column} of members {rate} [{', '.join(interval)}] %, limit {limit} %"
+    return told if outcome.known else f"{told}, though nothing is known of the model's training"
