@@ -29,6 +29,7 @@ from memorization.results.drawing import drawn
 from memorization.results.evidence import scheme
 from memorization.results.layout import paragraph, visible
 from memorization.results.leaks import HEAD, leaks
+from memorization.results.page import page
 from memorization.results.tables import summarize
 from memorization.rows import base_rows, read_rows
 from memorization.runs import read_manifest
@@ -81,9 +82,13 @@ def main(args):
             "leaks.txt": "\n\n".join(leaked),
             "audit.json": audit.document(runs, outcomes),
         }
+        drawings = []
         for plot in tqdm(plots.plots(runs), "draw", unit="plot", disable=None):
+            formats = drawn(plot)
+            drawings.append((plot.title, formats["svg"]))
             files[f"plots/{plot.name}.csv"] = plots.comma_separated(plot)
-            files |= {f"plots/{plot.name}.{kind}": drawing for kind, drawing in drawn(plot).items()}
+            files |= {f"plots/{plot.name}.{kind}": drawing for kind, drawing in formats.items()}
+        files["report.html"] = page(runs, notes, drawings, args.redact)
         with locked(output), replacing(output, directory=True) as temporary:
             (temporary / "plots").mkdir(parents=True)
             for name, content in files.items():
@@ -102,7 +107,9 @@ if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("results", nargs="+", metavar="RESULT", help="a directory of stage 5, or a file in it")
     parser.add_argument(
-        "--output", metavar="DIR", help="write summary.csv, .md, .tex, leaks.txt and audit.json there, replacing them"
+        "--output",
+        metavar="DIR",
+        help="write the report there: report.html, plots, summary.csv, .md, .tex, leaks.txt, audit.json",
     )
     parser.add_argument(
         "--fail-above",

@@ -62,12 +62,12 @@ def _run(run):
         "personal": summary["personal"],
         "canaries": summary["canaries"],
         "base": summary["base"],
-        "identities": _identities(run.manifest),
+        "identities": identities(run.manifest),
         "attacks": [{"name": name, "run": done, "detail": detail} for name, done, detail in attacks(run)],
     }
 
 
-def _identities(manifest):
+def identities(manifest):
     """The hashes of what made a result, None where there is none or it is not known."""
     made_of, facts = manifest.made_of, manifest.facts
     generations, index, base = facts["generations"] or {}, facts["index"], facts["base"] or {}

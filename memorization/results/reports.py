@@ -81,11 +81,11 @@ def text(runs, notes):
     for run in runs:
         lines += paragraph(_described(run), 4)
     body = []
-    for title, block in _blocks(runs):
+    for title, block in blocks(runs):
         body += [[""] * 4, [title, MEMBERS, HELD_OUT, "difference"], *block]
     lines += ["", "Share in %, or the mean, with its 95 % interval:", *grid(body)]
-    if scores := _scores(runs):
-        head = membership.headings(_rates(runs))
+    if scores := score_blocks(runs):
+        head = membership.headings(resolved_rates(runs))
         body = []
         for title, block in scores:
             body += [[""] * len(head), [title, *head[1:]], *block]
@@ -93,7 +93,7 @@ def text(runs, notes):
     for run in runs:
         lines += ["", *paragraph(run.label), *verdict(run.summary), *another(run.summary)]
         lines += ["", *base.lines(run.summary, heading), *canaries.lines(run.summary["canaries"])][:-1]
-    return "\n".join([*_flags(runs), *notes, *lines, "", *_tests(runs)]) + "\n"
+    return "\n".join([*unchecked(runs), *notes, *lines, "", *_tests(runs)]) + "\n"
 
 
 def markdown(runs, notes):
@@ -102,15 +102,15 @@ def markdown(runs, notes):
     def escaped(said):
         return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", said)
 
-    lines = ["# What the models repeat", "", *(f"{escaped(line)}\n" for line in [*_flags(runs), *notes])]
+    lines = ["# What the models repeat", "", *(f"{escaped(line)}\n" for line in [*unchecked(runs), *notes])]
     lines += [f"- {escaped(_described(run))}" for run in runs]
     lines += ["", "Share in %, or the mean, with its 95 % interval:", ""]
     lines += [f"| metric | run | {MEMBERS} | {HELD_OUT} | difference |", "|---|---|---:|---:|---:|"]
-    for title, block in _blocks(runs):
+    for title, block in blocks(runs):
         for name, *cells in block:
             lines.append(f"| {' | '.join(map(escaped, [title, name, *cells]))} |")
-    if scores := _scores(runs):
-        head = membership.headings(_rates(runs))[1:]
+    if scores := score_blocks(runs):
+        head = membership.headings(resolved_rates(runs))[1:]
         lines += ["", SCORES, "", f"| score | run | {' | '.join(head)} |", f"|---|---|{'---:|' * len(head)}"]
         for title, block in scores:
             lines += [f"| {' | '.join(map(escaped, [title, *cells]))} |" for cells in block]
@@ -125,12 +125,16 @@ def latex(runs, notes):
     """The comparison as tabulars that any LaTeX document can \\input: columns, and where there are any, scores and what
     fine-tuning added.
     """
-    lines = [f"% {line}" for line in [*_flags(runs), *notes]]
+    lines = [f"% {line}" for line in [*unchecked(runs), *notes]]
     lines += [f"% {_described(run)}" for run in runs]
     lines += ["% Share in %, or the mean, with its 95 % interval"]
-    lines += _tabular(("metric", "run", MEMBERS, HELD_OUT, "difference"), _blocks(runs))
-    if scores := _scores(runs):
-        lines += ["", f"% {SCORES}", *_tabular(("score", "run", *membership.headings(_rates(runs))[1:]), scores)]
+    lines += _tabular(("metric", "run", MEMBERS, HELD_OUT, "difference"), blocks(runs))
+    if scores := score_blocks(runs):
+        lines += [
+            "",
+            f"% {SCORES}",
+            *_tabular(("score", "run", *membership.headings(resolved_rates(runs))[1:]), scores),
+        ]
     added = {}
     for side in (MEMBERS, HELD_OUT):
         for run in runs:
@@ -211,40 +215,42 @@ def _tests(runs):
     return [line for test in tests for line in test] + membership.explained([run.summary["scores"] for run in runs])
 
 
-def _flags(runs):
-    unchecked = [run.label for run in runs if run.summary["facts"].get("unchecked")]
-    return paragraph(f"{UNCHECKED}, in {'; '.join(unchecked)}") if unchecked else []
+def unchecked(runs):
+    """What the reader must know of runs that are unchecked, as lines."""
+    found = [run.label for run in runs if run.summary["facts"].get("unchecked")]
+    return paragraph(f"{UNCHECKED}, in {'; '.join(found)}") if found else []
 
 
-def _blocks(runs):
+def blocks(runs):
     """(title, rows of label and three cells) for every column that any run has, after the number of probes and the
     perplexities that stage 2 found."""
-    blocks = {}
+    found = {}
     for run in runs:
         groups, changes = run.summary["groups"], run.summary["difference"]
-        blocks.setdefault("probes", []).append(
+        found.setdefault("probes", []).append(
             [run.label, *(str(groups[side]["n"]) for side in (MEMBERS, HELD_OUT)), ""]
         )
         for name, value in (run.summary["facts"].get("held_out") or {}).items():
-            blocks.setdefault(name.replace("_", " "), []).append([run.label, "", f"{value:.2f}", ""])
+            found.setdefault(name.replace("_", " "), []).append([run.label, "", f"{value:.2f}", ""])
         for column in run.summary["columns"]:
             sides = [estimate(groups[side][column["name"]]) for side in (MEMBERS, HELD_OUT)]
             change = estimate(changes[column["name"]], True) if column["name"] in changes else "-"
-            blocks.setdefault(heading(column), []).append([run.label, *sides, change])
-    return blocks.items()
+            found.setdefault(heading(column), []).append([run.label, *sides, change])
+    return found.items()
 
 
-def _rates(runs):
+def resolved_rates(runs):
+    """The rates of false positives that a score of any run resolves."""
     return membership.resolved([run.summary["scores"] for run in runs])
 
 
-def _scores(runs):
+def score_blocks(runs):
     """(title, rows of label and cells) for every score that any run has."""
-    blocks, rates = {}, _rates(runs)
+    found, rates = {}, resolved_rates(runs)
     for run in runs:
         for score in run.summary["scores"].values():
-            blocks.setdefault(score["heading"], []).append([run.label, *membership.cells(score, rates)])
-    return blocks.items()
+            found.setdefault(score["heading"], []).append([run.label, *membership.cells(score, rates)])
+    return found.items()
 
 
 def _settings(manifest):
