@@ -38,7 +38,7 @@ def page(runs, notes, drawings, masked=False):
         "sentences": "".join(_sentence_of(run, len(runs) > 1) for run in runs),
         "verdicts": "".join(_verdict_of(run, len(runs) > 1) for run in runs),
         "measured": "".join(map(_measured, runs)),
-        "table": _table(("metric", "run", MEMBERS, HELD_OUT, "difference"), reports.blocks(runs)),
+        "table": _table(("metric", "run", MEMBERS, HELD_OUT, "difference"), reports.blocks(runs), len(runs) > 1),
         "scores": _scores(runs),
         "plots": "".join(map(_figure, drawings)),
         "untested": "".join(map(_untested, runs)),
@@ -105,18 +105,24 @@ def _scores(runs):
         return ""
     head = ["score", "run", *membership.headings(reports.resolved_rates(runs))[1:]]
     explained = " ".join(membership.explained([run.summary["scores"] for run in runs]))
-    return f"<p>{escape(reports.SCORES)}</p>{_table(head, found)}<p class='small'>{escape(explained)}</p>"
+    return (
+        f"<p>{escape(reports.SCORES)}</p>{_table(head, found, len(runs) > 1)}<p class='small'>{escape(explained)}</p>"
+    )
 
 
-def _table(head, blocks):
-    """An HTML table. blocks: (title, rows of label and cells); a title stands once, beside its first row."""
+def _table(head, blocks, several):
+    """An HTML table. blocks: (title, rows of label and cells); a title stands once, beside its first row.
+
+    several: whether there are several runs; the label of a single one is left out.
+    """
     rows = []
     for title, block in blocks:
         for place, cells in enumerate(block):
             first = f'<th scope="rowgroup" rowspan="{len(block)}">{escape(title)}</th>' if not place else ""
-            rest = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+            rest = "".join(f"<td>{escape(cell)}</td>" for cell in cells[not several :])
             rows.append(f"<tr>{first}{rest}</tr>")
-    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    shown = head if several else [head[0], *head[2:]]
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in shown)
     head = f"<thead><tr>{columns}</tr></thead>"
     return f'<div class="wide" tabindex="0"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
 

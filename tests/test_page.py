@@ -1,0 +1,338 @@
+"""The page of a report, in a real Chromium: what it shows is what the rows say, and it asks for nothing."""
+
+import json
+import re
+import shutil
+import time
+
+import msgspec
+import numpy as np
+import pytest
+from detections import detection, write_detections
+from shell import run_script
+
+from memorization.detection.detections import Candidate, Copied, Labels, Own, Passage, Personal
+from memorization.results.page import sentence
+
+CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
+needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium and ChromeDriver on this machine")
+FLAGS = "headless=new no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
+FLAGS += " disable-component-update disable-sync window-size=1400,1000"
+MANY = 10_000
+AWKWARD = [
+    "</script><script>document.title='broken'</script>",
+    "<img src=x onerror=\"document.title='broken'\"> & &amp; ${style}",
+    "line\u2028separator\u2029 and \u202eright to left\u202c, nul \x00, tab \t",
+    "astral \U0001f600\U0001f680 before the run",
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS.split(), f"user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def opened(browser, path, fragment=""):
+    """Load a page anew; what it logged before is forgotten."""
+    browser.get("about:blank")
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    browser.get(f"{path.as_uri()}{fragment}")
+    end = time.monotonic() + 60
+    while not browser.execute_script("return performance.getEntriesByName('ready').length"):
+        assert time.monotonic() < end, browser.get_log("browser")
+        time.sleep(0.05)
+
+
+def choose(browser, **values):
+    """Set filters by name, the others as they are when the page is opened; return the count that the page tells."""
+    browser.execute_script(
+        "const form = document.getElementById('filters'); form.reset();"
+        "for (const [name, value] of Object.entries(arguments[0])) document.getElementById('f-' + name).value = value;"
+        "form.dispatchEvent(new Event('input'));",
+        values,
+    )
+    return int(re.match(r"[\d,]+", browser.execute_script("return count.textContent"))[0].replace(",", ""))
+
+
+def ids(browser):
+    """The ids of the cases that are drawn, in order."""
+    return [
+        int(id.split("-")[2])
+        for id in browser.execute_script("return [...list.querySelectorAll('article')].map(a => a.id)")
+    ]
+
+
+def planted(id, generation, suffix, run, sample_text=None, holders=1, sample=None, **fields):
+    """A detection whose generation holds `run`, as its own sample or another one does."""
+    own = sample is None
+    prefix = f"prefix {id} "
+    start, whole = generation.index(run), prefix + suffix if own else sample_text
+    first = whole.index(run)
+    copied = Copied(
+        characters=len(run),
+        generation_span=(start, start + len(run)),
+        holders=holders,
+        members=holders,
+        sample=id if own else sample,
+        sample_span=(first, first + len(run)),
+    )
+    fields = {"prefix": prefix, "generation": generation, "suffix": suffix} | fields
+    return msgspec.structs.replace(detection(id, **fields), copied=[copied], longest_common_run=copied)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """(rows, the report's directory) of cases of every kind, with awkward texts."""
+    directory, run = tmp_path_factory.mktemp("few"), "a run of words that is copied, over fifty characters long"
+    rows = []
+    for i, text in enumerate(AWKWARD):
+        rows.append(planted(i, f"{text} {run} end", f"{text} {run} otherwise", run, duplicates=1 + 3 * (i % 2)))
+    record = "the record of one other person, who lives in a small town"
+    other = planted(10, f"x {record} y", f"so {record} it is", record, exact_match=True, matched_tokens=5)
+    rows.append(other)
+    stranger = planted(1001, f"says {record} too", "nothing", record, other.prefix + other.suffix, 1, 10)
+    rows.append(msgspec.structs.replace(stranger, personal=[Personal("email", (5, 15), True)]))
+    lost = planted(1002, f"says {record} too", "nothing", record, record, 3, 77)
+    rows.append(lost)
+    passages = [Passage(33, "paraphrase", (0, 7), (4, 9), 0.9)]
+    aligned = detection(1003, generation="aligned with a candidate", candidates=[Candidate(33, 1.0, "the other text")])
+    own = Own("idea", None, [Passage(1003, "idea", (0, 7), (0, 4), None)])
+    labels = Labels("paraphrase", "paraphrase", "paraphrase", passages)
+    rows.append(msgspec.structs.replace(aligned, labels=labels, own=own))
+    rows.append(detection(1004, prefix="nothing <b>here</b> "))
+    result = write_detections(directory / "result", rows, training={})
+    assert run_script("report.py", result, "--output", directory / "report") == 0
+    return rows, directory / "report"
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """(rows, the report's directory) of 10,000 cases of made-up text, of which a third copy a run of their own."""
+    directory, draw = tmp_path_factory.mktemp("many"), np.random.default_rng(0)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    vocabulary = ["".join(draw.choice(letters, draw.integers(2, 10))) for _ in range(5000)]
+    rows = []
+    for i in range(MANY):
+        words = draw.zipf(1.3, 240) % len(vocabulary)
+        text = [vocabulary[word] for word in words]
+        suffix, generation = " ".join(text[40:140]), " ".join(text[140:])
+        id = i if i < 900 else 1000 + i
+        made = {"prefix": " ".join(text[:40]) + " ", "duplicates": 1 + i % 3 if i < 900 else 1}
+        if i % 3:
+            rows.append(detection(id, suffix=suffix, generation=generation, **made))
+            continue
+        run = " ".join(text[50 : 60 + i % 40])
+        generation = f"{generation[:90]} {run} {generation[90:]}"
+        rows.append(msgspec.structs.replace(planted(id, generation, suffix, run, duplicates=made["duplicates"])))
+    result = write_detections(directory / "result", rows, training={})
+    assert run_script("report.py", result, "--output", directory / "report") == 0
+    return rows, directory / "report"
+
+
+def test_the_sentence_on_top():
+    def cell(count, n, low, high):
+        return {"exact_match": {"n": n, "count": count, "rate": count / n, "interval": [low, high]}}
+
+    groups = {"members": cell(12, 270, 0.0255, 0.0761), "held out": cell(0, 90, 0.0, 0.0409)}
+    assert sentence({"groups": groups}) == (
+        "Of 270 members 12, 4.4 % (2.5 to 7.6), come back word for word; of 90 held-out texts none, 0 to 4.1 %."
+    )
+    groups["members"] = cell(0, 1270, 0.0, 0.003)
+    groups["held out"] = {"exact_match": {"n": 0, "count": 0, "rate": None, "interval": [0.0, 1.0]}}
+    assert sentence({"groups": groups}) == (
+        "Of 1,270 members none, 0 to 0.3 %, come back word for word; there are no held-out texts."
+    )
+
+
+def test_the_file_is_the_same_each_time_small_and_without_a_text_in_the_open(few, many, tmp_path):
+    rows, report = few
+    again = tmp_path / "again"
+    assert run_script("report.py", report.parent / "result", "--output", again) == 0
+    assert (again / "report.html").read_bytes() == (report / "report.html").read_bytes()
+    content = (report / "report.html").read_text()
+    assert "document.title=" not in content and "\u2028" not in content and "one other person" not in content
+    assert (many[1] / "report.html").stat().st_size < 10_000_000
+    assert not re.search(r"(src|href)=.?https?:", content)
+
+
+@needs_browser
+def test_ten_thousand_cases_load_soon_and_scroll(many, browser):
+    rows, report = many
+    times = []
+    for _ in range(3):
+        opened(browser, report / "report.html")
+        times.append(browser.execute_script("return performance.getEntriesByName('ready')[0].startTime"))
+    assert min(times) < 3000, times
+    assert browser.execute_script("return count.textContent") == "10,000 of 10,000 cases"
+    assert 0 < len(ids(browser)) <= 200  # drawn are those near the view, here none or some
+    for share in (0.3, 0.9, 1):
+        browser.execute_script(
+            "scrollTo({top: list.offsetTop + arguments[0] * list.offsetHeight - 500, behavior: 'instant'})", share
+        )
+        time.sleep(0.5)
+        drawn = ids(browser)
+        assert 0 < len(drawn) <= 300
+    place = browser.execute_script("return +list.querySelector('article:last-of-type').ariaPosInSet || 0")
+    assert place and browser.execute_script("return +[...list.querySelectorAll('article')].at(-1).ariaPosInSet") == MANY
+    assert not browser.get_log("browser")
+
+
+@needs_browser
+def test_filters_and_search_give_the_right_rows(many, few, browser):
+    rows, report = many
+    opened(browser, report / "report.html")
+    word = rows[4].generation.split()[50]
+
+    def texts(row):
+        return f"{row.prefix}\n{row.suffix}\n{row.generation}".lower()
+
+    for chosen, holds in [
+        ({"member": "1"}, lambda row: row.member),
+        ({"member": "0", "whose": "0"}, lambda row: not row.member and row.copied),
+        ({"copies": "3"}, lambda row: row.duplicates == 3),
+        ({"whose": "-", "member": "1"}, lambda row: row.member and not row.copied),
+        ({"text": word.upper()}, lambda row: word in texts(row)),
+        ({"text": "no such words"}, lambda row: False),
+    ]:
+        assert choose(browser, **chosen) == sum(bool(holds(row)) for row in rows), chosen
+    choose(browser, member="1", sort="longest")
+    browser.execute_script("scrollTo({top: list.offsetTop, behavior: 'instant'})")
+    time.sleep(0.3)
+    longest = sorted(
+        (r for r in rows if r.member), key=lambda r: (-max((c.characters for c in r.copied), default=0), r.id)
+    )
+    drawn = ids(browser)
+    assert drawn == [row.id for row in longest][: len(drawn)] and len(drawn) >= 25
+    rows, report = few
+    opened(browser, report / "report.html")
+    for chosen, found in [({"whose": "1"}, [1001]), ({"whose": "2"}, [1002]), ({"personal": "email"}, [1001]),
+                          ({"label": "paraphrase"}, [1003]), ({"text": "1004"}, [1004])]:  # fmt: skip
+        assert choose(browser, **chosen) == len(found)
+        browser.execute_script("scrollTo({top: list.offsetTop, behavior: 'instant'})")
+        time.sleep(0.3)
+        assert ids(browser) == found
+
+
+@needs_browser
+def test_what_is_marked_are_the_spans_of_the_rows_and_all_text_is_text(few, browser):
+    rows, report = few
+    opened(browser, report / "report.html")
+    choose(browser, sort="id")
+    browser.execute_script("scrollTo({top: list.offsetTop, behavior: 'instant'})")
+    time.sleep(0.5)
+
+    def of(id, what):
+        """Of the generation and of the text beside it, the joined text of what a selector finds."""
+        return browser.execute_script(
+            "return [...document.getElementById(arguments[0]).querySelectorAll('.sides > div')].map("
+            "side => [...side.querySelectorAll(arguments[1])].map(each => each.textContent).join(''))",
+            f"case-1-{id}-0",
+            what,
+        )
+
+    for row in rows:
+        shown = of(row.id, ".rest")[0], of(row.id, ".prompt")[0]
+        assert shown == (row.generation, row.prefix)
+    for row in rows[: len(AWKWARD) + 1]:
+        (run,) = row.copied
+        start, end = run.generation_span
+        marks = of(row.id, "mark")
+        assert marks == [row.generation[start:end]] * 2
+    assert of(1001, "mark") == [rows[-4].generation[slice(*rows[-4].copied[0].generation_span)]] * 2
+    assert of(1001, ".personal") == [rows[-4].generation[5:15], ""]
+    assert of(1001, "h4")[1] == "sample 10" and of(1001, ".rest")[1] == rows[-5].suffix
+    assert "not in this result" in of(1002, "p")[1]
+    assert of(1003, ".passage") == ["aligned", "word"]
+    browser.execute_script("document.querySelector('#case-1-1003-0 .views button:last-child').click()")
+    assert of(1003, ".passage") == ["aligned", "the other text"[4:9]]
+    assert browser.title == "What the model repeats"
+    assert not browser.execute_script("return document.querySelectorAll('main img:not([src^=data]), list b').length")
+    assert not browser.get_log("browser")
+
+
+@needs_browser
+def test_the_page_asks_for_nothing_and_may_not(few, browser):
+    opened(browser, few[1] / "report.html")
+    asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [e["params"]["request"]["url"] for e in asked if e["method"] == "Network.requestWillBeSent"]
+    assert [url for url in urls if not url.startswith("data:")] == [(few[1] / "report.html").as_uri()]
+    refused = browser.execute_async_script(
+        "const done = arguments[0]; fetch('http://127.0.0.1:9/').then(() => done('sent'), error => done(String(error)))"
+    )
+    assert refused != "sent"
+    assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
+    browser.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'document.title = 1'; document.body.append(s)"
+    )
+    assert browser.title == "What the model repeats"
+
+
+@needs_browser
+def test_links_and_keys_lead_to_cases(many, browser):
+    from selenium.webdriver.common.keys import Keys
+
+    rows, report = many
+    opened(browser, report / "report.html", "#case-1-9000-0")
+    focused = "return document.activeElement.id"
+    assert browser.execute_script(focused) == "case-1-9000-0"
+    order = sorted(rows, key=lambda row: (-max((c.characters for c in row.copied), default=0), row.id))
+    place = [row.id for row in order].index(9000)
+    for key, step in (("j", 1), ("n", 2), ("k", 1), ("p", 0), ("p", -1)):
+        browser.switch_to.active_element.send_keys(key)
+        assert browser.execute_script(focused) == f"case-1-{order[place + step].id}-0"
+    browser.switch_to.active_element.send_keys("/")
+    assert browser.execute_script(focused) == "f-text"
+    browser.switch_to.active_element.send_keys("jn")
+    assert browser.execute_script("return document.getElementById('f-text').value") == "jn"
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert browser.execute_script("return document.activeElement.tagName") in ("ARTICLE", "BODY")
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast_and_width(scheme, few, browser):
+    """WCAG 2.1, 1.4.3: every text has a contrast of 4.5 with what lies behind it; and nothing is wider than a phone."""
+    emulate = browser.execute_cdp_cmd
+    emulate("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    phone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    emulate("Emulation.setDeviceMetricsOverride", phone)
+    opened(browser, few[1] / "report.html", "#case-1-0-0")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    pairs = browser.execute_script("""
+      const found = new Set();
+      for (const each of document.querySelectorAll('body *')) {
+        const said = [...each.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+        if (!said || !each.offsetParent) continue;
+        let behind = each;
+        while (behind && getComputedStyle(behind).backgroundColor === 'rgba(0, 0, 0, 0)') behind = behind.parentElement;
+        found.add(getComputedStyle(each).color + '|' + getComputedStyle(behind ?? document.body).backgroundColor);
+      }
+      const probe = document.createElement('mark'); document.body.append(probe);
+      for (let n = 0; n < 6; n++) {
+        probe.className = `run c${n}`;
+        found.add(getComputedStyle(probe).color + '|' + getComputedStyle(probe).backgroundColor);
+      }
+      return [...found];""")
+    emulate("Emulation.clearDeviceMetricsOverride", {})
+    emulate("Emulation.setEmulatedMedia", {"features": []})
+
+    def luminance(colour):
+        channels = [int(x) / 255 for x in re.findall(r"\d+", colour)[:3]]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    assert len(pairs) >= 8
+    for pair in pairs:
+        low, high = sorted(map(luminance, pair.split("|")))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, pair
