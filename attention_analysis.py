@@ -1,6 +1,6 @@
 """The attention study: does a model look elsewhere when it reads what it has memorized?
 
-    python attention_analysis.py --generations memorization_finetuned_dialogue/dialogue/dialogue.jsonl --output attention
+    python attention_analysis.py --generations memorization_finetuned_dialogue/dialogue/dialogue.jsonl --output study
 
 Zeng et al. 2024 found denser attention in tasks with much memorization, by the cross-attention of T5. Tasks also differ
 in length and content, so here memorized members are compared with the other members of one task first, also among those
@@ -87,6 +87,8 @@ def measure(path, model_path, directory, args):
     """(ids, values, memorized, copies, manifest of the generations) of the members of a result of stage 3."""
     rows, manifest = read_generations(path)
     made_of, arguments = manifest.made_of, manifest.arguments
+    if "subset_name" not in arguments:
+        raise UserError(f"{path}: its manifest does not say which probes it is of; run inference_prefix.py again")
     name = model_path or arguments["model_path"]
     config = load_config(name)
     if (found := runs.model_fingerprint(hub.directory(name))) != made_of["model"]:
