@@ -70,6 +70,10 @@ def main(args):
         runs.write_manifest(
             temporary / "attention.npz", "attention", made_of, args, inputs, rows=rows, heat_maps=titles
         )
+    for name, (_, memorized, copies) in tasks.items():
+        compared = any(title.startswith(f"{name}, memorized - other, of copies ") for title, *_ in found)
+        if memorized.any() and len(np.unique(copies)) > 1 and not compared:
+            print(f"{name}: no number of copies has both, so memorized and other members differ in it as well")
     for name, measured, n_a, n_b, of_heads in found:
         below, above = ((of_heads["p"] <= 0.05) & (sign * of_heads["difference"] > 0) for sign in (-1, 1))
         heads = of_heads["p"].size

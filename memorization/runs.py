@@ -91,7 +91,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
         | {"base": Link | None, "canaries": dict | None, "held_out": NotRequired[dict | None]},
         arguments={"type": str, "paraphrase_model": str},
     ),
-    "attention": _with(),
+    "attention": _with(facts={"heat_maps": dict}),
 }
 
 

@@ -194,6 +194,7 @@ BEYOND |= {
 }
 BEYOND |= {"num_samples": (0,), "shards": (0,), "replicas": (-1,), "span_length": (0,), "jobs": (0, 1025)}
 BEYOND |= {"candidates": (0, 1001), "loop_repeats": (1,)}
+BEYOND |= {"samples": (0,), "boot": (99, 1_000_001), "matched_tokens": (0,)}
 
 
 @pytest.mark.parametrize("name", BEYOND)

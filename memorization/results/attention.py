@@ -102,7 +102,8 @@ def heat_map(name, measure, n_a, n_b, found):
         axes = figure.subplots()
         image = axes.imshow(found["difference"], cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
         for layer, head in np.argwhere(found["p"] <= LEVEL):
-            axes.text(head, layer, "*", ha="center", va="center")
+            dark = abs(found["difference"][layer, head]) > 0.6 * most
+            axes.text(head, layer, "*", ha="center", va="center", color="white" if dark else "black")
         title = TITLES[MEASURES.index(measure)]
         axes.set(xlabel="head", ylabel="layer", xticks=range(heads), yticks=range(layers))
         axes.set_title(f"{name}\n{title} (n = {n_a}, {n_b})", fontsize=9)
