@@ -110,6 +110,10 @@ RANGES = {
     "span_length": whole(1),
     "loop_repeats": whole(2),
     "jobs": whole(1, PROCESSES),
+    # attention_analysis.py
+    "samples": whole(1),
+    "boot": whole(100, 1_000_000),
+    "matched_tokens": whole(1),
     # configs/make_tokenizer.py
     "vocab_size": whole(257),  # every byte and the end-of-text token
 }

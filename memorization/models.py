@@ -95,6 +95,18 @@ def pass_inputs(model, texts, sources=None):
     return dict(zip(("input_ids", "attention_mask"), _padded(sources, model.device), strict=True)) | decoder
 
 
+def attention_windows(model, layers):
+    """How many tokens a position sees at the most, itself included, by layer of the decoder; None: no such limit."""
+    config = model.config.get_text_config()
+    if config.is_encoder_decoder:
+        return [None] * layers
+    kinds = getattr(config, "attention_layers", None) or getattr(config, "layer_types", None)  # GPT-Neo's, the newer
+    window = getattr(config, "window_size" if hasattr(config, "attention_layers") else "sliding_window", None)
+    return [
+        window if kind in ("local", "sliding_attention") else None for kind in kinds or ["sliding_attention"] * layers
+    ]
+
+
 def generate_inputs(model, prefixes, pad, sources=None):
     """The arguments with which `generate` continues prefixes, lists of token ids; sources as of pass_inputs.
 

@@ -31,6 +31,7 @@ KINDS = {  # of result -> the stage that writes it
     "exposures": "inference_prefix.py",
     "index": "load_to_elastic.py",
     "detections": "plagiarism_detect.py",
+    "attention": "attention_analysis.py",
 }
 
 
@@ -90,6 +91,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
         | {"base": Link | None, "canaries": dict | None, "held_out": NotRequired[dict | None]},
         arguments={"type": str, "paraphrase_model": str},
     ),
+    "attention": _with(facts={"heat_maps": dict}),
 }
 
 

@@ -28,6 +28,7 @@ SCRIPTS = [
     "load_to_elastic.py",
     "plagiarism_detect.py",
     "report.py",
+    "attention_analysis.py",
     "configs/make_tokenizer.py",
 ]
 STAGE_2 = {"run_clm.py": run_clm, "run_seq2seq.py": run_seq2seq}
@@ -138,6 +139,7 @@ DEFAULTS = {  # of ours: what is measured without a flag
     "load_to_elastic.py": {"prefix_length": 50, "jobs": None, "shards": None, "replicas": None},
     "plagiarism_detect.py": {"candidates": 10, "span_length": 50, "loop_repeats": 10, "jobs": None},
     "report.py": {},
+    "attention_analysis.py": {"matched_tokens": None, "samples": None, "batch_size": 8, "boot": 2000, "seed": 5},
     "configs/make_tokenizer.py": {"vocab_size": 2048},
 }
 
@@ -192,6 +194,7 @@ BEYOND |= {
 }
 BEYOND |= {"num_samples": (0,), "shards": (0,), "replicas": (-1,), "span_length": (0,), "jobs": (0, 1025)}
 BEYOND |= {"candidates": (0, 1001), "loop_repeats": (1,)}
+BEYOND |= {"samples": (0,), "boot": (99, 1_000_001), "matched_tokens": (0,)}
 
 
 @pytest.mark.parametrize("name", BEYOND)

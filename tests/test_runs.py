@@ -139,6 +139,7 @@ DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the s
         {"generations": None, "training": {}, "index": {}, "samples": [2, 1], "base": None, "canaries": None},
         {"type": "x", "paraphrase_model": "none"},
     ),
+    "attention": ({}, {"heat_maps": {}}, {}),
 }
 
 

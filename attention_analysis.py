@@ -1,0 +1,147 @@
+"""The attention study: does a model look elsewhere when it reads what it has memorized?
+
+    python attention_analysis.py --generations memorization_finetuned_dialogue/dialogue/dialogue.jsonl --output study
+
+Zeng et al. 2024 found denser attention in tasks with much memorization, by the cross-attention of T5. Tasks also differ
+in length and content, so here memorized members are compared with the other members of one task first, also among those
+of as many copies; several results, one a task, are compared too. The model reads each member's true suffix (teacher
+forcing), as far as stage 3 continued it. Of each head, the mean over these positions of four measures: the entropy of
+the attention, divided by its maximum (ln of the tokens seen) so that length does not decide; its Gini coefficient; the
+effective number of tokens (e^entropy); the mass on the prefix. Of a causal model it is the self-attention, of an
+encoder-decoder model the attention to the source, which has no mass on a prefix. Writes attention.npz (the measures by
+sample), attention.csv (a row a comparison, measure and head) and heat_*.svg to --output.
+"""
+
+if __name__ == "__main__":
+    import memorization.script
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from memorization import hub, runs
+from memorization.cli import Parser, UserError, run
+from memorization.encoding.probes import Probes
+from memorization.extraction.attention import attention_measures
+from memorization.extraction.generations import read_generations
+from memorization.extraction.measure import source_length
+from memorization.files import locked, replacing
+from memorization.models import load_config, load_for_generation
+from memorization.parallel import batches
+from memorization.results.attention import comma_separated, comparisons, heat_map
+
+
+def main(args):
+    paths, output = [Path(path) for path in args.generations], Path(args.output).resolve()
+    names = args.names or [path.parent.name or path.stem for path in map(Path.absolute, paths)]
+    for flag, given in (("--names", names), ("--model-path", args.model_path), ("--tokenized-dir", args.tokenized_dir)):
+        if given and len(given) != len(paths):
+            raise UserError(f"{flag}: {len(given)} for {len(paths)} results; give one each, in order")
+    if len(set(names)) < len(names):
+        raise UserError(f"{', '.join(names)}: two results are named alike; tell them apart by --names")
+    if output.exists() and (not output.is_dir() or any(not is_ours(path.name) for path in output.iterdir())):
+        raise UserError(f"{output}: holds other things than an attention study; name another directory")
+    tasks, arrays, made_of, inputs = {}, {}, [], {}
+    for number, (name, path) in enumerate(zip(names, paths, strict=True)):
+        model = args.model_path and args.model_path[number]
+        directory = args.tokenized_dir and args.tokenized_dir[number]
+        ids, *task, manifest = measure(path, model, directory, args)
+        tasks[name] = task
+        columns = zip(("ids", "values", "memorized", "copies"), (ids, *task), strict=True)
+        arrays |= {f"{column}_{number}": array for column, array in columns}
+        made_of.append({"name": name, "generations": manifest.identity, "contents": manifest.contents})
+        inputs[str(path)] = manifest.contents
+    found = list(comparisons(tasks, args.boot, args.seed))
+    if not found:
+        raise UserError("nothing to compare: no task has two memorized and two other members; lower --matched-tokens")
+    maps = {f"heat_{number:03}.svg": each for number, each in enumerate(found)}
+    settings = {name: getattr(args, name) for name in ("matched_tokens", "samples", "boot", "seed", "batch_size")}
+    with locked(output), replacing(output, directory=True) as temporary:
+        temporary.mkdir()
+        np.savez(temporary / "attention.npz", names=np.array(names), **arrays)
+        (temporary / "attention.csv").write_text(comma_separated(found), encoding="utf-8")
+        for file, each in maps.items():
+            (temporary / file).write_text(heat_map(*each), encoding="utf-8")
+        titles = {file: f"{name}: {measure}" for file, (name, measure, *_) in maps.items()}
+        made_of = {"tasks": made_of, "format": 1, **settings}
+        rows = sum(len(task[1]) for task in tasks.values())
+        runs.write_manifest(
+            temporary / "attention.npz", "attention", made_of, args, inputs, rows=rows, heat_maps=titles
+        )
+    for name, (_, memorized, copies) in tasks.items():
+        compared = any(title.startswith(f"{name}, memorized - other, of copies ") for title, *_ in found)
+        if memorized.any() and len(np.unique(copies)) > 1 and not compared:
+            print(f"{name}: no number of copies has both, so memorized and other members differ in it as well")
+    for name, measured, n_a, n_b, of_heads in found:
+        below, above = ((of_heads["p"] <= 0.05) & (sign * of_heads["difference"] > 0) for sign in (-1, 1))
+        heads = of_heads["p"].size
+        print(f"{name} (n = {n_a}, {n_b}): {measured} higher in {above.sum()}, lower in {below.sum()} of {heads} heads")
+    print(f"wrote attention.npz, attention.csv and {len(maps)} heat maps in {args.output}")
+
+
+def is_ours(name):
+    return name in ("attention.npz", "attention.npz.manifest.json", "attention.csv") or (
+        name.startswith("heat_") and name.endswith(".svg")
+    )
+
+
+def measure(path, model_path, directory, args):
+    """(ids, values, memorized, copies, manifest of the generations) of the members of a result of stage 3."""
+    rows, manifest = read_generations(path)
+    made_of, arguments = manifest.made_of, manifest.arguments
+    if "subset_name" not in arguments:
+        raise UserError(f"{path}: its manifest does not say which probes it is of; run inference_prefix.py again")
+    name = model_path or arguments["model_path"]
+    config = load_config(name)
+    if (found := runs.model_fingerprint(hub.directory(name))) != made_of["model"]:
+        raise UserError(
+            f"{name}: is not the model of {path} (contents {found[:12]}, by its manifest {made_of['model'][:12]}); "
+            "name the right one by --model-path"
+        )
+    directory = directory or arguments["tokenized_dir"]
+    field = made_of.get("probe", "suffix")
+    probes = Probes(directory, arguments["subset_name"], made_of["prefix_length"], field)
+    if probes.encoding != made_of["encoding"]:
+        raise UserError(f"{probes.path}: is another encoding than that of {path}; name the right --tokenized-dir")
+    memorized = {}
+    for row in rows:
+        exact = row.exact_match if args.matched_tokens is None else row.matched_tokens >= args.matched_tokens
+        memorized[row.id] = memorized.get(row.id, False) or exact
+    chosen = np.flatnonzero(probes.members)
+    if args.samples and args.samples < len(chosen):
+        chosen = np.sort(np.random.default_rng(args.seed).choice(chosen, args.samples, replace=False))
+    if not len(chosen):
+        raise UserError(f"{path}: has no members; encode with a training set")
+    print(f"loading {name}", flush=True)
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    model = load_for_generation(name, "float32", device)
+    model.set_attn_implementation("eager")
+    length = made_of.get("source_length") or source_length(name, config, field)
+    values = []
+    for batch in tqdm([*batches(chosen, args.batch_size)], desc="attention", unit="batch"):
+        of_batch = [probes[i : i + 1][0] for i in batch]
+        values.append(attention_measures(model, of_batch, length, made_of["max_new_tokens"]))
+    ids = probes.ids[chosen]
+    of_ids = np.array([memorized[id] for id in ids.tolist()])
+    return ids, np.concatenate(values), of_ids, probes.duplicates[chosen], manifest
+
+
+if __name__ == "__main__":
+    parser = Parser(__doc__)
+    parser.add_argument("--generations", nargs="+", required=True, help="results of stage 3 (.jsonl), one a task")
+    parser.add_argument("--names", nargs="+", help="what they are called (default: their directories)")
+    parser.add_argument("--model-path", nargs="+", help="their models (default: those that their manifests name)")
+    parser.add_argument("--tokenized-dir", nargs="+", help="where stage 1 wrote (default: as their manifests say)")
+    parser.add_argument(
+        "--output", required=True, metavar="DIR", help="a directory for the study, replacing an earlier"
+    )
+    parser.add_argument(
+        "--matched-tokens", type=int, help="memorized: so many tokens of the suffix come out (default: an exact match)"
+    )
+    parser.add_argument("--samples", type=int, help="of each task, so many members, drawn at random (default: all)")
+    parser.add_argument("--batch-size", type=int, default=8, help="members at a time (default: %(default)s)")
+    parser.add_argument("--boot", type=int, default=2000, help="draws of the bootstrap (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=5, help="of the draws (default: %(default)s)")
+    run(main, parser.parse_args())

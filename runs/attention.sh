@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The attention study: memorized members beside the others of their task, and one task beside another.
+#
+#     bash runs/attention.sh
+#     BASE=./gpt-neo-125m DIALOGUE=chatdoctor5k.json SUMMARIZATION=dialogsum.train.jsonl EPOCHS=20 bash runs/attention.sh
+#
+# A small model is trained from scratch on each of TASKS (dialogue, summarization), or BASE is fine-tuned. The data of a
+# task is the project's own unless the variable of its name names a file. On two cores without a GPU: some minutes.
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+
+out=demo/attention_study
+tokenizer=${BASE:-configs/gpt-neo-small}
+model=(--config_name configs/gpt-neo-small --tokenizer_name configs/gpt-neo-small --learning_rate 4e-3)
+[ -z "${BASE:-}" ] || model=(--model_name_or_path "$BASE" --learning_rate 5e-5)
+
+results=() names=()
+for task in ${TASKS:-dialogue summarization}; do
+  variable=${task^^}
+  stage python "encode_$task.py" ${!variable:+--data "${!variable}"} --tokenizer "$tokenizer" --test-size 0.25 \
+    --output-dir $out/data --overwrite
+  stage python run_clm.py "${model[@]}" --train_file "$out/data/tokenized_${task}_train" \
+    --validation_file "$out/data/tokenized_${task}_test" --output_dir "$out/model_$task" --overwrite_output_dir \
+    --do_train --num_train_epochs "${EPOCHS:-5}" --per_device_train_batch_size 8 --weight_decay 0 --warmup_steps 20 \
+    --block_size 512 --seed 5 --save_strategy no
+  stage python inference_prefix.py --model-path "$out/model_$task" --tokenized-dir $out/data --subset-name "$task" \
+    --dir-name "$task" --output-name "$task" --output-dir $out --overwrite
+  results+=("$out/memorization_$task/$task/$task.jsonl") names+=("$task")
+done
+stage python attention_analysis.py --generations "${results[@]}" --names "${names[@]}" --output $out/study
