@@ -3,8 +3,8 @@
     python report.py results/gpt-neo-small/dialogue --output report
 
 A RESULT is a directory that stage 5 wrote, or the detections.jsonl or result.json in it. Runs are named by what differs
-between them. With --output the directory gets summary.csv, summary.md, summary.tex and leaks.txt (the members that come
-out, generation and own sample one above the other):
+between them. With --output the directory gets summary.csv, summary.md, summary.tex, leaks.txt (the members that come
+out, generation and own sample one above the other) and plots/, each as SVG, PDF and PNG with its points as CSV:
 
     python report.py results/prefix_10/dialogue results/prefix_50/dialogue --output report
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from memorization.cli import Parser, UserError, run
 from memorization.detection.detections import Detection
 from memorization.files import locked, replacing
-from memorization.results import reports
+from memorization.results import drawing, plots, reports
 from memorization.results.evidence import scheme
 from memorization.results.layout import paragraph, visible
 from memorization.results.leaks import HEAD, leaks
@@ -25,7 +25,7 @@ from memorization.results.tables import summarize
 from memorization.rows import base_rows, read_rows
 from memorization.runs import read_manifest
 
-WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt"}
+WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "plots"}
 STATED = ("profile", "direction", "span_length", "loop_repeats", "unchecked")  # of what made a result
 LONGEST = 48  # characters of a name that fits into a table
 
@@ -69,17 +69,24 @@ def main(args):
             "summary.tex": reports.latex(runs, notes),
             "leaks.txt": "\n\n".join(leaked),
         }
+        for plot in plots.plots(runs):
+            files |= {f"plots/{plot.name}.{format}": drawing.draw(plot, format) for format in ("svg", "pdf", "png")}
+            files[f"plots/{plot.name}.csv"] = plots.comma_separated(plot)
         with locked(output), replacing(output, directory=True) as temporary:
             temporary.mkdir()
-            for name, text in files.items():
-                (temporary / name).write_bytes(text.encode("utf-8", "backslashreplace"))
-        print(f"\nwrote {', '.join(files)} in {args.output}")
+            for name, content in files.items():
+                (temporary / name).parent.mkdir(exist_ok=True)
+                data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+                (temporary / name).write_bytes(data)
+        drawn = len([name for name in files if name.endswith(".svg")])
+        tables = ", ".join(name for name in files if "/" not in name)
+        print(f"\nwrote {tables}{f' and {drawn} plots' if drawn else ''} in {args.output}")
 
 
 if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("results", nargs="+", metavar="RESULT", help="a directory of stage 5, or a file in it")
     parser.add_argument(
-        "--output", metavar="DIR", help="write summary.csv, .md, .tex and leaks.txt there, replacing them"
+        "--output", metavar="DIR", help="write summary.csv, .md, .tex, leaks.txt and plots/ there, replacing them"
     )
     run(main, parser.parse_args())

@@ -1,0 +1,100 @@
+"""Plots as SVG, PDF and PNG by matplotlib: the same bytes for the same plot, no window, nothing fetched."""
+
+import io
+import re
+import textwrap
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito 2008
+MARKERS, DASHES = "os^Dv<>", ("-", "--", ":", "-.")
+SIZE = (7.2, 3.8)  # inches
+WRAPPED = 30  # characters of a line of the legend
+DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {"Software": None}}
+
+
+def draw(plot, format):
+    """The bytes of a plots.Plot. format: "svg", "pdf" or "png"."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    settings = {"svg.hashsalt": plot.name, "svg.fonttype": "path", "pdf.fonttype": 42, "font.size": 9}
+    with matplotlib.rc_context(matplotlib.rcParamsDefault | settings):
+        figure = Figure(SIZE, layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        _axes(plot, axes)
+        for number, one in enumerate(plot.series):
+            _line(plot, axes, one, number)
+        axes.set_ylim(bottom=0)
+        if len(plot.series) > 1 or plot.chance:
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, handlelength=3)
+        file = io.BytesIO()
+        figure.savefig(file, format=format, dpi=200, metadata=DATELESS[format], bbox_inches="tight")
+    return file.getvalue()
+
+
+def svg(plot):
+    """The <svg> element of a plot, to stand in a page: its ids begin with the plot's name, and it is named by title."""
+    text = draw(plot, "svg").decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{plot.name}-", text)
+    title = plot.title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;").replace("$", "&#36;")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+
+
+def _axes(plot, axes):
+    from matplotlib.ticker import FuncFormatter
+
+    axes.set_title("\n".join(textwrap.wrap(_plain(plot.title), 70)), loc="left", fontsize=10)
+    axes.set_xlabel(_plain(plot.x_label))
+    axes.set_ylabel(plot.y_label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    if plot.scale == "log":
+        axes.set_xscale("log")
+        said = (lambda x, _: f"{100 * x:g}") if plot.chance else (lambda x, _: f"{x:,.0f}")
+        axes.xaxis.set_major_formatter(FuncFormatter(said))
+    if plot.scale == "category":
+        names = _names(plot)
+        axes.set_xticks(range(len(names)), ["\n".join(textwrap.wrap(_plain(str(name)), 14)) for name in names])
+        axes.set_xlim(-0.5, len(names) - 0.5)
+    if plot.chance:
+        x = sorted({point for one in plot.series for point in one.x})
+        axes.plot(x, [100 * point for point in x], color="#777777", linewidth=0.8, label="chance")
+
+
+def _line(plot, axes, one, number):
+    colour, dash = COLOURS[one.colour % len(COLOURS)], DASHES[one.style % len(DASHES)]
+    marker = MARKERS[one.colour % len(MARKERS)]
+    y, low, high = ([100 * value for value in values] for values in (one.y, one.low, one.high))
+    x = one.x
+    label = "\n".join(textwrap.wrap(_plain(one.label), WRAPPED))
+    if plot.scale == "category":
+        names = _names(plot)
+        x = [names.index(name) + 0.5 * ((number + 0.5) / len(plot.series) - 0.5) for name in x]
+    filled = colour if one.style == 0 else "white"
+    look = {"color": colour, "marker": marker, "markersize": 4, "markerfacecolor": filled, "label": label}
+    if plot.intervals == "bars":
+        around = [
+            [max(a - b, 0) for a, b in zip(y, low, strict=True)],
+            [max(b - a, 0) for a, b in zip(y, high, strict=True)],
+        ]
+        axes.errorbar(
+            x, y, around, linestyle="" if plot.scale == "category" else dash, capsize=3, linewidth=1.3, **look
+        )
+        return
+    step = "steps-post" if plot.chance else "default"
+    axes.plot(x, y, linestyle=dash, linewidth=1.3, markevery=max(len(x) // 8, 1), drawstyle=step, **look)
+    if plot.intervals == "band":
+        axes.fill_between(x, low, high, color=colour, alpha=0.15 if one.style == 0 else 0.08, linewidth=0)
+
+
+def _names(plot):
+    """The categories on the x axis, those of all series in their order; held-out texts last."""
+    names = list(dict.fromkeys(name for one in plot.series for name in one.x))
+    return sorted(names, key=lambda name: name == "held out")
+
+
+def _plain(text):
+    return text.replace("$", r"\$")  # no formula

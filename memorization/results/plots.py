@@ -1,0 +1,216 @@
+"""What each plot of a report shows, as data: points with their 95 % intervals, in the units of the tables."""
+
+import csv
+import io
+from typing import NamedTuple
+
+import numpy as np
+
+from memorization.extraction.scores import CHANCES, discoverable
+from memorization.results import evidence
+from memorization.results.columns import VERDICT, Column
+from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped
+from memorization.results.layout import visible
+from memorization.results.reports import differing, encodings
+from memorization.results.roc import RATES, true_positive_rate
+from memorization.results.statistics import wilson
+
+MATCHED = range(10, 101)  # tokens
+QUERIES = np.unique(np.round(np.logspace(0, 6, 61)))  # n of (n, p)
+STEPS = 60  # points of a curve over characters, or over rates of false positives
+RATE = "share of texts (%)"
+FIELDS = ("series", "x", "y", "low", "high", "n")
+
+
+class Series(NamedTuple):
+    """A line of a plot. y, low, high: from 0 to 1, x and n of each point. colour: its number. style: 0 is drawn solid,
+    others dashed, as held-out texts are.
+    """
+
+    label: str
+    x: list
+    y: list
+    low: list
+    high: list
+    n: list
+    colour: int
+    style: int
+
+
+class Plot(NamedTuple):
+    """name: of its files. scale: of x, "linear", "log" or "category" (x are then names). intervals: "bars", "band" or
+    "none", where the labels have them. chance: whether y = x, what a guess gives, is drawn.
+    """
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    series: list[Series]
+    scale: str = "linear"
+    intervals: str = "band"
+    chance: bool = False
+
+
+def plots(runs):
+    """The Plots of any number of reports.Run that have data: nothing is drawn empty."""
+    found = [*_by_copies(runs), *_curves(runs), *_roc(runs), *_by_setting(runs)]
+    return [plot for plot in found if plot.series]
+
+
+def comma_separated(plot):
+    """The points of a plot as rows of FIELDS; shares as they are, not in %."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for one in plot.series:
+        writer.writerows((one.label, *point) for point in zip(one.x, one.y, one.low, one.high, one.n, strict=True))
+    return file.getvalue()
+
+
+def _by_copies(runs):
+    for column in ("exact_match", VERDICT):
+        series = []
+        for number, run in enumerate(runs):
+            groups = [(name, cells[column]) for name, cells in run.summary["groups"].items() if column in cells]
+            if len(groups) > 2:  # members by copies, and not only all of them
+                label = run.label if len(runs) > 1 else MEMBERS
+                series.append(_cells(label, [one for one in groups if one[0] != MEMBERS], number, 0))
+        what = _heading(runs, column)
+        yield Plot(
+            f"copies_{column}", f"{what} by copies in the training set", "", RATE, [s for s in series if s], "category",
+            "bars",
+        )  # fmt: skip
+
+
+def _curves(runs):
+    """Shares of probes over a threshold, members and held-out texts of each run."""
+    own = Column("own", "", "score", _longest(lambda run, row: run.sample == row.id), "")
+    other = Column("other", "", "score", _longest(lambda run, row: run.sample != row.id and run.members == 1), "")
+    matched = Column("matched", "", "score", lambda row: row.matched_tokens, "")
+    [log_p_z] = (column for column in evidence.scores(None) if column.name == "log_p_z")
+    series = {"matched": [], "own": [], "other": []} | {chance: [] for chance in CHANCES}
+    for number, run in enumerate(runs):
+        probes = collect(run.rows, [matched, own, other, log_p_z])
+        tokens, own_runs, other_runs, log_p = probes.values
+        tokens_most = (run.manifest.facts["generations"] or {}).get("max_new_tokens") or MATCHED[-1]
+        ks = [k for k in MATCHED if k <= tokens_most]
+        least = run.summary["facts"]["span_length"]
+        longest = max((one.characters for row in run.rows for one in row.copied), default=0)
+        lengths = np.unique(np.linspace(least, longest, STEPS).round()) if longest > least else np.array([])
+        for style, (side, name) in enumerate(((probes.member, MEMBERS), (~probes.member, HELD_OUT))):
+            label = f"{run.label}, {name}" if len(runs) > 1 else name
+
+            def add(key, xs, values, over, label=label, number=number, style=style, side=side):
+                known = values[side & ~np.isnan(values)]
+                if len(known) and len(xs):
+                    counts = [int(over(known, x).sum()) for x in xs]
+                    points = [(x, count / len(known), *wilson(count, len(known)), len(known))
+                              for x, count in zip(map(int, xs), counts, strict=True)]  # fmt: skip
+                    series[key].append(_series(label, points, number, style))
+
+            add("matched", ks, tokens, np.greater_equal)
+            add("own", lengths, own_runs, np.greater)
+            add("other", lengths, other_runs, np.greater)
+            for chance in CHANCES:
+                add(chance, QUERIES, log_p, lambda known, n, chance=chance: discoverable(known, n, chance))
+    yield Plot("matched_tokens", "Texts continued word for word for k tokens or more", "k (tokens)", RATE,
+               series["matched"])  # fmt: skip
+    for key, title in (
+        ("own", "Texts of which a run comes out that only their own sample holds"),
+        ("other", "Texts that bring out a run of exactly one other training sample"),
+    ):
+        yield Plot(f"run_{key}", title, "run of more than x characters", RATE, series[key])
+    for chance in CHANCES:
+        title = f"Texts that n queries give at least once with a chance of {chance:g} or more"
+        yield Plot(f"queries_{100 * chance:g}", title, "n (queries)", RATE, series[chance], "log")
+
+
+def _roc(runs):
+    """For each run a curve a score; the share of members at each rate of held-out texts, as roc has it."""
+    for number, run in enumerate(runs, 1):
+        columns = evidence.scores(run.summary["facts"]["classifier"])
+        probes, series = collect(run.rows, columns), []
+        for colour, (column, values) in enumerate(zip(columns, probes.values, strict=True)):
+            if not (score := run.summary["scores"].get(column.name)):
+                continue
+            members, held_out = (values[side & ~np.isnan(values)] for side in (probes.member, ~probes.member))
+            total = len(held_out)
+            passed = np.unique(np.geomspace(1, total - 1, STEPS).round()) if total > 1 else np.array([])
+            rates = sorted({*(passed / total).tolist(), *(rate for rate in RATES if rate * total >= 1)})
+            points = [(rate, *true_positive_rate(members, held_out, rate), len(members)) for rate in rates]
+            points.append((1.0, 1.0, 1.0, 1.0, len(members)))
+            (low, high), area = score["auc"]["interval"], score["auc"]["rate"]
+            label = f"{column.heading}: AUC {area:.2f} [{low:.2f}, {high:.2f}]"
+            series.append(_series(label, points, colour, colour // 7))
+        name, title = ("roc", "") if len(runs) == 1 else (f"roc_{number}", f": {run.label}")
+        yield Plot(
+            name, f"Telling members from held-out texts by a score{title}", "held-out texts that pass (%)",
+            "members that pass (%)", series, "log", "none", True,
+        )  # fmt: skip
+
+
+def _by_setting(runs):
+    name, values = setting([run.manifest for run in runs])
+    if not name:
+        return
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    if numbers:
+        at, order = values, sorted(range(len(runs)), key=values.__getitem__)
+    else:
+        at, order = ["none" if value is None else visible(str(value)) for value in values], range(len(runs))
+    for column in ("exact_match", VERDICT):
+        series = []
+        for style, side in enumerate((MEMBERS, HELD_OUT)):
+            cells = [(at[i], runs[i].summary["groups"][side].get(column)) for i in order]
+            series.append(_cells(side, [(x, cell) for x, cell in cells if cell], style, style))
+        said = name.replace("_", " ")
+        yield Plot(
+            f"setting_{column}", f"{_heading(runs, column)} by {said}", said, RATE, [one for one in series if one],
+            "linear" if numbers else "category", "bars",
+        )  # fmt: skip
+
+
+def setting(manifests):
+    """(name, its value in every run) of the one setting in which runs differ, or (None, ()).
+
+    A setting that only says that another is on (None in some runs, else one value), or has the values of another,
+    follows from it. Where no setting differs but the data do, their names are it, or else the models'. Runs that differ
+    in a setting and in the data, or in the model they began from too, cannot tell which of the two did it.
+    """
+    if len(manifests) < 2:
+        return None, ()
+    found = {values: name for name, values in reversed(differing(manifests).items())}
+    leading = {values: name for values, name in found.items() if len({*values} - {None}) > 1}
+    if not leading and len({tuple(value is None for value in values) for values in found}) == 1:
+        leading = dict([list(found.items())[-1]])
+    trained = [manifest.facts["training"] or {} for manifest in manifests]
+    data = len(set(encodings(manifests))) > 1
+    began = len({(one.get("base_model"), one.get("configuration")) for one in trained}) > 1
+    models = len({(manifest.facts["generations"] or {}).get("model") for manifest in manifests}) > 1
+    if found and not data and not began and len(leading) == 1:
+        [(values, name)] = leading.items()
+        return name, values
+    if not found and data != began and (data or models):
+        name, argument = ("data", "dataset") if data else ("model", "type")
+        values = tuple(manifest.arguments.get(argument) for manifest in manifests)
+        return (name, values) if len(set(values)) == len(values) else (None, ())
+    return None, ()
+
+
+def _longest(of):
+    """Row -> the characters of its longest run with a single holder that is so, 0 without."""
+    return lambda row: max((run.characters for run in row.copied if run.holders == 1 and of(run, row)), default=0)
+
+
+def _cells(label, cells, colour, style):
+    points = [(x, cell["rate"], *cell["interval"], cell["n"]) for x, cell in cells if cell["n"]]
+    return _series(label, points, colour, style) if points else None
+
+
+def _series(label, points, colour, style):
+    return Series(label, *map(list, zip(*points, strict=True)), colour, style)
+
+
+def _heading(runs, column):
+    return next((c["heading"] for run in runs for c in run.summary["columns"] if c["name"] == column), column)
