@@ -70,7 +70,7 @@ def main(args):
             "leaks.txt": "\n\n".join(leaked),
         }
         for plot in plots.plots(runs):
-            files |= {f"plots/{plot.name}.{format}": drawing.draw(plot, format) for format in ("svg", "pdf", "png")}
+            files |= {f"plots/{plot.name}.{format}": drawn for format, drawn in drawing.draw(plot).items()}
             files[f"plots/{plot.name}.csv"] = plots.comma_separated(plot)
         with locked(output), replacing(output, directory=True) as temporary:
             temporary.mkdir()
@@ -78,9 +78,9 @@ def main(args):
                 (temporary / name).parent.mkdir(exist_ok=True)
                 data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
                 (temporary / name).write_bytes(data)
-        drawn = len([name for name in files if name.endswith(".svg")])
+        count = sum(name.endswith(".svg") for name in files)
         tables = ", ".join(name for name in files if "/" not in name)
-        print(f"\nwrote {tables}{f' and {drawn} plots' if drawn else ''} in {args.output}")
+        print(f"\nwrote {tables}{f' and {count} plots' if count else ''} in {args.output}")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ WRAPPED = 30  # characters of a line of the legend
 DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {"Software": None}}
 
 
-def draw(plot, format):
-    """The bytes of a plots.Plot. format: "svg", "pdf" or "png"."""
+def draw(plot, formats=tuple(DATELESS)):
+    """dict format ("svg", "pdf", "png") -> the bytes of a plots.Plot."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -28,18 +28,19 @@ def draw(plot, format):
         axes.set_ylim(bottom=0)
         if len(plot.series) > 1 or plot.chance:
             axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, handlelength=3)
-        file = io.BytesIO()
-        figure.savefig(file, format=format, dpi=200, metadata=DATELESS[format], bbox_inches="tight")
-    return file.getvalue()
+        files = {format: io.BytesIO() for format in formats}
+        for format, file in files.items():
+            figure.savefig(file, format=format, dpi=150, metadata=DATELESS[format], bbox_inches="tight")
+    return {format: file.getvalue() for format, file in files.items()}
 
 
 def svg(plot):
     """The <svg> element of a plot, to stand in a page: its ids begin with the plot's name, and it is named by title."""
-    text = draw(plot, "svg").decode()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = draw(plot, ["svg"])["svg"].decode()
+    text = re.sub(r"<(metadata|style).*?</\1>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{plot.name}-", text)
     title = plot.title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;").replace("$", "&#36;")
-    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" stroke-linejoin="round" ', 1)
 
 
 def _axes(plot, axes):
@@ -66,7 +67,7 @@ def _axes(plot, axes):
 
 def _line(plot, axes, one, number):
     colour, dash = COLOURS[one.colour % len(COLOURS)], DASHES[one.style % len(DASHES)]
-    marker = MARKERS[one.colour % len(MARKERS)]
+    marker = MARKERS[(one.colour + one.colour // len(COLOURS)) % len(MARKERS)]
     y, low, high = ([100 * value for value in values] for values in (one.y, one.low, one.high))
     x = one.x
     label = "\n".join(textwrap.wrap(_plain(one.label), WRAPPED))
@@ -74,7 +75,14 @@ def _line(plot, axes, one, number):
         names = _names(plot)
         x = [names.index(name) + 0.5 * ((number + 0.5) / len(plot.series) - 0.5) for name in x]
     filled = colour if one.style == 0 else "white"
-    look = {"color": colour, "marker": marker, "markersize": 4, "markerfacecolor": filled, "label": label}
+    look = {
+        "color": colour,
+        "marker": marker,
+        "markersize": 4,
+        "markerfacecolor": filled,
+        "label": label,
+        "clip_on": False,
+    }
     if plot.intervals == "bars":
         around = [
             [max(a - b, 0) for a, b in zip(y, low, strict=True)],

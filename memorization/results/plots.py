@@ -9,7 +9,7 @@ import numpy as np
 from memorization.extraction.scores import CHANCES, discoverable
 from memorization.results import evidence
 from memorization.results.columns import VERDICT, Column
-from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped
+from memorization.results.counts import HELD_OUT, MEMBERS, collect
 from memorization.results.layout import visible
 from memorization.results.reports import differing, encodings
 from memorization.results.roc import RATES, true_positive_rate
@@ -213,4 +213,5 @@ def _series(label, points, colour, style):
 
 
 def _heading(runs, column):
-    return next((c["heading"] for run in runs for c in run.summary["columns"] if c["name"] == column), column)
+    found = (c["heading"] for run in runs for c in run.summary["columns"] if c["name"] == column)
+    return next(found, column).capitalize()
