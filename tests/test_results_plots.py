@@ -128,7 +128,8 @@ def test_rates_stand_against_a_numeric_setting_in_its_order(make):
 
 
 def test_a_drawing_is_the_same_bytes_and_stands_in_a_page_by_itself(make):
-    [plot, other] = [drawn([make("a")])[name] for name in ("matched_tokens", "copies_own")]
+    found = drawn([make("a")])
+    plot, other = (found[name] for name in ("matched_tokens", "copies_own"))
     plot = plot._replace(title='<b> & "$x$"')
     assert drawing.draw(plot) == drawing.draw(plot)
     texts = [drawing.svg(plot), drawing.svg(other)]
@@ -152,7 +153,7 @@ def test_a_report_writes_each_plot_and_replaces_it(tmp_path, make, capsys):
     starts = {".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG", ".csv": b"series,x,y,low,high,n"}
     found = sorted((tmp_path / "out" / "plots").iterdir())
     assert len(found) == 24 and all(path.read_bytes().startswith(starts[path.suffix]) for path in found)
-    with open(tmp_path / "out" / "plots" / "copies_own.csv") as file:
+    with (tmp_path / "out" / "plots" / "copies_own.csv").open() as file:
         first = next(csv.DictReader(file))
     low, high = wilson(0, 10)
     assert first == {"series": "members", "x": "1 copy", "y": "0.0", "low": str(low), "high": str(high), "n": "10"}
