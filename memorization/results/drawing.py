@@ -17,9 +17,10 @@ def draw(plot, formats=tuple(DATELESS)):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    settings = {"svg.hashsalt": plot.name, "svg.fonttype": "path", "pdf.fonttype": 42, "font.size": 9}
+    settings = {"svg.hashsalt": plot.name, "svg.fonttype": "path", "font.size": 9}
     with matplotlib.rc_context(matplotlib.rcParamsDefault | settings):
-        figure = Figure(SIZE, layout="constrained", facecolor="white")
+        lines = sum(len(textwrap.wrap(one.label, WRAPPED)) for one in plot.series)
+        figure = Figure((SIZE[0], max(SIZE[1], 1 + 0.17 * lines)), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         _axes(plot, axes)
@@ -28,9 +29,11 @@ def draw(plot, formats=tuple(DATELESS)):
         axes.set_ylim(bottom=0)
         if len(plot.series) > 1 or plot.chance:
             axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, handlelength=3)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # it is laid out once, for every format
         files = {format: io.BytesIO() for format in formats}
         for format, file in files.items():
-            figure.savefig(file, format=format, dpi=150, metadata=DATELESS[format], bbox_inches="tight")
+            figure.savefig(file, format=format, dpi=150, metadata=DATELESS[format])
     return {format: file.getvalue() for format, file in files.items()}
 
 
