@@ -7,7 +7,7 @@ import textwrap
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito 2008
 MARKERS, DASHES = "os^Dv<>", ("-", "--", ":", "-.")
 SIZE = (7.2, 3.8)  # inches
-WRAPPED = 30  # characters of a line of the legend
+WRAPPED = 36  # characters of a line of the legend
 DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {"Software": None}}
 
 
@@ -28,7 +28,7 @@ def draw(plot, formats=tuple(DATELESS)):
             _line(plot, axes, one, number)
         axes.set_ylim(bottom=0)
         if len(plot.series) > 1 or plot.chance:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, handlelength=3)
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, handlelength=3, fontsize=8)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # it is laid out once, for every format
         files = {format: io.BytesIO() for format in formats}
