@@ -4,7 +4,8 @@
 
 A RESULT is a directory that stage 5 wrote, or the detections.jsonl or result.json in it. Runs are named by what differs
 between them. With --output the directory gets summary.csv, summary.md, summary.tex, leaks.txt (the members that come
-out, generation and own sample one above the other) and audit.json (for machines):
+out, generation and own sample one above the other), audit.json (for machines), plots with their data, and report.html,
+a page to look at:
 
     python report.py results/prefix_10/dialogue results/prefix_50/dialogue --output report
 
@@ -24,8 +25,8 @@ from tqdm import tqdm
 from memorization.cli import Parser, UserError, run
 from memorization.detection.detections import Detection
 from memorization.files import locked, replacing
-from memorization.results import audit, gate, plots, redact, reports
-from memorization.results.drawing import drawn
+from memorization.results import audit, drawing, gate, plots, redact, reports
+from memorization.results.attention import heat_maps
 from memorization.results.evidence import scheme
 from memorization.results.layout import paragraph, visible
 from memorization.results.leaks import HEAD, leaks
@@ -84,10 +85,11 @@ def main(args):
         }
         drawings = []
         for plot in tqdm(plots.plots(runs), "draw", unit="plot", disable=None):
-            formats = drawn(plot)
+            formats = drawing.draw(plot)
             drawings.append((plot.title, formats["svg"]))
             files[f"plots/{plot.name}.csv"] = plots.comma_separated(plot)
-            files |= {f"plots/{plot.name}.{kind}": drawing for kind, drawing in formats.items()}
+            files |= {f"plots/{plot.name}.{kind}": content for kind, content in formats.items()}
+        drawings += [(title, svg.encode()) for study in args.attention for title, svg in heat_maps(study)]
         files["report.html"] = page(runs, notes, drawings, args.redact)
         with locked(output), replacing(output, directory=True) as temporary:
             (temporary / "plots").mkdir(parents=True)
@@ -110,6 +112,13 @@ if __name__ == "__main__":
         "--output",
         metavar="DIR",
         help="write the report there: report.html, plots, summary.csv, .md, .tex, leaks.txt, audit.json",
+    )
+    parser.add_argument(
+        "--attention",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="show on the page what attention_analysis.py wrote there; may be given several times",
     )
     parser.add_argument(
         "--fail-above",

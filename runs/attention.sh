@@ -7,14 +7,13 @@
 # A small model is trained from scratch on each of TASKS (dialogue, summarization), or BASE is fine-tuned. The data of a
 # task is the project's own unless the variable of its name names a file. On two cores without a GPU: some minutes.
 set -euo pipefail
+for name in DIALOGUE SUMMARIZATION QA TRANSLATION CLASSIFICATION; do
+  [ -z "${!name:-}" ] || declare "$name=$(realpath "${!name}")"
+done
 source "$(dirname "$0")/common.sh"
 
-out=demo/attention_study
-tokenizer=${BASE:-configs/gpt-neo-small}
-model=(--config_name configs/gpt-neo-small --tokenizer_name configs/gpt-neo-small --learning_rate 4e-3)
-[ -z "${BASE:-}" ] || model=(--model_name_or_path "$BASE" --learning_rate 5e-5)
-
-results=() names=()
+out=$out/attention_study
+names=()
 for task in ${TASKS:-dialogue summarization}; do
   variable=${task^^}
   stage python "encode_$task.py" ${!variable:+--data "${!variable}"} --tokenizer "$tokenizer" --test-size 0.25 \

@@ -189,11 +189,12 @@ def test_leaks_show_the_longest_run_first_beside_the_sample(tmp_path, capsys):
 def test_the_same_results_give_the_same_bytes_and_replace_a_report(two, tmp_path, capsys):
     out = tmp_path / "report"
     report(capsys, *two, "--output", out)
-    first = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert set(first) == {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json"}
+    first = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.*")}
+    written = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json", "report.html"}
+    assert {name for name in first if "/" not in name} == written
     (out / "leaks.txt").write_text("old")
     report(capsys, *two, "--output", out)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
+    assert {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.*")} == first
 
 
 def refused(capsys, *args):

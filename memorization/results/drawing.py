@@ -1,75 +1,101 @@
-"""Plots as SVG, PDF and PNG: the same bytes for the same data."""
+"""Plots as SVG, PDF and PNG by matplotlib: the same bytes for the same plot, no window, nothing fetched."""
 
 import io
+import textwrap
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito 2008
-MARKERS = "osD^vPX"
-FORMATS = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
-FORMATS |= {"png": {"Software": None}}
-LONGEST = 40  # characters of a label in the legend
-STYLE = {"svg.hashsalt": "memorization", "pdf.fonttype": 42, "font.size": 9, "axes.spines.top": False}
-STYLE |= {"axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False, "axes.titlelocation": "left"}
+MARKERS, DASHES = "os^Dv<>", ("-", "--", ":", "-.")
+SIZE = (7.2, 3.8)  # inches
+WRAPPED = 36  # characters of a line of the legend
+DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {"Software": None}}
 
 
-def drawn(plot, formats=tuple(FORMATS)):
-    """dict: the format ("svg", "pdf", "png") -> the bytes of a plots.Plot in it."""
-    import matplotlib  # a second, for who draws
+def draw(plot, formats=tuple(DATELESS)):
+    """dict format ("svg", "pdf", "png") -> the bytes of a plots.Plot."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-    from matplotlib.ticker import PercentFormatter
-
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": plot.name}):
-        figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
-        if plot.log:
-            axes.set_xscale("log")
-        names = {}  # of categories, in order
-        if isinstance(plot.series[0].x[0], str):
-            names = {x: place for place, x in enumerate(dict.fromkeys(x for one in plot.series for x in one.x))}
-        for place, series in enumerate(plot.series):
-            _draw(axes, plot, series, names, place)
-        if plot.chance:
-            least = min(min(one.x) for one in plot.series)
-            guessed = [least ** (step / 100) for step in range(101)]
-            axes.plot(guessed, guessed, color="0.5", linewidth=1, linestyle=":", label="chance")
-            axes.xaxis.set_major_formatter(PercentFormatter(1))
-        if names:
-            axes.set_xticks(range(len(names)), [_short(name) for name in names])
-            axes.margins(x=0.1)
-        axes.set(title=plot.title[0].upper() + plot.title[1:], xlabel=plot.x, ylabel=plot.y)
-        highest = max(0.05, *(max(one.high) for one in plot.series))
-        axes.set_ylim(-0.02 * highest, 1.04 * highest)  # so that a line at 0 is seen
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if highest > 0.1 else 1))
-        axes.grid(axis="y", color="0.9", linewidth=0.6)
-        if len(plot.series) > 1 or plot.series[0].held_out:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-        files = {}
-        for name in formats:
-            file = io.BytesIO()
-            figure.savefig(file, format=name, metadata=FORMATS[name], dpi=200)
-            files[name] = file.getvalue()
-        pyplot.close(figure)
-    return files
+    settings = {"svg.hashsalt": plot.name, "svg.fonttype": "path", "font.size": 9}
+    with matplotlib.rc_context(matplotlib.rcParamsDefault | settings):
+        lines = sum(len(textwrap.wrap(one.label, WRAPPED)) for one in plot.series)
+        figure = Figure((SIZE[0], max(SIZE[1], 1 + 0.17 * lines)), layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        _axes(plot, axes)
+        for number, one in enumerate(plot.series):
+            _line(plot, axes, one, number)
+        axes.set_ylim(bottom=0)
+        if len(plot.series) > 1 or plot.chance:
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, handlelength=3, fontsize=8)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # it is laid out once, for every format
+        files = {format: io.BytesIO() for format in formats}
+        for format, file in files.items():
+            figure.savefig(file, format=format, dpi=150, metadata=DATELESS[format])
+    return {format: file.getvalue() for format, file in files.items()}
 
 
-def _draw(axes, plot, series, names, place):
-    run = series.run if any(one.run for one in plot.series) else place  # of a single run each line has its colour
-    colour, marker = COLOURS[run % len(COLOURS)], MARKERS[run % len(MARKERS)]
-    look = {"color": colour, "linestyle": "--" if series.held_out else "-", "label": _short(series.label)}
-    if plot.kind == "line":
-        axes.plot(series.x, series.y, linewidth=1.4, drawstyle="steps-post" if plot.chance else "default", **look)
-        step = "post" if plot.chance else None
-        axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.12, linewidth=0, step=step)
+def _axes(plot, axes):
+    from matplotlib.ticker import FuncFormatter
+
+    axes.set_title("\n".join(textwrap.wrap(_plain(plot.title), 70)), loc="left", fontsize=10)
+    axes.set_xlabel(_plain(plot.x_label))
+    axes.set_ylabel(plot.y_label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    if plot.scale == "log":
+        axes.set_xscale("log")
+        said = (lambda x, _: f"{100 * x:g}") if plot.chance else (lambda x, _: f"{x:,.0f}")
+        axes.xaxis.set_major_formatter(FuncFormatter(said))
+    if plot.scale == "category":
+        names = _names(plot)
+        axes.set_xticks(range(len(names)), ["\n".join(textwrap.wrap(_plain(str(name)), 14)) for name in names])
+        axes.set_xlim(-0.5, len(names) - 0.5)
+    if plot.chance:
+        x = sorted({point for one in plot.series for point in one.x})
+        axes.plot(x, [100 * point for point in x], color="#777777", linewidth=0.8, label="chance")
+
+
+def _line(plot, axes, one, number):
+    colour, dash = COLOURS[one.colour % len(COLOURS)], DASHES[one.style % len(DASHES)]
+    marker = MARKERS[(one.colour + one.colour // len(COLOURS)) % len(MARKERS)]
+    y, low, high = ([100 * value for value in values] for values in (one.y, one.low, one.high))
+    x = one.x
+    label = "\n".join(textwrap.wrap(_plain(one.label), WRAPPED))
+    if plot.scale == "category":
+        names = _names(plot)
+        x = [names.index(name) + 0.5 * ((number + 0.5) / len(plot.series) - 0.5) for name in x]
+    filled = colour if one.style == 0 else "white"
+    look = {
+        "color": colour,
+        "marker": marker,
+        "markersize": 4,
+        "markerfacecolor": filled,
+        "label": label,
+        "clip_on": False,
+    }
+    if plot.intervals == "bars":
+        around = [
+            [max(a - b, 0) for a, b in zip(y, low, strict=True)],
+            [max(b - a, 0) for a, b in zip(y, high, strict=True)],
+        ]
+        axes.errorbar(
+            x, y, around, linestyle="" if plot.scale == "category" else dash, capsize=3, linewidth=1.3, **look
+        )
         return
-    x = [names[value] for value in series.x] if names else series.x
-    if names and len(names) > 1:
-        x = [value + 0.5 * (place + 0.5 - len(plot.series) / 2) / len(plot.series) for value in x]
-    beyond = [[y - low for y, low in zip(series.y, series.low, strict=True)]]
-    beyond.append([high - y for y, high in zip(series.y, series.high, strict=True)])
-    look["linestyle"] = "none" if names else look["linestyle"]
-    filling = {"markerfacecolor": "white"} if series.held_out else {}
-    axes.errorbar(x, series.y, beyond, marker=marker, markersize=4.5, linewidth=1.2, capsize=2.5, **look, **filling)
+    step = "steps-post" if plot.chance else "default"
+    axes.plot(x, y, linestyle=dash, linewidth=1.3, markevery=max(len(x) // 8, 1), drawstyle=step, **look)
+    if plot.intervals == "band":
+        axes.fill_between(x, low, high, color=colour, alpha=0.15 if one.style == 0 else 0.08, linewidth=0)
 
 
-def _short(text):
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}\u2026"
+def _names(plot):
+    """The categories on the x axis, those of all series in their order; held-out texts last."""
+    names = list(dict.fromkeys(name for one in plot.series for name in one.x))
+    return sorted(names, key=lambda name: name == "held out")
+
+
+def _plain(text):
+    return text.replace("$", r"\$")  # no formula

@@ -1,4 +1,4 @@
-"""The plots of a report as data: what each shows of runs beside each other, with Wilson's 95 % intervals."""
+"""What each plot of a report shows, as data: points with their 95 % intervals, in the units of the tables."""
 
 import csv
 import io
@@ -6,226 +6,212 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memorization.extraction.scores import CHANCES, queries_needed
+from memorization.extraction.scores import CHANCES, discoverable
 from memorization.results import evidence
 from memorization.results.columns import VERDICT, Column
 from memorization.results.counts import HELD_OUT, MEMBERS, collect
-from memorization.results.reports import differing
+from memorization.results.layout import visible
+from memorization.results.reports import differing, encodings
+from memorization.results.roc import RATES, true_positive_rate
 from memorization.results.statistics import wilson
 
 MATCHED = range(10, 101)  # tokens
-QUERIES = np.logspace(0, 6, 121)
-RATES = ("exact_match", VERDICT)
+QUERIES = np.unique(np.round(np.logspace(0, 6, 61)))  # n of (n, p)
+STEPS = 60  # points of a curve over characters, or over rates of false positives
+RATE = "share of texts (%)"
 FIELDS = ("series", "x", "y", "low", "high", "n")
 
 
 class Series(NamedTuple):
-    """Points of a plot: x, and y from low to high, fractions of n texts. run: its place among the runs of the report.
-
-    x: numbers, or names of categories.
+    """A line of a plot. y, low, high: from 0 to 1, x and n of each point. colour: its number. style: 0 is drawn solid,
+    others dashed, as held-out texts are.
     """
 
     label: str
-    run: int
-    held_out: bool
     x: list
     y: list
     low: list
     high: list
     n: list
+    colour: int
+    style: int
 
 
 class Plot(NamedTuple):
-    """name: of its files. kind: "points", whose intervals are bars, or "line", whose intervals are bands. log: of x.
-
-    chance: whether the line y = x is one that guessing gives.
+    """name: of its files. scale: of x, "linear", "log" or "category" (x are then names). intervals: "bars", "band" or
+    "none", where the labels have them. chance: whether y = x, what a guess gives, is drawn.
     """
 
     name: str
     title: str
-    x: str
-    y: str
-    kind: str
+    x_label: str
+    y_label: str
     series: list[Series]
-    log: bool = False
+    scale: str = "linear"
+    intervals: str = "band"
     chance: bool = False
 
 
 def plots(runs):
-    """All Plots of reports.Runs for which there are data, in order."""
-    found = [*by_copies(runs), *matched_tokens(runs), *copied_runs(runs), *queries(runs), *roc(runs), *by_setting(runs)]
+    """The Plots of any number of reports.Run that have data: nothing is drawn empty."""
+    found = [*_by_copies(runs), *_curves(runs), *_roc(runs), *_by_setting(runs)]
     return [plot for plot in found if plot.series]
 
 
 def comma_separated(plot):
-    """The data of a plot, a row a point."""
+    """The points of a plot as rows of FIELDS; shares as they are, not in %."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(FIELDS)
-    for series in plot.series:
-        for point in zip(series.x, series.y, series.low, series.high, series.n, strict=True):
-            writer.writerow([series.label, *point])
+    for one in plot.series:
+        writer.writerows((one.label, *point) for point in zip(one.x, one.y, one.low, one.high, one.n, strict=True))
     return file.getvalue()
 
 
-def by_copies(runs):
-    """The rates of members by copies, and of held-out texts."""
-    for name in RATES:
+def _by_copies(runs):
+    for column in ("exact_match", VERDICT):
         series = []
-        for place, run in enumerate(runs):
-            groups = run.summary["groups"]
-            named = [HELD_OUT, *(group for group in groups if group not in (MEMBERS, HELD_OUT))]
-            cells = [(group, groups[group].get(name)) for group in (named if len(named) > 1 else [HELD_OUT, MEMBERS])]
-            series += _of_cells(run.label, place, False, cells)
+        for number, run in enumerate(runs):
+            groups = [(name, cells[column]) for name, cells in run.summary["groups"].items() if column in cells]
+            if len(groups) > 2:  # members by copies, and not only all of them
+                label = run.label if len(runs) > 1 else MEMBERS
+                series.append(_cells(label, [one for one in groups if one[0] != MEMBERS], number, 0))
+        what = _heading(runs, column)
         yield Plot(
-            f"copies-{name}",
-            f"{_heading(runs, name)}, by copies in the training set",
-            "",
-            "share of texts",
-            "points",
-            series,
-        )
+            f"copies_{column}", f"{what} by copies in the training set", "", RATE, [s for s in series if s], "category",
+            "bars",
+        )  # fmt: skip
 
 
-def matched_tokens(runs):
-    """The share of texts of which at least k tokens match, of those that have as many."""
+def _curves(runs):
+    """Shares of probes over a threshold, members and held-out texts of each run."""
+    own = Column("own", "", "score", _longest(lambda run, row: run.sample == row.id), "")
+    other = Column("other", "", "score", _longest(lambda run, row: run.sample != row.id and run.members == 1), "")
+    matched = Column("matched", "", "score", lambda row: row.matched_tokens, "")
+    [log_p_z] = (column for column in evidence.scores(None) if column.name == "log_p_z")
+    series = {"matched": [], "own": [], "other": []} | {chance: [] for chance in CHANCES}
+    for number, run in enumerate(runs):
+        probes = collect(run.rows, [matched, own, other, log_p_z])
+        tokens, own_runs, other_runs, log_p = probes.values
+        tokens_most = (run.manifest.facts["generations"] or {}).get("max_new_tokens") or MATCHED[-1]
+        ks = [k for k in MATCHED if k <= tokens_most]
+        least = run.summary["facts"]["span_length"]
+        longest = max((one.characters for row in run.rows for one in row.copied), default=0)
+        lengths = np.unique(np.linspace(least, longest, STEPS).round()) if longest > least else np.array([])
+        for style, (side, name) in enumerate(((probes.member, MEMBERS), (~probes.member, HELD_OUT))):
+            label = f"{run.label}, {name}" if len(runs) > 1 else name
 
-    def values(run):
-        known = {row.id: row.scores.tokens for row in run.rows if row.scores}
-        probes = collect(run.rows, [_best("matched_tokens", lambda row: row.matched_tokens)])
-        matched = probes.values[0]
-        length = np.array([known.get(id, max(MATCHED)) for id in probes.ids.tolist()])
-        for k in MATCHED:
-            yield k, probes.member, np.where(np.isnan(matched) | (length < k), np.nan, matched >= k)
+            def add(key, xs, values, over, label=label, number=number, style=style, side=side):
+                known = values[side & ~np.isnan(values)]
+                if len(known) and len(xs):
+                    counts = [int(over(known, x).sum()) for x in xs]
+                    points = [(x, count / len(known), *wilson(count, len(known)), len(known))
+                              for x, count in zip(map(int, xs), counts, strict=True)]  # fmt: skip
+                    series[key].append(_series(label, points, number, style))
 
-    title = "Texts of which the first k tokens or more match"
-    yield Plot("matched-tokens", title, "tokens, k", "share of texts", "line", _sides(runs, values))
-
-
-def copied_runs(runs):
-    """The share of texts that hold a run of more than x characters that one sample alone holds: its own or another."""
-    names = {
-        "own": lambda run, row: run.holders == 1 and run.sample == row.id,
-        "another": lambda run, row: run.holders == run.members == 1 and run.sample != row.id,
-    }
-    titles = {"own": "of their own sample alone", "another": "of one other training sample"}
-    for name, counts in names.items():
-
-        def longest(row, counts=counts):
-            return max((found.characters for found in row.copied if counts(found, row)), default=0)
-
-        end = max((longest(row) for run in runs for row in run.rows), default=0)
-
-        def values(run, longest=longest, end=end):
-            probes = collect(run.rows, [_best("longest", longest)])
-            for x in range(run.summary["facts"]["span_length"], end + 5, 5):
-                yield x, probes.member, (probes.values[0] > x).astype(float)
-
-        if end:
-            title = f"Texts that copy a run of over x characters {titles[name]}"
-            yield Plot(f"runs-{name}", title, "characters, x", "share of texts", "line", _sides(runs, values))
-
-
-def queries(runs):
-    """The share of texts whose suffix comes out within n queries with a chance of p (Hayes et al. 2025)."""
-    (log_p_z,) = (score for score in evidence.scores(None) if score.name == "log_p_z")
+            add("matched", ks, tokens, np.greater_equal)
+            add("own", lengths, own_runs, np.greater)
+            add("other", lengths, other_runs, np.greater)
+            for chance in CHANCES:
+                add(chance, QUERIES, log_p, lambda known, n, chance=chance: discoverable(known, n, chance))
+    yield Plot("matched_tokens", "Texts continued word for word for k tokens or more", "k (tokens)", RATE,
+               series["matched"])  # fmt: skip
+    for key, title in (
+        ("own", "Texts of which a run comes out that only their own sample holds"),
+        ("other", "Texts that bring out a run of exactly one other training sample"),
+    ):
+        yield Plot(f"run_{key}", title, "run of more than x characters", RATE, series[key])
     for chance in CHANCES:
+        title = f"Texts that n queries give at least once with a chance of {chance:g} or more"
+        yield Plot(f"queries_{100 * chance:g}", title, "n (queries)", RATE, series[chance], "log")
 
-        def values(run, chance=chance):
-            probes = collect(run.rows, [log_p_z])
-            needed = queries_needed(probes.values[0], chance)
-            for n in QUERIES.tolist():
-                within = needed <= np.log(n) + 1e-9
-                yield n, probes.member, np.where(np.isnan(probes.values[0]), np.nan, within)
 
-        title = f"Suffixes that come out with a chance of {chance:g} or more"
+def _roc(runs):
+    """For each run a curve a score; the share of members at each rate of held-out texts, as roc has it."""
+    for number, run in enumerate(runs, 1):
+        columns = evidence.scores(run.summary["facts"]["classifier"])
+        probes, series = collect(run.rows, columns), []
+        for colour, (column, values) in enumerate(zip(columns, probes.values, strict=True)):
+            if not (score := run.summary["scores"].get(column.name)):
+                continue
+            members, held_out = (values[side & ~np.isnan(values)] for side in (probes.member, ~probes.member))
+            total = len(held_out)
+            passed = np.unique(np.geomspace(1, total - 1, STEPS).round()) if total > 1 else np.array([])
+            rates = sorted({*(passed / total).tolist(), *(rate for rate in RATES if rate * total >= 1)})
+            points = [(rate, *true_positive_rate(members, held_out, rate), len(members)) for rate in rates]
+            points.append((1.0, 1.0, 1.0, 1.0, len(members)))
+            (low, high), area = score["auc"]["interval"], score["auc"]["rate"]
+            label = f"{column.heading}: AUC {area:.2f} [{low:.2f}, {high:.2f}]"
+            series.append(_series(label, points, colour, colour // 7))
+        name, title = ("roc", "") if len(runs) == 1 else (f"roc_{number}", f": {run.label}")
         yield Plot(
-            f"queries-{100 * chance:g}", title, "queries, n", "share of texts", "line", _sides(runs, values), log=True
-        )
+            name, f"Telling members from held-out texts by a score{title}", "held-out texts that pass (%)",
+            "members that pass (%)", series, "log", "none", True,
+        )  # fmt: skip
 
 
-def roc(runs):
-    """For each run how many members each score of membership finds, by how many held-out texts it takes for members."""
-    for place, run in enumerate(runs):
-        attacks = [score for score in evidence.scores(None) if score.name in ("loss", "zlib", "min_k", "min_k_plus")]
-        shown = [score for score in attacks if score.name in run.summary["scores"]]
-        probes = collect(run.rows, shown)
+def _by_setting(runs):
+    name, values = setting([run.manifest for run in runs])
+    if not name:
+        return
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    if numbers:
+        at, order = values, sorted(range(len(runs)), key=values.__getitem__)
+    else:
+        at, order = ["none" if value is None else visible(str(value)) for value in values], range(len(runs))
+    for column in ("exact_match", VERDICT):
         series = []
-        for score, of_probes in zip(shown, probes.values, strict=True):
-            members, held_out = (of_probes[side & ~np.isnan(of_probes)] for side in (probes.member, ~probes.member))
-            thresholds = np.unique(np.concatenate([held_out, members]))[::-1]
-            alarms = 1 - np.searchsorted(np.sort(held_out), thresholds) / len(held_out)
-            caught = len(members) - np.searchsorted(np.sort(members), thresholds)
-            rates = np.unique(alarms)
-            most = [int(caught[alarms == rate].max()) for rate in rates]
-            bounds = [wilson(count, len(members)) for count in most]
-            x = np.maximum(rates, 1 / (2 * len(held_out))).tolist()  # a logarithmic axis has no 0
-            y = [count / len(members) for count in most]
-            series.append(
-                Series(
-                    score.heading,
-                    len(series),
-                    False,
-                    x,
-                    y,
-                    *map(list, zip(*bounds, strict=True)),
-                    [len(members)] * len(x),
-                )
-            )
-        name = "roc" if len(runs) == 1 else f"roc-{place + 1}"
-        title = "What a score finds of the members" + (f": {run.label}" if len(runs) > 1 else "")
+        for style, side in enumerate((MEMBERS, HELD_OUT)):
+            cells = [(at[i], runs[i].summary["groups"][side].get(column)) for i in order]
+            series.append(_cells(side, [(x, cell) for x, cell in cells if cell], style, style))
+        said = name.replace("_", " ")
         yield Plot(
-            name, title, "held-out texts taken for members", "members found", "line", series, log=True, chance=True
-        )
+            f"setting_{column}", f"{_heading(runs, column)} by {said}", said, RATE, [one for one in series if one],
+            "linear" if numbers else "category", "bars",
+        )  # fmt: skip
 
 
-def by_setting(runs):
-    """The rates by each setting in which runs differ, where each run has a value of its own."""
-    for setting, values in differing([run.manifest for run in runs]).items():
-        if None in values or len(set(values)) < len(runs):
-            continue
-        order = range(len(runs))
-        if all(isinstance(value, int | float) for value in values):
-            order = sorted(order, key=lambda place: values[place])
-        for name in RATES:
-            series = []
-            for side, held_out in ((MEMBERS, False), (HELD_OUT, True)):
-                cells = [(values[place], runs[place].summary["groups"][side].get(name)) for place in order]
-                series += _of_cells(side, 0, held_out, cells)
-            file = "".join(letter if letter.isalnum() else "-" for letter in setting)
-            title = f"{_heading(runs, name)}, by {setting.replace('_', ' ')}"
-            yield Plot(f"by-{file}-{name}", title, setting.replace("_", " "), "share of texts", "points", series)
+def setting(manifests):
+    """(name, its value in every run) of the one setting in which runs differ, or (None, ()).
+
+    A setting that only says that another is on (None in some runs, else one value), or has the values of another,
+    follows from it. Where no setting differs but the data do, their names are it, or else the models'. Runs that differ
+    in a setting and in the data, or in the model they began from too, cannot tell which of the two did it.
+    """
+    if len(manifests) < 2:
+        return None, ()
+    found = {values: name for name, values in reversed(differing(manifests).items())}
+    leading = {values: name for values, name in found.items() if len({*values} - {None}) > 1}
+    if not leading and len({tuple(value is None for value in values) for values in found}) == 1:
+        leading = dict([list(found.items())[-1]])
+    trained = [manifest.facts["training"] or {} for manifest in manifests]
+    data = len(set(encodings(manifests))) > 1
+    began = len({(one.get("base_model"), one.get("configuration")) for one in trained}) > 1
+    models = len({(manifest.facts["generations"] or {}).get("model") for manifest in manifests}) > 1
+    if found and not data and not began and len(leading) == 1:
+        [(values, name)] = leading.items()
+        return name, values
+    if not found and data != began and (data or models):
+        name, argument = ("data", "dataset") if data else ("model", "type")
+        values = tuple(manifest.arguments.get(argument) for manifest in manifests)
+        return (name, values) if len(set(values)) == len(values) else (None, ())
+    return None, ()
 
 
-def _sides(runs, values):
-    """Series of members and held-out texts. values: run -> (x, mask of members, values, NaN of none) for each x."""
-    found = []
-    for place, run in enumerate(runs):
-        for side in (MEMBERS, HELD_OUT):
-            points = []
-            for x, member, of_probes in values(run):
-                of_side = of_probes[member if side == MEMBERS else ~member]
-                of_side = of_side[~np.isnan(of_side)]
-                if len(of_side):
-                    count = int(of_side.sum())
-                    points.append((x, count / len(of_side), *wilson(count, len(of_side)), len(of_side)))
-            label = side if len(runs) == 1 else f"{run.label}, {side}"
-            if points:
-                found.append(Series(label, place, side == HELD_OUT, *map(list, zip(*points, strict=True))))
-    return found
+def _longest(of):
+    """Row -> the characters of its longest run with a single holder that is so, 0 without."""
+    return lambda row: max((run.characters for run in row.copied if run.holders == 1 and of(run, row)), default=0)
 
 
-def _of_cells(label, run, held_out, cells):
-    """The Series, in a list, of (x, cell of a share as of counts.tally, None without); none of nothing."""
-    points = [(x, cell["rate"], *cell["interval"], cell["n"]) for x, cell in cells if cell and cell["n"]]
-    return [Series(label, run, held_out, *map(list, zip(*points, strict=True)))] if points else []
+def _cells(label, cells, colour, style):
+    points = [(x, cell["rate"], *cell["interval"], cell["n"]) for x, cell in cells if cell["n"]]
+    return _series(label, points, colour, style) if points else None
 
 
-def _heading(runs, name):
-    found = [column["heading"] for run in runs for column in run.summary["columns"] if column["name"] == name]
-    return found[0] if found else name
+def _series(label, points, colour, style):
+    return Series(label, *map(list, zip(*points, strict=True)), colour, style)
 
 
-def _best(name, value):
-    """A column of which a probe of several generations has the highest value."""
-    return Column(name, name, "score", value, "")
+def _heading(runs, column):
+    found = (c["heading"] for run in runs for c in run.summary["columns"] if c["name"] == column)
+    return next(found, column).capitalize()
