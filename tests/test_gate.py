@@ -64,7 +64,7 @@ def test_every_limit_holds_in_every_run_or_it_fails_and_the_line_names_what_is_o
     limits = ("--fail-above", "own=0.5", "--fail-above", "verbatim=0.2")
     status, said, line = gate(capsys, *two, *limits, "--output", out)
     expected = f"report.py: over the limit: prefix_length 50: own of members 75 [{low}, {high}] %, limit 50 %\n"
-    assert (status, line) == (1, expected) and "wrote summary.csv" in said and (out / "leaks.txt").is_file()
+    assert (status, line) == (1, expected) and "wrote audit.json, leaks.txt" in said and (out / "leaks.txt").is_file()
     told = json.loads((out / "audit.json").read_text())["gate"]
     assert told["holds"] is False
     assert [(one["run"], one["column"], one["limit"], one["holds"]) for one in told["outcomes"]] == [

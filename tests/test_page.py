@@ -175,7 +175,7 @@ def test_ten_thousand_cases_load_soon_and_scroll(many, browser):
         times.append(browser.execute_script("return performance.getEntriesByName('ready')[0].startTime"))
     assert min(times) < 3000, times
     assert browser.execute_script("return count.textContent") == "10,000 of 10,000 cases"
-    assert 0 < len(ids(browser)) <= 200  # drawn are those near the view, here none or some
+    assert len(ids(browser)) <= 200  # drawn are those near the view, here none or some
     for share in (0.3, 0.9, 1):
         browser.execute_script(
             "scrollTo({top: list.offsetTop + arguments[0] * list.offsetHeight - 500, behavior: 'instant'})", share

@@ -1,5 +1,7 @@
 """Masked texts: no word is shown, spans stay on the words that they were on, no file of a report shows more."""
 
+import base64
+import gzip
 import json
 import re
 import unicodedata
@@ -215,12 +217,15 @@ def test_no_file_of_a_redacted_report_shows_a_word(found, tmp_path, capsys):
     def shown_by(*flags):
         out = tmp_path / "report"
         assert run_script("report.py", result, "--output", out, *flags) == 0
-        files = {path.name: path.read_text() for path in out.rglob("*") if path.is_file()}
+        files = {path.name: path.read_bytes().decode(errors="replace") for path in out.rglob("*") if path.is_file()}
+        (packed,) = re.findall(r'id="data">([^<]+)', files["report.html"])
+        files["cases"] = json.loads(gzip.decompress(base64.b64decode(packed)))
+        files["cases"] = "\n".join(files["cases"]["texts"])
         files["stdout"] = capsys.readouterr().out
         return files, {name: samples & words_of(text) for name, text in files.items()}
 
     plain, seen = shown_by()
-    assert len(seen["leaks.txt"]) > 300
+    assert len(seen["leaks.txt"]) > 300 and len(seen["cases"]) > 300
     files, seen = shown_by("--redact")
     assert not [word for words in seen.values() for word in words if not word.isdigit()]  # figures have digits too
     assert not re.findall(r"^    .*\d.*", files["leaks.txt"], re.M)
@@ -231,6 +236,5 @@ def test_no_file_of_a_redacted_report_shows_a_word(found, tmp_path, capsys):
     )
     assert files["leaks.txt"].count("\u27e6") == plain["leaks.txt"].count("\u27e6")
     assert re.findall(r"^\d+\. .*", files["leaks.txt"], re.M) == re.findall(r"^\d+\. .*", plain["leaks.txt"], re.M)
-    assert {name: text for name, text in files.items() if name != "leaks.txt"} == {
-        name: text for name, text in plain.items() if name != "leaks.txt"
-    }
+    texts = {"leaks.txt", "report.html", "cases"}
+    assert {name: files[name] for name in files.keys() - texts} == {name: plain[name] for name in plain.keys() - texts}
