@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How much of the training set comes out, by the size of the model: three of 0.3, 1 and 3 million weights.
+# How much of the training set comes out, by the size of the model: three of 0.2, 0.5 and 1.4 million weights.
 #
 #     bash runs/model_sizes.sh
 #     MODELS="./gpt-neo-125m ./gpt-neo-1.3B ./gpt-neo-2.7B" DATA=dialogues.json OUT=experiment bash runs/model_sizes.sh
@@ -34,7 +34,7 @@ if [ -n "${MODELS:-}" ]; then
     size "$(basename "$path")" --model_name_or_path "$path" --learning_rate 5e-5
   done
 else
-  for width in 96 192 384; do
+  for width in 48 96 192; do
     config=$here/config_$width
     mkdir -p "$config"
     sed "s/\"hidden_size\": 192/\"hidden_size\": $width/" configs/gpt-neo-small/config.json >"$config/config.json"
