@@ -72,6 +72,7 @@ def main(args):
     if any(run.summary["generations_a_probe"] > 1 for run in runs):
         notes += paragraph("Of several generations a probe: a share counts the probes of which any does so.")
     outcomes = gate.outcomes(args.fail_above, runs)
+    studies = [heat_maps(study, [run.manifest.made_of["generations"] for run in runs]) for study in args.attention]
     print(reports.text(runs, notes), end="")
     if output:
         head = HEAD + redact.NOTE if args.redact else HEAD
@@ -89,7 +90,7 @@ def main(args):
             drawings.append((plot.title, formats["svg"]))
             files[f"plots/{plot.name}.csv"] = plots.comma_separated(plot)
             files |= {f"plots/{plot.name}.{kind}": content for kind, content in formats.items()}
-        drawings += [(title, svg.encode()) for study in args.attention for title, svg in heat_maps(study)]
+        drawings += [(title, svg.encode()) for study in studies for title, svg in study]
         files["report.html"] = page(runs, notes, drawings, args.redact)
         with locked(output), replacing(output, directory=True) as temporary:
             (temporary / "plots").mkdir(parents=True)

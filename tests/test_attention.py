@@ -196,7 +196,10 @@ def test_the_script_writes_the_same_bytes_twice_and_what_it_measured(stage, tmp_
     gini = next(row for row in rows if (row["measure"], row["layer"], row["head"]) == ("gini", "1", "0"))
     difference = values[mask, 1, 0, 1].mean() - values[~mask, 1, 0, 1].mean()
     assert float(gini["difference"]) == pytest.approx(difference, rel=1e-4)
-    maps = heat_maps(tmp_path / "one")
+    (_, ours) = runs.read_manifest(tmp_path / "one" / "attention.npz", "attention").made_of["tasks"]
+    maps = heat_maps(tmp_path / "one", [ours["generations"], "0" * 16])
+    with pytest.raises(UserError, match="other generations"):
+        heat_maps(tmp_path / "one", ["0" * 16])
     assert [title for title, _ in maps][0::4] == ["long, memorized - other: entropy", "long - short: entropy"]
     assert all("<svg" in svg for _, svg in maps) and len(maps) == 8
 
