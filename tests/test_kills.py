@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import pytest
-from stages import STAGES, compare, contents, renew, train, train_over
+from stages import STAGES, compare, contents, renew, report, train, train_over
 from zygote import Zygote
 
 from memorization.files import fingerprint, read_json
 from memorization.runs import model_fingerprint, read_manifest
 
-KILLS = 20  # at random instants, of each stage
+KILLS = 20  # at random instants, of most stages
+MOST = 20  # renames and removals of a stage, of which each is an instant
 KILLED = [*STAGES, compare]
 
 
@@ -60,10 +61,12 @@ def kill(zygote, stage):
         assert not list(zygote.tmp.iterdir()) and set(work.parent.iterdir()) == beside, when
         return killed.status
 
-    for step in range(1, whole.steps + 1):
+    draw, steps = random.Random(5), range(1, whole.steps + 1)
+    if len(steps) > MOST:  # the removal of many files is much the same after each
+        steps = sorted({*steps[:4], *draw.sample(steps[4:-1], 3), steps[-1]})
+    for step in steps:
         assert check(before, at=step) == -9
-    draw = random.Random(5)
-    for _ in range(0 if stage in (train_over, compare) else KILLS):
+    for _ in range({train_over: 0, compare: 0, report: 4}.get(stage, KILLS)):  # as far as they add to the steps
         assert check(None, after=draw.uniform(0, whole.seconds)) in (-9, 0)
 
 

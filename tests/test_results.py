@@ -273,7 +273,7 @@ def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_pr
     ratio = summary["scores"]["ratio"]  # 1, 0.25 and minus infinity against 0 and 0.5
     assert ratio["n"] == [3, 2] and ratio["auc"]["rate"] == pytest.approx(3 / 6)
     text = table(summary)
-    tex = latex([Run("a", "a", "a", summary)], [])
+    tex = latex([Run("a", "a", "a", summary, [], None)], [])
     assert tex.count(r"\begin{tabular}{llrrr}") == 2 and r"metric & run & base & tuned & paired difference \\" in tex
     for side in ("members", "held out"):
         cells = (estimate(of[side]["exact_match"]) for of in (groups, summary["groups"]))

@@ -52,8 +52,9 @@ def sentence(summary):
     """What a summary says, in a sentence that anyone understands."""
     groups = summary["groups"]
     exact = "exact_match" if "exact_match" in groups[MEMBERS] else "own"
-    how = "come back word for word" if exact == "exact_match" else "come back in part, in words that only they hold"
+    how = "word for word" if exact == "exact_match" else "in part, in words that only they hold"
     members, held_out = (groups[side].get(exact) for side in (MEMBERS, HELD_OUT))
+    comes = "comes" if members["count"] == 1 else "come"
 
     def told(cell, what):
         low, high = (f"{100 * end:.1f}" for end in cell["interval"])
@@ -63,7 +64,7 @@ def sentence(summary):
             return f"of {cell['n']:,} {what} none, 0 to {high} %"
         return f"of {cell['n']:,} {what} {cell['count']:,}, {100 * cell['rate']:.1f} % ({low} to {high})"
 
-    said = f"{told(members, 'members')}, {how}; {told(held_out, 'held-out texts')}."
+    said = f"{told(members, 'members')}, {comes} back {how}; {told(held_out, 'held-out texts')}."
     return said[0].upper() + said[1:]
 
 
