@@ -197,7 +197,7 @@ def test_the_script_writes_the_same_bytes_twice_and_what_it_measured(stage, tmp_
     difference = values[mask, 1, 0, 1].mean() - values[~mask, 1, 0, 1].mean()
     assert float(gini["difference"]) == pytest.approx(difference, rel=1e-4)
     (_, ours) = runs.read_manifest(tmp_path / "one" / "attention.npz", "attention").made_of["tasks"]
-    maps = heat_maps(tmp_path / "one", [ours["generations"], "0" * 16])
+    maps = heat_maps(tmp_path / "one", [runs.identity([ours["generations"], ours["contents"]]), "0" * 16])
     with pytest.raises(UserError, match="other generations"):
         heat_maps(tmp_path / "one", ["0" * 16])
     assert [title for title, _ in maps][0::4] == ["long, memorized - other: entropy", "long - short: entropy"]

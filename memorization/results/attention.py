@@ -116,12 +116,13 @@ def heat_map(name, measure, n_a, n_b, found):
 def heat_maps(directory, generations):
     """(title, SVG) of every heat map that attention_analysis.py wrote to a directory, in order.
 
-    generations: identities of those that are looked at. Raises UserError for a study that is of none of them.
+    generations: those that are looked at, as detections name what made them. Raises UserError for a study that is of none of them.
     """
     from memorization.files import read_text
-    from memorization.runs import checked
+    from memorization.runs import checked, identity
 
     manifest = checked(Path(directory) / "attention.npz", "attention")
-    if not {task["generations"] for task in manifest.made_of["tasks"]} & set(generations):
+    ours = {identity([task["generations"], task["contents"]]) for task in manifest.made_of["tasks"]}
+    if not ours & set(generations):
         raise UserError(f"{directory}: is a study of other generations than those of these results; name theirs")
     return [(title, read_text(Path(directory) / name)) for name, title in manifest.facts["heat_maps"].items()]
