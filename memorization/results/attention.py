@@ -116,7 +116,8 @@ def heat_map(name, measure, n_a, n_b, found):
 def heat_maps(directory, generations):
     """(title, SVG) of every heat map that attention_analysis.py wrote to a directory, in order.
 
-    generations: those that are looked at, as detections name what made them. Raises UserError for a study that is of none of them.
+    generations: those that are looked at, as detections name what made them. Raises UserError for a study that is of
+    none of them.
     """
     from memorization.files import read_text
     from memorization.runs import checked, identity
