@@ -124,6 +124,7 @@ def main(args):
                 generations=source and source.made_of,
                 training=source and source.facts["training"],
                 held_out=source and source.facts.get("held_out"),
+                split=source and source.facts.get("split"),
                 index=indexed,
                 samples=spans.samples,
                 base=base,

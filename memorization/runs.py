@@ -61,6 +61,12 @@ class Planted(TypedDict):
     closing: Count
 
 
+class Split(TypedDict):
+    """How members and held-out texts were told apart. near_duplicates: what texts of one side share; None: no rule."""
+
+    near_duplicates: float | None
+
+
 SET = {"tokenizer": str, "encoder_decoder": NotRequired[bool], "source_prefix": NotRequired[str]}
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
     "training set": _with(made_of=SET, facts={"canaries": NotRequired[Planted]}),
@@ -73,7 +79,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
         made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool}
         | {"temperature": float, "top_k": int, "top_p": float, "probe": NotRequired[str]},
         facts={"listing": str, "training": dict | None, "base": Link | None, "canaries": str | None}
-        | {"held_out": NotRequired[dict | None]},
+        | {"held_out": NotRequired[dict | None], "split": NotRequired[Split]},
     ),
     "exposures": _with(made_of={"digits": Positive, "trained_on": str | None, "unchecked": bool}),
     "index": _with(),
@@ -88,7 +94,8 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
             "unchecked": bool,
         },
         facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list}
-        | {"base": Link | None, "canaries": dict | None, "held_out": NotRequired[dict | None]},
+        | {"base": Link | None, "canaries": dict | None, "held_out": NotRequired[dict | None]}
+        | {"split": NotRequired[Split | None]},
         arguments={"type": str, "paraphrase_model": str},
     ),
     "attention": _with(facts={"heat_maps": dict}),

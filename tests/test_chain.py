@@ -140,18 +140,20 @@ def test_an_index_loaded_again_from_other_documents_does_not_give_the_old_detect
 
 def test_a_model_of_two_encodings_takes_probes_of_either_and_of_no_other(home, tmp_path, capsys):
     write_json(tmp_path / "c.json", make_dialogues(seed=4, single=20, fourfold=2, sixteenfold=0))
-    stage1(home, "c", "--data", tmp_path / "c.json")
+    stage1(home, "c", "--data", tmp_path / "c.json", "--near-duplicates", "0.9")
     sets = encoding_paths(home / "c", "dialogue")
     more = "--train_file", sets["training set"], "--validation_file", sets["held-out set"], "--task_weights", "1,2"
     assert stage2(home, "a", "a", tmp_path / "model", *more, "--block_size", "256") == 0
     figures = read_json(tmp_path / "model" / "eval_results.json")
     both = f"{identity(home, 'a')} {identity(home, 'c')}"
-    for name in "ac":
+    for name, share in (("a", None), ("c", 0.9)):
         assert stage3(home, tmp_path / "model", name, tmp_path / name) == 0
         manifest = read_manifest(rows_of(tmp_path / name), "generations")
         assert manifest.made_of["encoding"] == identity(home, name) and manifest.made_of["trained_on"] == both
+        assert manifest.facts["split"] == {"near_duplicates": share}
     assert stage5(rows_of(tmp_path / "a"), tmp_path / "results", *embedded(home, "a")) == 0
     results = home / "results" / "m" / "dialogue", tmp_path / "results" / "m" / "dialogue"
+    assert read_manifest(results[1] / "detections.jsonl", "detections").facts["split"] == {"near_duplicates": None}
     assert run_script("report.py", *results, "--output", tmp_path / "report") == 0
     table = (tmp_path / "report" / "summary.csv").read_text()
     for name in ("perplexity", "output_perplexity"):

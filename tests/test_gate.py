@@ -203,6 +203,10 @@ def test_attacks_are_told_as_run_or_not(every):
     assert full["paraphrase classifier"][1] == "a/model" and full["comparison with the base model"][1] == "gpt"
     assert told("members")["membership scores"] == (False, "no scores, or one side only")
     assert little["attribute inference"][0] is False and little["near-duplicates kept on one side"][0] is None
+    for share, done, said in ((0.8, True, "texts that share 80 %"), (None, False, "copies alone")):
+        every["little"].manifest.facts["split"] = {"near_duplicates": share}
+        found, detail = told("little")["near-duplicates kept on one side"]
+        assert found is done and detail.startswith(said)
 
 
 def places(value, path=()):

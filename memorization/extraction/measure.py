@@ -118,6 +118,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
             training=training,
             held_out=training and runs.held_out_perplexities(name),
             too_short=probes.too_short,
+            split={"near_duplicates": probes.manifest.made_of.get("near_duplicates")},
             base=base,
             canaries=exposures and runs.identity(exposures),
         )

@@ -121,9 +121,18 @@ def attacks(run):
     canaries = summary["canaries"]
     pairs = canaries and max(group["pairs"] for group in canaries["groups"].values())
     yield "canaries", bool(canaries), f"{pairs} pairs" if canaries else "none were planted, or none asked for"
-    yield "near-duplicates kept on one side", None, "part of the encoding's identity, not told by the result"
+    yield "near-duplicates kept on one side", *_near_duplicates(run.manifest.facts.get("split"))
     for name, detail in OTHERS.items():
         yield name, False, f"not done by this tool: {detail}"
+
+
+def _near_duplicates(split):
+    if split is None:
+        return None, "nothing is known of the split"
+    share = split["near_duplicates"]
+    if share is None:
+        return False, "copies alone are: held-out texts may resemble members"
+    return True, f"texts that share {100 * share:g} % of their word 5-grams"
 
 
 def _decoding(known):
