@@ -7,20 +7,23 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS, DASHES = "os^Dv<>", ("-", "--", ":", "-.")
 SIZE = (7.2, 3.8)  # inches
 WRAPPED = 36  # characters of a line of the legend
-DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {"Software": None}}
+DATELESS = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}}
 
 
-def draw(plot, formats=tuple(DATELESS)):
-    """dict format ("svg", "pdf", "png") -> the bytes of a plots.Plot."""
+def draw(plot):
+    """dict format ("png", "svg", "pdf") -> the bytes of a plots.Plot."""
     import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_agg import FigureCanvasAgg as png
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf as pdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG as svg
     from matplotlib.figure import Figure
 
     settings = {"svg.hashsalt": plot.name, "svg.fonttype": "path", "font.size": 9}
     with matplotlib.rc_context(matplotlib.rcParamsDefault | settings):
         lines = sum(len(textwrap.wrap(one.label, WRAPPED)) for one in plot.series)
-        figure = Figure((SIZE[0], max(SIZE[1], 1 + 0.17 * lines)), layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
+        height = max(SIZE[1], 1 + 0.17 * lines)
+        figure = Figure((SIZE[0], height), dpi=150, layout="constrained", facecolor="white")
+        png(figure)
         axes = figure.subplots()
         _axes(plot, axes)
         for number, one in enumerate(plot.series):
@@ -30,9 +33,9 @@ def draw(plot, formats=tuple(DATELESS)):
             axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, handlelength=3, fontsize=8)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # it is laid out once, for every format
-        files = {format: io.BytesIO() for format in formats}
-        for format, file in files.items():
-            figure.savefig(file, format=format, dpi=150, metadata=DATELESS[format])
+        files = {format: io.BytesIO() for format in DATELESS}
+        for canvas, (format, file) in zip((png, svg, pdf), files.items(), strict=True):  # savefig draws each twice
+            getattr(canvas(figure), f"print_{format}")(file, metadata=DATELESS[format])
     return {format: file.getvalue() for format, file in files.items()}
 
 
