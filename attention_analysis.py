@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from memorization import hub, runs
+from memorization import hub, provenance, runs
 from memorization.cli import Parser, UserError, run
 from memorization.encoding.probes import Probes
 from memorization.extraction.attention import attention_measures
@@ -95,7 +95,7 @@ def measure(path, model_path, directory, args):
         raise UserError(f"{path}: its manifest does not say which probes it is of; run inference_prefix.py again")
     name = model_path or arguments["model_path"]
     config = load_config(name)
-    if (found := runs.model_fingerprint(hub.directory(name))) != made_of["model"]:
+    if (found := provenance.model_fingerprint(hub.directory(name))) != made_of["model"]:
         raise UserError(
             f"{name}: is not the model of {path} (contents {found[:12]}, by its manifest {made_of['model'][:12]}); "
             "name the right one by --model-path"

@@ -15,7 +15,7 @@ from test_run_clm import ROOT, as_killed, two_ranks
 from transformers import AutoModelForCausalLM
 
 import run_clm
-from memorization import cli, runs
+from memorization import cli, provenance, runs
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction.generation import continue_prefixes
@@ -117,7 +117,7 @@ def test_the_sample_is_fixed_of_both_sides_and_longest_first(home):
 
 def test_training_is_the_same_without_it(home, tmp_path):
     run_clm.main(argv(home, tmp_path / "without", probes=None))
-    for name in ("model.safetensors", "losses.jsonl", runs.RECORD):
+    for name in ("model.safetensors", "losses.jsonl", provenance.RECORD):
         assert (tmp_path / "without" / name).read_bytes() == (home / "whole" / name).read_bytes()
     assert not (tmp_path / "without" / "memorization.jsonl").exists()
 

@@ -10,7 +10,7 @@ from models import save_language_model
 from shell import ROOT, TWO_RANKS, one_line, run_script
 from test_extraction_decoding import refusing
 
-from memorization import runs
+from memorization import provenance, runs
 from memorization.cli import UserError
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
@@ -45,8 +45,8 @@ def stage(tmp_path_factory):
 def trained(directory, encoding):
     """Describe a model as stage 2 does when it has trained it on an encoding."""
     made_of = {"encoding": encoding, "seed": 5}
-    write_json(directory / runs.RECORD, made_of)
-    runs.write_manifest(directory, "model", made_of, {}, contents=runs.model_fingerprint(directory))
+    write_json(directory / provenance.RECORD, made_of)
+    runs.write_manifest(directory, "model", made_of, {}, contents=provenance.model_fingerprint(directory))
 
 
 def command(stage, out, *flags):
@@ -99,7 +99,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
     _, manifest = read_generations(finished)
     probes = Probes(stage, "dialogue")
     assert manifest.made_of == {
-        "model": runs.model_fingerprint(stage / "model"),
+        "model": provenance.model_fingerprint(stage / "model"),
         "encoding": probes.encoding,
         "trained_on": probes.encoding,
         "prefix_length": 50,
@@ -129,7 +129,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
 
 def test_a_model_from_elsewhere_is_taken_and_its_training_unknown(stage, tmp_path):
     (tmp_path / "model").symlink_to(shutil.copytree(stage / "model", tmp_path / "hub"))
-    (tmp_path / "hub" / runs.RECORD).unlink()
+    (tmp_path / "hub" / provenance.RECORD).unlink()
     assert infer(stage, tmp_path, "--model-path", tmp_path / "model", "--dtype", "bfloat16") == 0
     _, manifest = read_generations(result(tmp_path))
     assert (manifest.made_of["trained_on"], manifest.facts["training"]) == (None, None)
@@ -304,7 +304,10 @@ def test_the_base_model_gets_a_second_result_of_the_same_making(stage, finished,
     assert result(tmp_path).read_bytes() == before == finished.read_bytes()
     others = base_rows(result(tmp_path), manifest, type(rows[0]))
     assert manifest.facts["base"]["model"] == str(base)
-    assert others.manifest.made_of == manifest.made_of | {"model": runs.model_fingerprint(base), "trained_on": None}
+    assert others.manifest.made_of == manifest.made_of | {
+        "model": provenance.model_fingerprint(base),
+        "trained_on": None,
+    }
     assert [(row.id, row.suffix) for row in others] == [(row.id, row.suffix) for row in rows]
     assert others[0].scores.log_likelihood != rows[0].scores.log_likelihood
     assert runs.base_path(result(tmp_path)).with_suffix(".txt").is_file()
@@ -342,7 +345,7 @@ def test_a_base_model_that_is_none_is_refused(stage, tmp_path, capsys):
     said = refused(capsys, stage, tmp_path, "--base-model", tmp_path / "base")
     assert f"{tmp_path / 'base'}: another tokenizer than the probes in" in said and "name another base model" in said
     same = shutil.copytree(stage / "model", tmp_path / "same")
-    (same / runs.RECORD).unlink()
+    (same / provenance.RECORD).unlink()
     assert f"{same}: is the model itself" in refused(capsys, stage, tmp_path, "--base-model", same)
 
 
@@ -390,7 +393,7 @@ def test_a_model_with_another_end_of_text_token_is_refused(stage, tmp_path, caps
     write_json(model / "config.json", config | {"eos_token_id": end})
     said = refused(capsys, stage, tmp_path, "--model-path", model)
     assert f"{model}: ends a text with token {end}, the tokenizer with {own} (<|endoftext|>)" in said
-    (model / runs.RECORD).unlink()
+    (model / provenance.RECORD).unlink()
     write_json(model / "config.json", config | {"eos_token_id": [7, own]})
     assert infer(stage, tmp_path, "--model-path", model) == 0
 

@@ -10,7 +10,8 @@ from stages import STAGES, compare, contents, renew, report, train, train_over
 from zygote import Zygote
 
 from memorization.files import fingerprint, read_json
-from memorization.runs import model_fingerprint, read_manifest
+from memorization.provenance import model_fingerprint
+from memorization.runs import read_manifest
 
 KILLS = 20  # at random instants, of most stages
 MOST = 20  # renames and removals of a stage, of which each is an instant

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 import run_clm
-from memorization import cli, hub, runs
+from memorization import cli, hub, provenance, runs
 from memorization.files import read_json, read_jsonl
 from memorization.models import load_config
 from memorization.training.blocks import IGNORED, collate, read_set
@@ -77,7 +77,7 @@ def test_both_leave_out_what_either_does():
 @pytest.fixture(scope="module")
 def sets(home):  # noqa: F811
     """A training and a held-out set that say where outputs begin, and a base model to adapt."""
-    tokenizer = runs.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))
+    tokenizer = provenance.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))
     rng = np.random.default_rng(2)
     for name, kind, rows in (("train", "training set", 24), ("test", "held-out set", 6)):
         ids = [[*rng.integers(1, 64, length).tolist(), EOS] for length in rng.integers(20, 40, rows)]
@@ -139,8 +139,8 @@ def test_evaluation_counts_all_tokens_and_those_of_the_output(sets, tmp_path, ca
     last = read_jsonl(tmp_path / "out" / "losses.jsonl")[-1]
     assert last["eval_output_loss"] == figures["eval_output_loss"] and last["eval_loss"] == figures["eval_loss"]
     wanted = {name: figures[f"eval_{name}"] for name in ("perplexity", "output_perplexity")}
-    assert runs.held_out_perplexities(tmp_path / "out") == wanted
-    assert runs.held_out_perplexities(tmp_path / "out" / "checkpoint-6") == wanted
+    assert provenance.held_out_perplexities(tmp_path / "out") == wanted
+    assert provenance.held_out_perplexities(tmp_path / "out" / "checkpoint-6") == wanted
 
 
 def arrays(directory):
@@ -217,7 +217,7 @@ def test_a_lora_run_trains_adapters_alone_ends_in_a_plain_model_and_goes_on_afte
             unlike[name] = torch.linalg.matrix_rank((one - other).detach(), rtol=1e-3).item()
     assert len(unlike) == 12 and set(unlike.values()) == {2}  # k, v, q, out, fc and proj of two layers
     assert not list((tmp_path / "whole").glob("adapter*"))
-    assert runs.model_made_of(tmp_path / "whole")["lora_rank"] == 2
+    assert provenance.model_made_of(tmp_path / "whole")["lora_rank"] == 2
     with pytest.raises(cli.UserError, match="checkpoint-4: holds adapters .* name the model they are merged into"):
         load_config(tmp_path / "whole" / "checkpoint-4")
     losses = []

@@ -21,9 +21,10 @@ from memorization.detection.paraphrase import ParaphraseClassifier
 from memorization.encoding.probes import COLUMNS, write_probes
 from memorization.extraction.generations import write_listing
 from memorization.files import read_json, read_jsonl
+from memorization.provenance import model_fingerprint
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.rows import base_rows, read_rows
-from memorization.runs import base_path, identity, link, manifest_path, model_fingerprint
+from memorization.runs import base_path, identity, link, manifest_path
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
 SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn them during the night."

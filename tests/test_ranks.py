@@ -14,7 +14,7 @@ from test_mixture import two  # noqa: F401
 from test_run_clm import ROOT, as_killed, finished, free_port, home, two_ranks  # noqa: F401
 from transformers import AutoConfig
 
-from memorization import cli, runs
+from memorization import cli, provenance, runs
 from memorization.files import read_json, write_json
 from memorization.models import CAUSAL, check_weights, load_for_generation
 from memorization.training.launch import check_saves_whole
@@ -76,7 +76,7 @@ def test_every_engine_trains_the_same_saves_it_whole_and_goes_on_after_a_kill(fi
                 name,
                 file,
             )
-        assert runs.model_made_of(tmp_path / name) == runs.model_made_of(tmp_path / f"{name}_whole")
+        assert provenance.model_made_of(tmp_path / name) == provenance.model_made_of(tmp_path / f"{name}_whole")
     for name in flags:
         load_for_generation(tmp_path / name, torch.float32, "cpu")  # refuses what is not whole
     for kind in ("full", "lora"):

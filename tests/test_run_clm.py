@@ -21,7 +21,7 @@ from models import damage, edited, flipped, save_word_tokenizer, weights
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoConfig, TrainingArguments
 
 import run_clm
-from memorization import cli, hub, runs
+from memorization import cli, hub, provenance, runs
 from memorization.files import locked, read_json, read_jsonl, write_json
 from memorization.training.blocks import COLUMNS, Blocks, collate
 from memorization.training.checkpoints import checkpoints, last_checkpoint
@@ -61,7 +61,7 @@ def home(tmp_path_factory):
     for name, rows in (("train", 37), ("test", 7)):
         ids = [[*rng.integers(1, 64, length).tolist(), EOS] for length in rng.integers(3, 40, rows)]
         for encoding in ("data", "other"):
-            facts = {"tokenizer": runs.tokenizer_fingerprint(tokenizer), "encoding": encoding}
+            facts = {"tokenizer": provenance.tokenizer_fingerprint(tokenizer), "encoding": encoding}
             write_set(home / f"{encoding}_{name}", KINDS[name], ids, **facts)
     return home
 
@@ -81,7 +81,7 @@ def everything(directory):
 def as_killed(source, output, *steps):
     """An output directory as a kill leaves it: the record of the run and these checkpoints."""
     output.mkdir()
-    shutil.copy(source / runs.RECORD, output)
+    shutil.copy(source / provenance.RECORD, output)
     for step in steps:
         shutil.copytree(source / f"checkpoint-{step}", output / f"checkpoint-{step}")
     return output
@@ -172,7 +172,7 @@ def test_the_training_loss_is_the_mean_over_the_steps(home, finished, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_bytes(finished, stepwise):
-    for name in ("model.safetensors", "losses.jsonl", runs.RECORD):
+    for name in ("model.safetensors", "losses.jsonl", provenance.RECORD):
         assert (stepwise / name).read_bytes() == (finished / name).read_bytes()
 
 
@@ -183,11 +183,11 @@ def test_a_killed_run_ends_in_the_same_bytes(home, finished, stepwise, last, tmp
     (output / "checkpoint-11" / "trainer_state.json").write_text('{"epoch": ')
     run_clm.main([*flags(home, output), *EVERY_STEP])
     assert f"going on from {output}/checkpoint-{last} " in capsys.readouterr().out
-    for name in ("model.safetensors", "losses.jsonl", runs.RECORD):
+    for name in ("model.safetensors", "losses.jsonl", provenance.RECORD):
         assert (output / name).read_bytes() == (finished / name).read_bytes()
     total = [read_json(run / "train_results.json")["train_loss"] for run in (output, finished)]
     assert total[0] == total[1]
-    assert runs.model_made_of(output) == runs.model_made_of(finished)
+    assert provenance.model_made_of(output) == provenance.model_made_of(finished)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_plain_python_needs_no_deepspeed_and_survives_a_real_kill(home, finished
     done = subprocess.run([sys.executable, "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
     with pytest.raises(cli.UserError, match="its training did not finish"):
-        runs.model_made_of(tmp_path / "out")
+        provenance.model_made_of(tmp_path / "out")
     run_clm.main(argv)
     for name in ("model.safetensors", "losses.jsonl"):
         assert (tmp_path / "out" / name).read_bytes() == (finished / name).read_bytes()
@@ -241,7 +241,7 @@ def test_starting_over_removes_the_checkpoints_and_says_so(home, finished, tmp_p
         5,
         ["checkpoint-5", "checkpoint-thesis"],
     )
-    assert runs.model_made_of(output)["num_train_epochs"] == 1
+    assert provenance.model_made_of(output)["num_train_epochs"] == 1
 
 
 def test_a_finished_run_is_evaluated_again_and_stays_as_it_is(home, finished, tmp_path, capsys):
@@ -298,7 +298,7 @@ def test_another_base_model_is_not_gone_on_with(home, finished, tmp_path):
     tuned = shlex.split(f"--model_name_or_path {finished} --train-file {home}/data_train {TRAIN} --max_steps 2")
     argv = [*tuned, "--save_strategy", "steps", "--save_steps", "1", "--output_dir", str(tmp_path / "tuned")]
     run_clm.main(argv)
-    assert runs.model_made_of(tmp_path / "tuned")["base_model"] == runs.model_fingerprint(finished)
+    assert provenance.model_made_of(tmp_path / "tuned")["base_model"] == provenance.model_fingerprint(finished)
     other = shutil.copytree(finished, tmp_path / "other", ignore=shutil.ignore_patterns("run.json", "checkpoint-*"))
     weights(lambda tensors: [tensor.add_(0.01) for tensor in tensors.values()])(other)
     with pytest.raises(cli.UserError, match=r"another base_model \(\w{12}, not \w{12}\); --overwrite"):
@@ -343,14 +343,14 @@ SAVED = ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "
 @pytest.mark.parametrize("lost", ["run.json", *SAVED])
 def test_a_checkpoint_that_lacks_something_is_not_gone_on_with(home, finished, tmp_path, lost):
     output = as_killed(finished, tmp_path / "killed", 5)
-    (output / lost if lost == runs.RECORD else output / "checkpoint-5" / lost).unlink()
+    (output / lost if lost == provenance.RECORD else output / "checkpoint-5" / lost).unlink()
     before = everything(output)
     with pytest.raises(cli.UserError, match=f"checkpoint-5: .*{lost}.*--overwrite-output-dir"):
         run_clm.main(flags(home, output))
     assert everything(output) == before
 
 
-@pytest.mark.parametrize("file", [*SAVED, runs.SUMS])
+@pytest.mark.parametrize("file", [*SAVED, provenance.SUMS])
 @pytest.mark.parametrize("how", ["flipped", "cut"])
 def test_a_damaged_checkpoint_is_not_gone_on_with(home, finished, tmp_path, file, how):
     """None of these files holds a sum that is checked when it is read."""
@@ -359,22 +359,24 @@ def test_a_damaged_checkpoint_is_not_gone_on_with(home, finished, tmp_path, file
     size = path.stat().st_size
     damage(file, lambda data: flipped(data, size // 2) if how == "flipped" else data[: size // 2])(path.parent)
     before = everything(output)
-    named = "" if file == runs.SUMS else file  # where that is what is wrong, it is another that does not agree
+    named = "" if file == provenance.SUMS else file  # where that is what is wrong, it is another that does not agree
     with pytest.raises(cli.UserError, match=f"checkpoint-5.*{named}") as told:
         run_clm.main(flags(home, output))
     assert (
-        how == "cut" and file == runs.SUMS or "remove this checkpoint to go on from the one before" in str(told.value)
+        how == "cut"
+        and file == provenance.SUMS
+        or "remove this checkpoint to go on from the one before" in str(told.value)
     )
     assert everything(output) == before
-    if file != runs.SUMS:  # the same checkpoint as a model
+    if file != provenance.SUMS:  # the same checkpoint as a model
         with pytest.raises(cli.UserError, match=f"checkpoint-5: {file} is damaged or changed"):
-            runs.model_made_of(output / "checkpoint-5")
+            provenance.model_made_of(output / "checkpoint-5")
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_an_unfinished_one(home, finished, stepwise, tmp_path, capsys):
     """Killed between the last file of a checkpoint and the mark that it is complete."""
     output = as_killed(stepwise, tmp_path / "killed", 3, 4)
-    (output / "checkpoint-4" / runs.SUMS).unlink()
+    (output / "checkpoint-4" / provenance.SUMS).unlink()
     run_clm.main([*flags(home, output), *EVERY_STEP])
     assert f"going on from {output}/checkpoint-3 " in capsys.readouterr().out
     assert (output / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
@@ -396,7 +398,7 @@ def test_an_older_checkpoint_goes_only_when_the_new_one_is_complete(home, tmp_pa
     def killed_at_the_second(checkpoint):
         if checkpoint.name == "checkpoint-2":
             raise KeyboardInterrupt
-        runs.write_sums(checkpoint)
+        provenance.write_sums(checkpoint)
 
     monkeypatch.setattr("memorization.training.trainer.write_sums", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):
@@ -484,7 +486,7 @@ def test_two_processes_do_not_train_in_one_directory(home, tmp_path):
 def test_the_model_takes_vocabulary_and_special_tokens_from_the_tokenizer(home, finished, tmp_path, capsys):
     config = AutoModelForCausalLM.from_pretrained(finished).config
     assert (config.vocab_size, config.eos_token_id, config.pad_token_id) == (64, EOS, EOS)
-    manifest = runs.checked(finished, "model", runs.model_fingerprint(finished))
+    manifest = runs.checked(finished, "model", provenance.model_fingerprint(finished))
     assert manifest.rows == 37 and manifest.made_of["seed"] == 5 and manifest.made_of["processes"] == 1
     assert manifest.made_of["encoding"] == runs.read_manifest(home / "data_train", "training set").identity
     assert manifest.libraries["torch"] == torch.__version__.split("+")[0] or "+" in manifest.libraries["torch"]
@@ -528,7 +530,7 @@ def test_the_directory_of_a_hub_model_is_its_snapshot(tmp_path, monkeypatch):
 def sets(home, tmp_path, what):
     """The flags of data with something wrong."""
     train, test = home / "data_train", home / "data_test"
-    made_of = {"tokenizer": runs.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))}
+    made_of = {"tokenizer": provenance.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))}
     ids = {"short": [[1]] * 4, "beyond": [[1, 2, 999]] * 4, "negative": [[1, -2, EOS]] * 4}.get(what, [[1, 2, EOS]] * 4)
     labels = {
         "ignored": [[1, -100, -100]] * 4, "longer": [[1, 2, EOS]] * 3 + [[1, 2]], "strange": [[1, -7, EOS]] * 4,
@@ -550,7 +552,7 @@ def sets(home, tmp_path, what):
         (train / "more.txt").write_text("more")
     elif what == "eos":
         other = save_word_tokenizer(tmp_path / "tokenizer", 64, eos="w1")
-        made_of = {"tokenizer": runs.tokenizer_fingerprint(other)}
+        made_of = {"tokenizer": provenance.tokenizer_fingerprint(other)}
         train = write_set(tmp_path / what, "training set", ids, **made_of)
         test = write_set(tmp_path / f"{what}_test", "held-out set", ids, **made_of)
     else:
@@ -604,7 +606,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(home, finished, tmp_path):
             run_clm.main([*flags(home, tmp_path / "out"), *more.split(), "--overwrite-output-dir"])
         assert not runs.manifest_path(tmp_path / "out").exists()
         with pytest.raises(cli.UserError, match="did not finish"):
-            runs.model_made_of(tmp_path / "out")
+            provenance.model_made_of(tmp_path / "out")
 
     broken = shutil.copytree(finished, tmp_path / "broken", ignore=shutil.ignore_patterns("run.json", "checkpoint-*"))
     weights(lambda tensors: tensors["transformer.ln_f.weight"].fill_(3e38))(broken)  # each finite, their products not
@@ -788,7 +790,7 @@ def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(home
     assert status == 0, errors[-3000:]
     assert torch.cuda.is_available() or printed.count("no GPU found: working on the CPU, processes: 2") == 1
     assert len(list(output.glob("checkpoint-*"))) == 4
-    made_of = runs.model_made_of(output)
+    made_of = provenance.model_made_of(output)
     assert made_of["processes"] == 2 and made_of["deepspeed.zero_optimization.stage"] == 2
     names = ("model.safetensors", "losses.jsonl")
     whole = {name: (output / name).read_bytes() for name in names}
@@ -802,7 +804,7 @@ def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(home
     assert status == 0, errors[-3000:]
     assert printed.count(f"going on from {output}/checkpoint-1") == 1
     assert {name: (output / name).read_bytes() for name in names} == whole
-    assert runs.model_made_of(output) == made_of
+    assert provenance.model_made_of(output) == made_of
 
     assert last_checkpoint(output).name == "checkpoint-4"
     for lost in ("latest", "global_step4/*_rank_1_*optim_states.pt", "rng_state_1.pth", "scheduler.pt"):

@@ -4,7 +4,8 @@ import msgspec
 
 from memorization.detection.detections import FORMAT
 from memorization.files import fingerprint
-from memorization.runs import TextDigest, difference, identity, model_fingerprint
+from memorization.provenance import model_fingerprint
+from memorization.runs import TextDigest, difference, identity
 
 
 def misfits(rows, generations, index):

@@ -17,7 +17,8 @@ from memorization.encoding.tokens import encoded_batches
 from memorization.encoding.workspace import refuse_to_replace_another, refuse_to_replace_others, workspace
 from memorization.files import check_apart, fingerprints, replacing
 from memorization.hub import load_tokenizer
-from memorization.runs import canaries_path, encoding_paths, manifest_path, tokenizer_fingerprint, write_manifest
+from memorization.provenance import tokenizer_fingerprint
+from memorization.runs import canaries_path, encoding_paths, manifest_path, write_manifest
 
 OF_SPLIT = ("near_duplicates", "deduplicate")  # flags that are part of the identity where they are given
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"

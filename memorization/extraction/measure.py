@@ -2,7 +2,7 @@
 
 from tqdm import tqdm
 
-from memorization import hub, runs
+from memorization import hub, provenance, runs
 from memorization.cli import UserError
 from memorization.extraction.canaries import expose
 from memorization.extraction.continuing import decoded, generated, largest_batch
@@ -18,7 +18,7 @@ from memorization.rows import Rows
 def matching_tokenizer(name, probes, remedy):
     """The tokenizer of a name. Raises UserError for another one than the probes'."""
     tokenizer = hub.load_tokenizer(name)
-    if runs.tokenizer_fingerprint(tokenizer) != probes.tokenizer:
+    if provenance.tokenizer_fingerprint(tokenizer) != probes.tokenizer:
         raise UserError(
             f"{name}: another tokenizer than the probes in {probes.path} were encoded with; encode with --tokenizer "
             f"set to it, or {remedy}"
@@ -39,7 +39,7 @@ def source_length(name, config, field):
 
     config: of the model, which may have a limit too.
     """
-    trained = runs.model_made_of(name) if field == "target" else None
+    trained = provenance.model_made_of(name) if field == "target" else None
     limits = getattr(config, "max_position_embeddings", None), (trained or {}).get("max_source_length")
     return min((limit for limit in limits if limit), default=2**31 - 1)
 
@@ -52,10 +52,10 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
     if state.is_main_process:
         print(f"loading {name}", flush=True)
     model = load_for_generation(name, dtype, state.device)
-    contents = runs.model_fingerprint(hub.directory(name))
+    contents = provenance.model_fingerprint(hub.directory(name))
     if contents == tuned:
         raise UserError(f"{name}: is the model itself; name by --base-model what it was before fine-tuning")
-    training = runs.model_made_of(name, contents)
+    training = provenance.model_made_of(name, contents)
     strange = tuned is None and training is not None and probes.encoding not in training["encoding"].split()
     if strange and not args.unchecked:
         raise UserError(
@@ -116,7 +116,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
             listing=fingerprint(listing),
             tokenizer=probes.tokenizer,
             training=training,
-            held_out=training and runs.held_out_perplexities(name),
+            held_out=training and provenance.held_out_perplexities(name),
             too_short=probes.too_short,
             split={"near_duplicates": probes.manifest.made_of.get("near_duplicates")},
             base=base,

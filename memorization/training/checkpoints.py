@@ -7,7 +7,8 @@ from pathlib import Path
 
 from memorization.cli import FULL, UserError
 from memorization.files import naming, read_json, write_json
-from memorization.runs import RECORD, SUMS, check_sums, difference, manifest_path, model_fingerprint, trainer_state
+from memorization.provenance import RECORD, SUMS, check_sums, model_fingerprint, trainer_state
+from memorization.runs import difference, manifest_path
 from memorization.training.curve import CURVE
 from memorization.training.launch import say
 from memorization.training.losses import LOSSES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from memorization import hub, runs
+from memorization import hub, provenance, runs
 from memorization.files import locked
 from memorization.models import check_precision, held_here, load_for_training
 from memorization.training.blocks import collate
@@ -118,10 +118,12 @@ def _fine_tune(kind, read, names, data, args):
             | {
                 path: manifest.contents for name in sets for path, manifest in zip(paths[name], sets[name], strict=True)
             },
-            contents=runs.model_fingerprint(args.output_dir),
+            contents=provenance.model_fingerprint(args.output_dir),
             rows=sum(len(found.rows) for found in samples["training set"]),
             blocks=sum(map(len, samples["training set"])),
-            held_out={name: metrics[f"eval_{name}"] for name in runs.PERPLEXITIES if f"eval_{name}" in (metrics or {})},
+            held_out={
+                name: metrics[f"eval_{name}"] for name in provenance.PERPLEXITIES if f"eval_{name}" in (metrics or {})
+            },
             base_encoding=base_encoding,
             device=torch.cuda.get_device_name() if args.device.type == "cuda" else args.device.type,
         )

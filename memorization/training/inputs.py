@@ -9,7 +9,8 @@ from memorization import hub
 from memorization.cli import UserError
 from memorization.files import read_json
 from memorization.models import ENCODER_DECODER
-from memorization.runs import RECORD, checked, manifest_path, model_fingerprint, model_made_of, tokenizer_fingerprint
+from memorization.provenance import RECORD, model_fingerprint, model_made_of, tokenizer_fingerprint
+from memorization.runs import checked, manifest_path
 from memorization.training.launch import say
 
 

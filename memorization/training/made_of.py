@@ -4,7 +4,8 @@ import json
 import os
 
 from memorization.files import read_json
-from memorization.runs import identity, tokenizer_fingerprint
+from memorization.provenance import tokenizer_fingerprint
+from memorization.runs import identity
 
 # The training arguments that cannot change the weights, or that `device` and `precision` stand for. Every other one
 # counts, those of later versions too.
