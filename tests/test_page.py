@@ -175,14 +175,14 @@ def test_ten_thousand_cases_load_soon_and_scroll(many, browser):
         times.append(browser.execute_script("return performance.getEntriesByName('ready')[0].startTime"))
     assert min(times) < 3000, times
     assert browser.execute_script("return count.textContent") == "10,000 of 10,000 cases"
-    assert len(ids(browser)) <= 200  # drawn are those near the view, here none or some
+    assert 25 <= len(ids(browser)) <= 200  # drawn are the first, which make the list one for a screen reader
     for share in (0.3, 0.9, 1):
         browser.execute_script(
             "scrollTo({top: list.offsetTop + arguments[0] * list.offsetHeight - 500, behavior: 'instant'})", share
         )
         time.sleep(0.5)
         drawn = ids(browser)
-        assert 0 < len(drawn) <= 300
+        assert 25 < len(drawn) <= 325  # and those near the view
     place = browser.execute_script("return +list.querySelector('article:last-of-type').ariaPosInSet || 0")
     assert place and browser.execute_script("return +[...list.querySelectorAll('article')].at(-1).ariaPosInSet") == MANY
     assert not browser.get_log("browser")

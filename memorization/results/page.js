@@ -138,7 +138,7 @@
   const watcher = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       if (isIntersecting) fill(target);
-      else if (target.childElementCount && !target.contains(document.activeElement)) {
+      else if (target !== list.firstChild && target.childElementCount && !target.contains(document.activeElement)) {
         target.style.minHeight = `${target.offsetHeight}px`;
         target.replaceChildren();
       }
@@ -156,6 +156,7 @@
       list.append(block);
       watcher.observe(block);
     }
+    if (shown.length) fill(list.firstChild);  // for who is not led by the view: a feed must hold its articles
     $("count").textContent = `${shown.length.toLocaleString("en")} of ${cases.length.toLocaleString("en")} cases`;
     current = -1;
   }
