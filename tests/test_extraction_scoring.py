@@ -88,7 +88,7 @@ def test_rows_together_are_as_each_alone(name, texts):
 def test_the_vocabulary_is_worked_on_in_parts(texts, monkeypatch):
     model = make("gpt2")
     whole = token_scores(model, *texts, 0.7, 5)
-    monkeypatch.setattr(scoring, "AT_ONCE", 150)
+    monkeypatch.setattr(scoring, "CACHED", 150)
     for one, other in zip(whole, token_scores(model, *texts, 0.7, 5), strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5)

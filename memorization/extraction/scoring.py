@@ -9,7 +9,7 @@ import torch
 from memorization.extraction.generation import leading, no_numbers, warpers
 from memorization.models import pass_inputs
 
-AT_ONCE = 1 << 24  # scores (tokens times vocabulary) worked on together in 32 bits
+CACHED, AT_ONCE = 1 << 20, 1 << 24  # scores (tokens times vocabulary) worked on together: by a CPU, by a GPU
 HELD = 1 << 27  # scores held at once, half a GiB in 32 bits
 
 
@@ -82,9 +82,10 @@ def _pass(model, pairs, scheme, use_cache):
     places = np.concatenate([np.arange(len(suffix)) + len(prefix) - 1 - first for prefix, suffix, _ in pairs])
     places -= max(map(len, texts)) - first - kept.shape[1]  # of a model that gives the scores of all tokens
     of_tokens = torch.from_numpy(np.stack([rows, places, np.concatenate(suffixes)])).to(kept.device)
+    at_once = (CACHED if kept.device.type == "cpu" else AT_ONCE) // kept.shape[-1]
     parts = [
         _scores(kept[rows, places].float(), targets, scheme)
-        for rows, places, targets in of_tokens.split(max(1, AT_ONCE // kept.shape[-1]), dim=1)
+        for rows, places, targets in of_tokens.split(max(1, at_once), dim=1)
     ]
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     if np.isnan(columns[0]).any():
