@@ -39,11 +39,6 @@ class BlockArguments(DataArguments):
         "keep the first block of a longer sample, or all (default: cut)", "cut"
     )
     packing: bool = flag("train on several samples a row, none of which sees another; evaluation is not packed", False)
-    memorization_probes: str | None = flag(
-        "stage 1's probes, tokenized_<name>_prefix: measure what comes out meanwhile"
-    )
-    memorization_samples: int = flag("so many members, and held-out probes, of them (default: %(default)s)", 32)
-    memorization_steps: int | None = flag("every so many steps (default: at each evaluation, else each epoch)")
     loss_on: Literal["all", "output"] = flag("the tokens that are learned: all, or the output's alone", "all")
 
 

@@ -46,6 +46,13 @@ def argv(home, output, more="", probes="data-1/tokenized_dialogue_prefix", train
     return shlex.split(f"{data} {train} {curve} --output-dir {output} {more}")
 
 
+def sample_of(home, number, **more):
+    data = {"memorization_probes": str(home / "data-1" / "tokenized_dialogue_prefix"), "prefix_length": 50}
+    manifest = runs.read_manifest(home / "data-1" / "tokenized_dialogue_train", "training set")
+    model = AutoModelForCausalLM.from_pretrained(home / "base")
+    return read_sample(SimpleNamespace(**data | {"memorization_samples": number} | more), [manifest], model)
+
+
 def expected(model, sample):
     """The figures of a model, each probe alone: greedy decoding as stage 3 does it, and the loss by hand."""
     found = {True: [], False: []}
@@ -69,10 +76,7 @@ def expected(model, sample):
 @pytest.mark.parametrize("at_once", [3, 64])
 def test_the_figures_are_what_stage_3_would_find(home, at_once):
     model = AutoModelForCausalLM.from_pretrained(home / "base").train()
-    given = home / "data-1" / "tokenized_dialogue_prefix"
-    sample = read_sample(
-        given, [runs.read_manifest(home / "data-1" / "tokenized_dialogue_train", "training set")], 256, 5
-    )
+    sample = sample_of(home, 5)
     for i, (prefix, length) in enumerate(zip(sample.prefixes[:6], (100, 60, 50, 49, 20, 100), strict=True)):
         decoded = continue_prefixes(model.eval(), [prefix], length, -1)[0]
         sample.suffixes[i] = [*decoded[:45], 7, *decoded[46:]] if i == 5 else decoded
@@ -85,8 +89,7 @@ def test_the_figures_are_what_stage_3_would_find(home, at_once):
 
 def test_the_first_row_is_of_the_model_before_and_the_last_of_that_which_is_saved(home):
     rows = read_jsonl(home / "whole" / "memorization.jsonl")
-    manifest = runs.read_manifest(home / "data-1" / "tokenized_dialogue_train", "training set")
-    sample = read_sample(home / "data-1" / "tokenized_dialogue_prefix", [manifest], 256, 4)
+    sample = sample_of(home, 4)
     for row, name in ((rows[0], "base"), (rows[-1], "whole")):
         model = AutoModelForCausalLM.from_pretrained(home / name).eval()
         assert {key: row[key] for key in row.keys() - {"epoch", "step"}} == pytest.approx(
@@ -105,14 +108,14 @@ def test_the_figures_are_logged_as_the_trainers_metrics_at_each_evaluation(home)
 
 
 def test_the_sample_is_fixed_of_both_sides_and_longest_first(home):
-    manifests = [runs.read_manifest(home / "data-1" / "tokenized_dialogue_train", "training set")]
-    path = home / "data-1" / "tokenized_dialogue_prefix"
-    sample, again = (read_sample(path, manifests, None, 5) for _ in range(2))
+    sample, again = (sample_of(home, 5) for _ in range(2))
     assert sample.prefixes == again.prefixes and sample.members.sum() == 5 and len(sample.members) == 10
     lengths = [len(p) + len(s) for p, s in zip(sample.prefixes, sample.suffixes, strict=True)]
     assert lengths == sorted(lengths, reverse=True)
     known = {tuple(probe["prefix_ids"]): probe["member"] for probe in Probes(home / "data-1", "dialogue")[:]}
     assert [known[tuple(prefix)] for prefix in sample.prefixes] == sample.members.tolist()
+    shorter = sample_of(home, 5, prefix_length=20)
+    assert {*map(len, shorter.prefixes)} == {20} and shorter.made_of["prefix_length"] == 20
 
 
 def test_training_is_the_same_without_it(home, tmp_path):

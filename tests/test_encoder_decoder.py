@@ -333,8 +333,37 @@ def test_a_t5_is_not_trained_in_float16(homes, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def curve(home, probe, number):
+    path = home / "tokenized" / "tokenized_dialogue_prefix"
+    return f"--memorization_probes={path}", f"--memorization_samples={number}", "--prefix_length=10", f"--probe={probe}"
+
+
+@KINDS
+@pytest.mark.parametrize("probe", ["source", "target"])
+def test_the_curve_is_what_stage_3_finds(homes, kind, probe, tmp_path):
+    home, more = homes[kind], ("--max_steps=20", "--max_source_length=12")
+    run_seq2seq.main(flags(home, tmp_path / "model", *more, *curve(home, probe, 99)))
+    rows = read_jsonl(tmp_path / "model" / "memorization.jsonl")
+    measured = [(rows[-1], tmp_path / "model")]
+    measured += [(rows[0], home / "base")] if probe == "source" else []  # it knows of no most tokens of a source
+    for row, model in measured:
+        assert infer(home, model, tmp_path / str(row["step"]), probe, "--max-new-tokens", 100) == 0
+        found = rows_of(tmp_path / str(row["step"]))[0]
+        for member, side in ((True, "members"), (False, "held_out")):
+            of = [one.scores for one in found if one.member == member]
+            loss = -np.mean([one.log_likelihood / one.tokens for one in of])
+            assert row[f"loss_{side}"] == pytest.approx(loss, rel=1e-4)
+            assert row[f"matched_tokens_{side}"] == np.mean([one.matched_tokens for one in of])
+
+
+def test_a_curve_needs_a_probe(homes, tmp_path, capsys):
+    assert run_script("run_seq2seq.py", *flags(homes["t5"], tmp_path / "out", *curve(homes["t5"], "", 1)[:-1])) == 2
+    assert "--probe is missing: name source or target" in one_line(capsys)
+
+
 def test_a_killed_run_ends_in_the_same_bytes(homes, tmp_path):
     home, steps = homes["t5"], ("--max_steps=4", "--save_strategy=steps", "--save_steps=1", "--eval_strategy=epoch")
+    steps += curve(home, "target", 2)
     run_seq2seq.main(flags(home, tmp_path / "whole", *steps))
     killed = """if True:
         import os, sys
@@ -349,7 +378,7 @@ def test_a_killed_run_ends_in_the_same_bytes(homes, tmp_path):
     done = subprocess.run([sys.executable, "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr[-3000:]
     run_seq2seq.main(argv)
-    for name in ("model.safetensors", "losses.jsonl", provenance.RECORD):
+    for name in ("model.safetensors", "losses.jsonl", "memorization.jsonl", provenance.RECORD):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 

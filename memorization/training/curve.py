@@ -19,60 +19,66 @@ from memorization.cli import UserError
 from memorization.encoding.probes import Probes
 from memorization.extraction.scores import scores
 from memorization.extraction.scoring import HELD, token_scores
+from memorization.models import given
 from memorization.runs import difference
 from memorization.training.losses import check_finite, write_logged
 
 CURVE = "memorization.jsonl"
 MOST = 100  # tokens of a suffix that are looked at, as many as stage 3 generates unless told otherwise
 EXACT = 50  # tokens of an exact match
+WHOLE = 2**31 - 1  # tokens
 SIDES = {True: "members", False: "held_out"}
 FIGURES = [f"{figure}_{side}" for side in SIDES.values() for figure in (f"exact_{EXACT}", "matched_tokens", "loss")]
 NAMES = {f"eval_memorization_{figure}": figure for figure in FIGURES}  # in the log -> in the file
 
 
 class Sample(NamedTuple):
-    """Probes that a curve is measured on, longest first. members: of each, bool. made_of: what chose them."""
+    """Probes that a curve is measured on, longest first. members: of each, bool. sources: what the encoder of an
+    encoder-decoder model reads. made_of: what chose them.
+    """
 
     members: np.ndarray
     prefixes: list[list[int]]
     suffixes: list[list[int]]
+    sources: list[list[int]] | None
     made_of: dict[str, Any]
 
 
-def read_sample(path, manifests, context, number):
-    """The Sample of so many members and as many held-out probes (all, where there are fewer) of stage 1's probes.
+def read_sample(data, manifests, model, source_length=None):
+    """The Sample that stage 2's flags ask for: members and as many held-out probes (all, where there are fewer).
 
-    manifests: of the training sets. context: the most tokens that the model reads, or None. The choice depends on the
-    probes alone, so that the curves of several runs are of the same texts. Raises UserError for probes of another
-    encoding, or longer than the context.
+    data: the flags. manifests: of the training sets. source_length: the most tokens of a source that is trained on. The
+    choice depends on the probes alone, so that the curves of several runs are of the same texts. Raises UserError for
+    probes of another encoding, or longer than the model's context.
     """
-    name = re.fullmatch("tokenized_(.+)_prefix", Path(path).name)
+    path, said = Path(data.memorization_probes), f"--memorization-probes {data.memorization_probes}"
+    name = re.fullmatch("tokenized_(.+)_prefix", path.name)
     if not name:
-        raise UserError(
-            f"--memorization-probes {path}: is not of the name tokenized_<name>_prefix; name the probes of stage 1"
-        )
-    probes = Probes(Path(path).parent, name[1])
+        raise UserError(f"{said}: is not of the name tokenized_<name>_prefix; name the probes of stage 1")
+    field = getattr(data, "probe", "suffix")
+    probes = Probes(path.parent, name[1], data.prefix_length, field)
     if probes.encoding not in (of := [manifest.identity for manifest in manifests]):
         raise UserError(
-            f"--memorization-probes {path}: are of another encoding ({probes.encoding}) than what is trained on "
+            f"{said}: are of another encoding ({probes.encoding}) than what is trained on "
             f"({', '.join(of)}), so members and held-out texts would be wrong; name those of its own"
         )
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if context and probes.longest_prefix + MOST > context:
         raise UserError(
-            f"--memorization-probes {path}: {probes.longest_prefix} tokens of a prefix and {MOST} of a suffix are more "
+            f"{said}: {probes.longest_prefix} tokens of a prefix and {MOST} of a suffix are more "
             f"than the model's context of {context}; leave the curve out"
         )
+    limits = context, source_length if field == "target" else None
     rng = np.random.default_rng(0)
     sides = [np.flatnonzero(probes.members == member) for member in SIDES]
-    drawn = np.sort(np.concatenate([rng.permutation(side)[:number] for side in sides])).tolist()
+    drawn = np.sort(np.concatenate([rng.permutation(side)[: data.memorization_samples] for side in sides])).tolist()
     chosen = [probe for i in drawn for probe in probes[i : i + 1]]
     chosen.sort(key=lambda probe: -len(probe["prefix_ids"]) - len(probe["suffix_ids"][:MOST]))
-    return Sample(
-        np.array([probe["member"] for probe in chosen]),
-        [probe["prefix_ids"] for probe in chosen],
-        [probe["suffix_ids"][:MOST] for probe in chosen],
-        {"probes": probes.manifest.contents, "samples": number},
-    )
+    prefixes, sources = given(model, chosen, min((limit for limit in limits if limit), default=WHOLE))
+    made_of = {"probes": probes.manifest.contents, "samples": data.memorization_samples}
+    made_of |= {"prefix_length": data.prefix_length, "probe": field}
+    members = np.array([probe["member"] for probe in chosen])
+    return Sample(members, prefixes, [probe["suffix_ids"][:MOST] for probe in chosen], sources, made_of)
 
 
 class Curve(TrainerCallback, ExportableState):
@@ -97,8 +103,8 @@ class Curve(TrainerCallback, ExportableState):
         before = state.stateful_callbacks.setdefault(type(self).__name__, self.state())["attributes"]
         if differs := difference(before, self._sample.made_of):
             raise UserError(
-                f"{args.output_dir}: its curve was begun with other {differs}; give --memorization-probes and "
-                "--memorization-samples as before, or start over with --overwrite-output-dir"
+                f"{args.output_dir}: its curve was begun with other {differs}; give --memorization-probes "
+                "and what goes with it as before, or start over with --overwrite-output-dir"
             )
         if not state.global_step:
             self._measure(state, control)
@@ -142,8 +148,10 @@ class Curve(TrainerCallback, ExportableState):
         model.eval()
         for begin in range(0, len(mine), self._at_once):
             batch = mine[begin : begin + self._at_once]
-            pairs = [[column[i] for i in batch] for column in (sample.prefixes, sample.suffixes)]
-            for found in map(scores, token_scores(model, *pairs), [""] * len(batch)):
+            columns = sample.prefixes, sample.suffixes, sample.sources or ()
+            prefixes, suffixes, sources = ([column[i] for i in batch if column] for column in columns)
+            tokens = token_scores(model, prefixes, suffixes, sources=sources)
+            for found in map(scores, tokens, [""] * len(batch)):
                 loss = math.inf if found.log_likelihood is None else -found.log_likelihood / found.tokens
                 rows.append((found.matched_tokens, loss))
         model.train(training)

@@ -54,9 +54,8 @@ def _fine_tune(kind, read, names, data, args):
             say("\n".join(on_first_rank(described, found, planted)))
 
     curve = None
-    if args.do_train and (probes := vars(data).get("memorization_probes")):
-        context = getattr(config, "max_position_embeddings", None)
-        curve = on_first_rank(read_sample, probes, sets["training set"], context, data.memorization_samples)
+    if args.do_train and data.memorization_probes:
+        curve = on_first_rank(read_sample, data, sets["training set"], model, shape.get("max_source_length"))
 
     trained = samples.get("training set")
     run, finished = None, False
