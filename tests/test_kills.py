@@ -64,10 +64,10 @@ def kill(zygote, stage):
 
     draw, steps = random.Random(5), range(1, whole.steps + 1)
     if len(steps) > MOST:  # the removal of many files is much the same after each
-        steps = sorted({*steps[:4], *draw.sample(steps[4:-1], 3), steps[-1]})
+        steps = sorted({*steps[:2], *draw.sample(steps[2:-1], 2), steps[-1]})
     for step in steps:
         assert check(before, at=step) == -9
-    for _ in range({train_over: 0, compare: 0, report: 4}.get(stage, KILLS)):  # as far as they add to the steps
+    for _ in range({train_over: 0, compare: 0, report: 2}.get(stage, KILLS)):  # as far as they add to the steps
         assert check(None, after=draw.uniform(0, whole.seconds)) in (-9, 0)
 
 

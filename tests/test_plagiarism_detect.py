@@ -99,6 +99,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "base": None,
         "canaries": None,
         "held_out": None,
+        "split": None,
     }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity
     assert rows[2].exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
