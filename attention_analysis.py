@@ -9,14 +9,17 @@ forcing), as far as stage 3 continued it. Of each head, the mean over these posi
 the attention, divided by its maximum (ln of the tokens seen) so that length does not decide; its Gini coefficient; the
 effective number of tokens (e^entropy); the mass on the prefix. Of a causal model it is the self-attention, of an
 encoder-decoder model the attention to the source, which has no mass on a prefix. Writes attention.npz (the measures by
-sample), attention.csv (a row a comparison, measure and head) and heat_*.svg to --output.
+sample), attention.csv (a row a comparison, measure and head) and heat_*.svg to --output. A killed study goes on where
+it was.
 """
 
 if __name__ == "__main__":
     import memorization.script
 
+import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -29,8 +32,17 @@ from memorization.extraction.generations import read_generations
 from memorization.extraction.measure import source_length
 from memorization.files import locked, replacing
 from memorization.models import load_config, load_for_generation
-from memorization.parallel import batches
 from memorization.results.attention import comma_separated, comparisons, heat_map
+from memorization.rows import Id, Rows
+
+
+class Measured(msgspec.Struct):
+    """The measures of a member, while the study is not finished. values: float32 [layers, heads, 4], their bytes."""
+
+    id: Id
+    sample: Id
+    shape: tuple[int, int, int]
+    values: bytes
 
 
 def main(args):
@@ -43,11 +55,18 @@ def main(args):
         raise UserError(f"{', '.join(names)}: two results are named alike; tell them apart by --names")
     if output.exists() and (not output.is_dir() or any(not is_ours(path.name) for path in output.iterdir())):
         raise UserError(f"{output}: holds other things than an attention study; name another directory")
+    with locked(output):
+        study(paths, names, output, args)
+
+
+def study(paths, names, output, args):
+    """Measure each result of stage 3, compare, and write the study."""
+    work = output.with_name(f".{output.name}.memorization-work")  # is left by a kill, and gone on with
     tasks, arrays, made_of, inputs = {}, {}, [], {}
     for number, (name, path) in enumerate(zip(names, paths, strict=True)):
         model = args.model_path and args.model_path[number]
         directory = args.tokenized_dir and args.tokenized_dir[number]
-        ids, *task, manifest = measure(path, model, directory, args)
+        ids, *task, manifest = measure(path, model, directory, args, work / f"{number}.jsonl")
         tasks[name] = task
         columns = zip(("ids", "values", "memorized", "copies"), (ids, *task), strict=True)
         arrays |= {f"{column}_{number}": array for column, array in columns}
@@ -58,7 +77,7 @@ def main(args):
         raise UserError("nothing to compare: no task has two memorized and two other members; lower --matched-tokens")
     maps = {f"heat_{number:03}.svg": each for number, each in enumerate(found)}
     settings = {name: getattr(args, name) for name in ("matched_tokens", "samples", "boot", "seed", "batch_size")}
-    with locked(output), replacing(output, directory=True) as temporary:
+    with replacing(output, directory=True) as temporary:
         temporary.mkdir()
         np.savez(temporary / "attention.npz", names=np.array(names), **arrays)
         (temporary / "attention.csv").write_text(comma_separated(found), encoding="utf-8")
@@ -70,6 +89,7 @@ def main(args):
         runs.write_manifest(
             temporary / "attention.npz", "attention", made_of, args, inputs, rows=rows, heat_maps=titles
         )
+    shutil.rmtree(work)
     for name, (_, memorized, copies) in tasks.items():
         compared = any(title.startswith(f"{name}, memorized - other, of copies ") for title, *_ in found)
         if memorized.any() and len(np.unique(copies)) > 1 and not compared:
@@ -87,8 +107,11 @@ def is_ours(name):
     )
 
 
-def measure(path, model_path, directory, args):
-    """(ids, values, memorized, copies, manifest of the generations) of the members of a result of stage 3."""
+def measure(path, model_path, directory, args, work):
+    """(ids, values, memorized, copies, manifest of the generations) of the members of a result of stage 3.
+
+    work: where what is measured is kept until the study is finished.
+    """
     rows, manifest = read_generations(path)
     made_of, arguments = manifest.made_of, manifest.arguments
     if "subset_name" not in arguments:
@@ -114,18 +137,27 @@ def measure(path, model_path, directory, args):
         chosen = np.sort(np.random.default_rng(args.seed).choice(chosen, args.samples, replace=False))
     if not len(chosen):
         raise UserError(f"{path}: has no members; encode with a training set")
-    print(f"loading {name}", flush=True)
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-    model = load_for_generation(name, "float32", device)
-    model.set_attn_implementation("eager")
-    length = made_of.get("source_length") or source_length(name, config, field)
-    values = []
-    for batch in tqdm([*batches(chosen, args.batch_size)], desc="attention", unit="batch"):
-        of_batch = [probes[i : i + 1][0] for i in batch]
-        values.append(attention_measures(model, of_batch, length, made_of["max_new_tokens"]))
     ids = probes.ids[chosen]
+    length = made_of.get("source_length") or source_length(name, config, field)
+    of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 1}
+    of |= {"samples": args.samples, "seed": args.samples and args.seed, "batch_size": args.batch_size}
+    with Rows(work, "attention", Measured, of, [(id, 0) for id in ids.tolist()], args.batch_size) as rows:
+        print(rows.progress, flush=True)
+        if rows.mine:
+            print(f"loading {name}", flush=True)
+            device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+            model = load_for_generation(name, "float32", device)
+            model.set_attn_implementation("eager")
+        for _, batch in tqdm(rows.mine, desc="attention", unit="batch"):
+            of_batch = [probes[i : i + 1][0] for i in chosen[batch.start : batch.stop]]
+            found = attention_measures(model, of_batch, length, made_of["max_new_tokens"])
+            rows.append(
+                Measured(probe["id"], 0, values.shape, values.tobytes())
+                for probe, values in zip(of_batch, found, strict=True)
+            )
+        values = [np.frombuffer(row.values, np.float32).reshape(row.shape) for row in rows]
     of_ids = np.array([memorized[id] for id in ids.tolist()])
-    return ids, np.concatenate(values), of_ids, probes.duplicates[chosen], manifest
+    return ids, np.stack(values), of_ids, probes.duplicates[chosen], manifest
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The attention study: closed forms, a plain loop over what transformers gives, scipy, and the script."""
 
 import csv
+import subprocess
+import sys
 
 import msgspec
 import numpy as np
@@ -174,9 +176,13 @@ def result(home, prefix):
     return home / f"memorization_p{prefix}" / "dialogue" / "dialogue.jsonl"
 
 
-def study(home, output, *more, prefixes=(50,)):
+def command(home, output, *more, prefixes=(50,)):
     results = [result(home, prefix) for prefix in prefixes]
-    return run_script("attention_analysis.py", "--generations", *results, "--output", output, "--boot", 200, *more)
+    return "attention_analysis.py", "--generations", *results, "--output", output, "--boot", 200, *more
+
+
+def study(*given, **options):
+    return run_script(*command(*given, **options))
 
 
 def test_the_script_writes_the_same_bytes_twice_and_what_it_measured(stage, tmp_path):
@@ -208,6 +214,36 @@ def test_as_many_members_as_are_asked_for_and_the_study_is_replaced(stage, tmp_p
     assert study(stage, tmp_path / "out") == 0
     assert study(stage, tmp_path / "out", "--samples", 6, "--seed", 1) == 0
     assert len(np.load(tmp_path / "out" / "attention.npz")["ids_0"]) == 6
+
+
+def test_a_killed_study_goes_on_where_it_was(stage, tmp_path, capfd):
+    killed = """if True:
+        import os, sys
+        sys.path.insert(0, "tests")
+        from memorization.extraction import attention
+        from shell import run_script
+        calls, measured = [], attention.attention_measures
+        def until_killed(*given):
+            calls.append(0)
+            return measured(*given) if len(calls) < 6 else os.kill(os.getpid(), 9)
+        attention.attention_measures = until_killed
+        run_script(*sys.argv[1:])"""
+    both = {"prefixes": (50, 20)}
+    more = "--names", "long", "short", "--batch-size", 3
+    assert study(stage, tmp_path / "whole", *more, **both) == 0
+    out = tmp_path / "work" / "out"
+    argv = map(str, command(stage, out, *more, **both))
+    done = subprocess.run([sys.executable, "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == -9 and not out.exists(), done.stderr[-3000:]
+    capfd.readouterr()
+    assert study(stage, out, *more, **both) == 0
+    said = capfd.readouterr().out
+    rows = len(np.load(out / "attention.npz")["ids_0"])
+    assert f"{rows} rows, {rows} of them done before" in said and f"{rows} rows, 3 of them done before" in said
+    assert said.count("loading") == 1
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    for path in out.iterdir():
+        assert path.suffix == ".json" or path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
 
 
 def test_a_mistake_is_one_line(stage, tmp_path, capfd):
