@@ -127,6 +127,29 @@ def test_rates_stand_against_a_numeric_setting_in_its_order(make):
     assert held_out.x == [10, 50] and set(held_out.y) == {0}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ([("lora", "qa"), ("full", "qa")], ["lora", "full"]),
+        ([("each", "qa"), ("each", "dialogue")], ["qa", "dialogue"]),
+        ([("qa", "qa"), ("both", "qa"), ("both", "dialogue")], ["qa", "both, qa", "both, dialogue"]),
+        ([("full", "qa"), ("full", "qa")], ["r0", "r1"]),
+    ],
+)
+def test_runs_that_differ_in_more_stand_side_by_side_by_their_names(make, arguments, names):
+    trained = ({"training": {"learning_rate": i, "lora_rank": 2 + i}} for i in range(3))
+    runs = [make(f"r{i}", 3 * i, **one) for i, (_, one) in enumerate(zip(arguments, trained, strict=False))]
+    for run, (type, dataset) in zip(runs, arguments, strict=True):
+        run.manifest.arguments.update(type=type, dataset=dataset)
+    assert plots.setting([run.manifest for run in runs]) == (None, ())
+    plot = drawn(runs)["setting_own"]
+    assert plot.x_label == "run" and plot.scale == "category"
+    assert plot.series[0].x == names
+    assert points(plot.series[0]) == [
+        point(name, run.summary["groups"]["members"]["own"]) for name, run in zip(names, runs, strict=True)
+    ]
+
+
 def test_a_drawing_is_the_same_bytes_and_stands_by_itself(make):
     plot = drawn([make("a")])["matched_tokens"]._replace(title='<b> & "$x$"')
     files = drawing.draw(plot)

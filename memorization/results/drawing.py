@@ -7,6 +7,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS, DASHES = "os^Dv<>", ("-", "--", ":", "-.")
 SIZE = (7.2, 3.8)  # inches
 WRAPPED = 36  # characters of a line of the legend
+CROWD = 6  # categories that have room for their names side by side
 DATELESS = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}}
 
 
@@ -54,7 +55,10 @@ def _axes(plot, axes):
         axes.xaxis.set_major_formatter(FuncFormatter(said))
     if plot.scale == "category":
         names = _names(plot)
-        axes.set_xticks(range(len(names)), ["\n".join(textwrap.wrap(_plain(str(name)), 14)) for name in names])
+        labels = ["\n".join(textwrap.wrap(_plain(str(name)), 14)) for name in names]
+        axes.set_xticks(range(len(names)), labels)
+        if len(names) > CROWD:
+            axes.tick_params("x", rotation=35, rotation_mode="xtick")
         axes.set_xlim(-0.5, len(names) - 0.5)
     if plot.chance:
         x = sorted({point for one in plot.series for point in one.x})

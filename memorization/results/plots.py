@@ -151,9 +151,11 @@ def _roc(runs):
 
 
 def _by_setting(runs):
-    name, values = setting([run.manifest for run in runs])
-    if not name:
+    if len(runs) < 2:
         return
+    name, values = setting([run.manifest for run in runs])
+    if not name:  # then only by what each is called
+        name, values = "run", _called(runs)
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     if numbers:
         at, order = values, sorted(range(len(runs)), key=values.__getitem__)
@@ -196,6 +198,14 @@ def setting(manifests):
         values = tuple(manifest.arguments.get(argument) for manifest in manifests)
         return (name, values) if len(set(values)) == len(values) else (None, ())
     return None, ()
+
+
+def _called(runs):
+    """What the runs are called: by the names of model and data in which they differ, or as in the tables."""
+    told = [[str(run.manifest.arguments.get(argument)) for argument in ("type", "dataset")] for run in runs]
+    different = [column for column in zip(*told, strict=True) if len(set(column)) > 1]
+    names = [", ".join(dict.fromkeys(parts)) for parts in zip(*different, strict=True)]
+    return names if len(set(names)) == len(runs) else [run.label for run in runs]
 
 
 def _longest(of):
