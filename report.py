@@ -37,7 +37,6 @@ from memorization.runs import read_manifest
 
 WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json", "plots", "report.html"}
 STATED = ("profile", "direction", "span_length", "loop_repeats", "unchecked")  # of what made a result
-LONGEST = 48  # characters of a name that fits into a table
 
 
 def main(args):
@@ -48,7 +47,7 @@ def main(args):
         raise UserError(f"{output}: holds other things than a report; name another directory")
     manifests = [read_manifest(path / "detections.jsonl", "detections") for path in paths]
     names = reports.names(manifests, [visible(str(path)) for path in paths])
-    labels = names if max(map(len, names)) <= LONGEST else [f"run {number}" for number in range(1, len(names) + 1)]
+    labels = reports.labels(manifests, names)
     runs = []
     for path, name, label in zip(paths, names, labels, strict=True):
         rows, manifest = read_rows(path / "detections.jsonl", "detections", Detection)

@@ -10,7 +10,7 @@ import pytest
 from detections import detection, write_detections
 from shell import ROOT, one_line, run_script
 
-from memorization.files import write_text
+from memorization.files import read_json, write_json, write_text
 from memorization.results.layout import visible
 from memorization.results.statistics import difference, wilson
 from memorization.runs import manifest_path
@@ -93,6 +93,12 @@ def test_long_names_and_paths_keep_the_table_within_80_columns(tmp_path, capsys)
     said = report(capsys, *runs)
     assert max(map(len, said.splitlines())) <= 80
     assert re.search(r"^run 2  +60.0 \[", said, re.MULTILINE)
+    for run, name in zip(runs, ("lora", "full"), strict=True):
+        described = manifest_path(run / "detections.jsonl")
+        found = read_json(described)
+        write_json(described, found | {"arguments": found["arguments"] | {"type": name}})
+    said = report(capsys, *runs)
+    assert re.search(r"^full  +60.0 \[", said, re.MULTILINE) and "lora: a_setting_with" in said
 
 
 def test_other_data_and_unchecked_runs_are_pointed_out(tmp_path, two, capsys):

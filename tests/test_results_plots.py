@@ -2,6 +2,7 @@
 
 import csv
 import re
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -10,7 +11,7 @@ from shell import run_script
 
 from memorization.detection.detections import Detection
 from memorization.results import drawing, plots
-from memorization.results.reports import Run
+from memorization.results.reports import Run, labels
 from memorization.results.statistics import wilson
 from memorization.results.tables import summarize
 from memorization.rows import read_rows
@@ -127,27 +128,31 @@ def test_rates_stand_against_a_numeric_setting_in_its_order(make):
     assert held_out.x == [10, 50] and set(held_out.y) == {0}
 
 
+def test_runs_that_differ_in_more_stand_side_by_side(make):
+    runs = [make(f"r{i}", 3 * i, training={"learning_rate": i, "lora_rank": 2 + i}) for i in range(2)]
+    assert plots.setting([run.manifest for run in runs]) == (None, ())
+    plot = drawn(runs)["setting_own"]
+    assert (plot.x_label, plot.scale) == ("run", "category")
+    cells = [run.summary["groups"]["members"]["own"] for run in runs]
+    assert points(plot.series[0]) == [point("r0", cells[0]), point("r1", cells[1])]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "names"),
+    ("arguments", "expected"),
     [
         ([("lora", "qa"), ("full", "qa")], ["lora", "full"]),
         ([("each", "qa"), ("each", "dialogue")], ["qa", "dialogue"]),
         ([("qa", "qa"), ("both", "qa"), ("both", "dialogue")], ["qa", "both, qa", "both, dialogue"]),
-        ([("full", "qa"), ("full", "qa")], ["r0", "r1"]),
+        ([("full", "qa"), ("full", "qa")], ["run 1", "run 2"]),
+        ([("x" * 49, "qa"), ("full", "qa")], ["run 1", "run 2"]),
+        ([("full", "qa")], ["run 1"]),
     ],
 )
-def test_runs_that_differ_in_more_stand_side_by_side_by_their_names(make, arguments, names):
-    trained = ({"training": {"learning_rate": i, "lora_rank": 2 + i}} for i in range(3))
-    runs = [make(f"r{i}", 3 * i, **one) for i, (_, one) in enumerate(zip(arguments, trained, strict=False))]
-    for run, (type, dataset) in zip(runs, arguments, strict=True):
-        run.manifest.arguments.update(type=type, dataset=dataset)
-    assert plots.setting([run.manifest for run in runs]) == (None, ())
-    plot = drawn(runs)["setting_own"]
-    assert plot.x_label == "run" and plot.scale == "category"
-    assert plot.series[0].x == names
-    assert points(plot.series[0]) == [
-        point(name, run.summary["groups"]["members"]["own"]) for name, run in zip(names, runs, strict=True)
-    ]
+def test_runs_with_long_names_are_labelled_by_what_they_are_called(arguments, expected):
+    manifests = [SimpleNamespace(arguments={"type": type, "dataset": dataset}) for type, dataset in arguments]
+    names = [f"{'long ' * 10}{i}" for i in range(len(arguments))]
+    assert labels(manifests, names) == expected
+    assert labels(manifests, short := [*"abc"[: len(names)]]) == short
 
 
 def test_a_drawing_is_the_same_bytes_and_stands_by_itself(make):

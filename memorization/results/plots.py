@@ -155,7 +155,7 @@ def _by_setting(runs):
         return
     name, values = setting([run.manifest for run in runs])
     if not name:  # then only by what each is called
-        name, values = "run", _called(runs)
+        name, values = "run", [run.label for run in runs]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     if numbers:
         at, order = values, sorted(range(len(runs)), key=values.__getitem__)
@@ -198,14 +198,6 @@ def setting(manifests):
         values = tuple(manifest.arguments.get(argument) for manifest in manifests)
         return (name, values) if len(set(values)) == len(values) else (None, ())
     return None, ()
-
-
-def _called(runs):
-    """What the runs are called: by the names of model and data in which they differ, or as in the tables."""
-    told = [[str(run.manifest.arguments.get(argument)) for argument in ("type", "dataset")] for run in runs]
-    different = [column for column in zip(*told, strict=True) if len(set(column)) > 1]
-    names = [", ".join(dict.fromkeys(parts)) for parts in zip(*different, strict=True)]
-    return names if len(set(names)) == len(runs) else [run.label for run in runs]
 
 
 def _longest(of):

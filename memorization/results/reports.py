@@ -21,11 +21,12 @@ FIELDS = (
 ).split()
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", **{c: f"\\{c}" for c in "&%$#_{}"}}
+LONGEST = 48  # characters of a name that fits into a table
 SOURCES = ("detection", "generations", "training", "index")  # the stages whose settings a manifest of stage 5 tells
 
 
 class Run(NamedTuple):
-    """A result of stage 5. name: what tells it from the others. label: the same where it is short, else a number.
+    """A result of stage 5. name: what tells it from the others. label: the same where it is short, else a shorter one.
 
     summary: of tables.summarize. rows: its Detections. manifest: theirs.
     """
@@ -67,6 +68,17 @@ def names(manifests, directories):
     if len({Path(directory).resolve() for directory in directories}) < len(directories):
         raise UserError("a result is named twice; name each once")
     return [f"{directory}: {name}" if name else directory for directory, name in zip(directories, named, strict=True)]
+
+
+def labels(manifests, names):
+    """What fits into a table for each run: its name, or what sets its model and data apart by name, or its number."""
+    told = [[visible(str(one.arguments.get(argument))) for argument in ("type", "dataset")] for one in manifests]
+    different = [column for column in zip(*told, strict=True) if len(set(column)) > 1]
+    called = [", ".join(dict.fromkeys(parts)) for parts in zip(*different, strict=True)]
+    for found in (names, called):
+        if len(set(found)) == len(manifests) and max(map(len, found)) <= LONGEST:
+            return found
+    return [f"run {number}" for number in range(1, len(names) + 1)]
 
 
 def encodings(manifests):
