@@ -28,7 +28,7 @@ from memorization.files import locked, replacing
 from memorization.results import audit, drawing, gate, plots, redact, reports
 from memorization.results.attention import heat_maps
 from memorization.results.evidence import scheme
-from memorization.results.layout import paragraph, visible
+from memorization.results.layout import visible
 from memorization.results.leaks import HEAD, leaks
 from memorization.results.page import page
 from memorization.results.tables import summarize
@@ -61,15 +61,15 @@ def main(args):
         summary = summarize(rows, facts, base, manifest.facts["canaries"])
         rows = redact.redacted(rows) if args.redact else rows
         runs.append(reports.Run(name, label, visible(str(path)), summary, rows, manifest))
-    notes = []
+    notes = reports.unchecked(runs)
     data = reports.encodings(manifests)
     if len(set(data)) > 1:
         which = ", ".join(f"{label} {(one or 'unknown')[:12]}" for label, one in zip(labels, data, strict=True))
-        notes = paragraph(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")
+        notes.append(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")
     if unknown := [label for label, one in zip(labels, manifests, strict=True) if one.facts["training"] is None]:
-        notes += paragraph(f"Nothing is known of the model's training in {'; '.join(unknown)}.")
+        notes.append(f"Nothing is known of the model's training in {'; '.join(unknown)}.")
     if any(run.summary["generations_a_probe"] > 1 for run in runs):
-        notes += paragraph("Of several generations a probe: a share counts the probes of which any does so.")
+        notes.append("Of several generations a probe: a share counts the probes of which any does so.")
     outcomes = gate.outcomes(args.fail_above, runs)
     studies = [heat_maps(study, [run.manifest.made_of["generations"] for run in runs]) for study in args.attention]
     print(reports.text(runs, notes), end="")

@@ -24,7 +24,8 @@ OWN, ANOTHER, SHARED = range(3)  # whose a copied run is, as page.js knows it
 
 
 def page(runs, notes, drawings, masked=False):
-    """The page as text. runs: reports.Runs. notes: lines of what the reader must know. drawings: (title, SVG bytes).
+    """The page as text. runs: reports.Runs. notes: what the reader must know, a paragraph each. drawings: titles and SVGs,
+    as bytes.
 
     masked: whether the texts are (redact); they may agree further than the originals, so that no match is marked.
     """
@@ -34,7 +35,7 @@ def page(runs, notes, drawings, masked=False):
         "style_hash": _hash(style),
         "script": script,
         "script_hash": _hash(script),
-        "notes": "".join(f'<p class="note">{escape(note)}</p>' for note in [*reports.unchecked(runs), *notes]),
+        "notes": "".join(f'<p class="note">{escape(note)}</p>' for note in notes),
         "sentences": "".join(_sentence_of(run, len(runs) > 1) for run in runs),
         "verdicts": "".join(_verdict_of(run, len(runs) > 1) for run in runs),
         "measured": "".join(map(_measured, runs)),

@@ -88,7 +88,7 @@ def encodings(manifests):
 
 
 def text(runs, notes):
-    """The comparison for the terminal. notes: lines of what the reader must know beside it."""
+    """The comparison for the terminal. notes: what the reader must know beside it, a paragraph each."""
     lines = []
     for run in runs:
         lines += paragraph(_described(run), 4)
@@ -105,7 +105,8 @@ def text(runs, notes):
     for run in runs:
         lines += ["", *paragraph(run.label), *verdict(run.summary), *another(run.summary)]
         lines += ["", *base.lines(run.summary, heading), *canaries.lines(run.summary["canaries"])][:-1]
-    return "\n".join([*unchecked(runs), *notes, *lines, "", *_tests(runs)]) + "\n"
+    said = [line for note in notes for line in paragraph(note)]
+    return "\n".join([*said, *lines, "", *_tests(runs)]) + "\n"
 
 
 def markdown(runs, notes):
@@ -114,7 +115,7 @@ def markdown(runs, notes):
     def escaped(said):
         return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", said)
 
-    lines = ["# What the models repeat", "", *(f"{escaped(line)}\n" for line in [*unchecked(runs), *notes])]
+    lines = ["# What the models repeat", "", *(f"{escaped(note)}\n" for note in notes)]
     lines += [f"- {escaped(_described(run))}" for run in runs]
     lines += ["", "Share in %, or the mean, with its 95 % interval:", ""]
     lines += [f"| metric | run | {MEMBERS} | {HELD_OUT} | difference |", "|---|---|---:|---:|---:|"]
@@ -137,7 +138,7 @@ def latex(runs, notes):
     """The comparison as tabulars that any LaTeX document can \\input: columns, and where there are any, scores and what
     fine-tuning added.
     """
-    lines = [f"% {line}" for line in [*unchecked(runs), *notes]]
+    lines = [f"% {line}" for note in notes for line in paragraph(note)]
     lines += [f"% {_described(run)}" for run in runs]
     lines += ["% Share in %, or the mean, with its 95 % interval"]
     lines += _tabular(("metric", "run", MEMBERS, HELD_OUT, "difference"), blocks(runs))
@@ -228,9 +229,9 @@ def _tests(runs):
 
 
 def unchecked(runs):
-    """What the reader must know of runs that are unchecked, as lines."""
+    """What the reader must know of runs that are unchecked, a list of one paragraph or none."""
     found = [run.label for run in runs if run.summary["facts"].get("unchecked")]
-    return paragraph(f"{UNCHECKED}, in {'; '.join(found)}") if found else []
+    return [f"{UNCHECKED}, in {'; '.join(found)}"] if found else []
 
 
 def blocks(runs):
