@@ -24,10 +24,10 @@ OWN, ANOTHER, SHARED = range(3)  # whose a copied run is, as page.js knows it
 
 
 def page(runs, notes, drawings, masked=False):
-    """The page as text. runs: reports.Runs. notes: what the reader must know, a paragraph each. drawings: titles and SVGs,
-    as bytes.
+    """The page as text. runs: reports.Runs. drawings: (title, SVG bytes).
 
-    masked: whether the texts are (redact); they may agree further than the originals, so that no match is marked.
+    notes: what the reader must know, a paragraph each. masked: whether the texts are (redact); they may agree
+    further than the originals, so that no match is marked.
     """
     style, script = ((HERE / f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
     parts = {
