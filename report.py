@@ -25,7 +25,7 @@ from tqdm import tqdm
 from memorization.cli import Parser, UserError, run
 from memorization.detection.detections import Detection
 from memorization.files import locked, replacing
-from memorization.results import audit, drawing, gate, plots, redact, reports
+from memorization.results import audit, differences, drawing, gate, plots, redact, reports
 from memorization.results.attention import heat_maps
 from memorization.results.evidence import scheme
 from memorization.results.layout import visible
@@ -46,8 +46,8 @@ def main(args):
     if output and output.exists() and (not output.is_dir() or {path.name for path in output.iterdir()} - WRITTEN):
         raise UserError(f"{output}: holds other things than a report; name another directory")
     manifests = [read_manifest(path / "detections.jsonl", "detections") for path in paths]
-    names = reports.names(manifests, [visible(str(path)) for path in paths])
-    labels = reports.labels(manifests, names)
+    names = differences.names(manifests, [visible(str(path)) for path in paths])
+    labels = differences.labels(manifests, names)
     runs = []
     for path, name, label in zip(paths, names, labels, strict=True):
         rows, manifest = read_rows(path / "detections.jsonl", "detections", Detection)
@@ -62,7 +62,7 @@ def main(args):
         rows = redact.redacted(rows) if args.redact else rows
         runs.append(reports.Run(name, label, visible(str(path)), summary, rows, manifest))
     notes = reports.unchecked(runs)
-    data = reports.encodings(manifests)
+    data = differences.encodings(manifests)
     if len(set(data)) > 1:
         which = ", ".join(f"{label} {(one or 'unknown')[:12]}" for label, one in zip(labels, data, strict=True))
         notes.append(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")

@@ -11,7 +11,8 @@ from shell import run_script
 
 from memorization.detection.detections import Detection
 from memorization.results import drawing, plots
-from memorization.results.reports import Run, labels
+from memorization.results.differences import labels, setting
+from memorization.results.reports import Run
 from memorization.results.statistics import wilson
 from memorization.results.tables import summarize
 from memorization.rows import read_rows
@@ -117,7 +118,7 @@ def test_roc_is_monotonous_ends_at_one_and_names_the_area_of_the_summary(make):
     ],
 )  # fmt: skip
 def test_the_one_setting_that_runs_differ_in(make, of_runs, expected):
-    assert plots.setting([make(str(i), **one).manifest for i, one in enumerate(of_runs)]) == expected
+    assert setting([make(str(i), **one).manifest for i, one in enumerate(of_runs)]) == expected
 
 
 def test_rates_stand_against_a_numeric_setting_in_its_order(make):
@@ -130,7 +131,7 @@ def test_rates_stand_against_a_numeric_setting_in_its_order(make):
 
 def test_runs_that_differ_in_more_stand_side_by_side(make):
     runs = [make(f"r{i}", 3 * i, training={"learning_rate": i, "lora_rank": 2 + i}) for i in range(2)]
-    assert plots.setting([run.manifest for run in runs]) == (None, ())
+    assert setting([run.manifest for run in runs]) == (None, ())
     plot = drawn(runs)["setting_own"]
     assert (plot.x_label, plot.scale) == ("run", "category")
     cells = [run.summary["groups"]["members"]["own"] for run in runs]

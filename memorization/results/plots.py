@@ -10,8 +10,8 @@ from memorization.extraction.scores import CHANCES, discoverable
 from memorization.results import evidence
 from memorization.results.columns import VERDICT, Column
 from memorization.results.counts import HELD_OUT, MEMBERS, collect
+from memorization.results.differences import setting
 from memorization.results.layout import visible
-from memorization.results.reports import differing, encodings
 from memorization.results.roc import RATES, true_positive_rate
 from memorization.results.statistics import wilson
 
@@ -171,33 +171,6 @@ def _by_setting(runs):
             f"setting_{column}", f"{_heading(runs, column)} by {said}", said, RATE, [one for one in series if one],
             "linear" if numbers else "category", "bars",
         )  # fmt: skip
-
-
-def setting(manifests):
-    """(name, its value in every run) of the one setting in which runs differ, or (None, ()).
-
-    A setting that only says that another is on (None in some runs, else one value), or has the values of another,
-    follows from it. Where no setting differs but the data do, their names are it, or else the models'. Runs that differ
-    in a setting and in the data, or in the model they began from too, cannot tell which of the two did it.
-    """
-    if len(manifests) < 2:
-        return None, ()
-    found = {values: name for name, values in reversed(differing(manifests).items())}
-    leading = {values: name for values, name in found.items() if len({*values} - {None}) > 1}
-    if not leading and len({tuple(value is None for value in values) for values in found}) == 1:
-        leading = dict([list(found.items())[-1]])
-    trained = [manifest.facts["training"] or {} for manifest in manifests]
-    data = len(set(encodings(manifests))) > 1
-    began = len({(one.get("base_model"), one.get("configuration")) for one in trained}) > 1
-    models = len({(manifest.facts["generations"] or {}).get("model") for manifest in manifests}) > 1
-    if found and not data and not began and len(leading) == 1:
-        [(values, name)] = leading.items()
-        return name, values
-    if not found and data != began and (data or models):
-        name, argument = ("data", "dataset") if data else ("model", "type")
-        values = tuple(manifest.arguments.get(argument) for manifest in manifests)
-        return (name, values) if len(set(values)) == len(values) else (None, ())
-    return None, ()
 
 
 def _longest(of):
