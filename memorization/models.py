@@ -16,6 +16,7 @@ from memorization.cli import UserError
 from memorization.encoding.tokens import cut_source
 from memorization.hub import load
 
+WHOLE = 2**31 - 1  # tokens: no limit
 # what a file may hold beyond the model: buffers of earlier versions, and the pooler that RoBERTa's classifiers lost
 SURPLUS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|pooler\.dense\.\w+)$")
 
@@ -82,6 +83,16 @@ def given(model, probes, source_length):
         return prefixes, None
     start = model.config.decoder_start_token_id
     return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
+
+
+def most_of_source(config, field, trained=None):
+    """The most tokens that the encoder of a model reads of a probe of a field (encoding.probes.Probes).
+
+    config: of the model, which may have a limit. trained: as many as it was trained with, None for no limit: a whole
+    source is cut as in training.
+    """
+    limits = getattr(config, "max_position_embeddings", None), trained if field == "target" else None
+    return min((limit for limit in limits if limit), default=WHOLE)
 
 
 def pass_inputs(model, texts, sources=None):

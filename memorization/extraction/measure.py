@@ -11,7 +11,7 @@ from memorization.extraction.generations import FORMAT, Generation, write_listin
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.files import fingerprint
-from memorization.models import CAUSAL, kind_of, load_for_generation
+from memorization.models import CAUSAL, kind_of, load_for_generation, most_of_source
 from memorization.rows import Rows
 
 
@@ -40,8 +40,7 @@ def source_length(name, config, field):
     config: of the model, which may have a limit too.
     """
     trained = provenance.model_made_of(name) if field == "target" else None
-    limits = getattr(config, "max_position_embeddings", None), (trained or {}).get("max_source_length")
-    return min((limit for limit in limits if limit), default=2**31 - 1)
+    return most_of_source(config, field, (trained or {}).get("max_source_length"))
 
 
 def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, tuned=None, canaries=None):

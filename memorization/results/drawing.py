@@ -14,9 +14,9 @@ DATELESS = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationD
 def draw(plot):
     """dict format ("png", "svg", "pdf") -> the bytes of a plots.Plot."""
     import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg as png
-    from matplotlib.backends.backend_pdf import FigureCanvasPdf as pdf
-    from matplotlib.backends.backend_svg import FigureCanvasSVG as svg
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     settings = {"svg.hashsalt": plot.name, "svg.fonttype": "path", "font.size": 9}
@@ -24,7 +24,7 @@ def draw(plot):
         lines = sum(len(textwrap.wrap(one.label, WRAPPED)) for one in plot.series)
         height = max(SIZE[1], 1 + 0.17 * lines)
         figure = Figure((SIZE[0], height), dpi=150, layout="constrained", facecolor="white")
-        png(figure)
+        FigureCanvasAgg(figure)
         axes = figure.subplots()
         _axes(plot, axes)
         for number, one in enumerate(plot.series):
@@ -34,9 +34,10 @@ def draw(plot):
             axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, handlelength=3, fontsize=8)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # it is laid out once, for every format
-        files = {format: io.BytesIO() for format in DATELESS}
-        for canvas, (format, file) in zip((png, svg, pdf), files.items(), strict=True):  # savefig draws each twice
-            getattr(canvas(figure), f"print_{format}")(file, metadata=DATELESS[format])
+        canvases = {"png": FigureCanvasAgg, "svg": FigureCanvasSVG, "pdf": FigureCanvasPdf}
+        files = {format: io.BytesIO() for format in canvases}
+        for format, file in files.items():  # by the canvases themselves, as savefig draws each twice
+            getattr(canvases[format](figure), f"print_{format}")(file, metadata=DATELESS[format])
     return {format: file.getvalue() for format, file in files.items()}
 
 

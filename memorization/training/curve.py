@@ -19,14 +19,13 @@ from memorization.cli import UserError
 from memorization.encoding.probes import Probes
 from memorization.extraction.scores import scores
 from memorization.extraction.scoring import HELD, token_scores
-from memorization.models import given
+from memorization.models import given, most_of_source
 from memorization.runs import difference
 from memorization.training.losses import check_finite, write_logged
 
 CURVE = "memorization.jsonl"
 MOST = 100  # tokens of a suffix that are looked at, as many as stage 3 generates unless told otherwise
 EXACT = 50  # tokens of an exact match
-WHOLE = 2**31 - 1  # tokens
 SIDES = {True: "members", False: "held_out"}
 FIGURES = [f"{figure}_{side}" for side in SIDES.values() for figure in (f"exact_{EXACT}", "matched_tokens", "loss")]
 NAMES = {f"eval_memorization_{figure}": figure for figure in FIGURES}  # in the log -> in the file
@@ -34,13 +33,13 @@ NAMES = {f"eval_memorization_{figure}": figure for figure in FIGURES}  # in the 
 
 class Sample(NamedTuple):
     """Probes that a curve is measured on, longest first. members: of each, bool. sources: what the encoder of an
-    encoder-decoder model reads. made_of: what chose them.
+    encoder-decoder model reads, None of a causal one. made_of: what chose them.
     """
 
     members: np.ndarray
     prefixes: list[list[int]]
     suffixes: list[list[int]]
-    sources: list[list[int]] | None
+    sources: list[list[int] | None]
     made_of: dict[str, Any]
 
 
@@ -68,17 +67,16 @@ def read_sample(data, manifests, model, source_length=None):
             f"{said}: {probes.longest_prefix} tokens of a prefix and {MOST} of a suffix are more "
             f"than the model's context of {context}; leave the curve out"
         )
-    limits = context, source_length if field == "target" else None
     rng = np.random.default_rng(0)
     sides = [np.flatnonzero(probes.members == member) for member in SIDES]
     drawn = np.sort(np.concatenate([rng.permutation(side)[: data.memorization_samples] for side in sides])).tolist()
     chosen = [probe for i in drawn for probe in probes[i : i + 1]]
     chosen.sort(key=lambda probe: -len(probe["prefix_ids"]) - len(probe["suffix_ids"][:MOST]))
-    prefixes, sources = given(model, chosen, min((limit for limit in limits if limit), default=WHOLE))
+    prefixes, sources = given(model, chosen, most_of_source(model.config, field, source_length))
     made_of = {"probes": probes.manifest.contents, "samples": data.memorization_samples}
     made_of |= {"prefix_length": data.prefix_length, "probe": field}
-    members = np.array([probe["member"] for probe in chosen])
-    return Sample(members, prefixes, [probe["suffix_ids"][:MOST] for probe in chosen], sources, made_of)
+    members, suffixes = zip(*((probe["member"], probe["suffix_ids"][:MOST]) for probe in chosen), strict=True)
+    return Sample(np.array(members), prefixes, [*suffixes], sources or [None] * len(chosen), made_of)
 
 
 class Curve(TrainerCallback, ExportableState):
@@ -148,8 +146,8 @@ class Curve(TrainerCallback, ExportableState):
         model.eval()
         for begin in range(0, len(mine), self._at_once):
             batch = mine[begin : begin + self._at_once]
-            columns = sample.prefixes, sample.suffixes, sample.sources or ()
-            prefixes, suffixes, sources = ([column[i] for i in batch if column] for column in columns)
+            columns = sample.prefixes, sample.suffixes, sample.sources
+            prefixes, suffixes, sources = ([column[i] for i in batch] for column in columns)
             tokens = token_scores(model, prefixes, suffixes, sources=sources)
             for found in map(scores, tokens, [""] * len(batch)):
                 loss = math.inf if found.log_likelihood is None else -found.log_likelihood / found.tokens

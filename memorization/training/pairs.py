@@ -6,12 +6,11 @@ import torch
 
 from memorization.cli import UserError
 from memorization.encoding.tokens import cut_source
+from memorization.models import WHOLE
 from memorization.runs import read_manifest
 from memorization.training import mitigations
 from memorization.training.blocks import COLUMNS, IGNORED, arrow, read_rows
 from memorization.training.launch import say
-
-WHOLE = 2**31 - 1  # tokens
 
 
 class Pairs(torch.utils.data.Dataset):
