@@ -11,6 +11,7 @@ from memorization.models import pass_inputs
 
 CACHED, AT_ONCE = 1 << 20, 1 << 24  # scores (tokens times vocabulary) worked on together: by a CPU, by a GPU
 HELD = 1 << 27  # scores held at once, half a GiB in 32 bits
+READ = 640  # tokens that a CPU reads together: more at a time leave its caches, and take up to 40 % longer
 
 
 class TokenScores(NamedTuple):
@@ -49,7 +50,7 @@ def token_scores(model, prefixes, suffixes, temperature=1.0, top_k=0, top_p=1.0,
 
 @torch.no_grad()  # inference mode would make what a model keeps of a pass unfit for training
 def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, sources=None):
-    """The Passed of each prefix and suffix, in as few passes of a language model as HELD allows.
+    """The Passed of each prefix and suffix, in as few passes of a language model as HELD, and on a CPU READ, allow.
 
     prefixes, suffixes: lists of as many lists of token ids, none empty. sources: as many that the encoder reads of an
     encoder-decoder model, whose prefixes begin with what starts the decoder. scheme: temperature, top-k and top-p, as
@@ -59,8 +60,10 @@ def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, sou
     pairs = list(zip(prefixes, suffixes, sources or [None] * len(prefixes), strict=True))
     longest = max(len(prefix) + len(suffix) for prefix, suffix, _ in pairs)
     kept = longest - min(map(len, prefixes)) if keeping(model, 1) else longest
-    parts = -(-len(pairs) * kept * model.config.get_text_config().vocab_size // HELD)
-    step = -(-len(pairs) // min(parts, len(pairs)))
+    fitting = HELD // (kept * model.config.get_text_config().vocab_size)
+    if model.device.type == "cpu":
+        fitting = min(fitting, READ // (longest + max(map(len, sources or [()]))))
+    step = -(-len(pairs) // -(-len(pairs) // max(1, fitting)))
 
     parts = (pairs[begin : begin + step] for begin in range(0, len(pairs), step))
     return [one for part in parts for one in _pass(model, part, scheme, use_cache)]
