@@ -130,5 +130,6 @@ def _scores(scores, targets, scheme):
     log_prob = of_target - total.log()
     probs *= scores
     mean = probs.sum(-1) / total
-    std = (torch.linalg.vecdot(probs, scores) / total - mean.square()).clamp(min=0).sqrt()
+    probs *= scores
+    std = (probs.sum(-1) / total - mean.square()).clamp(min=0).sqrt()
     return log_prob, greedy, log_prob if in_scheme is None else in_scheme, mean - total.log(), std, best, lead
