@@ -298,7 +298,8 @@ def test_other_errors_are_not_taken_for_want_of_memory():
         decode(model, prefixes, suffixes, 24, 24)
 
 
-def test_the_scores_of_a_batch_are_held_in_parts(monkeypatch):
+@pytest.mark.parametrize(("limit", "of_a_token"), [("HELD", 50), ("READ", 1)])
+def test_a_batch_is_read_in_parts(limit, of_a_token, monkeypatch):
     for model in (make("llama"), keeps_nothing("gpt2")):
         prefixes, suffixes, _ = pairs(model)
         whole = token_scores(model, prefixes, suffixes)
@@ -306,7 +307,7 @@ def test_the_scores_of_a_batch_are_held_in_parts(monkeypatch):
         model.register_forward_pre_hook(lambda _, a, kw: rows.append(len(kw["input_ids"])), with_kwargs=True)  # noqa: B023
         longest = max(len(p) + len(s) for p, s in zip(prefixes, suffixes, strict=True))
         with monkeypatch.context() as patch:
-            patch.setattr(scoring, "HELD", 5 * longest * 50)
+            patch.setattr(scoring, limit, 5 * longest * of_a_token)
             parts = token_scores(model, prefixes, suffixes)
         assert sum(rows) == len(prefixes) and max(rows) <= 5
         for one, other in zip(parts, whole, strict=True):

@@ -62,7 +62,7 @@ def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, sou
     kept = longest - min(map(len, prefixes)) if keeping(model, 1) else longest
     fitting = HELD // (kept * model.config.get_text_config().vocab_size)
     if model.device.type == "cpu":
-        fitting = min(fitting, READ // (longest + max(map(len, sources or [()]))))
+        fitting = min(fitting, READ // (longest + max(len(source or ()) for *_, source in pairs)))
     step = -(-len(pairs) // -(-len(pairs) // max(1, fitting)))
 
     parts = (pairs[begin : begin + step] for begin in range(0, len(pairs), step))
