@@ -1,8 +1,11 @@
-"""What tests share: how hypothesis searches; a real Elasticsearch server, started when a test first asks for it.
+"""What tests share: how hypothesis searches; a real Elasticsearch server, started when a test first asks for it, and
+used by all processes of a run.
 
 HYPOTHESIS_PROFILE=fuzz (`make fuzz`) searches at random; else a test tries the same examples every time.
 """
 
+import fcntl
+import json
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a hub
@@ -37,15 +40,20 @@ CONNECTION = ("ELASTIC_URL", "ELASTIC_API_KEY", "ELASTIC_USER", "ELASTIC_PASSWOR
 
 
 class LocalServer:
-    """A server of this machine that a test may kill. env: the environment variables that reach it."""
+    """A server of this machine. env: the environment variables that reach it. directory: where it lies already."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, directory=None, env=None):
         if not SERVER.is_file() or not shutil.which("java"):
             pytest.skip(HOW)
-        self.options = options
-        self.directory = tempfile.mkdtemp(prefix="elasticsearch-")
-        Path(self.directory).chmod(0o755)
-        self.start()
+        self.options, self.directory, self.env = options, directory, env
+        if not directory:
+            self.directory = tempfile.mkdtemp(prefix="elasticsearch-")
+            Path(self.directory).chmod(0o755)
+            self.start()
+
+    @property
+    def url(self):
+        return self.env["ELASTIC_URL"]
 
     def _run(self, verb, *options):
         command = [SERVER, verb, self.directory, *options]
@@ -54,7 +62,6 @@ class LocalServer:
     def start(self):
         exports = self._run("start", *self.options).splitlines()
         self.env = dict(line.removeprefix("export ").split("=", 1) for line in exports)
-        self.url = self.env["ELASTIC_URL"]
 
     def kill(self):
         self._run("kill")
@@ -64,18 +71,38 @@ class LocalServer:
         shutil.rmtree(self.directory)
 
 
-@pytest.fixture(scope="session")
-def local_server():
-    server = LocalServer()
-    yield server
-    server.remove()
+def common(request, tmp_path_factory, name, *options):
+    """The LocalServer of a name that all processes of this run share: the first that asks starts it."""
+    file = _of_the_run(request.config, tmp_path_factory) / f"{name}.json"
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if file.exists():
+            return LocalServer(*options, **json.loads(file.read_text()))
+        server = LocalServer(*options)
+        file.write_text(json.dumps({"directory": server.directory, "env": server.env}))
+        return server
+
+
+def _of_the_run(config, tmp_path_factory):
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if hasattr(config, "workerinput") else base
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):  # the last one of all processes
+        for file in _of_the_run(session.config, session.config._tmp_path_factory).glob("*_server.json"):
+            LocalServer(**json.loads(file.read_text())).remove()
 
 
 @pytest.fixture(scope="session")
-def secure_server():
-    server = LocalServer("--secure")
-    yield server
-    server.remove()
+def local_server(request, tmp_path_factory):
+    return common(request, tmp_path_factory, "local_server")
+
+
+@pytest.fixture(scope="session")
+def secure_server(request, tmp_path_factory):
+    return common(request, tmp_path_factory, "secure_server", "--secure")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import MADE_OF, opened
+from conftest import MADE_OF, LocalServer, opened
 
 from memorization.cli import UserError
 
@@ -23,23 +23,26 @@ def ids_on(index):
 
 
 @pytest.fixture
-def local_flags(local_server, elastic_flags):
-    """As elastic_flags, on the server that a test may kill."""
-    return ["--elastic-url", local_server.url, *elastic_flags[2:]]
+def own_server():
+    """A server that the test may kill."""
+    server = LocalServer()
+    yield server
+    server.remove()
 
 
-def test_a_load_and_a_search_go_on_through_a_restart(local_server, local_flags, capsys):
+def test_a_load_and_a_search_go_on_through_a_restart(own_server, capsys):
+    flags = ["--elastic-url", own_server.url, "--index-xsuffix", "test"]
     queries = [f"patient {i} {WORDS[i % 7]}" for i in range(100)]
-    finished = opened(local_flags)
+    finished = opened(flags)
     finished.load(DOCUMENTS.items(), MADE_OF)
     before = finished.search(queries)
-    loading, loaded = opened([*local_flags[:-1], f"{local_flags[-1]}-2"]), threading.Event()
+    loading, loaded = opened([*flags[:-1], "test-2"]), threading.Event()
 
     def documents():
         for count, document in enumerate(DOCUMENTS.items()):
             if count == 1500:
-                local_server.kill()
-                starting = pool.submit(local_server.start)
+                own_server.kill()
+                starting = pool.submit(own_server.start)
             yield document
         starting.result()
 
