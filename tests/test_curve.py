@@ -18,9 +18,11 @@ import run_clm
 from memorization import cli, provenance, runs
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
+from memorization.extraction import scoring
 from memorization.extraction.generation import continue_prefixes
 from memorization.extraction.matches import matched_tokens
 from memorization.files import read_json, read_jsonl, write_json
+from memorization.training import curve
 from memorization.training.curve import Curve, read_sample
 
 TRAIN = "--per_device_train_batch_size 8 --num_train_epochs 2 --learning_rate 1e-2 --seed 5 --save_strategy steps"
@@ -167,6 +169,25 @@ def test_probes_that_do_not_fit_are_told(home, tmp_path):
         with pytest.raises(cli.UserError, match=message):
             run_clm.main(argv(home, tmp_path / "out", more, probes))
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("limit", "number"), [("READ", 500), ("HELD", 500 * 2048)])
+def test_a_batch_is_a_single_pass_so_that_each_rank_has_as_many(home, tmp_path, monkeypatch, limit, number):
+    passes, whole = [], scoring._pass
+
+    def scored(*arguments, **options):
+        passes.append(0)
+        return scoring.token_scores(*arguments, **options)
+
+    def one(*arguments):
+        passes[-1] += 1
+        return whole(*arguments)
+
+    monkeypatch.setattr(curve, "token_scores", scored)
+    monkeypatch.setattr(scoring, "_pass", one)
+    monkeypatch.setattr(scoring, limit, number)
+    run_clm.main(argv(home, tmp_path / "out", "--max_steps 1"))
+    assert len(passes) > 4 and set(passes) == {1}
 
 
 @two_ranks

@@ -60,13 +60,19 @@ def passed(model, prefixes, suffixes, scheme=(1.0, 0, 1.0), use_cache=False, sou
     pairs = list(zip(prefixes, suffixes, sources or [None] * len(prefixes), strict=True))
     longest = max(len(prefix) + len(suffix) for prefix, suffix, _ in pairs)
     kept = longest - min(map(len, prefixes)) if keeping(model, 1) else longest
-    fitting = HELD // (kept * model.config.get_text_config().vocab_size)
-    if model.device.type == "cpu":
-        fitting = min(fitting, READ // (longest + max(len(source or ()) for *_, source in pairs)))
-    step = -(-len(pairs) // -(-len(pairs) // max(1, fitting)))
-
+    step = read_together(model, longest, kept, max(len(source or ()) for *_, source in pairs))
     parts = (pairs[begin : begin + step] for begin in range(0, len(pairs), step))
     return [one for part in parts for one in _pass(model, part, scheme, use_cache)]
+
+
+def read_together(model, longest, kept, source=0):
+    """How many texts of up to `longest` tokens a pass reads, the scores of `kept` of which are held. source: tokens
+    that the encoder reads of each. Of shorter texts it is no fewer.
+    """
+    texts = HELD // (kept * model.config.get_text_config().vocab_size)
+    if model.device.type == "cpu":
+        texts = min(texts, READ // (longest + source))
+    return max(1, texts)
 
 
 def keeping(model, number):

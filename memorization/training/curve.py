@@ -18,7 +18,7 @@ from transformers.trainer_callback import ExportableState
 from memorization.cli import UserError
 from memorization.encoding.probes import Probes
 from memorization.extraction.scores import scores
-from memorization.extraction.scoring import HELD, token_scores
+from memorization.extraction.scoring import read_together, token_scores
 from memorization.models import given, most_of_source
 from memorization.runs import difference
 from memorization.training.losses import check_finite, write_logged
@@ -89,9 +89,6 @@ class Curve(TrainerCallback, ExportableState):
 
     def __init__(self, trainer, sample, steps):
         self._trainer, self._sample, self._steps = trainer, sample, steps
-        args, config = trainer.args, trainer.model.config.get_text_config()
-        longest = max(map(len, sample.prefixes)) + MOST
-        self._at_once = max(1, min(args.per_device_eval_batch_size, HELD // (longest * config.vocab_size)))
 
     def state(self):
         """What travels in a checkpoint."""
@@ -144,8 +141,10 @@ class Curve(TrainerCallback, ExportableState):
         mine = (np.arange(trainer.args.process_index, number + -number % ranks, ranks) % number).tolist()
         rows, training = [], model.training
         model.eval()
-        for begin in range(0, len(mine), self._at_once):
-            batch = mine[begin : begin + self._at_once]
+        longest, source = max(map(len, sample.prefixes)) + MOST, max(len(source or ()) for source in sample.sources)
+        step = min(trainer.args.per_device_eval_batch_size, read_together(model, longest, longest, source))
+        for begin in range(0, len(mine), step):  # each a single pass, or ranks would wait for each other
+            batch = mine[begin : begin + step]
             columns = sample.prefixes, sample.suffixes, sample.sources
             prefixes, suffixes, sources = ([column[i] for i in batch] for column in columns)
             tokens = token_scores(model, prefixes, suffixes, sources=sources)
