@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from memorization.cli import UserError
 from memorization.results.counts import MEMBERS
+from memorization.results.notes import Note, notes
 
 
 class Limit(NamedTuple):
@@ -17,14 +18,14 @@ class Limit(NamedTuple):
 class Outcome(NamedTuple):
     """What a run has beside a limit. cell: of members (counts.tally). holds: its interval ends at the limit or below.
 
-    run: the label of the run. known: whether its model's training is known, so that members are members.
+    run: the label of the run. notes: of it, but for UNCHECKED, which has no outcome.
     """
 
     run: str
     limit: Limit
     cell: dict
     holds: bool
-    known: bool
+    notes: list[Note]
 
 
 def limit(text):
@@ -63,8 +64,8 @@ def outcomes(limits, runs):
             cell = run.summary["groups"][MEMBERS][one.column]
             if not cell["n"]:
                 raise UserError(f"--fail-above {one.column}: says nothing of any member in {run.label}; name another")
-            known = run.manifest.facts["training"] is not None
-            found.append(Outcome(run.label, one, cell, cell["interval"][1] <= one.rate, known))
+            holds = cell["interval"][1] <= one.rate
+            found.append(Outcome(run.label, one, cell, holds, notes(run.summary["facts"])))
     return found
 
 
@@ -79,4 +80,5 @@ def _told(outcome):
     rate, *interval = (f"{100 * x:.4g}" for x in (outcome.cell["rate"], *outcome.cell["interval"]))
     limit = f"{100 * outcome.limit.rate:.6g}"
     told = f"{outcome.run}: {outcome.limit.column} of members {rate} [{', '.join(interval)}] %, limit {limit} %"
-    return told if outcome.known else f"{told}, though nothing is known of the model's training"
+    though = ", and ".join(note.text for note in outcome.notes)
+    return f"{told}, though {though}" if though else told

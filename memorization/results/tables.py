@@ -18,11 +18,11 @@ from memorization.results.columns import (
 )
 from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
 from memorization.results.layout import estimate, grid, paragraph, visible
+from memorization.results.notes import notes
 from memorization.results.others import Others
 from memorization.results.personal import Personal, lines_of
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
-UNCHECKED = "UNCHECKED: model, data and index are not of one run, or not known to be"
 
 
 def summarize(rows, facts, base=None, canaries=None):
@@ -114,11 +114,7 @@ class Published:
 def table(summary):
     """A summary as plain text: what was measured, every column, the main ones by group, the verdict, the meanings."""
     facts, groups, columns = summary["facts"], summary["groups"], summary["columns"]
-    lines = []
-    if facts.get("unchecked"):
-        lines += [UNCHECKED]
-    if facts.get("trained_on", "") is None:
-        lines += ["NOTE: nothing is known of the model's training; its members are the data's word."]
+    lines = [line for note in notes(facts) for line in paragraph(f"{note}.")]
     lines += ["Memorization: what a model repeats of its training texts, and of texts held out", ""]
     counted = "generations that do so"
     if summary["generations_a_probe"] > 1:
