@@ -20,7 +20,7 @@ from memorization.encoding.canaries import read_canaries
 from memorization.encoding.probes import Probes
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import check_model
-from memorization.extraction.measure import check_probe, matching_tokenizer, measure, source_length
+from memorization.extraction.measure import check_kind, matching_tokenizer, measure, source_length
 from memorization.models import load_config
 from memorization.results.canaries import lines, summarize
 from memorization.rows import read_rows
@@ -30,10 +30,10 @@ def main(args):
     if args.num_samples > 1 and not args.temperature:
         raise UserError(f"--num-samples {args.num_samples}: has no effect without sampling; add --temperature 1, say")
     configs = {name: load_config(name) for name in (args.model_path, args.base_model) if name}
+    probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length, args.probe)
     for name, config in configs.items():
-        check_probe(name, config, args.probe)
-    probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length, args.probe or "suffix")
-    args.source_length = source_length(args.model_path, configs[args.model_path], probes.field)
+        check_kind(name, config, probes)
+    args.source_length = source_length(args.model_path, configs[args.model_path], probes.kind)
     tokenizer = matching_tokenizer(args.token_path or args.model_path, probes, "name the right one by --token-path")
     if args.base_model:
         matching_tokenizer(args.base_model, probes, "name another base model")
@@ -68,11 +68,11 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--probe",
-        choices=["source", "target"],
-        help="of an encoder-decoder model: source, its encoder reads the prefix of the source; target, it reads the "
-        "source and the decoder is given the prefix of the target",
+        choices=["text", "source", "target"],
+        help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
+        "given too; source, of what an encoder reads (default: stage 1's)",
     )
-    parser.add_argument("--prefix-length", type=int, default=50, help="tokens of a prefix (default: %(default)s)")
+    parser.add_argument("--prefix-length", type=int, help="tokens of a prefix (default: stage 1's)")
     parser.add_argument("--max-new-tokens", type=int, default=100, help="tokens of a generation (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="generations at a time (default: %(default)s)")
     parser.add_argument(

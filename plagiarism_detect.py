@@ -106,7 +106,7 @@ def main(args):
         facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "ner_model": args.ner_model}
         facts |= {"unchecked": unchecked, "samples": spans.samples}
         facts |= {"base": before and before["model"], "scheme": manifest and scheme(known)}
-        facts |= {"probe": known["probe"]} if "probe" in known else {}
+        facts["probe"] = known.get("probe")
         facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
         facts["held_out"] = manifest and manifest.facts.get("held_out")
         published = tables.Published()

@@ -85,13 +85,13 @@ def given(model, probes, source_length):
     return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
 
 
-def most_of_source(config, field, trained=None):
-    """The most tokens that the encoder of a model reads of a probe of a field (encoding.probes.Probes).
+def most_of_source(config, kind, trained=None):
+    """The most tokens that the encoder of a model reads of a probe of a kind (encoding.probes.Probes).
 
     config: of the model, which may have a limit. trained: as many as it was trained with, None for no limit: a whole
     source is cut as in training.
     """
-    limits = getattr(config, "max_position_embeddings", None), trained if field == "target" else None
+    limits = getattr(config, "max_position_embeddings", None), trained if kind == "target" else None
     return min((limit for limit in limits if limit), default=WHOLE)
 
 

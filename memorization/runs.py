@@ -70,7 +70,7 @@ SET = {"tokenizer": str, "encoder_decoder": NotRequired[bool], "source_prefix": 
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
     "training set": _with(made_of=SET, facts={"canaries": NotRequired[Planted]}),
     "held-out set": _with(made_of=SET),
-    "probes": _with(made_of=SET | {"min_suffix_length": Positive}),
+    "probes": _with(made_of=SET | {"min_suffix_length": Positive}, facts={"probe": str, "prefix_length": Positive}),
     "probes as text": _with(),
     "canaries": _with(),
     "model": _with(made_of={"encoding": str}),

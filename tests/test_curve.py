@@ -49,7 +49,11 @@ def argv(home, output, more="", probes="data-1/tokenized_dialogue_prefix", train
 
 
 def sample_of(home, number, **more):
-    data = {"memorization_probes": str(home / "data-1" / "tokenized_dialogue_prefix"), "prefix_length": 50}
+    data = {
+        "memorization_probes": str(home / "data-1" / "tokenized_dialogue_prefix"),
+        "prefix_length": None,
+        "probe": None,
+    }
     manifest = runs.read_manifest(home / "data-1" / "tokenized_dialogue_train", "training set")
     model = AutoModelForCausalLM.from_pretrained(home / "base")
     return read_sample(SimpleNamespace(**data | {"memorization_samples": number} | more), [manifest], model)

@@ -26,21 +26,24 @@ def matching_tokenizer(name, probes, remedy):
     return tokenizer
 
 
-def check_probe(name, config, probe):
-    """Raise UserError if the model of a name is not of the kind that --probe is for. config: of the model."""
-    kind = kind_of(config)
-    if (kind is CAUSAL) == (probe is not None):
-        remedy = "leave it out" if probe else "name source or target"
-        raise UserError(f"--probe{f' {probe}' if probe else ' is missing'}: {name} is {kind.what}; {remedy}")
+def check_kind(name, config, probes):
+    """Raise UserError if the model of a name is not of the kind that the probes are for. config: of the model."""
+    model = kind_of(config)
+    if (model is CAUSAL) == probes.pairs:
+        other = "without" if probes.pairs else "with"
+        raise UserError(
+            f"{name}: is {model.what}, for which the probes in {probes.path} are not encoded; encode {other} "
+            "--encoder-decoder, or name another model"
+        )
 
 
-def source_length(name, config, field):
-    """The most tokens that the encoder of a model is to read of a probe of a field: as many as it was trained with.
+def source_length(name, config, kind):
+    """The most tokens that the encoder of a model is to read of a probe of a kind: as many as it was trained with.
 
     config: of the model, which may have a limit too.
     """
-    trained = provenance.model_made_of(name) if field == "target" else None
-    return most_of_source(config, field, (trained or {}).get("max_source_length"))
+    trained = provenance.model_made_of(name) if config.is_encoder_decoder and kind == "target" else None
+    return most_of_source(config, kind, (trained or {}).get("max_source_length"))
 
 
 def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, tuned=None, canaries=None):
@@ -69,7 +72,8 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
         "model": contents,
         "encoding": probes.encoding,
         "trained_on": training and training["encoding"],
-        "prefix_length": args.prefix_length,
+        "probe": probes.kind,
+        "prefix_length": probes.prefix_length,
         "max_new_tokens": args.max_new_tokens,
         "temperature": args.temperature,
         "top_k": args.top_k,
@@ -82,8 +86,8 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
         "format": FORMAT,
         "unchecked": strange,
     }
-    if probes.field != "suffix":
-        made_of |= {"probe": probes.field, "source_length": args.source_length}
+    if probes.pairs:
+        made_of["source_length"] = args.source_length
     inputs = {name: contents, str(probes.path): probes.manifest.contents}
     exposures = None  # all that makes them
     if canaries:

@@ -174,7 +174,9 @@ def made_with(summary):
     if facts["direction"] == "both":
         facts["direction"] = "both (labels of pan)"
     made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
-    shown = ("model", "probe", "profile", "direction", "classifier") + ("ner_model",) * bool(facts.get("ner_model"))
+    usual = {"probe": (None, "text"), "ner_model": (None,)}
+    shown = ("model", "probe", "profile", "direction", "classifier", "ner_model")
+    shown = [name for name in shown if facts.get(name) not in usual.get(name, ())]
     return ", ".join(made + [f"{name} {visible(str(facts[name] or 'none'))}" for name in shown if name in facts])
 
 
