@@ -18,6 +18,7 @@ from memorization import runs
 from memorization.cli import Parser, UserError, run
 from memorization.encoding.canaries import read_canaries
 from memorization.encoding.probes import Probes
+from memorization.encoding.prompts import check_prompts, described
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import check_model
 from memorization.extraction.measure import check_kind, matching_tokenizer, measure, source_length
@@ -40,10 +41,16 @@ def main(args):
     read = min(probes.longest_source, args.source_length)
     for name, config in configs.items():
         check_model(name, config, tokenizer, probes.longest_prefix, args.max_new_tokens, read)
+    prompts = probes.prompts(args.source_length)
+    check_prompts(prompts, probes.path, probes.kind, args.shared_prompts)
     canaries = read_canaries(args.tokenized_dir, args.subset_name, probes.manifest)
     state = PartialState(cpu=not torch.accelerator.is_available())
+    if prompts["own"] < prompts["probes"] and state.is_main_process:
+        print(described(prompts))
     path = runs.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name)
-    measure(args, state, probes, tokenizer, args.model_path, args.dtype, path, args.base_model, canaries=canaries)
+    measure(
+        args, state, probes, tokenizer, args.model_path, args.dtype, path, args.base_model, prompts, canaries=canaries
+    )
     if canaries and state.is_main_process:
         where = runs.exposures_path(path)
         exposures, manifest = read_rows(where, "exposures", Exposure)
@@ -73,6 +80,11 @@ if __name__ == "__main__":
         "given too; source, of what an encoder reads (default: stage 1's)",
     )
     parser.add_argument("--prefix-length", type=int, help="tokens of a prefix (default: stage 1's)")
+    parser.add_argument(
+        "--shared-prompts",
+        action="store_true",
+        help="go on where most probes share their prompt with another; every report says so",
+    )
     parser.add_argument("--max-new-tokens", type=int, default=100, help="tokens of a generation (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="generations at a time (default: %(default)s)")
     parser.add_argument(

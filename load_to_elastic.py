@@ -14,14 +14,13 @@ from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
 from memorization.detection.span_index import build, span_index_path
-from memorization.encoding.probes import Probes
+from memorization.encoding.probes import BATCH, Probes
 from memorization.files import fingerprints, locked
 from memorization.parallel import cores
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.runs import encoding_paths, manifest_path, write_manifest
 
 ENDING = "_prefix.json"
-BATCH = 1000  # probes in memory together
 
 
 def main(args):

@@ -28,6 +28,7 @@ from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.pairs import run_pairs
 from memorization.detection.spans import SpanIndex
+from memorization.encoding.prompts import of_texts
 from memorization.extraction.exposures import read_exposures
 from memorization.extraction.generations import Generation, read_generations
 from memorization.files import fingerprints, write_json, write_text
@@ -106,7 +107,9 @@ def main(args):
         facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "ner_model": args.ner_model}
         facts |= {"unchecked": unchecked, "samples": spans.samples}
         facts |= {"base": before and before["model"], "scheme": manifest and scheme(known)}
-        facts["probe"] = known.get("probe")
+        prompts = manifest and manifest.facts.get("prompts")
+        prompts = prompts or of_texts(row.prefix for row in generations if not row.sample)
+        facts |= {"probe": known.get("probe"), "prompts": prompts}
         facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
         facts["held_out"] = manifest and manifest.facts.get("held_out")
         published = tables.Published()
@@ -127,6 +130,7 @@ def main(args):
                 split=source and source.facts.get("split"),
                 index=indexed,
                 samples=spans.samples,
+                prompts=prompts,
                 base=base,
                 canaries=of_canaries,
             )

@@ -59,7 +59,7 @@ def main(args):
         facts["trained_on"] = (manifest.facts["training"] or {}).get("encoding")
         link, generations = manifest.facts["base"], manifest.facts["generations"]
         facts |= {"base": link and link["model"], "scheme": generations and scheme(generations)}
-        facts["probe"] = (generations or {}).get("probe")
+        facts |= {"probe": (generations or {}).get("probe"), "prompts": manifest.facts.get("prompts")}
         base = base_rows(path / "detections.jsonl", manifest, Detection)
         summary = summarize(rows, facts, base, manifest.facts["canaries"])
         rows = redact.redacted(rows) if args.redact else rows

@@ -13,10 +13,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, set_seed
 
 from memorization.cli import UserError
-from memorization.encoding.tokens import cut_source
+from memorization.encoding.tokens import WHOLE, cut_source
 from memorization.hub import load
 
-WHOLE = 2**31 - 1  # tokens: no limit
 # what a file may hold beyond the model: buffers of earlier versions, and the pooler that RoBERTa's classifiers lost
 SURPLUS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|pooler\.dense\.\w+)$")
 

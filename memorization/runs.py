@@ -66,6 +66,14 @@ class Split(TypedDict):
     near_duplicates: float | None
 
 
+class PromptCount(TypedDict):
+    """How many probes there are, how many distinct prompts they have, and how many have one that no other has."""
+
+    probes: Positive
+    distinct: Positive
+    own: Count
+
+
 SET = {"tokenizer": str, "encoder_decoder": NotRequired[bool], "source_prefix": NotRequired[str]}
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
     "training set": _with(made_of=SET, facts={"canaries": NotRequired[Planted]}),
@@ -78,7 +86,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
         made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool}
         | {"temperature": float, "top_k": int, "top_p": float, "probe": NotRequired[str]},
         facts={"listing": str, "training": dict | None, "base": Link | None, "canaries": str | None}
-        | {"held_out": NotRequired[dict | None], "split": NotRequired[Split]},
+        | {"held_out": NotRequired[dict | None], "split": NotRequired[Split], "prompts": NotRequired[PromptCount]},
     ),
     "exposures": _with(made_of={"digits": Positive, "trained_on": str | None, "unchecked": bool}),
     "index": _with(),
@@ -94,7 +102,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
         },
         facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list}
         | {"base": Link | None, "canaries": dict | None, "held_out": NotRequired[dict | None]}
-        | {"split": NotRequired[Split | None]},
+        | {"split": NotRequired[Split | None], "prompts": NotRequired[PromptCount]},
         arguments={"type": str, "paraphrase_model": str},
     ),
     "attention": _with(facts={"heat_maps": dict}),

@@ -25,7 +25,7 @@ def encode(rows, name="dialogue", *flags):
     return members(name)
 
 
-def members(name="dialogue", prefix_length=50):
+def members(name="dialogue", prefix_length=None):
     probes = Probes("tokenized_data", name, prefix_length)
     return {str(probe["id"]): probe["suffix"] for probe in probes[:] if probe["member"]}
 

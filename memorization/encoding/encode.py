@@ -10,6 +10,7 @@ from memorization.cli import Parser, UserError
 from memorization.encoding.canaries import add_canary_arguments, check_canary_arguments, plant, settings
 from memorization.encoding.data import add_data_arguments, configured, read_rows
 from memorization.encoding.probes import write_probes
+from memorization.encoding.prompts import Prompts, check_prompts, described
 from memorization.encoding.samples import store
 from memorization.encoding.sets import BAR_DELAY, FORMAT, KINDS, SETS, write_sets
 from memorization.encoding.split import Split, repeats, split
@@ -44,6 +45,9 @@ def parse_arguments(description, task):
         choices=["text", "source", "target"],
         help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
         "given too; source, of the input of encoder-decoder models (default: text; source with --encoder-decoder)",
+    )
+    parser.add_argument(
+        "--shared-prompts", action="store_true", help="go on where most probes share their prompt with another"
     )
     parser.add_argument(
         "--min-suffix-length", type=int, default=20, help="least tokens of a suffix (default: %(default)s)"
@@ -131,16 +135,19 @@ def encode_task(args, task):
             planted, of_planted = plant(new["canaries"], args, len(hashes), task, tokenizer)
         pairs = (task.separator, args.source_prefix) if args.encoder_decoder else ()
         batches = encoded_batches(work / "samples", tokenizer, args.num_proc, pairs)
-        probes = write_sets(new, made_of, batches, parts, probe, args, planted)
+        prompts = Prompts()
+        probes = write_sets(new, made_of, batches, parts, probe, prompts, args, planted)
         write_probes(new["probes as text"], probes)
         stored, distinct = int(parts.stored.sum()), parts.first == np.arange(len(hashes))
         too_short, left_out = {kind: stored - int(long.sum()) for kind, long in probe.items()}, int((~parts.kept).sum())
         if not probe[args.probe].any():
-            other = "".join(f"--probe {kind}, " for kind, long in probe.items() if long.any())
+            other = "--probe target, " if probe["target"].any() else ""
             raise UserError(
                 f"{name}: all {stored} {args.probe}s are shorter than {args.prefix_length} + {args.min_suffix_length} "
                 f"tokens; take {other}a lower --prefix-length or --min-suffix-length, or longer texts"
             )
+        prompts = prompts.count()
+        check_prompts(prompts, name, args.probe, args.shared_prompts)
         trained = int((parts.member & parts.kept).sum()) + (len(planted) if args.canaries else 0)
         numbers = trained, int((~parts.member).sum()), stored, int(probe[args.probe].sum()), 2 * args.canaries
         rows = dict(zip(every, numbers, strict=True))
@@ -148,6 +155,7 @@ def encode_task(args, task):
             "distinct_samples": int(distinct.sum()),
             "prefix_length": args.prefix_length,
             "probe": args.probe,
+            "prompts": prompts,
             "samples_too_short_for_a_probe": too_short[args.probe],
         }
         if args.near_duplicates:
@@ -182,6 +190,8 @@ def encode_task(args, task):
             f"{members + others} probes of kind {kind}: {members} members, {others} non-members; {too_short[kind]} "
             f"{kind}s too short"
         )
+    if prompts["own"] < prompts["probes"]:
+        print(described(prompts))
     if args.canaries:
         print(f"{args.canaries} canaries in {len(planted)} of the rows to train on, {args.canaries} controls in none")
     for path in paths.values():

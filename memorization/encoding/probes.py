@@ -13,11 +13,12 @@ import pyarrow.compute
 
 from memorization.cli import UserError
 from memorization.encoding.arrow import Batches, flat
+from memorization.encoding.prompts import Prompts
 from memorization.encoding.sets import KINDS, PAIRS, PROBES
-from memorization.encoding.tokens import INSIDE, SPECIAL, cut
+from memorization.encoding.tokens import INSIDE, SPECIAL, WHOLE, cut, cut_source
 from memorization.files import read_json, replacing
 from memorization.rows import Id
-from memorization.runs import Positive, checked, difference, encoding_paths
+from memorization.runs import Positive, PromptCount, checked, difference, encoding_paths
 
 
 class Probe(msgspec.Struct):
@@ -38,6 +39,7 @@ class Table(msgspec.Struct):
 
 
 TOKENS = ("input_ids", "starts"), ("target_ids", "target_starts")  # of stored samples; the second of PAIRS alone
+BATCH = 1000  # probes in memory together
 COLUMNS = list(Probe.__struct_fields__)  # of the probes as text
 LISTING_BEGINS = msgspec.json.encode({"columns": COLUMNS})[:-1] + b",\n"
 
@@ -135,6 +137,14 @@ class Probes:
         """(id, member, cluster, text) of all distinct samples, those too short for a probe too."""
         for batch in self._batches:
             yield from zip(*(batch[name].to_pylist() for name in ("id", "member", "cluster", "text")), strict=True)
+
+    def prompts(self, source_length: int = WHOLE) -> PromptCount:
+        """How many distinct prompts there are. source_length: the most tokens that an encoder reads."""
+        prompts = Prompts()
+        for start in range(0, len(self), BATCH):
+            for probe in self[start : start + BATCH]:
+                prompts.add(cut_source(probe.get("source_ids", ()), source_length), probe["prefix_ids"])
+        return prompts.count()
 
     def _probe(self, i):
         batch, tokens = self._batch(self._number[i])

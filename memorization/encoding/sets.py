@@ -42,11 +42,12 @@ SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
 KINDS = {False: ("text", "target"), True: ("source", "target")}  # of probes, by whether for encoder-decoder models
 
 
-def write_sets(paths, made_of, batches, parts, probe, args, planted=None):
+def write_sets(paths, made_of, batches, parts, probe, prompts, args, planted=None):
     """Write the three sets batch by batch; yields the probes of kind args.probe for the text file.
 
     parts: the split.Split. probe: dict kind -> bool array, where the samples that are long enough for a probe of it are
-    marked. batches: as of tokens.encoded_batches. planted: a record batch that ends the training set.
+    marked. prompts: a prompts.Prompts, to which those of kind args.probe are added. batches: as of
+    tokens.encoded_batches. planted: a record batch that ends the training set.
     """
     at, stored = 0, parts.stored
     schemas = SETS | {"probes": PAIRS} if args.encoder_decoder else SETS
@@ -72,15 +73,18 @@ def write_sets(paths, made_of, batches, parts, probe, args, planted=None):
                 columns += [*chosen_lists(rows, target_bounds, *target_tokens), source_ends[rows]]
             probes(pa.record_batch(columns, schemas["probes"]))
 
-            begins = {}
+            cuts = {}
             for kind, long in probe.items():
                 of_target = kind == "target"
-                lists = said[1:3] if said and of_target else (starts, bounds)
-                begin, end = cut(*lists, args.prefix_length, target if of_target else 0)
+                tokens = said[:3] if said and of_target else (ids, starts, bounds)
+                begin, end = cut(*tokens[1:], args.prefix_length, target if of_target else 0)
                 long[here] = rows & (end - begin >= args.min_suffix_length)
-                begins[kind] = lists[0][begin]  # in characters
+                cuts[kind] = tokens, begin
+            (cut_ids, cut_starts, cut_bounds), begin = cuts[args.probe]
             for i in np.flatnonzero(probe[args.probe][here]).tolist():
-                text, place = texts[i].as_py(), begins[args.probe][i]
+                read = ids[bounds[i] : bounds[i + 1]] if said and args.probe == "target" else ()
+                prompts.add(read, cut_ids[cut_bounds[i] : begin[i]])
+                text, place = texts[i].as_py(), cut_starts[begin[i]]
                 text = text[: source_ends[i]] if args.probe == "source" else text
                 yield {
                     "id": int(id[i]),

@@ -13,6 +13,7 @@ from memorization.encoding.samples import Samples
 from memorization.parallel import in_order
 
 SPECIAL, INSIDE = -1, -2
+WHOLE = 2**31 - 1  # tokens: no limit
 
 
 def encode(texts, targets, tokenizer, eos):

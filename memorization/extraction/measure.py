@@ -46,10 +46,11 @@ def source_length(name, config, kind):
     return most_of_source(config, kind, (trained or {}).get("max_source_length"))
 
 
-def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, tuned=None, canaries=None):
+def measure(args, state, probes, tokenizer, name, dtype, path, base_model, prompts, tuned=None, canaries=None):
     """Write the result of the model of a name, and that of its base model beside it; return its link (main process).
 
-    tuned: where it is the base model itself, the contents of the other one. canaries: those of the encoding.
+    prompts: of Probes.prompts. tuned: where it is the base model itself, the contents of the other one. canaries: those
+    of the encoding.
     """
     if state.is_main_process:
         print(f"loading {name}", flush=True)
@@ -109,7 +110,8 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
         base = None
         if base_model:
             del model  # there may be no room for both
-            base = measure(args, state, probes, tokenizer, base_model, precision, runs.base_path(path), tuned=contents)
+            where = runs.base_path(path)
+            base = measure(args, state, probes, tokenizer, base_model, precision, where, None, prompts, tuned=contents)
         if not state.is_main_process:
             return None
         write_listing(listing, rows, args.num_samples)  # a kill here leaves rows without a manifest, or another run's
@@ -121,6 +123,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
             training=training,
             held_out=training and provenance.held_out_perplexities(name),
             too_short=probes.too_short,
+            prompts=prompts,
             split={"near_duplicates": probes.manifest.made_of.get("near_duplicates")},
             base=base,
             canaries=exposures and runs.identity(exposures),

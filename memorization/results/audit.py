@@ -56,6 +56,7 @@ def _run(run):
         "notes": [note._asdict() for note in notes(facts)],
         "verdict": summary["verdict"] and {"column": VERDICT, "groups": summary["verdict"]},
         "probes": {group: cells["n"] for group, cells in summary["groups"].items()},
+        "prompts": facts.get("prompts"),
         "generations": summary["generations"],
         "generations_a_probe": summary["generations_a_probe"],
         "figures": figures,
@@ -138,6 +139,7 @@ def _near_duplicates(split):
 
 
 def _decoding(known):
-    said = f"prefixes of {known['prefix_length']} tokens, {known.get('num_samples', 1)} a probe"
+    of = f" of the {known['probe']}" if known.get("probe", "text") != "text" else ""
+    said = f"prefixes of {known['prefix_length']} tokens{of}, {known.get('num_samples', 1)} a probe"
     said += f", {known['max_new_tokens']} new tokens" if "max_new_tokens" in known else ""
     return f"{said}, {scheme(known)}" if known["temperature"] else said

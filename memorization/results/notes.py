@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-NAMES = ("UNCHECKED", "NOTE")  # the gravest first
+from memorization.encoding.prompts import are_shared, described
+
+NAMES = ("UNCHECKED", "SHARED PROMPTS", "NOTE")  # the gravest first
 
 
 class Note(NamedTuple):
@@ -20,6 +22,8 @@ def notes(facts: dict) -> list[Note]:
     found = []
     if facts.get("unchecked"):
         found.append(Note("UNCHECKED", "model, data and index are not of one run, or not known to be"))
+    if (prompts := facts.get("prompts")) and are_shared(prompts):
+        found.append(Note("SHARED PROMPTS", f"{described(prompts)}; what is asked alike is answered alike"))
     if facts.get("trained_on", "") is None:
         found.append(Note("NOTE", "nothing is known of the model's training; its members are the data's word"))
     return found
