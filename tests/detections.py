@@ -6,7 +6,14 @@ from memorization.detection.detections import Copied, Detection, Labels, Own, Ru
 from memorization.runs import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
-FACTS |= {"ner_model": None, "candidates": 10, "loop_repeats": 10, "samples": [1000, 500], "scheme": "temperature 1"}
+FACTS |= {
+    "ner_model": None,
+    "candidates": 10,
+    "loop_repeats": 10,
+    "samples": [1000, 500],
+    "clusters": [1000, 500],
+    "scheme": "temperature 1",
+}
 TRAINING = {"encoding": "e" * 16, "num_train_epochs": 8, "learning_rate": 2e-05}
 
 
@@ -37,6 +44,7 @@ def _copied(characters, holders, members, sample):
         holders=holders,
         members=members,
         sample=sample,
+        cluster=sample,
         sample_span=(5, 5 + characters),
     )
 
@@ -60,6 +68,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
         | dict(generations),
         "training": None if training is None else TRAINING | training,
         "samples": FACTS["samples"],
+        "clusters": FACTS["clusters"],
         "base": None,
         "canaries": None,
         "index": {"encoding": "e" * 16, "prefix_length": 50, "documents": "d" * 64} | dict(index),

@@ -148,7 +148,7 @@ def test_the_threshold_of_paraphrases_is_the_one_that_a_hundredth_of_held_out_te
 def test_anothers_run_is_shown_beside_its_chance_level():
     members = [detection(i) for i in range(40)]
     rows = members + [detection(1000 + i, others=[(i, 1, 1)] * (i < 20)) for i in range(40)]
-    summary = summarize(rows, FACTS | {"samples": [40, 40]})
+    summary = summarize(rows, FACTS | {"clusters": [40, 40]})
     assert summary["another"]["samples"] == 39
     cells = summary["another"]["groups"]["held out"]
     assert cells["another"]["rate"] == pytest.approx(0.5 * 39 / 40) and cells["chance"]["rate"] == 0
@@ -156,7 +156,7 @@ def test_anothers_run_is_shown_beside_its_chance_level():
     text = " ".join(table(summary).split())
     assert "Another's: yes, one other training sample's text comes out more often than one held-out sample's" in text
     assert "from probes: held out." in text
-    assert "Another's:" not in table(summarize(members, FACTS | {"samples": [40, 0]}))
+    assert "Another's:" not in table(summarize(members, FACTS | {"clusters": [40, 0]}))
     assert "no evidence that one other training" in " ".join(table(summarize(ROWS, FACTS)).split())
 
 

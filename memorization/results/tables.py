@@ -29,14 +29,14 @@ def summarize(rows, facts, base=None, canaries=None):
     """What result.json holds of detections (any iterable): facts, columns, groups, difference, verdict.
 
     facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
-    (profile, model, unchecked, base, and scheme, that of evidence); samples, how many distinct ones are members and
-    held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label, and under
-    paper with direction both, stands the same tally of the labels without the span scan, by the published rule, and in
-    direction paper. The verdict is statistics.verdict for members by copies and all, or None without members or
-    held-out texts; another is others.Others.measure. Under without_loops stands the same tally without generations that
-    repeat themselves; personal is personal.Personal.counts, scores membership.measure. base: detections of the same
-    probes through the base model, or None; under base stands base.compare, and the scores have the ratio to it.
-    canaries: of canaries.summarize, or None.
+    (profile, model, unchecked, base, and scheme, that of evidence); samples and clusters, how many distinct ones are
+    members and held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label,
+    and under paper with direction both, stands the same tally of the labels without the span scan, by the published
+    rule, and in direction paper. The verdict is statistics.verdict for members by copies and all, or None without
+    members or held-out texts; another is others.Others.measure. Under without_loops stands the same tally without
+    generations that repeat themselves; personal is personal.Personal.counts, scores membership.measure. base:
+    detections of the same probes through the base model, or None; under base stands base.compare, and the scores have
+    the ratio to it. canaries: of canaries.summarize, or None.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
     every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction)
@@ -76,7 +76,7 @@ def summarize(rows, facts, base=None, canaries=None):
     if MEMBERS in pairs and HELD_OUT in pairs:
         held_out = pairs.pop(HELD_OUT)
         summary["verdict"] = statistics.verdict(pairs, held_out)
-    summary["another"] = others.measure(probes.ids, probes.member, facts["samples"])
+    summary["another"] = others.measure(probes.ids, probes.member, facts["clusters"])
     summary["personal"] = personal.counts()
     summary["canaries"] = canaries
     return summary
