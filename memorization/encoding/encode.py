@@ -50,7 +50,7 @@ def parse_arguments(description, task):
     parser.add_argument(
         "--deduplicate",
         action="store_true",
-        help="train on one text of each cluster of near-duplicates, with --near-duplicates none on one copy of each text",
+        help="train on one text of each cluster of near-duplicates; with --near-duplicates none, on one copy of each",
     )
     parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
     parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
