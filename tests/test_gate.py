@@ -165,7 +165,7 @@ def test_figures_are_those_of_the_result(every):
     (run,) = json.loads(document([every["little"]], []))["runs"]
     (own,) = (figure for figure in run["figures"] if figure["name"] == "own")
     low, high = wilson(2, 20)
-    assert own["groups"]["members"] == {"n": 20, "count": 2, "rate": 0.1, "interval": [low, high]}
+    assert own["groups"]["members"] == {"n": 20, "count": 2, "rate": 0.1, "interval": [low, high], "ceiling": 1.0}
     rate, *interval = difference(2, 20, 0, 10)
     assert own["difference"] == {"rate": rate, "interval": interval}
     assert set(own["groups"]) == {"4 copies", "1 copy", "members", "held out"} == set(run["probes"])

@@ -44,7 +44,8 @@ def answers(number, seed=0):
 
 def encode(home, rows, *flags):
     write_json(home / "d.json", rows)
-    return run_script("encode_dialogue.py", "--data", home / "d.json", "--output-dir", home / "out", *flags)
+    where = "--data", home / "d.json", "--output-dir", home / "out"
+    return run_script("encode_dialogue.py", *where, "--near-duplicates", "none", *flags)
 
 
 def infer(home, output, *flags):
