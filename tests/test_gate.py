@@ -137,6 +137,7 @@ def every(tmp_path):
     """Runs of every shape: little, all there is, one side only, several generations, unknown ones."""
     full = rows(5, **FULL)
     asked = {"classifier": "a/model", "ner_model": "names", "base": "gpt", "direction": "both"}
+    asked["prompts"] = {"probes": 30, "distinct": 2, "own": 1}
     paper = rows(5, **FULL, paper=detection(0).labels)
     held_out = [row for row in full if not row.member]
     hashes = {"classifier": "a" * 64, "ner_model": "b" * 64}
@@ -248,6 +249,8 @@ def test_the_schema_refuses_what_was_tampered_with(every):
         ("gate", "outcomes", 0, "limit", 1),
         ("gate", "holds", "true"),
         ("runs", 0, "unchecked", None),
+        ("runs", 0, "prompts", "own", -1),
+        ("runs", 0, "notes", 0, "text", ""),
         ("runs", 0, "identities", "model", "gpt"),
         ("runs", 0, "verdict", "groups", "members", "p", 1.5),
         ("runs", 0, "attacks", 0, "detail", ""),

@@ -352,6 +352,16 @@ def test_unchecked_is_the_first_word():
     assert "UNCHECKED" not in table(summarize(ROWS, FACTS | {"unchecked": False}))
 
 
+def test_prompts_that_probes_share_are_told_and_a_note_where_most_do():
+    def shown(own, **facts):
+        return table(summarize(ROWS, FACTS | {"prompts": {"probes": 9, "distinct": own + 1, "own": own}} | facts))
+
+    assert shown(4).startswith("SHARED PROMPTS: 5 distinct prompts among 9 probes, 4 of which have one of their own")
+    assert shown(4, unchecked=True).startswith("UNCHECKED: ") and "SHARED PROMPTS: " in shown(4, unchecked=True)
+    assert "SHARED" not in shown(5) and "6 distinct prompts among 9 probes, 5 of which" in " ".join(shown(5).split())
+    assert "distinct prompts" not in shown(9)
+
+
 def test_the_table_fits_80_columns_whatever_is_in_it():
     """Large figures, long names, many groups of copies."""
     runs = {"own": 10**6, "run": 10**6, "generation": "w" * 10**6, "suffix": "w" * (10**6 + 5)}
