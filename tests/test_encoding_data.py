@@ -405,18 +405,22 @@ def snapshot(path, splits):
             write_parquet(path / "data" / f"{split}-{i:05d}-of-{len(files):05d}.parquet", rows)
 
 
-def test_a_directory_of_files_is_read_in_order_and_what_is_left_out_is_told(tmp_path, capsys):
+def test_a_directory_of_files_is_read_in_order_and_what_is_left_out_is_told(tmp_path, capsys, monkeypatch):
     snapshot(tmp_path / "d", {"train": [MANY[:3], MANY[3:]]})
     assert texts(tmp_path / "d") == READ and not capsys.readouterr().out
     snapshot(tmp_path / "e", {"train": [MANY[:3], MANY[3:]], "test": [[GOOD]]})
     assert texts(tmp_path / "e") == READ
-    assert capsys.readouterr().out == f"{tmp_path / 'e'}: only its split 'train' is read; left out: 'test' (1 files)\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'e'}: only its split 'train' is read; left out: 'test' (1 file)\n"
     snapshot(tmp_path / "f", {"test": [[GOOD]]})
     assert refused(tmp_path / "f").startswith("no split 'train'; it has test: ")
     for i, content in enumerate([json_lines(MANY[:3]), json_lines(MANY[3:])]):
         (tmp_path / "g").mkdir(exist_ok=True)
         (tmp_path / "g" / f"part-{i}.jsonl.gz").write_bytes(gzip.compress(content.encode()))
-    assert texts(tmp_path / "g") == READ
+    assert texts(tmp_path / "g") == READ and not capsys.readouterr().out
+    (tmp_path / "g" / "more.csv").write_text(csv_text([GOOD]))
+    monkeypatch.chdir(tmp_path / "g")
+    assert texts(".") == READ
+    assert capsys.readouterr().out == ".: 1 file of another kind or configuration left out, as more.csv\n"
     (tmp_path / "d" / "data" / "train-00001-of-00002.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"train-00001-of-00002.parquet: not a readable Parquet file"):
         texts(tmp_path / "d")

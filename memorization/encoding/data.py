@@ -175,8 +175,8 @@ def _class(text, classes):
     """The name of the class whose number the text is. Raises ValueError if it is none."""
     if text.isdecimal() and int(text) < len(classes):
         return classes[int(text)]
-    said = repr(text) if len(text) <= LONGEST else f"a text of {len(text)} characters"
-    raise ValueError(f"is {said}, no number of the {len(classes)} in --label-names; name all, or leave it out")
+    value = repr(text) if len(text) <= LONGEST and " " not in text else f"a text of {len(text)} characters"
+    raise ValueError(f"is {value}, no number of the {len(classes)} in --label-names; name all, or leave it out")
 
 
 def _whole(text):

@@ -26,6 +26,7 @@ BATCH = 1000  # rows of an Arrow file
 DELIMITERS = ",;\t|"
 SENTENCE = set(",;.?!。！？，、؟।")  # signs of sentences, which names of columns have not
 SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")  # files of which a saved data set has some
+INFOS = "dataset_infos.json"  # a file of a snapshot that says what is in the others
 
 
 class Format(NamedTuple):
@@ -105,12 +106,20 @@ def _file(path):
 def _in_directory(path):
     """The Sources in a directory: the data set that is saved there, or files, as a snapshot of a hub's has them."""
     kind = "Hugging Face dataset, as save_to_disk writes a directory of, nor a directory of data files"
-    with _readable(path, kind, Exception):
+    with _readable(path, kind, Exception, "name the files to read"):
         if any((path / name).is_file() for name in SAVED):
             return [_data_set(path, datasets.load_from_disk(str(path)))]
-        splits = datasets.load_dataset_builder(str(path)).config.data_files
+        splits = datasets.load_dataset_builder(str(path.absolute())).config.data_files
     splits = {str(split): [Path(file) for file in files] for split, files in splits.items()}
-    return [_file(file) for file in _train(path, splits, lambda files: f"{len(files):,} files")]
+    chosen = _train(path, splits, _number)
+    there = {file for file in path.absolute().rglob("*") if kind_of(file) in READERS and file.name != INFOS}
+    if others := sorted(there.difference(*splits.values())):
+        print(f"{path}: {_number(others)} of another kind or configuration left out, as {others[0].name}")
+    return [_file(file) for file in chosen]
+
+
+def _number(files):
+    return f"{len(files):,} file{'s' * (len(files) > 1)}"
 
 
 def _data_set(name, data):
@@ -122,7 +131,7 @@ def _data_set(name, data):
 def _train(name, splits, size):
     """The split `train` of a dict of them, which says which others are left out. size: what says how large one is."""
     if "train" not in splits:
-        raise UserError(f"{name}: no split 'train'; it has {', '.join(splits)}: name the directory of one of them")
+        raise UserError(f"{name}: no split 'train'; it has {', '.join(splits)}: name the directory, or the files, of one of them")
     if others := [f"{split!r} ({size(rows)})" for split, rows in splits.items() if split != "train"]:
         print(f"{name}: only its split 'train' is read; left out: {', '.join(others)}")
     return splits["train"]
@@ -135,7 +144,7 @@ def _from_hub(name, local_files_only=False):
 
 
 @contextmanager
-def _readable(name, kind, errors=(pa.ArrowException, ValueError, OSError)):
+def _readable(name, kind, errors=(pa.ArrowException, ValueError, OSError), remedy="write it again"):
     """Raise UserError in place of what Arrow raises for a damaged file; the system's errors pass."""
     try:
         yield
@@ -143,7 +152,7 @@ def _readable(name, kind, errors=(pa.ArrowException, ValueError, OSError)):
         if isinstance(error, UserError) or isinstance(error, OSError) and error.errno is not None:
             raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{name}: not a readable {kind}: {reason[:200]}; write it again") from None
+        raise UserError(f"{name}: not a readable {kind}: {reason[:200]}; {remedy}") from None
 
 
 def _arrow_rows(data, name, columns, _):

@@ -4,7 +4,7 @@ import codecs
 import io
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -64,7 +64,8 @@ def _of_another_encoding(path, encoding):
     """The UserError for a text file that is not in an encoding, naming its first such line where lines are bytes."""
     where, name = "it", "UTF-8" if encoding == UTF_8 else encoding
     if not encoding.startswith(("utf-16", "utf-32")):
-        with io.TextIOWrapper(_open_bytes(path), "latin-1", newline="\n") as lines:
+        # what a damaged file has no more is not looked at
+        with io.TextIOWrapper(_open_bytes(path), "latin-1", newline="\n") as lines, suppress(OSError):
             for number, line in enumerate(lines, 1):
                 try:
                     line.encode("latin-1").decode(encoding)
