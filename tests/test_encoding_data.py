@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memorization.cli import UserError
 from memorization.encoding import readers
@@ -359,6 +361,19 @@ def test_the_delimiter_of_a_csv_file_is_recognized_by_its_columns(tmp_path, deli
     assert line.startswith("no column 'question'; it has 'instruction', 'input', 'output': ")
     (tmp_path / "d.csv").write_text(csv_text(MANY, "^"), encoding="utf-8")
     assert texts(tmp_path / "d.csv", "--delimiter", "^") == READ
+
+
+def test_every_text_comes_out_of_a_csv_file_as_it_was_written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("csv") / "d.csv"
+    row = st.fixed_dictionaries({name: st.text(max_size=9) | st.text(",;\t|\"'\r\n ", max_size=9) for name in GOOD})
+
+    @settings(max_examples=50)
+    @given(st.lists(row, min_size=1, max_size=4), st.sampled_from(",;\t|"))
+    def check(rows, delimiter):
+        path.write_text(csv_text(rows, delimiter), encoding="utf-8", newline="")
+        assert texts(path) == [*map(DIALOGUE.text, rows)]
+
+    check()
 
 
 def test_a_csv_file_without_a_header_is_recognized_and_read_by_numbers(tmp_path, capsys):

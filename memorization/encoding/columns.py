@@ -22,10 +22,8 @@ class Columns:
         self.spellings, self._target, self._alternatives = spellings, target, alternatives
         self.lacking: Counter[str] = Counter()
         self._name, self._chosen = None, {}
-        self._somewhere, self._seen = (
-            set(),
-            {},
-        )  # fields that some file has; columns of rows without a field, an example
+        self._somewhere = set()  # fields that some file has a column for
+        self._seen = {}  # an example of the rows without a field
 
     def begin(self, name: object) -> None:
         """Go on to the file, or data set, of a name."""
@@ -75,7 +73,7 @@ class Columns:
         return self._chosen[field]
 
     def values(self, where: str, row: dict[str, Any]) -> dict[str, Any]:
-        """dict field -> what a row has in its column; None where it has nothing. where: the row stands.
+        """dict field -> what a row has in its column; None where it has nothing. where: the row's line or number.
 
         Raises UserError for a row without the target, of another structure, or with a list of several texts.
         """

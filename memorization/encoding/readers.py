@@ -8,6 +8,7 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import datasets
@@ -109,7 +110,8 @@ def _in_directory(path):
     with _readable(path, kind, Exception, "name the files to read"):
         if any((path / name).is_file() for name in SAVED):
             return [_data_set(path, datasets.load_from_disk(str(path)))]
-        splits = datasets.load_dataset_builder(str(path.absolute())).config.data_files
+        with TemporaryDirectory() as cache:  # a home may be read-only
+            splits = datasets.load_dataset_builder(str(path.absolute()), cache_dir=cache).config.data_files
     splits = {str(split): [Path(file) for file in files] for split, files in splits.items()}
     chosen = _train(path, splits, _number)
     there = {file for file in path.absolute().rglob("*") if kind_of(file) in READERS and file.name != INFOS}
@@ -131,7 +133,9 @@ def _data_set(name, data):
 def _train(name, splits, size):
     """The split `train` of a dict of them, which says which others are left out. size: what says how large one is."""
     if "train" not in splits:
-        raise UserError(f"{name}: no split 'train'; it has {', '.join(splits)}: name the directory, or the files, of one of them")
+        raise UserError(
+            f"{name}: no split 'train'; it has {', '.join(splits)}: name the directory, or the files, of one of them"
+        )
     if others := [f"{split!r} ({size(rows)})" for split, rows in splits.items() if split != "train"]:
         print(f"{name}: only its split 'train' is read; left out: {', '.join(others)}")
     return splits["train"]
