@@ -243,7 +243,7 @@ def another(summary):
     if (found := summary["another"]) is None:
         return []
     number, groups = found["samples"], found["groups"]
-    body = [["probes", "another's", "chance level", "p"]]
+    body = [["probes", f"of {number} members", f"of {number} held out", "p"]]
     for name, group in groups.items():
         p = f"{group['p']:.2g}" if group["p"] >= 0.0001 else "< 0.0001"
         body.append([name, estimate(group["another"]), estimate(group["chance"]), p])
@@ -254,9 +254,9 @@ def another(summary):
         *paragraph(f"Another's: {said}."),
         *grid(body),
         *paragraph(
-            f"(Probes that say a run of more than {summary['facts']['span_length']} characters which exactly one other "
-            f"sample holds: of {number} training samples, and by chance of {number} held-out ones, the mean over all "
-            "choices of so many. Permutation test, one-sided, corrected by Holm.)"
+            f"(Probes, in %, that say a run of over {summary['facts']['span_length']} characters which exactly one "
+            f"other sample holds, of {number} training samples, and by chance of {number} held-out ones: the mean over "
+            "all choices of so many. Permutation test, one-sided, corrected by Holm.)"
         ),
     ]
 
