@@ -510,7 +510,7 @@ def test_a_probe_of_the_wrong_kind_is_one_line(homes, tuned, tmp_path, capsys):
     assert infer(home, ROOT / "configs" / "gpt-neo-small", tmp_path, "source") == 2
     assert "is a causal language model, for which the probes in" in one_line(capsys)
     assert infer(home, tuned["bart"], tmp_path, "target", "--base-model", ROOT / "configs" / "gpt-neo-small") == 2
-    assert "gpt-neo-small is a causal language model" in one_line(capsys)
+    assert "gpt-neo-small: is a causal language model" in one_line(capsys)
     assert infer(home, tuned["bart"], tmp_path, "target", "--max-new-tokens", 118) == 2
     assert "its context of 128 tokens is shorter than prefix + new tokens (12 + 118)" in one_line(capsys)
     assert infer(home, tuned["bart"], tmp_path, "target", "--prefix-length", 5000) == 2
