@@ -18,7 +18,7 @@ import pyarrow as pa
 from rensa import RMinHash
 from tqdm import tqdm
 
-from memorization.alignment.compiled import compiled
+from memorization.compiled import compiled
 from memorization.encoding.samples import Samples
 from memorization.parallel import in_order
 
