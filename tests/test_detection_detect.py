@@ -12,6 +12,7 @@ SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn the
 LAW = "Parliament passed the budget after long debates. Critics called several taxes unfair."
 EDITED = "Seven mice the grey cat chased today through an old granary. Beside the stove it slept every evening."
 ONE = "a storm had torn them during the night, when nobody listened"  # within one sentence: invisible to the aligner
+LENGTH = len(ONE) - len(",")
 LONG = (
     "The old grey cat chased seven hungry mice up and down through the dusty granary of the farm. "
     "The cat was grey, the granary was old, and seven mice had been chased through it by the cat since early spring. "
@@ -67,7 +68,7 @@ def test_generations_get_their_labels_with_and_without_the_span_scan(find):
     assert LABELLED[10][0][slice(*passage.generation_span)] == theirs
     run = found[12].longest_common_run
     assert LABELLED[12][0][slice(*run.generation_span)] == ONE == f"prefix 13 {SUFFIXES[13]}"[slice(*run.sample_span)]
-    assert (run.sample, run.characters, run.holders, run.members) == (13, len(ONE), 1, 1)
+    assert (run.sample, run.length, run.holders, run.members) == (13, LENGTH, 1, 1)
     assert found[12].copied == [run]
     texts = {hit.id: hit.text for hit in found[10].candidates}
     assert texts == {
@@ -78,7 +79,7 @@ def test_generations_get_their_labels_with_and_without_the_span_scan(find):
 def test_the_span_scan_has_a_length_of_its_own_that_a_run_must_exceed(find):
     rows = [generation(12, f"Seagulls cried over {ONE} but fled", LAW)]
     for profile in ("paper", "pan"):
-        labels = [find(SUFFIXES, rows, profile, span_length=n)[0].labels.label for n in (len(ONE) - 1, len(ONE))]
+        labels = [find(SUFFIXES, rows, profile, span_length=n)[0].labels.label for n in (LENGTH - 1, LENGTH)]
         assert labels == ["verbatim", "none"]
 
 
@@ -88,7 +89,7 @@ def test_the_longest_run_is_of_any_training_text_candidate_or_not(find):
     (row,) = find(suffixes, [generation(100, SEA, scattered)], candidates=1)
     assert [hit.id for hit in row.candidates] == [10]
     assert (row.longest_common_run.sample, row.longest_common_run.holders) == (11, 2)
-    assert (row.longest_common_run.characters, row.own.run.characters) == (len(SEA) - 1, len("mended their nets"))
+    assert (row.longest_common_run.length, row.own.run.length) == (len(SEA) - len(".."), len("mended their nets"))
     assert row.labels.label == "verbatim" and row.labels.label_without_scan == "unverified"
 
 

@@ -77,7 +77,7 @@ PASSAGES = {
     (0, "candidate_span"): SPAN,
     (0, "paraphrase_probability"): (-0.1, 1.1, "0.5", True),
 }
-RUN = {("characters",): (*COUNT, 8, 0), ("generation_span",): (*SPAN, BEYOND, [0, 8])}
+RUN = {("length",): (*COUNT, 0, 121), ("generation_span",): (*SPAN, BEYOND, [0, 4])}
 COPIED = RUN | {("sample",): ID, ("sample_span",): SPAN, ("holders",): (0, None, 1.5), ("members",): (*COUNT, None, 3)}
 OF_LABELS = {(name,): ("copied", None) for name in ("label", "label_without_scan", "first_label")}
 WRONG = {

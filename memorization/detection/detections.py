@@ -13,7 +13,7 @@ from memorization.extraction.scores import Scores
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
-FORMAT = 5  # of these rows; raise it when a field or its meaning changes
+FORMAT = 6  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
 Label = Literal[(*LABELS, "none")]
@@ -38,9 +38,9 @@ class Passage(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Run(msgspec.Struct, forbid_unknown_fields=True):
-    """The longest run of words that a generation shares with its own suffix, of so many of its characters."""
+    """The longest run of words that a generation shares with its own suffix. length: its columns (words.Words)."""
 
-    characters: Count
+    length: Positive
     generation_span: Span
     suffix_span: Span
 
@@ -49,13 +49,13 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A run of words of a generation that samples hold too, of so many characters in the generation.
+    """A run of words of a generation that samples hold too. length: its columns in the generation (words.Words).
 
     holders: how many distinct samples, members: how many of them are. sample: one of them, the generation's own if it
     is one, else a member if there is one; sample_span: in its text, prefix and suffix together.
     """
 
-    characters: Count
+    length: Positive
     generation_span: Span
     holders: Positive
     members: Count
@@ -114,7 +114,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     scores: Scores | None  # of the probe, in its first generation; without token_log_probs
     candidates: list[Candidate]
     longest_common_run: Copied | None  # with any training text, however short
-    copied: list[Copied]  # every maximal run over the span length, with any sample
+    copied: list[Copied]  # every run over the span length that is maximal among all samples, or in its own one
     repeats: Count  # of its most frequent word 3-gram
     entities_agree: bool | None  # in a sentence pair called a paraphrase (entities.agree); None: not asked
     personal: list[Personal]  # in the copied runs
@@ -137,8 +137,8 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def _check_length(run):
     start, end = run.generation_span
-    if run.characters != end - start:
-        raise ValueError(f"a run of {run.characters} characters is not {start} to {end}")
+    if run.length > 2 * (end - start):  # no character has more columns
+        raise ValueError(f"a run of the length {run.length} is not {start} to {end}")
 
 
 def _check_span(name, span, length=math.inf):

@@ -6,7 +6,7 @@ Those of the pass over the suffix, and the scores that tell members from held-ou
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-RUNS = (50, 100, 200)  # characters
+RUNS = (50, 100, 200)  # lengths
 ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
 VERDICT = "own"  # the column that decides, named in advance: members and held-out texts are treated alike in it
 MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
@@ -32,7 +32,7 @@ def is_loop(row, loop_repeats):
 def columns(span_length, loop_repeats, classifier, direction):
     """All columns in the order of the table.
 
-    span_length: characters. loop_repeats: of a word 3-gram. classifier: of paraphrases, or None.
+    span_length: that a run must be longer than. loop_repeats: of a word 3-gram. classifier: of paraphrases, or None.
     """
     return [
         Column(
@@ -51,14 +51,14 @@ def columns(span_length, loop_repeats, classifier, direction):
         ),
         *(
             Column(
-                f"run_{characters}",
-                f"copied run > {characters}",
+                f"run_{length}",
+                f"copied run > {length}",
                 "share",
-                lambda row, least=characters: _longer(row.longest_common_run, least),
-                "shares a run of words of more than so many characters with any training text, of which a member's own "
-                "is one",
+                lambda row, least=length: _longer(row.longest_common_run, least),
+                "shares a run of words of more than so many characters (a wide one, as Chinese, counts as two; "
+                "punctuation as none) with any training text, of which a member's own is one",
             )
-            for characters in RUNS
+            for length in RUNS
         ),
         Column(
             VERDICT,
@@ -185,5 +185,5 @@ def label_columns(label, classifier, direction):
     ]
 
 
-def _longer(run, characters):
-    return run is not None and run.characters > characters
+def _longer(run, length):
+    return run is not None and run.length > length

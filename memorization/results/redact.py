@@ -70,7 +70,7 @@ class Masked:
 
 
 def redacted(rows):
-    """The rows, a list of Detections, with masked texts; spans are of these, `characters` stay those of the originals.
+    """The rows, a list of Detections, with masked texts; spans are of these, their lengths stay those of the originals.
 
     A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as it is.
     """
@@ -95,7 +95,7 @@ def _redacted(row, samples, sample, candidate):
     own, texts = sample(row.id), {one.id: one.text for one in row.candidates}
 
     def moved(found, **spans):
-        """A copy of what has spans, with those in the masked texts; its characters stay."""
+        """A copy of what has spans, with those in the masked texts; its length stays."""
         found = copy(found)
         for name, span in ({"generation_span": generation.behind(found.generation_span)} | spans).items():
             setattr(found, name, span)
