@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.words import words
 from memorization.detection.loops import repeats
+from memorization.words import words
 
 INT64 = np.iinfo(np.int64)
 few = st.integers(0, 3)
