@@ -15,17 +15,12 @@ texts = st.one_of(
 )
 
 
-def whose(copied, id):
-    """The names of the columns that count the runs of a probe."""
-    own = {"own" for run in copied if run.holders == 1 and run.sample == id}
-    return own | {"shared" for run in copied if run.holders > 1}
-
-
 @pytest.mark.hypothesis
 @given(st.lists(texts, min_size=2, max_size=5, unique=True), st.data())
 def test_what_is_said_of_the_own_sample_never_contradicts_itself(tmp_path_factory, others, data):
     samples = [(3 * i, data.draw(st.booleans()), text) for i, text in enumerate(others)]
-    spans = open_spans(tmp_path_factory.mktemp("own"), samples)
+    clusters = {id: 3 * member for id, member, _ in samples} if data.draw(st.booleans()) else {}
+    spans = open_spans(tmp_path_factory.mktemp("own"), samples, clusters=clusters)
     id, member, text = data.draw(st.sampled_from(samples))
     cut = data.draw(st.integers(0, len(text)))
     prefix, suffix = text[:cut], text[cut:]
@@ -43,6 +38,7 @@ def test_what_is_said_of_the_own_sample_never_contradicts_itself(tmp_path_factor
         assert not member or longest.length >= own.length
         assert own.length == words(generation[slice(*own.generation_span)]).length()
     for run in held:
+        assert run.whose(clusters.get(id, id)) in ("own", "shared")
         assert run.sample_span[0] >= cut
         said = words(generation[slice(*run.generation_span)])
         assert words(text[slice(*run.sample_span)]).hashes.tolist() == said.hashes.tolist()
@@ -58,7 +54,7 @@ def test_what_is_said_of_the_own_sample_never_contradicts_itself(tmp_path_factor
         )
     if generation.rstrip("\ufffd").casefold() == exact.casefold() and words(generation).length() > span_length:
         assert own.length == words(generation).length()
-        assert whose(copied, id)
+        assert {run.whose(clusters.get(id, id)) for run in copied} & {"own", "shared"}
 
 
 def copied_of(directory, samples, generation, id, cut, span_length=50):

@@ -33,44 +33,69 @@ def contains(words, run, begin=0):
     return [i for i in range(begin, len(words) - n + 1) if words[i : i + n] == run]
 
 
-def brute_force(generation, samples, own_id, prefix):
-    """(begin, end) in words of every maximal run, by comparing with each sample, and who holds it: dict -> ids."""
-    ours = generation.hashes.tolist()
+def brute_force(generation, samples, own_id, prefix, clusters=None, span_length=None):
+    """(begin, end) in words of every run that counts, by comparing with each sample: dict -> the ids that hold it.
+
+    Those are the longest ones of any sample, and with a span_length also those of its own sample.
+    """
+    ours, clusters = generation.hashes.tolist(), clusters or {}
     texts = {id: words(text) for id, _, text in samples}
     known = {id: text.hashes.tolist() for id, text in texts.items()}
     cut = {id: int((text.bounds[:, 0] < len(prefix)).sum()) if id == own_id else 0 for id, text in texts.items()}
-    runs = set()
-    for begin in range(len(ours)):
-        for end in range(len(ours), begin, -1):
-            if any(contains(known[id], ours[begin:end], cut[id]) for id in texts):
-                runs.add((begin, end))
+
+    def longest(ids):
+        runs = set()
+        for begin in range(len(ours)):
+            for end in range(len(ours), begin, -1):
+                if any(contains(known[id], ours[begin:end], cut[id]) for id in ids):
+                    runs.add((begin, end))
+                    break
+        return {run for run in runs if not any(a <= run[0] and run[1] <= b and (a, b) != run for a, b in runs)}
+
+    def holders(begin, end):
+        return {id for id in texts if contains(known[id], ours[begin:end])}
+
+    runs = longest(texts)
+    if span_length is None:
+        return {run: holders(*run) for run in sorted(runs)}
+    runs, counting = {run for run in runs | longest([own_id]) if generation.lengths(*run) > span_length}, set()
+    prompt, own_cluster = known[own_id][: cut[own_id]], clusters.get(own_id, own_id)
+    for begin, end in runs:
+        while begin < end:
+            held = {clusters.get(id, id) for id in holders(begin, end)}
+            if held != {own_cluster} or contains(known[own_id], ours[begin:end], cut[own_id]):
                 break
-    maximal = [run for run in runs if not any(a <= run[0] and run[1] <= b and (a, b) != run for a, b in runs)]
-    return {run: {id for id in texts if contains(known[id], ours[run[0] : run[1]])} for run in sorted(maximal)}
+            skipped = [n for n in range(1, end - begin) if prompt[-n:] == ours[begin : begin + n]]
+            skipped += [end - begin] if contains(prompt, ours[begin:end]) else []
+            if not skipped:
+                break
+            begin += max(skipped)
+        if begin < end and generation.lengths(begin, end) > span_length:
+            counting.add((begin, end))
+    return {run: holders(*run) for run in sorted(counting)}
 
 
-def check(spans, generation, samples, own_id, prefix, span_length):
-    """Compare `copied` with brute force; return it. No word of the generation is a piece of another one."""
+def check(spans, generation, samples, own_id, prefix, span_length, clusters=None):
+    """Compare `copied` with brute force; return it."""
     ours, members = words(generation), {id for id, member, _ in samples if member}
-    texts = {id: text for id, _, text in samples}
+    texts, clusters = {id: text for id, _, text in samples}, clusters or {}
     longest, copied, own = spans.copied(generation, own_id, prefix, texts[own_id][len(prefix) :], span_length)
-    of_own = brute_force(ours, [sample for sample in samples if sample[0] == own_id], own_id, prefix)
     expected = []
-    for (begin, end), holders in sorted((brute_force(ours, samples, own_id, prefix) | of_own).items()):
-        holders |= {
-            id for id, text in texts.items() if contains(words(text).hashes.tolist(), ours.hashes.tolist()[begin:end])
-        }
-        if ours.lengths(begin, end) > span_length:
-            span = (int(ours.bounds[begin, 0]), int(ours.bounds[end - 1, 1]))
-            expected.append((span, int(ours.lengths(begin, end)), len(holders), len(holders & members)))
+    for (begin, end), holders in brute_force(ours, samples, own_id, prefix, clusters, span_length).items():
+        span = (int(ours.bounds[begin, 0]), int(ours.bounds[end - 1, 1]))
+        held = ({clusters.get(id, id) for id in ids} for ids in (holders, holders & members))
+        expected.append((span, int(ours.lengths(begin, end)), *map(len, held)))
     assert [(run.generation_span, run.length, run.holders, run.members) for run in copied] == expected
     trained = brute_force(ours, [sample for sample in samples if sample[1]], own_id, prefix)
     assert (longest.length if longest else 0) == max((ours.lengths(*run) for run in trained), default=0)
+    own_sample = [sample for sample in samples if sample[0] == own_id]
+    of_own = brute_force(ours, own_sample, own_id, prefix)
     assert (own.length if own else 0) == max((ours.lengths(*run) for run in of_own), default=0)
     for run in copied + ([longest] if longest else []):
-        said = words(generation[slice(*run.generation_span)])
-        assert words(texts[run.sample][slice(*run.sample_span)]).hashes.tolist() == said.hashes.tolist()
-        assert run.length == said.length()
+        assert run.length == words(generation[slice(*run.generation_span)]).length()
+        assert run.cluster == clusters.get(run.sample, run.sample)
+        said = words(generation[slice(*run.generation_span)]).hashes.tolist()
+        assert words(texts[run.sample][slice(*run.sample_span)]).hashes.tolist() == said
         if run.sample == own_id:
             assert run.sample_span[0] >= len(prefix)
     assert longest is None or longest.sample in members
@@ -86,10 +111,47 @@ texts = st.lists(st.sampled_from(vocabulary), max_size=12).flatmap(
 @pytest.mark.hypothesis
 @given(st.lists(texts, min_size=2, max_size=6, unique=True), texts, st.integers(0, 40), st.integers(0, 20), st.data())
 def test_copied_equals_brute_force(tmp_path_factory, texts, generation, cut, span_length, data):
-    samples = [(3 * i, data.draw(st.booleans()), text) for i, text in enumerate(texts)]
+    sides = data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)))
+    samples = [(3 * i, member, text) for i, (member, text) in enumerate(zip(sides, texts, strict=True))]
+    alike = data.draw(
+        st.lists(st.booleans(), min_size=len(texts), max_size=len(texts))
+    )  # those of a side are a cluster
+    clusters = {3 * i: 3 * sides.index(sides[i]) if alike[i] else 3 * i for i in range(len(texts))}
     own, _, text = data.draw(st.sampled_from(samples))
-    spans = open_spans(tmp_path_factory.mktemp("spans"), samples)
-    check(spans, generation, samples, own, text[:cut], span_length)
+    spans = open_spans(tmp_path_factory.mktemp("spans"), samples, clusters=clusters)
+    check(spans, generation, samples, own, text[:cut], span_length, clusters)
+
+
+def test_what_near_duplicates_hold_is_one_cluster_s(tmp_path):
+    """Two versions of a record, a text that quotes one of them, and a prompt that the generation says again."""
+    begin, end = (
+        "the patient of room seven was seen by doctor Harrow on a Monday",
+        "and left for home with nine tablets",
+    )
+    versions = [(0, True, f"{begin} in May {end}"), (3, True, f"{begin} in June {end}")]
+    quoted = [(6, True, f"{begin} in May {end} as the neighbours told everybody")]
+    for texts, holders in ((versions, 1), (versions + quoted, 2)):
+        spans = open_spans(tmp_path / str(holders), texts, clusters={3: 0})
+        _, [run] = check(spans, texts[0][2], texts, 0, "", 50, {3: 0})  # exactly its own sample
+        assert (run.holders, run.members, run.sample) == (holders, holders, 0)
+        _, copied = check(spans, texts[1][2], texts, 0, "", 50, {3: 0})  # the other version of it
+        assert copied[-1].cluster == 0 and copied[-1].whose(0) == "own"
+        _, copied = check(spans, f"{begin} in May", texts, 0, f"{begin} in May", 50, {3: 0})  # no more than its prompt
+        assert [run.whose(0) for run in copied] == ["shared"] * (holders - 1)
+        _, copied = check(spans, texts[0][2], texts, 0, f"{begin} in May ", 30, {3: 0})
+        assert copied[-1].generation_span[0] == len(f"{begin} in May ")
+        assert copied[-1].whose(0) == {1: "own", 2: "shared"}[holders]
+
+
+def test_what_its_own_sample_holds_counts_within_a_longer_run_of_another_s(tmp_path):
+    said = "nobody in the valley had ever seen the river so high in spring"
+    samples = [(0, True, f"They wrote that {said}."), (1, True, f"{said} and the bridge went with it")]
+    spans = open_spans(tmp_path, samples)
+    _, copied = check(spans, f"{said} and the bridge went", samples, 0, "They wrote that ", 50)
+    assert sorted((run.generation_span[1], run.whose(0)) for run in copied) == [
+        (len(said), "shared"),
+        (len(f"{said} and the bridge went"), "another"),
+    ]
 
 
 SAMPLES = [(2 * i, i % 4 > 0, DIALOGUE.text(row)) for i, row in enumerate(make_dialogues())]

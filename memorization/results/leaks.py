@@ -15,17 +15,18 @@ control characters are escaped.
 def leaks(name, rows, span_length):
     """The section of a run, as text. rows: its detections. span_length: that a run must be longer than.
 
-    A member is in it if and only if one of its copied runs is of its own sample: the table counts it as own, or as
-    shared where others hold all that it says.
+    A member is in it if and only if a copied run is of its own sample or of its cluster alone: the table counts it as
+    own, or as shared where others hold all that it says.
     """
     longest, own = {}, set()
     members = [row for row in rows if row.member]
     for row in members:
         for run in row.copied:
-            if run.sample == row.id:
+            is_own = run.whose(row.cluster) == "own"
+            if run.sample == row.id or is_own:
                 if row.id not in longest or run.length > longest[row.id][1].length:
                     longest[row.id] = row, run
-                if run.holders == 1:
+                if is_own:
                     own.add(row.id)
     total = len({row.id for row in members})
     title = f"{name}: {len(longest)} of {total} members, with a run of more than {span_length} characters"
@@ -34,13 +35,17 @@ def leaks(name, rows, span_length):
     parts = ["\n".join([*paragraph(title), "=" * WIDTH]) + "\n"]
     ordered = sorted(longest.values(), key=lambda one: (-one[1].length, one[0].id))
     for number, (row, run) in enumerate(ordered, 1):
-        start, end = (max(place - len(row.prefix), 0) for place in run.sample_span)
         copies = f"{row.duplicates} {'copy' if row.duplicates == 1 else 'copies'}"
         exact = (", exact match" if row.exact_match else "") + ("" if row.id in own else ", shared")
+        suffix = visible(row.suffix)
+        if run.sample == row.id:
+            suffix = _marked(row.suffix, tuple(max(place - len(row.prefix), 0) for place in run.sample_span))
+        else:
+            exact += f", in its near-duplicate {run.sample}"
         parts.append(f"\n{number}. sample {row.id}, {copies}, a run of {run.length} characters{exact}\n")
         parts.append(_block("prefix", visible(row.prefix)))
         parts.append(_block("generation", _marked(row.generation, run.generation_span)))
-        parts.append(_block("own sample, after the prefix", _marked(row.suffix, (start, end))))
+        parts.append(_block("own sample, after the prefix", suffix))
     return "".join(parts)
 
 
