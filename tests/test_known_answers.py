@@ -1,12 +1,19 @@
 """Copies that are known, planted among real texts: what stage 5 finds, what it misses, what it finds by chance."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
+from generations import generation, load_index, load_spans
 
 from benchmarks import known_answers
+from benchmarks.known_answers import SETTINGS
 from benchmarks.languages import LANGUAGES
+from memorization.detection.detect import detect
+from memorization.results.columns import columns
+from memorization.results.leaks import leaks
+from memorization.retrieval.embedded import EmbeddedIndex
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 FILES = [DATA / name for name in ("chatdoctor5k.json", "dialogsum-dev.jsonl", "squad-dev-part-a.json")]
@@ -78,3 +85,32 @@ def test_unrelated_text_is_nobodys_in_any_language(in_language):
             shares[name] for name in ("scanned", "own", "another", "shared", "run_50", "verbatim", "exact_match")
         )
     assert found[known_answers.UNRELATED[1]]["aligned"] == 0
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_leaks_and_the_table_agree_in_every_language(tmp_path, name):
+    """Members that come back exactly, cut within a word, beside other text, or not at all; held-out texts alike."""
+    language, rng = LANGUAGES[name], random.Random(name)
+    rows = []
+    for id in [*range(12), *range(100, 112)]:
+        text = language.text(rng, 6)
+        cut = rng.randrange(len(text) // 3)
+        suffix, other = text[cut:], language.text(rng, 3, others=True)
+        exact = suffix[: rng.randrange(len(suffix) // 2, len(suffix))]
+        said = [suffix, exact, f"{other}{exact}", other][id % 4]
+        rows.append(generation(id, said, suffix, prefix=text[:cut], exact_match=suffix.startswith(said)))
+    index = EmbeddedIndex(tmp_path / "indexes", "test")
+    load_index(index, rows)
+    detections = detect(rows, index, load_spans(tmp_path / "spans", rows), SETTINGS)
+    members, held_out = ([row for row in detections if row.member == side] for side in (True, False))
+    section = leaks(name, detections, SETTINGS.span_length)
+    listed = {int(id) for id in re.findall(r"^\d+\. sample (\d+)", section, re.M)}
+    assert listed == {row.id for row in members if row.id % 4 < 3}
+    assert f"{name}: 9 of 12 members" in section
+    [own] = (column for column in columns(SETTINGS.span_length, 10, None, "pan") if column.name == "own")
+    assert {row.id for row in members if own.value(row)} == listed
+    assert {row.id % 4 for row in held_out if own.value(row)} == {0, 1, 2}  # what no model of ours could say
+    for row in detections:
+        assert (row.own.label == "verbatim") == (row.id % 4 < 3)
+        assert not row.member or (row.labels.label == "verbatim") == (row.id % 4 < 3)
+        assert row.own.run is None or (row.own.run.length > 50) == (row.id % 4 < 3)
