@@ -74,21 +74,21 @@ def _analyse_unparted(chunk, context):
     """
     stems, found, at = [], [], 0
     for start, end in [*(match.span() for match in UNPARTED.finditer(chunk)), (len(chunk), len(chunk))]:
-        if at < start:
-            before, after = (
-                context.before if at == 0 else MIDDLE.before,
-                context.after if end == start else MIDDLE.after,
-            )
+        if any(map(str.isalnum, chunk[at:start])):
+            before = context.before if at == 0 else MIDDLE.before
+            after = context.after if start == len(chunk) else MIDDLE.after
             of_piece, parts = _analyse(chunk[at:start], Context(before, after))
             stems += of_piece
-            for i in range(0, len(parts), WORD):
-                hash, first, last = parts[i : i + WORD]
+            for hash, first, last in zip(parts[HASH::WORD], parts[START::WORD], parts[END::WORD], strict=True):
                 if any(map(str.isalnum, chunk[at + first : at + last])):
                     found += (hash, at + first, at + last)
-        hashes, bounds, _ = words(chunk[start:end])
-        numbers = hashes.view(np.uint64)
-        stems += (numbers[:-1] * MIX + numbers[1:] if len(numbers) > 1 else numbers).view(np.int64).tolist()
-        found += np.column_stack([hashes, bounds + start]).ravel().tolist()
+        if start < end:
+            hashes, bounds, _ = words(chunk[start:end])
+            numbers = hashes.view(np.uint64)
+            pairs = numbers[:-1] * MIX + numbers[1:] if len(numbers) > 1 else numbers
+            stems += pairs.view(np.int64).tolist()
+            for hash, (first, last) in zip(hashes.tolist(), bounds.tolist(), strict=True):
+                found += (hash, start + first, start + last)
         at = end
     return stems, found
 
