@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 RUNS = (50, 100, 200)  # characters
 ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
-VERDICT = "own"  # the column that decides, named in advance: members and held-out texts are treated alike in it
+VERDICT = "own"  # the column that decides where it can: members and held-out texts are treated alike in it
 MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
 
 
@@ -66,7 +66,7 @@ def columns(span_length, loop_repeats, classifier, direction):
             "share",
             lambda row: any(run.holders == 1 and run.sample == row.id for run in row.copied),
             f"says a run of words of more than {span_length} characters that only its own sample holds, member or not, "
-            "and not in the prefix: the column of the verdict",
+            "and not in the prefix",
         ),
         Column(
             "another",
