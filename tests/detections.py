@@ -2,11 +2,18 @@
 
 import msgspec
 
-from memorization.detection.detections import Copied, Detection, Labels, Own, Run
+from memorization.detection.detections import Ceiling, Copied, Detection, Labels, Own, Run
 from memorization.runs import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
-FACTS |= {"ner_model": None, "candidates": 10, "loop_repeats": 10, "samples": [1000, 500], "scheme": "temperature 1"}
+FACTS |= {
+    "ner_model": None,
+    "candidates": 10,
+    "loop_repeats": 10,
+    "samples": [1000, 500],
+    "clusters": [1000, 500],
+    "scheme": "temperature 1",
+}
 TRAINING = {"encoding": "e" * 16, "num_train_epochs": 8, "learning_rate": 2e-05}
 
 
@@ -23,20 +30,22 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     fields = {"suffix": "word " * 100, "generation": "word " * 100, "labels": labels} | fields
     fields = dict.fromkeys(("matched_tokens", "exact_match", "near", "scores", "entities_agree")) | fields
     fields = {"candidates": [], "repeats": 1, "personal": []} | fields
-    copied = [_copied(own, 1, int(member), id)] if own and own > FACTS["span_length"] else []
+    fields = {"ceiling": None if fields["sample"] else Ceiling(tokens=100, longest=500, own=True)} | fields
+    copied = [_copied(own, 1, int(member), id, fields["cluster"])] if own and own > FACTS["span_length"] else []
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)
     own_run = None if own is None else Run(own, (0, own), (5, 5 + own))
     return Detection(id=id, longest_common_run=longest, copied=copied, own=Own(label, own_run, []), **fields)
 
 
-def _copied(characters, holders, members, sample):
+def _copied(characters, holders, members, sample, cluster=None):
     return Copied(
         characters=characters,
         generation_span=(0, characters),
         holders=holders,
         members=members,
         sample=sample,
+        cluster=sample if cluster is None else cluster,
         sample_span=(5, 5 + characters),
     )
 
@@ -60,6 +69,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
         | dict(generations),
         "training": None if training is None else TRAINING | training,
         "samples": FACTS["samples"],
+        "clusters": FACTS["clusters"],
         "base": None,
         "canaries": None,
         "index": {"encoding": "e" * 16, "prefix_length": 50, "documents": "d" * 64} | dict(index),

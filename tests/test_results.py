@@ -9,7 +9,7 @@ import pytest
 from detections import FACTS, detection
 from scipy import stats
 
-from memorization.detection.detections import Labels, Passage, Personal
+from memorization.detection.detections import Ceiling, Labels, Passage, Personal
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.results.evidence import scheme
@@ -94,13 +94,19 @@ def test_the_verdict_is_of_own_runs_against_as_many_copies_and_corrected_for_all
     assert (groups["members"]["members"], groups["members"]["held_out"]) == (32, 16)
 
 
-def test_where_members_can_have_no_own_run_the_verdict_is_of_exact_matches():
-    rows = [detection(i, own=9, exact_match=i < 15) for i in (*range(20), *range(1000, 1020))]
-    summary = summarize(rows, FACTS | {"ceilings": {"own": 0.3, "exact_match": 1.0}})
+def test_where_most_members_can_have_no_own_run_the_verdict_is_of_exact_matches():
+    """Whatever held-out texts can have."""
+
+    def judged(low):
+        ids = (*range(20), *range(1000, 1020))
+        ceilings = {i: Ceiling(tokens=100, longest=500, own=i >= low) for i in ids}
+        return summarize([detection(i, own=9, exact_match=i < 15, ceiling=ceilings[i]) for i in ids], FACTS)
+
+    summary = judged(11)
     assert summary["verdict"]["column"] == "exact_match" and summary["verdict"]["groups"]["members"]["evidence"]
     said = " ".join(table(summary).split())
     assert "(By exact match, the column named in advance, as most members can have no own run." in said
-    high = summarize(rows, FACTS | {"ceilings": {"own": 0.5, "exact_match": 1.0}})
+    high = judged(10)
     assert high["verdict"]["column"] == "own" and not high["verdict"]["groups"]["members"]["evidence"]
 
 
@@ -133,7 +139,8 @@ def test_several_generations_of_a_probe_are_one_observation():
     members, held_out = summary["groups"]["members"], summary["groups"]["held out"]
     assert members["n"] == 2 and held_out["n"] == 1
     for name in ("own", "idea", "verbatim", "any"):
-        assert members[name] == {"n": 2, "count": 1, "rate": 0.5, "interval": list(wilson(1, 2))}
+        cell = {"n": 2, "count": 1, "rate": 0.5, "interval": list(wilson(1, 2))}
+        assert members[name] == cell | ({"ceiling": 1.0} if name == "own" else {})
     assert members["matched_tokens"]["mean"] == 3.5 and held_out["matched_tokens"]["interval"] is None
     assert held_out["own"]["count"] == 1 and held_out["any"]["count"] == 0
     text = table(summary)
@@ -182,7 +189,7 @@ def test_the_threshold_of_paraphrases_is_the_one_that_a_hundredth_of_held_out_te
 def test_anothers_run_is_shown_beside_its_chance_level():
     members = [detection(i) for i in range(40)]
     rows = members + [detection(1000 + i, others=[(i, 1, 1)] * (i < 20)) for i in range(40)]
-    summary = summarize(rows, FACTS | {"samples": [40, 40]})
+    summary = summarize(rows, FACTS | {"clusters": [40, 40]})
     assert summary["another"]["samples"] == 39
     cells = summary["another"]["groups"]["held out"]
     assert cells["another"]["rate"] == pytest.approx(0.5 * 39 / 40) and cells["chance"]["rate"] == 0
@@ -190,7 +197,7 @@ def test_anothers_run_is_shown_beside_its_chance_level():
     text = " ".join(table(summary).split())
     assert "Another's: yes, one other training sample's text comes out more often than one held-out sample's" in text
     assert "from probes: held out." in text
-    assert "Another's:" not in table(summarize(members, FACTS | {"samples": [40, 0]}))
+    assert "Another's:" not in table(summarize(members, FACTS | {"clusters": [40, 0]}))
     assert "no evidence that one other training" in " ".join(table(summarize(ROWS, FACTS)).split())
 
 
@@ -446,3 +453,22 @@ def test_a_long_name_is_wrapped_and_nothing_hidden_in_a_text():
 )
 def test_the_scheme_of_queries_is_named(made_of, said):
     assert scheme(made_of) == said
+
+
+def test_a_column_has_its_ceiling_beside_it_where_it_is_bounded():
+    """What two samples hold that are no near-duplicates can be nobody's own: a model that says it all has 25 %."""
+    ceilings = [Ceiling(tokens=20 + i, longest=60, own=i % 4 == 0) for i in range(20)]
+    rows = [detection(i, own=60 if i % 4 == 0 else None, ceiling=ceilings[i]) for i in range(20)]
+    rows += [detection(1000 + i, ceiling=ceilings[i]) for i in range(8)]
+    summary = summarize(rows, FACTS)
+    members, held_out = summary["groups"]["members"], summary["groups"]["held out"]
+    assert members["own"]["ceiling"] == held_out["own"]["ceiling"] == members["own"]["rate"] == 0.25
+    assert (members["run_50"]["ceiling"], members["run_100"]["ceiling"]) == (1, 0)
+    assert "ceiling" not in members["another"]
+    lines = table(summarize([*rows, detection(20, matched_tokens=3)], FACTS)).splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("own run"))
+    assert lines[place + 1].split() == ["ceiling", "28.6", "25.0"]
+    assert lines[next(i for i, line in enumerate(lines) if line.startswith("matched")) + 1].split()[:2] == [
+        "ceiling",
+        "32.9",
+    ]

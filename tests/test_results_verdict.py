@@ -161,7 +161,7 @@ def test_strata_are_of_copies_and_about_as_many_samples():
 
 
 def test_the_column_is_chosen_by_the_ceiling_of_members_before_a_model_is_asked():
-    assert verdict_column(None) == verdict_column({"own": 0.5}) == "own"
+    assert verdict_column(None) == verdict_column({}) == verdict_column({"own": 0.5}) == "own"
     assert verdict_column({"own": 0.499, "exact_match": 1.0}) == "exact_match"
 
 

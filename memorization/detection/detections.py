@@ -51,8 +51,9 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
 class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A run of words of a generation that samples hold too, of so many characters in the generation.
 
-    holders: how many distinct samples, members: how many of them are. sample: one of them, the generation's own if it
-    is one, else a member if there is one; sample_span: in its text, prefix and suffix together.
+    holders: the distinct clusters one of whose samples contains it (design.md, Terms); members: how many of them are of
+    members. sample: one that contains it: the generation's own, else one of its cluster, else a member if there is one.
+    sample_span: in its text, prefix and suffix together.
     """
 
     characters: Count
@@ -60,6 +61,7 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     holders: Positive
     members: Count
     sample: Id
+    cluster: Id  # of that sample
     sample_span: Span
 
     def __post_init__(self):
@@ -67,6 +69,16 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         _check_span("sample_span", self.sample_span)
         if self.members > self.holders:
             raise ValueError(f"{self.members} of {self.holders} holders are members")
+
+    def whose(self, cluster: int) -> Literal["own", "another", "other", "shared"]:
+        """Who holds it, beside a generation whose own sample is of a cluster: that cluster alone, one other training
+        cluster, one other held-out cluster, or several.
+        """
+        if self.holders > 1:
+            return "shared"
+        if self.cluster == cluster:
+            return "own"
+        return "another" if self.members else "other"
 
 
 class Personal(msgspec.Struct, forbid_unknown_fields=True):
@@ -94,6 +106,18 @@ class Own(msgspec.Struct, forbid_unknown_fields=True):
     passages: list[Passage]
 
 
+class Ceiling(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a detection would say if the generation were its own suffix, as far as it can reach (design.md, Terms).
+
+    tokens: of the suffix, None where they are not known. longest: characters of the longest run that a training text
+    holds. own: whether one of its copied runs is its own sample's (Copied.whose).
+    """
+
+    tokens: Positive | None
+    longest: Count
+    own: bool
+
+
 class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a generation reproduces of its candidates, and of its own suffix.
 
@@ -114,11 +138,12 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     scores: Scores | None  # of the probe, in its first generation; without token_log_probs
     candidates: list[Candidate]
     longest_common_run: Copied | None  # with any training text, however short
-    copied: list[Copied]  # every maximal run over the span length, with any sample
+    copied: list[Copied]  # every run over the span length (SpanIndex.copied)
     repeats: Count  # of its most frequent word 3-gram
     entities_agree: bool | None  # in a sentence pair called a paraphrase (entities.agree); None: not asked
     personal: list[Personal]  # in the copied runs
     own: Own
+    ceiling: Ceiling | None  # of the probe, in its first generation
     labels: Labels  # in the first direction asked for
     paper: Labels | None  # with --direction both, in direction paper
 

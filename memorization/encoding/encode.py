@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from memorization.cli import Parser, UserError
 from memorization.encoding.canaries import add_canary_arguments, check_canary_arguments, plant, settings
-from memorization.encoding.data import add_data_arguments, configured, read_rows
+from memorization.encoding.data import add_data_arguments, check_data_arguments, configured, read_rows
 from memorization.encoding.probes import write_probes
 from memorization.encoding.samples import store
 from memorization.encoding.sets import BAR_DELAY, FORMAT, SETS, write_sets
@@ -42,14 +42,15 @@ def parse_arguments(description, task):
     parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
     parser.add_argument(
         "--near-duplicates",
-        type=float,
+        type=_share,
+        default=0.8,
         metavar="SHARE",
-        help="keep texts on one side that share as much of their word 5-grams, as 0.8 (default: only copies)",
+        help="keep texts on one side that share as much of their word 5-grams, or none: only copies (default: 0.8)",
     )
     parser.add_argument(
         "--deduplicate",
         action="store_true",
-        help="train on one copy of each text, with --near-duplicates on one text of each cluster",
+        help="train on one text of each cluster of near-duplicates; with --near-duplicates none, on one copy of each",
     )
     parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
     parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
@@ -63,6 +64,7 @@ def parse_arguments(description, task):
     )
     add_canary_arguments(parser)
     args = parser.parse_args()
+    check_data_arguments(parser, args, task)
     check_canary_arguments(parser, args)
     if args.source_prefix and not args.encoder_decoder:
         parser.error("--source-prefix: is for encoder-decoder models; add --encoder-decoder, or leave it out")
@@ -70,11 +72,11 @@ def parse_arguments(description, task):
         parser.error("--canaries: are for causal models; leave them or --encoder-decoder out")
     if args.deduplicate and args.canaries and args.canary_copies != [1]:
         parser.error("--deduplicate: leaves one copy of each text, of canaries too; add --canary-copies 1")
-    of_data = [*(f"{field}_column" for field in task.fields), "label_names"]
-    given = [name for name in of_data if getattr(args, name, None) is not None]
-    if given and not args.data:
-        parser.error(f"--{given[0].replace('_', '-')}: says what is in --data, which is missing; name your data by it")
     return args
+
+
+def _share(text: str) -> float | None:
+    return None if text == "none" else float(text)
 
 
 def encode_task(args, task):
@@ -86,7 +88,10 @@ def encode_task(args, task):
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     tokenizer, task, data = load_tokenizer(args.tokenizer), configured(task, args), args.data or []
     name = " and ".join(data) or "made-up data"
-    given = read_rows(data, task, args.max_samples) if data else task.made_up()[: args.max_samples]
+    if data:
+        given = read_rows(data, task, args.max_samples, args.delimiter, args.encoding)
+    else:
+        given = task.made_up()[: args.max_samples]
     every = encoding_paths(args.output_dir, args.name) | {"canaries": canaries_path(args.output_dir, args.name)}
     paths = {kind: path for kind, path in every.items() if args.canaries or kind != "canaries"}
     check_apart(paths.values(), [*data, args.tokenizer])
@@ -178,7 +183,8 @@ def _parted(name, path, hashes, args):
 
         begin, alike = clusters(path, first, args.near_duplicates, args.num_proc, BAR_DELAY), "all are near-duplicates"
     if not begin.any():  # all begin with the very first one
-        raise UserError(f"{name}: {alike}; give two that differ at the least, to train on and to hold out")
+        remedy = " (or --near-duplicates none)" if first.any() else ""
+        raise UserError(f"{name}: {alike}; give two that differ at the least, to train on and to hold out{remedy}")
     member, kept = split(first, begin, args.test_size, args.seed), np.ones(len(first), bool)
     if args.deduplicate:
         kept, copies = ~member | (begin == np.arange(len(first))), np.where(member, 1, copies)

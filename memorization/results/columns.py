@@ -15,7 +15,8 @@ MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
 class Column(NamedTuple):
     """A metric. heading: at most 16 characters. kind: "share" of probes, "mean", "fraction", the mean of what lies from
     0 to 1, or "score", which is not averaged. value: detection -> bool, float, or None for one that it says nothing of;
-    a column that says nothing of any is left out. block: of the table."""
+    a column that says nothing of any is left out. block: of the table. ceiling: the same value if the generation were
+    its own suffix (design.md, Terms); None where that bounds nothing."""
 
     name: str
     heading: str
@@ -23,6 +24,7 @@ class Column(NamedTuple):
     value: Callable[[Any], bool | float | None]
     meaning: str
     block: str = "generations"
+    ceiling: Callable[[Any], bool | float | None] | None = None
 
 
 def is_loop(row, loop_repeats):
@@ -41,6 +43,7 @@ def columns(span_length, loop_repeats, classifier, direction):
             "share",
             lambda row: row.exact_match,
             "the generation is exactly what followed the prefix in the sample, as far as either goes",
+            ceiling=_of(lambda ceiling: 1.0),
         ),
         Column(
             "near_copy",
@@ -48,6 +51,7 @@ def columns(span_length, loop_repeats, classifier, direction):
             "share",
             lambda row: row.near and row.near.near_copy,
             "the same but for an edit distance of at most a tenth of the tokens",
+            ceiling=_of(lambda ceiling: 1.0),
         ),
         *(
             Column(
@@ -57,6 +61,7 @@ def columns(span_length, loop_repeats, classifier, direction):
                 lambda row, least=characters: _longer(row.longest_common_run, least),
                 "shares a run of words of more than so many characters with any training text, of which a member's own "
                 "is one",
+                ceiling=_of(lambda ceiling, least=characters: ceiling.longest > least),
             )
             for characters in RUNS
         ),
@@ -64,23 +69,24 @@ def columns(span_length, loop_repeats, classifier, direction):
             VERDICT,
             f"own run > {span_length}",
             "share",
-            lambda row: any(run.holders == 1 and run.sample == row.id for run in row.copied),
-            f"says a run of words of more than {span_length} characters that only its own sample holds, member or not, "
-            "and not in the prefix",
+            lambda row: _says(row, "own"),
+            f"says a run of words of more than {span_length} characters that only its own sample and its "
+            "near-duplicates hold, member or not, and not in the prefix",
+            ceiling=_of(lambda ceiling: ceiling.own),
         ),
         Column(
             "another",
             f"another's > {span_length}",
             "share",
-            lambda row: any(run.holders == run.members == 1 and run.sample != row.id for run in row.copied),
-            "says such a run that exactly one other training sample holds",
+            lambda row: _says(row, "another"),
+            "says such a run that exactly one other training sample, with its near-duplicates, holds",
         ),
         Column(
             "shared",
             f"shared run > {span_length}",
             "share",
-            lambda row: any(run.holders > 1 for run in row.copied),
-            "says such a run that several samples hold, of either side: what many write",
+            lambda row: _says(row, "shared"),
+            "says such a run that several samples hold that are no near-duplicates, of either side: what many write",
         ),
         Column(
             "personal",
@@ -103,6 +109,7 @@ def columns(span_length, loop_repeats, classifier, direction):
             "mean",
             lambda row: row.matched_tokens,
             "how many tokens agree with its own sample from the end of the prefix on",
+            ceiling=_of(lambda ceiling: ceiling.tokens),
         ),
         Column(
             "common_run",
@@ -110,6 +117,7 @@ def columns(span_length, loop_repeats, classifier, direction):
             "mean",
             lambda row: row.near and row.near.common_run,
             "the longest run of tokens in both the generation and its own suffix",
+            ceiling=_of(lambda ceiling: ceiling.tokens),
         ),
         Column(
             "edit_similarity",
@@ -117,6 +125,7 @@ def columns(span_length, loop_repeats, classifier, direction):
             "fraction",
             lambda row: row.near and row.near.edit_similarity,
             "edit similarity to its own suffix, 1 - edit distance / length, in tokens",
+            ceiling=_of(lambda ceiling: 1.0),
         ),
         Column(
             "rouge_l",
@@ -124,6 +133,7 @@ def columns(span_length, loop_repeats, classifier, direction):
             "fraction",
             lambda row: row.near and row.near.rouge_l,
             "F1 of the longest common subsequence of tokens with its own suffix",
+            ceiling=_of(lambda ceiling: 1.0),
         ),
         *label_columns(lambda row: row.labels.label, classifier, direction),
         Column(
@@ -183,6 +193,14 @@ def label_columns(label, classifier, direction):
     return [
         Column(name, name, "share", value(name), meaning) for name, meaning in meanings.items() if name not in left_out
     ]
+
+
+def _of(value):
+    return lambda row: row.ceiling and value(row.ceiling)
+
+
+def _says(row, whose):
+    return any(run.whose(row.cluster) == whose for run in row.copied)
 
 
 def _longer(run, characters):

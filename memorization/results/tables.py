@@ -22,6 +22,7 @@ from memorization.results.personal import Personal, lines_of
 from memorization.results.verdict import BASE, FALLBACK, verdict_column
 from memorization.results.verdict import verdict as verdict_of
 
+CEILING = "what it would be if every generation were its own suffix, as far as it can reach"
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 UNTESTED = "cannot be tested against held-out texts: too few of as many copies"
 UNCHECKED = "UNCHECKED: model, data and index are not of one run, or not known to be"
@@ -31,15 +32,15 @@ def summarize(rows, facts, base=None, canaries=None):
     """What result.json holds of detections (any iterable): facts, columns, groups, difference, verdict.
 
     facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
-    (profile, model, unchecked, base, and scheme, that of evidence); samples, how many distinct ones are members and
-    held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label, and under
-    paper with direction both, stands the same tally of the labels without the span scan, by the published rule, and in
-    direction paper. The verdict has column, the one that decides (verdict.verdict_column of the facts' ceilings, where
-    there are any), and groups, of verdict.verdict: members by copies and all; it is None without members or held-out
-    texts. another is others.Others.measure. Under without_loops stands the same tally without generations that
-    repeat themselves; personal is personal.Personal.counts, scores membership.measure. base: detections of the same
-    probes through the base model, or None; under base stands base.compare, and the scores have the ratio to it.
-    canaries: of canaries.summarize, or None.
+    (profile, model, unchecked, base, and scheme, that of evidence); samples and clusters, how many distinct ones are
+    members and held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label,
+    and under paper with direction both, stands the same tally of the labels without the span scan, by the published
+    rule, and in direction paper. The verdict has column, the one that decides (verdict.verdict_column), and groups, of
+    verdict.verdict: members by copies and all; it is None without members or held-out texts. another is
+    others.Others.measure. Under without_loops stands the same tally without generations that repeat themselves;
+    personal is personal.Personal.counts, scores membership.measure. base: detections of the same probes through the
+    base model, or None; under base stands base.compare, and the scores have the ratio to it. canaries: of
+    canaries.summarize, or None.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
     every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction)
@@ -53,11 +54,14 @@ def summarize(rows, facts, base=None, canaries=None):
         tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
     others, personal = Others(), Personal()
     scores = evidence.scores(classifier)
-    watched = others.watch(personal.watch(rows))
-    probes = collect(watched, [column for of_table in (*tables.values(), scores) for column in of_table])
+    limited = [column for column in every if column.ceiling]
+    of_tables = [column for of_table in tables.values() for column in of_table]
+    ceilings = [column._replace(value=column.ceiling) for column in limited]
+    probes = collect(others.watch(personal.watch(rows)), [*of_tables, *scores, *ceilings])
     groups, values = grouped(probes), iter(probes.values)
     _, clusters = np.unique(probes.clusters, return_inverse=True)
-    of_scores = dict(zip((column.name for column in scores), probes.values[-len(scores) :], strict=True))
+    of_scores, of_ceilings = np.split(probes.values[len(of_tables) :], [len(scores)])
+    of_scores = dict(zip((column.name for column in scores), of_scores, strict=True))
     summary = {"facts": facts, "generations": probes.generations, "generations_a_probe": probes.generations_a_probe}
     for name, of_table in tables.items():
         measured = [(column, next(values)) for column in of_table]
@@ -65,6 +69,7 @@ def summarize(rows, facts, base=None, canaries=None):
             measured.append(surest(of_scores["paraphrase"], groups[HELD_OUT]))
         counted = tally(groups, measured, clusters)
         summary |= {name: counted} if name else counted
+    add_ceilings(summary["groups"], groups, limited, of_ceilings)
     summary["base"] = None
     if base is not None:
         of_base = collect(base, [*tables[""], *(score for score in scores if score.name == "loss")])
@@ -77,15 +82,25 @@ def summarize(rows, facts, base=None, canaries=None):
         scores = [*scores, evidence.RATIO]
     summary["scores"] = membership.measure(scores, of_scores.values(), probes.member, clusters)
     summary["verdict"] = None
-    decides = verdict_column(facts.get("ceilings"))
+    cells = {column["name"]: summary["groups"][MEMBERS][column["name"]] for column in summary["columns"]}
+    decides = verdict_column({name: cell["ceiling"] for name, cell in cells.items() if "ceiling" in cell})
     number = [column.name for column in every].index(decides)
     if all((groups[side] & ~np.isnan(probes.values[number])).any() for side in (MEMBERS, HELD_OUT)):
         before = None if base is None else of_base.values[number]
         summary["verdict"] = {"column": decides, "groups": verdict_of(groups, probes, probes.values[number], before)}
-    summary["another"] = others.measure(probes.ids, probes.member, facts["samples"])
+    summary["another"] = others.measure(probes.ids, probes.member, facts["clusters"])
     summary["personal"] = personal.counts()
     summary["canaries"] = canaries
     return summary
+
+
+def add_ceilings(cells, groups, columns, values):
+    """Add its ceiling to the cell of each column in each group: the mean of its values, which are those of probes."""
+    for column, of_probes in zip(columns, values, strict=True):
+        for name, mask in groups.items():
+            here = of_probes[mask & ~np.isnan(of_probes)]
+            if column.name in cells[name] and len(here):
+                cells[name][column.name]["ceiling"] = float(here.mean())
 
 
 def surest(scores, held_out):
@@ -138,6 +153,7 @@ def table(summary):
         change = summary["difference"].get(name)
         cells = [*(estimate(side[name]) for side in sides), estimate(change, True) if change else "-"]
         blocks.setdefault(column["block"], []).append([heading(column), *cells])
+        blocks[column["block"]] += [["  ceiling", *cells] for cells in ceilings(column, groups)]
     lines += grid([*head, *blocks.pop("generations", [])])
     main = [column for column in columns if column["name"] in MAIN]
     if len(groups) > 2:
@@ -153,9 +169,19 @@ def table(summary):
     headings = {}
     for column in (*columns, *summary["scores"].values()):
         headings.setdefault(column["meaning"], []).append(column["heading"])
+    headings[CEILING] = ["ceiling"]
     for meaning, named in headings.items():
         lines += [] if not meaning else paragraph(f"{_together(named)}: {meaning}", 4)
     return "\n".join(lines)
+
+
+def ceilings(column, groups):
+    """The cells of a column's ceiling (members, held out, no difference) as a list, empty where it bounds nothing."""
+    cells = [groups[side][column["name"]].get("ceiling") for side in (MEMBERS, HELD_OUT)]
+    if set(cells) <= {None, 1.0} and column["kind"] != "mean":
+        return []
+    scale = 1 if column["kind"] == "mean" else 100
+    return [[*("-" if cell is None else f"{scale * cell:.1f}" for cell in cells), ""]]
 
 
 def _together(headings):
@@ -239,7 +265,7 @@ def another(summary):
     if (found := summary["another"]) is None:
         return []
     number, groups = found["samples"], found["groups"]
-    body = [["probes", "another's", "chance level", "p"]]
+    body = [["probes", f"of {number} members", f"of {number} held out", "p"]]
     for name, group in groups.items():
         p = f"{group['p']:.2g}" if group["p"] >= 0.0001 else "< 0.0001"
         body.append([name, estimate(group["another"]), estimate(group["chance"]), p])
@@ -250,9 +276,9 @@ def another(summary):
         *paragraph(f"Another's: {said}."),
         *grid(body),
         *paragraph(
-            f"(Probes that say a run of more than {summary['facts']['span_length']} characters which exactly one other "
-            f"sample holds: of {number} training samples, and by chance of {number} held-out ones, the mean over all "
-            "choices of so many. Permutation test, one-sided, corrected by Holm.)"
+            f"(Probes, in %, that say a run of over {summary['facts']['span_length']} characters which exactly one "
+            f"other sample holds, of {number} training samples, and by chance of {number} held-out ones: the mean over "
+            "all choices of so many. Permutation test, one-sided, corrected by Holm.)"
         ),
     ]
 

@@ -21,11 +21,11 @@ NEGLIGIBLE = 1e-16  # of a distribution, at either end; p is so much larger, if 
 
 
 def verdict_column(ceilings: dict[str, float] | None) -> str:
-    """The column that decides, by the ceilings of members (name -> share of them), before a model is asked.
+    """The column that decides, by the ceilings of members (name -> share of them): no generation has a part in it.
 
-    Where no ceilings are known it is own runs.
+    Where that of own runs is not known, it is own runs.
     """
-    return VERDICT if ceilings is None or ceilings[VERDICT] >= LEAST_CEILING else FALLBACK
+    return FALLBACK if (ceilings or {}).get(VERDICT, 1.0) < LEAST_CEILING else VERDICT
 
 
 def verdict(groups, probes, values, base=None, level=LEVEL):
