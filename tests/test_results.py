@@ -111,18 +111,22 @@ def test_where_most_members_can_have_no_own_run_the_verdict_is_of_exact_matches(
 
 
 def test_clusters_count_as_wholes():
-    """Of 40 probes with 20 that come out, in 8 clusters of which each comes out or not: as of 4 of 8."""
-    rows = [detection(i, own=60 if i % 10 < 5 else 9, cluster=i - i % 5, matched_tokens=i % 10 // 5) for i in range(40)]
-    rows += [detection(1000 + i, own=9, cluster=1000 + i - i % 5, matched_tokens=0) for i in range(40)]
-    summary = summarize(rows, FACTS)
-    own = summary["groups"]["members"]["own"]
+    """Of 40 probes 20 come out, in 8 clusters of which each comes out or not: as of 4 of 8."""
+
+    def counted(size):
+        ids = [*range(40), *range(1000, 1040)]
+        own = {i: 60 if i % 10 < 5 and i < 40 else 9 for i in ids}
+        rows = [detection(i, own=own[i], cluster=i - i % size, matched_tokens=own[i] // 60) for i in ids]
+        return summarize(rows, FACTS)
+
+    alike = counted(5)
+    own = alike["groups"]["members"]["own"]
     assert (own["n"], own["count"]) == (40, 20) and own["interval"] == pytest.approx(wilson(4, 8))
-    assert summary["difference"]["own"]["interval"] == pytest.approx(difference(4, 8, 0, 8)[1:])
+    assert alike["difference"]["own"]["interval"] == pytest.approx(difference(4, 8, 0, 8)[1:])
     student = stats.ttest_1samp([0, 1] * 4, 0).confidence_interval()
-    assert summary["groups"]["members"]["matched_tokens"]["interval"] == pytest.approx(student)
-    assert summary["verdict"]["groups"]["members"]["p"] == pytest.approx(fisher(4, 8, 0, 8), rel=0.2)
-    alone = summarize([msgspec.structs.replace(row, cluster=row.id) for row in rows], FACTS)
-    assert alone["verdict"]["groups"]["members"]["p"] == pytest.approx(fisher(20, 40, 0, 40))
+    assert alike["groups"]["members"]["matched_tokens"]["interval"] == pytest.approx(student)
+    assert alike["verdict"]["groups"]["members"]["p"] == pytest.approx(fisher(4, 8, 0, 8), rel=0.2)
+    assert counted(1)["verdict"]["groups"]["members"]["p"] == pytest.approx(fisher(20, 40, 0, 40))
 
 
 def test_several_generations_of_a_probe_are_one_observation():
