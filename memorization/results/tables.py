@@ -88,7 +88,7 @@ def summarize(rows, facts, base=None, canaries=None):
     if all((groups[side] & ~np.isnan(probes.values[number])).any() for side in (MEMBERS, HELD_OUT)):
         before = None if base is None else of_base.values[number]
         summary["verdict"] = {"column": decides, "groups": verdict_of(groups, probes, probes.values[number], before)}
-    summary["another"] = others.measure(probes.ids, probes.member, facts["clusters"])
+    summary["another"] = others.measure(probes.ids, probes.member, clusters, facts["clusters"])
     summary["personal"] = personal.counts()
     summary["canaries"] = canaries
     return summary
