@@ -4,11 +4,10 @@ import json
 
 from memorization import __version__
 from memorization.detection.personal import KINDS
-from memorization.results.columns import VERDICT
 from memorization.results.evidence import RATIO, scheme
 from memorization.results.membership import resolved
 
-VERSION = 1  # of the document; raise it when a field or its meaning changes
+VERSION = 2  # of the document; raise it when a field or its meaning changes
 EXTRACTION = ("matched_tokens", "own_run", "common_run", "edit_similarity", "rouge_l", "extraction_strength")
 EXTRACTION += ("log_p_z", "paraphrase")  # scores that are no attack on membership of their own
 OTHERS = {  # what no stage does, under the names of the literature
@@ -53,7 +52,7 @@ def _run(run):
         "directory": run.directory,
         "model": facts["model"],
         "unchecked": facts["unchecked"],
-        "verdict": summary["verdict"] and {"column": VERDICT, "groups": summary["verdict"]},
+        "verdict": summary["verdict"],
         "probes": {group: cells["n"] for group, cells in summary["groups"].items()},
         "generations": summary["generations"],
         "generations_a_probe": summary["generations_a_probe"],
