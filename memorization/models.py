@@ -47,7 +47,7 @@ def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
         if getattr(config, "quantization_config", None):
             raise UserError(f"{name}: its weights are quantized, so it can't be fine-tuned; name what it was made from")
         return load_model(kind.auto, name, kind.what, kind.check, dtype=torch.float32)
-    config.vocab_size = len(tokenizer)
+    config.vocab_size = 1 + max(tokenizer.get_vocab().values())  # its size is less where ids are left out
     start, end = (getattr(config, f"{name}_token_id", None) for name in ("decoder_start", "eos"))
     for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(config, token, getattr(tokenizer, token))
