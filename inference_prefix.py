@@ -34,7 +34,8 @@ def main(args):
         check_probe(name, config, args.probe)
     probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length, args.probe or "suffix")
     args.source_length = source_length(args.model_path, configs[args.model_path], probes.field)
-    tokenizer = matching_tokenizer(args.token_path or args.model_path, probes, "name the right one by --token-path")
+    name, option = args.token_path or args.model_path, None if args.token_path else "--token-path"
+    tokenizer = matching_tokenizer(name, probes, "name the right one by --token-path", option)
     if args.base_model:
         matching_tokenizer(args.base_model, probes, "name another base model")
     read = min(probes.longest_source, args.source_length)

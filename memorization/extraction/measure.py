@@ -47,9 +47,12 @@ def check_base(name, dtype, device):
     return identify(name)
 
 
-def matching_tokenizer(name, probes, remedy):
-    """The tokenizer of a name. Raises UserError for one that makes other tokens of the probes' texts."""
-    tokenizer = hub.load_tokenizer(name)
+def matching_tokenizer(name, probes, remedy, option=None):
+    """The tokenizer of a name. Raises UserError for one that makes other tokens of the probes' texts.
+
+    option: the flag by which another one can be named, if it can.
+    """
+    tokenizer = hub.load_tokenizer(name, option)
     if not agrees(tokenizer, probes.path, probes.manifest.made_of):
         raise UserError(
             f"{name}: another tokenizer than the probes in {probes.path} were encoded with; encode with --tokenizer "

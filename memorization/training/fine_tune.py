@@ -38,7 +38,7 @@ def fine_tune(kind, read, names, data, args):
 def _fine_tune(kind, read, names, data, args):
     source, from_scratch = names.model_name_or_path or names.config_name, not names.model_name_or_path
     on_first_rank(check_output_dir, args.output_dir, names.model_name_or_path, args.do_train)
-    tokenizer = hub.load_tokenizer(names.tokenizer_name or source)
+    tokenizer = hub.load_tokenizer(names.tokenizer_name or source, None if names.tokenizer_name else "--tokenizer-name")
     paths = {"training set": data.train_file, "held-out set": data.validation_file}
     paths = {name: directories for name, directories in paths.items() if directories}
     sets = on_first_rank(check_sets, paths, tokenizer, kind)
