@@ -228,8 +228,10 @@ def _cut(directory, names):
         if not size:
             return f"{name} is empty; {AGAIN}"
         if name.endswith(".bin"):
-            if _begins(path, b"PK") and not zipfile.is_zipfile(path):  # its directory is at its end
+            if _begins(path, b"PK") and not zipfile.is_zipfile(path):  # what a zip file holds stands at its end
                 return f"{name} is cut short; {AGAIN}"
+            if not _begins(path, b"PK") and not _begins(path, b"\x80"):  # that, or a pickle, as torch once wrote
+                return f"{name} is damaged: it does not begin as a file of torch.save does; {AGAIN}"
             continue
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -247,6 +249,13 @@ def _cut(directory, names):
             return f"{name} is cut short: {size} of its {whole} bytes are here; {AGAIN}"
         if size > whole:
             return f"{name} is damaged: it has {size} bytes, by its header {whole}; {AGAIN}"
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "np"):
+                pass
+        except SafetensorError as error:
+            return f"{name} is damaged ({str(error)[:100]}); {AGAIN}"
     return None
 
 
@@ -258,27 +267,29 @@ def _objects(directory, names):
         path = directory / name
         try:
             found = torch.load(path, map_location="meta", weights_only=True)
-        except pickle.UnpicklingError as error:
-            if zipfile.is_zipfile(path) or "Unsupported" in str(error):
-                return (
-                    f"{name} holds other Python objects than weights, which are not read, as they could run code of "
-                    "their own; save the model's state_dict() alone, or name one in safetensors"
-                )
-            return f"{name} is damaged: it is no file of torch.save; {AGAIN}"
+        except pickle.UnpicklingError:
+            return (
+                f"{name} holds other Python objects than weights, which are not read, as they could run code of their "
+                "own; save the model's state_dict() alone, or name one in safetensors"
+            )
         except Exception:
             return f"{name} is damaged: torch can't read it; {AGAIN}"
         if not isinstance(found, dict):
             return f"{name} holds a {type(found).__name__}, not a dict of weights; save the model's state_dict() in it"
-        if not any(isinstance(value, torch.Tensor) for value in found.values()):
-            inner = [key for key, value in found.items() if isinstance(value, dict) and value]
-            inner = [key for key in inner if all(isinstance(part, torch.Tensor) for part in found[key].values())]
-            if not inner:
+        if not _are_weights(found):
+            if not (inner := [key for key, value in found.items() if _are_weights(value)]):
                 return f"{name} holds a dict without weights; save the model's state_dict() in it"
             take = f"import torch; f = {str(path)!r}; torch.save(torch.load(f)[{inner[0]!r}], f)"
             return (
                 f"{name} holds the weights within its entry {inner[0]!r}; save that alone in its place: {_python(take)}"
             )
     return None
+
+
+def _are_weights(value):
+    import torch
+
+    return isinstance(value, dict) and any(isinstance(part, torch.Tensor) for part in value.values())
 
 
 def _padding(directory):
@@ -333,7 +344,8 @@ def wrapped(directory, missing, strange):
         )
     ends = {name[at.end() :] for name in missing for at in re.finditer(r"^|\.", name)}
     begins = {name.split(".")[0] for name in strange}
-    for prefix in (*WRAPPERS, *(begins if len(begins) == 1 else ())):
+    alike = len(begins) == 1 and len(strange) > 1
+    for prefix in (*WRAPPERS, *(begins if alike else ())):
         within = re.compile(rf"(^|\.){re.escape(prefix)}\.")
         if any(within.search(name) and within.sub(r"\1", name) in ends for name in strange):
             begin = all(name.startswith(f"{prefix}.") for name in strange)
@@ -384,11 +396,12 @@ def _of_tokenizer(directory, names, option):
     if cause or "adapter_config.json" in names:
         return cause or _adapter(directory)
     if (directory.parent / "tokenizer.json").is_file():
-        return f"has no tokenizer files; {f'add {option}' if option else 'name'} {directory.parent}, which has"
+        where = f"{f'add {option}' if option else 'name'} {directory.parent}, which has"
+        return f"has no tokenizer (no tokenizer.json or the like); {where}"
     where = (
-        f"name a directory that has them by {option}, or copy" if option else "name a directory that has them, or copy"
+        f"name a directory that has one by {option}, or copy" if option else "name a directory that has one, or copy"
     )
-    return f"has no tokenizer files; {where} tokenizer.json and tokenizer_config.json into it"
+    return f"has no tokenizer (no tokenizer.json or the like); {where} tokenizer.json and tokenizer_config.json into it"
 
 
 def _unread(path):

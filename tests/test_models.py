@@ -245,16 +245,16 @@ HURT = {
 @pytest.mark.parametrize("how", HURT)
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
 def test_a_damaged_file_is_refused(neo, tmp_path, file, how):
-    refused(edited(neo, tmp_path / "model", damage(file, HURT[how])), "it is damaged or not one")
+    refused(edited(neo, tmp_path / "model", damage(file, HURT[how])), f"{file} is (damaged|cut short|empty)")
     if file == "config.json":
-        with pytest.raises(UserError, match="a model configuration could not be loaded: it is damaged"):
+        with pytest.raises(UserError, match="config.json is damaged"):
             load_config(tmp_path / "model")
 
 
 @pytest.mark.parametrize("how", ["cut", "stump", "empty", "a list"])
 def test_a_damaged_bin_file_is_refused(bin, tmp_path, how):
     assert generating(bin)
-    refused(edited(bin, tmp_path / "model", damage("pytorch_model.bin", HURT[how])), "it is damaged")
+    refused(edited(bin, tmp_path / "model", damage("pytorch_model.bin", HURT[how])), "bin is (damaged|cut short|empty)")
 
 
 def test_a_flipped_bit_of_a_bin_file_is_seen(bin, tmp_path):
@@ -281,10 +281,10 @@ INDEX = "model.safetensors.index.json"
     ("change", "message"),
     [
         (lambda path: None, None),
-        (lambda path: next(path.glob("model-00002*")).unlink(), "No such file or directory: .*model-00002"),
-        (lambda path: (path / INDEX).unlink(), "no file named model.safetensors"),
-        (damage(INDEX, lambda data: data[: len(data) // 2]), "it is damaged"),
-        (damage(INDEX, lambda data: b"[]"), "it is damaged"),
+        (lambda path: next(path.glob("model-00002*")).unlink(), "lacks model-00002.*, a file of its weights that"),
+        (lambda path: (path / INDEX).unlink(), "lacks model.safetensors.index.json"),
+        (damage(INDEX, lambda data: data[: len(data) // 2]), f"{INDEX} is damaged: it is no valid JSON"),
+        (damage(INDEX, lambda data: b"[]"), f"{INDEX} is damaged: it holds no object"),
     ],
 )
 def test_weights_in_several_files_are_all_there_or_refused(neo, tmp_path, change, message):
