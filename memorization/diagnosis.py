@@ -19,7 +19,7 @@ POINTER = b"version https://git-lfs"
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")
 TOKENIZER_FILES = (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS = ("model.safetensors", INDEXES[0], "pytorch_model.bin", INDEXES[1])  # transformers reads the first of them
 SHARD = re.compile(r"(model|pytorch_model)-\d+-of-\d+\.(safetensors|bin)")
 FOREIGN = {".h5": "TensorFlow", ".ckpt.index": "TensorFlow", ".msgpack": "Flax", ".onnx": "ONNX", ".ot": "Rust"}
 LIKE_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
@@ -37,6 +37,8 @@ def diagnosis(directory, part, option=None):
     names = sorted(path.name for path in directory.iterdir())
     if not names:
         return "is an empty directory; name one that holds a model"
+    if lost := [name for name in names if not (directory / name).exists()]:
+        return f"{lost[0]} is a link to {(directory / lost[0]).readlink()}, which is not there; {AGAIN}"
     if part == "tokenizer":
         return _of_tokenizer(directory, names, option)
     return _of_configuration(directory, names) if part == "configuration" else _of_weights(directory, names)
@@ -71,7 +73,7 @@ def _of_configuration(directory, names):
 
 
 def _adapter(directory):
-    if any((directory / name).is_file() for name in (*WEIGHTS, *INDEXES)):
+    if any((directory / name).is_file() for name in WEIGHTS):
         return (
             "holds an adapter (LoRA) beside a model, of which transformers would read the adapter; move "
             "adapter_config.json away if the adapter is merged, else merge the two (peft: merge_and_unload)"
@@ -85,8 +87,11 @@ def _adapter(directory):
             "(base_model_name_or_path); add that, and merge the two with peft (merge_and_unload)"
         )
     kind = "AutoPeftModelForSeq2SeqLM" if config.get("task_type") == "SEQ_2_SEQ_LM" else "AutoPeftModelForCausalLM"
+    above, change = directory.resolve().parent, ""
+    if not Path(base).is_dir() and (above / base).is_dir():  # a name relative to where the adapter lies
+        directory, change = above / directory.name, f"cd {shlex.quote(str(above))}; "
     merge = f"from peft import {kind} as M; M.from_pretrained({str(directory)!r}).merge_and_unload()"
-    merge = _python(f"{merge}.save_pretrained({f'{directory}-merged'!r})")
+    merge = change + _python(f"{merge}.save_pretrained({f'{directory}-merged'!r})")
     return f"holds an adapter (LoRA) of {base} and no model; merge the two: {merge}; then name {directory}-merged"
 
 
@@ -97,9 +102,10 @@ def _python(code):
 
 def _elsewhere(directory, names):
     """Where the model is that lies not in this directory, but in one of its own."""
-    numbers = [int(name.removeprefix("checkpoint-")) for name in names if re.fullmatch(r"checkpoint-\d+", name)]
-    if numbers:
-        newest = directory / f"checkpoint-{max(numbers)}"
+    checkpoints = [name for name in names if re.fullmatch(r"checkpoint-\d+", name)]
+    begun = [name for name in checkpoints if not any((directory / name).glob("*config.json"))]  # a kill left them so
+    if checkpoints := [name for name in checkpoints if name not in begun] or begun:
+        newest = directory / max(checkpoints, key=lambda name: int(name.removeprefix("checkpoint-")))
         return f"holds checkpoints and no model of its own; name the newest, {newest}, or another"
     if "snapshots" in names and "blobs" in names:
         return (
@@ -125,25 +131,40 @@ def _own(names):
 
 
 def _of_weights(directory, names):
-    if not (weights := [name for name in names if name in WEIGHTS or SHARD.fullmatch(name)]):
-        parts = _missing(directory, names) or _in_parts(directory, names)
-        return parts or gguf(directory, names) or _elsewhere(directory, names) or _others(names)
-    if cause := _pointer(directory, weights) or _missing(directory, names) or _cut(directory, weights):
+    used = next((name for name in WEIGHTS if name in names), None)
+    if used is None:
+        cause = _indexless(names) or _in_parts(directory, names) or gguf(directory, names)
+        return cause or _elsewhere(directory, names) or _others(names)
+    files = [used]
+    if used in INDEXES:
+        if cause := _pointer(directory, files) or _no_object(directory, files):
+            return cause
+        files = json.loads((directory / used).read_bytes()).get("weight_map")
+        files = sorted({str(file) for file in files.values()}) if isinstance(files, dict) else None
+        if not files:
+            return f"{used} is damaged: it names no files; {AGAIN}"
+        if absent := [file for file in files if not (directory / file).is_file()]:
+            more = f" and {len(absent) - 1} more of {len(files)}" if len(absent) > 1 else ""
+            return f"lacks {absent[0]}{more}, a file of its weights that {used} names; copy or download the rest"
+    if cause := _pointer(directory, files) or _cut(directory, files) or _objects(directory, files):
         return cause
-    hollow = [name for name in weights if _is_hollow(directory / name)]
+    hollow = [name for name in files if _is_hollow(directory / name)]
     if hollow and (cause := _in_parts(directory, names)):
         return f"{cause}; remove {', '.join(hollow)} before, which holds none"
-    return _objects(directory, weights) or _padding(directory)
+    return _padding(directory)
 
 
 def _is_hollow(path):
-    """Whether a file of safetensors has weights of no elements, as ZeRO-3 leaves them in place of its parts."""
-    if path.suffix != ".safetensors":
-        return False
-    from safetensors import safe_open
+    """Whether a file has weights of no elements, as ZeRO-3 leaves them in place of its parts."""
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
 
-    with safe_open(path, "np") as file:
-        return any(0 in file.get_slice(name).get_shape() for name in file.keys())  # noqa: SIM118
+        with safe_open(path, "np") as file:
+            return any(0 in file.get_slice(name).get_shape() for name in file.keys())  # noqa: SIM118
+    import torch
+
+    found = torch.load(path, map_location="meta", weights_only=True)
+    return any(isinstance(value, torch.Tensor) and not value.numel() for value in found.values())
 
 
 def _in_parts(directory, names):
@@ -200,24 +221,12 @@ def _no_object(directory, names):
     return None
 
 
-def _missing(directory, names):
-    """A file of weights that another one, or its index, tells of."""
-    for index in INDEXES:
-        if index in names:
-            if cause := _pointer(directory, [index]) or _no_object(directory, [index]):
-                return cause
-            files = json.loads((directory / index).read_bytes()).get("weight_map")
-            files = sorted(set(files.values())) if isinstance(files, dict) and files else None
-            if files is None or not all(isinstance(file, str) for file in files):
-                return f"{index} is damaged: it names no files; {AGAIN}"
-            if absent := [file for file in files if file not in names]:
-                more = f" and {len(absent) - 1} more of {len(files)}" if len(absent) > 1 else ""
-                return f"lacks {absent[0]}{more}, a file of its weights that {index} names; copy or download the rest"
-    shards = list(filter(None, map(SHARD.fullmatch, names)))
-    if shards and not any(name in names for name in (*INDEXES, *WEIGHTS)):
-        index = f"{shards[0][1]}.{shards[0][2]}.index.json"
-        return f"lacks {index}, which says what is in which file of its weights; copy or download the rest"
-    return None
+def _indexless(names):
+    """What is said of weights in several files without what tells of them."""
+    if not (shards := list(filter(None, map(SHARD.fullmatch, names)))):
+        return None
+    index = f"{shards[0][1]}.{shards[0][2]}.index.json"
+    return f"lacks {index}, which says what is in which file of its weights; copy or download the rest"
 
 
 def _cut(directory, names):

@@ -27,6 +27,14 @@ NO_ENTRY = {  # class of what the hub's client raised -> what it means
 }
 
 
+ABSENT = {  # what transformers says of a repository of the hub -> what it means
+    "Should have a `model_type` key": "it has no config.json that says what model it is; if it holds an adapter (LoRA) "
+    "or GGUF files, name the model that these are of",
+    "Couldn't instantiate the backend tokenizer": "it has no tokenizer; name one that has",
+    "does not appear to have a file named": "it has no weights that transformers reads; name a version in safetensors",
+}
+
+
 def load(loader, name, what, part=None, option=None, **options):
     """loader(name, **options), from disk or the hub. Raises UserError naming `what` (as "a tokenizer") and `name`.
 
@@ -74,6 +82,9 @@ def _why(error, what):
         if kind in names or f"({kind})" in str(error):  # datasets passes it on as text
             return meaning
     first = " ".join(str(error).split())[:200] or type(error).__name__
+    for text, meaning in ABSENT.items():
+        if text in str(error):
+            return meaning
     if "trust_remote_code" in str(error):
         return "it needs code of its own, which is not run here; name a model that transformers knows by itself"
     if "Unrecognized configuration class" in first:

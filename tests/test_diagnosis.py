@@ -108,6 +108,7 @@ NOTHING = holding(keep=())
         (NOTHING, "is an empty directory; name one that holds a model$"),
         (holding("m.gguf", keep=()), r"is in the format GGUF \(m.gguf\), which is not read here; name the model that"),
         (holding("checkpoint-9/", "checkpoint-10/", "checkpoint-x/", keep=()), "name the newest, .*/checkpoint-10, or"),
+        (holding("checkpoint-9/config.json", "checkpoint-10/", keep=()), "name the newest, .*/checkpoint-9, or"),
         (holding("blobs/", "refs/", "snapshots/", keep=()), "is a hub's cache; name the model itself, one of .*snapsh"),
         (holding("inner/config.json", "README.md", keep=()), "has no config.json, but .*/inner has; name that$"),
         (holding("params.json", "consolidated.00.pth", keep=()), r"is in its makers' own format \(params.json\)"),
@@ -123,13 +124,15 @@ NOTHING = holding(keep=())
         ({"model_type": "llama9"}, "transformers [0-9.]+ does not recognize its model_type 'llama9'; pip install -"),
         ({"model_type": ["llama"]}, r"recognize its model_type \['llama'\]"),
         (holding("adapter_config.json"), "holds an adapter.*does not say of which base model"),
+        (lambda path: (path / "extra").symlink_to("gone"), "extra is a link to gone, which is not there; copy or"),
         (lambda path: write_json(path / "adapter_config.json", {}), "an adapter .* beside a model.*move adapter_"),
     ],
 )  # fmt: skip
 def test_a_directory_without_a_configuration_is_told_what_it_is(model, tmp_path, change, message):
     path = edited(model, tmp_path / "model", change)
-    assert re.search(message, refusal(path, "configuration"))
-    assert refusal(path, "weights") == refusal(path, "configuration")
+    assert re.search(message, diagnosis(path, "configuration"))
+    if "is a link" not in message:
+        assert refusal(path, "configuration") == refusal(path, "weights") == diagnosis(path, "configuration")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +192,14 @@ def test_a_directory_without_whole_weights_is_told_what_it_is(model, tmp_path, c
         (
             lambda path: [damage(file.name, lambda data: data[:-9])(path) for file in path.glob("model-00002*")],
             "model-00002-of-.* is cut short",
+        ),
+        (
+            both(
+                lambda path: next(path.glob("model-00002*")).rename(path / "two.bin.safetensors"),
+                damage("model.safetensors.index.json", lambda data: re.sub(rb"model-00002-of-\d+", b"two.bin", data)),
+                damage("two.bin.safetensors", lambda data: data[:-9]),
+            ),
+            "two.bin.safetensors is cut short",
         ),
     ],
 )
@@ -375,13 +386,29 @@ def test_an_adapter_is_told_and_the_advice_merges_it(model, tmp_path):
     assert not same_weights(tmp_path / "lora-merged", model)
 
 
+def test_a_base_model_that_is_named_from_where_the_adapter_lies_is_found(model, tmp_path, monkeypatch):
+    peft = pytest.importorskip("peft")
+    base = shutil.copytree(model, tmp_path / "home" / "base")
+    config = peft.LoraConfig(r=2, target_modules="all-linear")
+    peft.get_peft_model(GPTNeoForCausalLM.from_pretrained(base), config).save_pretrained(base.parent / "lora")
+    file = base.parent / "lora" / "adapter_config.json"
+    write_json(file, read_json(file) | {"base_model_name_or_path": "base"})
+    monkeypatch.chdir(tmp_path)
+    change, merge = refusal("home/lora", "configuration").split("merge the two: ")[1].split("; python")
+    monkeypatch.chdir(change.removeprefix("cd "))
+    follow(f"python{merge}")
+    assert same_weights(base.parent / "lora-merged", model)
+
+
 def test_empty_weights_beside_a_deepspeed_checkpoint_are_told(model, tmp_path):
     """ZeRO-3 saves a tensor of no elements in place of each weight unless it gathers them."""
     hollow = weights(lambda tensors: tensors.update({name: torch.empty(0) for name in tensors}))
-    path = edited(model, tmp_path / "model", both(hollow, lambda path: (path / "global_step3").mkdir()))
-    message = refusal(path, "weights")
-    assert "checkpoint of DeepSpeed and no whole weights" in message
-    assert message.endswith("remove model.safetensors before, which holds none")
+    bin = saved(lambda load: {name: torch.empty(0) for name in load(model / FILE)})
+    for change, file in ((hollow, FILE), (bin, "pytorch_model.bin")):
+        path = edited(model, tmp_path / file, both(change, lambda path: (path / "global_step3").mkdir()))
+        message = refusal(path, "weights")
+        assert "checkpoint of DeepSpeed and no whole weights" in message
+        assert message.endswith(f"remove {file} before, which holds none")
 
 
 # ---- scripts

@@ -77,6 +77,13 @@ def test_a_hub_that_refuses_is_one_line_without_the_token(loads):
         assert [line.startswith(f"{name}: ") and reason in line for line in said].count(True) == 3, said
 
 
+def test_what_a_repository_of_the_hub_lacks_is_told(loads):
+    said, asked = loads("o/adapter")
+    assert len(said) == 3 and asked
+    assert said[0] == "o/adapter: a tokenizer could not be loaded: it has no tokenizer; name one that has"
+    assert all("it has no config.json that says what model it is; if it holds an adapter" in line for line in said[1:])
+
+
 def test_a_path_asks_no_hub_and_a_hub_that_is_away_is_told(loads, tmp_path):
     model = save_language_model(tmp_path / "model", ROOT / "configs" / "gpt-neo-small")
     bare = edited(model, tmp_path / "bare", lambda path: (path / "model.safetensors").unlink())
