@@ -352,8 +352,8 @@ def wrapped(directory, missing, strange):
             "merge_and_unload() returns"
         )
     ends = {name[at.end() :] for name in missing for at in re.finditer(r"^|\.", name)}
-    begins = {name.split(".")[0] for name in strange}
-    alike = len(begins) == 1 and len(strange) > 1
+    begins = {name.split(".")[0] for name in strange}  # one of all, if that makes the very names that are missing
+    alike = len(begins) == 1 < len(strange) and {name.partition(".")[2] for name in strange} <= set(missing)
     for prefix in (*WRAPPERS, *(begins if alike else ())):
         within = re.compile(rf"(^|\.){re.escape(prefix)}\.")
         if any(within.search(name) and within.sub(r"\1", name) in ends for name in strange):
