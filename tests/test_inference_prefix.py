@@ -210,7 +210,9 @@ def test_the_same_again_makes_nothing_anew_and_mends_the_listing(stage, tmp_path
 
 def test_a_result_of_other_settings_is_replaced_only_when_told(stage, finished, tmp_path, capsys):
     assert infer(stage, tmp_path) == 0
+    runs.exposures_path(result(tmp_path)).unlink()
     assert infer(stage, tmp_path, "--temperature", "1.0") == 2
+    assert not runs.exposures_path(result(tmp_path)).exists()  # it is told before the work
     said = one_line(capsys)
     assert "is the result of another run, of other temperature (0.0, not 1.0) and seed (none, not 5); replace" in said
     assert result(tmp_path).read_bytes() == finished.read_bytes()
@@ -382,10 +384,11 @@ def test_a_base_result_of_another_run_is_refused_before_the_work(stage, tmp_path
     bases = [save_language_model(tmp_path / f"base{seed}", TOKENIZER, seed=seed) for seed in (1, 2)]
     assert infer(stage, tmp_path, "--base-model", bases[0]) == 0
     result(tmp_path).unlink()
+    runs.exposures_path(result(tmp_path)).unlink()
     capsys.readouterr()
     message = refused(capsys, stage, tmp_path, "--base-model", bases[1])
     assert f"{runs.base_path(result(tmp_path))}: is the result of another run, of other model" in message
-    assert not [*result(tmp_path).parent.glob("*.partial")]
+    assert not [*result(tmp_path).parent.glob("*.partial")] and not runs.exposures_path(result(tmp_path)).exists()
     runs.manifest_path(result(tmp_path)).unlink()
     assert infer(stage, tmp_path, "--base-model", bases[1], "--overwrite") == 0
 

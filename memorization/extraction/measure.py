@@ -120,18 +120,20 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base=None, own=No
     }
     if probes.field != "suffix":
         made_of |= {"probe": probes.field, "source_length": args.source_length}
+    keys = [(id, sample) for id in probes.ids.tolist() for sample in range(args.num_samples)]
+    ranks = state.process_index, state.num_processes
+    results = {path: made_of}
+    if base:
+        of_base = {"model": base.contents, "trained_on": base.training and base.training["encoding"]}
+        results[runs.base_path(path)] = made_of | of_base | {"unchecked": False}
+    for result, of in results.items():  # may they be written? That is told before the work
+        Rows(result, "generations", Generation, of, keys, size, *ranks, args.overwrite).close()
     inputs = {name: contents, str(probes.path): probes.manifest.contents}
     exposures = None  # all that makes them
     if canaries:
         known = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
         exposures = expose(model, canaries, path, known, state, args, inputs)
     listing = path.with_suffix(".txt")
-    keys = [(id, sample) for id in probes.ids.tolist() for sample in range(args.num_samples)]
-    ranks = state.process_index, state.num_processes
-    if base:  # may its result be written?
-        of_base = made_of | {"model": base.contents, "trained_on": base.training and base.training["encoding"]}
-        of_base["unchecked"] = False
-        Rows(runs.base_path(path), "generations", Generation, of_base, keys, size, *ranks, args.overwrite).close()
     with Rows(path, "generations", Generation, made_of, keys, size, *ranks, args.overwrite) as rows:
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         if state.is_main_process:
