@@ -90,6 +90,32 @@ def test_clusters_are_joined_text_by_text(tmp_path):
     assert found(tmp_path / "ends", texts[::2], 0.7) == [0, 1]
 
 
+ALPHABETS = {  # of which words are made; none where a character is a word
+    "English": ("abcdefghijklmnopqrstuvwxyz", " "),
+    "Russian": ("абвгдежзиклмнопрстуфхцчшщыэюя", " "),
+    "Arabic": ("ابتثجحخدذرزسشصضطظعغفقكلمنهوي", " "),
+    "Hindi": ("कखगघचछजझटठडढतथदधनपफबभमयरलवशषसहािीुूेैोौ", " "),
+    "Korean": ("가나다라마바사아자차카타파하거너더러머버서", " "),
+    "Chinese": ("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳", ""),
+    "Japanese": ("いろはにほへとちりぬるをわかよたれそつねならむウヰノオクヤマ日本語文", ""),
+    "Thai": ("กขคงจชซดตถทนบปผพฟมยรลวสหอฮาะแโใไ", ""),
+}
+
+
+@pytest.mark.parametrize("language", ALPHABETS)
+def test_texts_that_differ_in_two_places_are_near_duplicates_in_every_script(tmp_path, language):
+    """Ten pairs, as many clusters: at most 10 of more than 125 5-grams of either text are not of the other."""
+    alphabet, blank = ALPHABETS[language]
+    rng, texts = random.Random(language), []
+    for _ in range(10):
+        words = ["".join(rng.choices(alphabet, k=6 if blank else 1)) for _ in range(130 if blank else 280)]
+        texts.append(blank.join(words))
+        for place in rng.sample(range(len(words)), 2):
+            words[place] = rng.choice(alphabet)
+        texts.append(blank.join(words))
+    assert found(tmp_path / "all", texts, 0.8) == [i // 2 * 2 for i in range(20)]
+
+
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.8, 0.9, 1])
 def test_a_pair_at_the_threshold_is_seldom_missed(threshold):
     def missed(number, width):
@@ -175,25 +201,30 @@ def test_near_duplicates_are_on_one_side_and_counted_apart(encoded):
 
 
 @pytest.mark.parametrize("name", ["once", "few"])
-def test_what_is_left_out_is_trained_on_once_and_never_held_out(encoded, name):
-    train, test = sides(encoded, name)
-    whole_train, whole_test = sides(encoded, "plain" if name == "once" else "near")
-    assert test == whole_test and len(train) < len(whole_train)
-    order = list(dict.fromkeys(whole_train))
-    if name == "few":
-        begins = plain_clusters(order, 0.8)
-        order = [text for i, text in enumerate(order) if begins[i] == i]
-    assert train == order
+def test_what_is_left_out_is_left_out_on_both_sides(encoded, name):
+    """Of each text, or cluster, the first: else members would be of one copy, and their control of many."""
+    paths = encoding_paths(encoded, name)
+    manifest = checked(paths["training set"], "training set")
+    of_sides = sides(encoded, name)
+    whole = sides(encoded, "plain" if name == "once" else "near")
+    for side, of_whole, fact in zip(of_sides, whole, ("training", "held_out"), strict=True):
+        order = list(dict.fromkeys(of_whole))
+        if name == "few":
+            begins = plain_clusters(order, 0.8)
+            order = [text for i, text in enumerate(order) if begins[i] == i]
+        assert side == order and len(side) < len(of_whole)
+        assert manifest.facts[f"left_out_of_{fact}"] == len(of_whole) - len(side)
+    train, test = of_sides
     probes = Probes(encoded, name, 10)
     texts = [probe["prefix"] + probe["suffix"] for probe in probes[:]]
     members = [text for text, member in zip(texts, probes.members, strict=True) if member]
-    assert members == train and {*texts} - {*members} == {*test}
-    assert set(probes.duplicates[probes.members].tolist()) == {1}
-    assert probes.duplicates[~probes.members].tolist() == [test.count(text) for text in texts if text in test]
-    paths = encoding_paths(encoded, name)
-    manifest = checked(paths["training set"], "training set")
-    assert manifest.rows == len(train) and manifest.facts["left_out_of_training"] == len(whole_train) - len(train)
-    assert checked(paths["probes"], "probes").rows == len({*train, *test})
+    assert members == train and {*texts} - {*members} == {*test} and len(texts) == len(train) + len(test)
+    assert set(probes.duplicates.tolist()) == {1}
+    assert [checked(paths[kind], kind).rows for kind in ("training set", "held-out set", "probes")] == [
+        len(train),
+        len(test),
+        len(texts),
+    ]
 
 
 def test_both_are_part_of_what_makes_an_encoding(encoded, capsys):

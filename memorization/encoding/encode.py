@@ -144,7 +144,9 @@ def encode_task(args, task):
         probes = write_sets(new, made_of, batches, parts, probe, prompts, args, planted)
         write_probes(new["probes as text"], probes)
         stored, distinct = int(parts.stored.sum()), parts.first == np.arange(len(hashes))
-        too_short, left_out = {kind: stored - int(long.sum()) for kind, long in probe.items()}, int((~parts.kept).sum())
+        sides = parts.member, ~parts.member
+        too_short = {kind: stored - int(long.sum()) for kind, long in probe.items()}
+        left_out = [int((side & ~parts.kept).sum()) for side in sides]
         if not probe[args.probe].any():
             other = "--probe target, " if probe["target"].any() else ""
             raise UserError(
@@ -153,8 +155,9 @@ def encode_task(args, task):
             )
         prompts = prompts.count()
         check_prompts(prompts, name, args.probe, args.shared_prompts)
-        trained = int((parts.member & parts.kept).sum()) + (len(planted) if args.canaries else 0)
-        numbers = trained, int((~parts.member).sum()), stored, int(probe[args.probe].sum()), 2 * args.canaries
+        trained, held_out = (int((side & parts.kept).sum()) for side in sides)
+        trained += len(planted) if args.canaries else 0
+        numbers = trained, held_out, stored, int(probe[args.probe].sum()), 2 * args.canaries
         rows = dict(zip(every, numbers, strict=True))
         facts = {
             "distinct_samples": int(distinct.sum()),
@@ -168,7 +171,7 @@ def encode_task(args, task):
             near, of_clusters = int(sizes[sizes > 1].sum()), int((sizes > 1).sum())
             facts |= {"near_duplicates": near, "clusters_of_near_duplicates": of_clusters}
         if args.deduplicate:
-            facts["left_out_of_training"] = left_out
+            facts |= {"left_out_of_training": left_out[0], "left_out_of_held_out": left_out[1]}
         inputs = fingerprints([*data, args.tokenizer])
         if not args.canaries and manifest_path(every["canaries"]).is_file():  # those of the encoding that is replaced
             every["canaries"].unlink(missing_ok=True)
@@ -188,9 +191,9 @@ def encode_task(args, task):
     if args.near_duplicates:
         print(f"{near} of the distinct samples are near-duplicates, in {of_clusters} clusters")
     if args.deduplicate:
-        print(f"{left_out} samples left out of training, where another one stands for them")
+        print(f"{left_out[0]} samples left out of training and {left_out[1]} held-out ones: another stands for them")
     for kind, long in probe.items():
-        members, others = ((long & side).sum() for side in (parts.member, ~parts.member))
+        members, others = ((long & side).sum() for side in sides)
         print(
             f"{members + others} probes of kind {kind}: {members} members, {others} non-members; {too_short[kind]} "
             f"{kind}s too short"
@@ -216,5 +219,5 @@ def _parted(name, path, hashes, args):
         raise UserError(f"{name}: {alike}; give two that differ at the least, to train on and to hold out{remedy}")
     member, kept = split(first, begin, args.test_size, args.seed), np.ones(len(first), bool)
     if args.deduplicate:
-        kept, copies = ~member | (begin == np.arange(len(first))), np.where(member, 1, copies)
+        kept, copies = begin == np.arange(len(first)), np.ones_like(copies)  # held-out ones too: they are the control
     return Split(first, copies, begin, member, kept)

@@ -56,6 +56,7 @@ class Probes:
     the data in which the text stands first), members (bool), duplicates (int64: copies of the text), clusters
     (int64: the id of the first sample of its cluster of near-duplicates): of each probe.
     longest_prefix: in tokens, of what is continued; longest_source: of what the encoder reads, 0 without one.
+    greatest_id: of all tokens of the samples.
     too_short: samples that leave no suffix of the least length behind the cut. pairs: whether for encoder-decoder
     models.
 
@@ -77,7 +78,7 @@ class Probes:
         self.encoding, self.tokenizer = self.manifest.identity, self.manifest.made_of["tokenizer"]
         self.kind = kind = kind or self.manifest.facts["probe"]
         self.prefix_length = prefix_length = prefix_length or self.manifest.facts["prefix_length"]
-        self.longest_source = 0
+        self.longest_source, self.greatest_id = 0, 0
         self.pairs = pairs = self.manifest.made_of.get("encoder_decoder", False)
         if kind not in KINDS[pairs]:
             models, other = ("encoder-decoder", "without") if pairs else ("causal", "with")
@@ -91,6 +92,8 @@ class Probes:
             if not _fit(batch, TOKENS[: 1 + pairs]):
                 raise UserError(f"{path}: tokens that do not fit their texts; run encode_<task>.py again")
             samples += len(batch)
+            greatest = (int(flat(batch[name])[0].max(initial=0)) for name, _ in TOKENS[: 1 + pairs])
+            self.greatest_id = max(self.greatest_id, *greatest)
             of_target = kind == "target"
             starts, bounds = flat(batch["target_starts" if pairs and of_target else "starts"])
             begin, end = cut(starts, bounds, prefix_length, batch["target"].to_numpy() if of_target else 0)

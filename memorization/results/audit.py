@@ -4,7 +4,6 @@ import json
 
 from memorization import __version__
 from memorization.detection.personal import KINDS
-from memorization.results.columns import VERDICT
 from memorization.results.evidence import RATIO, scheme
 from memorization.results.membership import resolved
 from memorization.results.notes import notes
@@ -55,7 +54,7 @@ def _run(run):
         "model": facts["model"],
         "unchecked": facts["unchecked"],
         "notes": [note._asdict() for note in notes(facts)],
-        "verdict": summary["verdict"] and {"column": VERDICT, "groups": summary["verdict"]},
+        "verdict": summary["verdict"],
         "probes": {group: cells["n"] for group, cells in summary["groups"].items()},
         "prompts": facts.get("prompts"),
         "generations": summary["generations"],
