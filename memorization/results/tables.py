@@ -293,11 +293,12 @@ def how_tested(summary):
     why = ", as most members can have no own run" if name == FALLBACK else ""
     groups = sum(test["against"] is not None for test in tests)
     lines = [
-        f"By {column['heading']}, the column named in advance{why}. Members are compared with held-out samples of as many",
-        "copies: permutation test, one-sided, of whole clusters of near-duplicates (Fisher's exact test where each has",
-        "one sample).",
+        f"By {column['heading']}, the column named in advance{why}. Members are compared with held-out samples of as",
+        "many copies: permutation test, one-sided, of whole clusters of near-duplicates (Fisher's exact test where",
+        "each has one sample).",
         "Against the base model: the same probes, McNemar's exact test." * any(t["against"] == BASE for t in tests),
-        f"Corrected by Holm for {groups} {'groups' if groups > 1 else 'group'}: under a random split any false yes has a",
-        "chance of at most 5 %. What would have been found: if the held-out rate is at the upper end of its interval.",
+        f"Corrected by Holm for {groups} {'groups' if groups > 1 else 'group'}: under a random split any false yes has",
+        "a chance of at most 5 %. What would have been found: if the held-out rate is at the upper end of its",
+        "interval.",
     ]
     return paragraph(f"({' '.join(filter(None, lines))})")
