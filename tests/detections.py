@@ -31,22 +31,24 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     fields = dict.fromkeys(("matched_tokens", "exact_match", "near", "scores", "entities_agree")) | fields
     fields = {"candidates": [], "repeats": 1, "personal": []} | fields
     fields = {"ceiling": None if fields["sample"] else Ceiling(tokens=100, longest=500, own=True)} | fields
-    copied = [_copied(own, 1, int(member), id, fields["cluster"])] if own and own > FACTS["span_length"] else []
+    copied = []
+    if own and own > FACTS["span_length"]:
+        copied = [_copied(own, 1, int(member), id, len(fields["prefix"]) + 5, fields["cluster"])]
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)
     own_run = None if own is None else Run(own, (0, own), (5, 5 + own))
     return Detection(id=id, longest_common_run=longest, copied=copied, own=Own(label, own_run, []), **fields)
 
 
-def _copied(characters, holders, members, sample, cluster=None):
+def _copied(length, holders, members, sample, start=5, cluster=None):
     return Copied(
-        characters=characters,
-        generation_span=(0, characters),
+        length=length,
+        generation_span=(0, length),
         holders=holders,
         members=members,
         sample=sample,
         cluster=sample if cluster is None else cluster,
-        sample_span=(5, 5 + characters),
+        sample_span=(start, start + length),
     )
 
 

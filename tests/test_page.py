@@ -80,7 +80,7 @@ def planted(id, generation, suffix, run, sample_text=None, holders=1, sample=Non
     start, whole = generation.index(run), prefix + suffix if own else sample_text
     first = whole.index(run)
     copied = Copied(
-        characters=len(run),
+        length=len(run),
         generation_span=(start, start + len(run)),
         holders=holders,
         members=holders,
@@ -146,14 +146,18 @@ def test_the_sentence_on_top():
         return {"exact_match": {"n": n, "count": count, "rate": count / n, "interval": [low, high]}}
 
     groups = {"members": cell(12, 270, 0.0255, 0.0761), "held out": cell(0, 90, 0.0, 0.0409)}
-    assert sentence({"groups": groups}) == (
+    summary = {"groups": groups, "verdict": {"column": "exact_match"}}
+    assert sentence(summary) == (
         "Of 270 members 12, 4.4 % (2.5 to 7.6), come back word for word; of 90 held-out texts none, 0 to 4.1 %."
     )
     groups["members"] = cell(0, 1270, 0.0, 0.003)
     groups["held out"] = {"exact_match": {"n": 0, "count": 0, "rate": None, "interval": [0.0, 1.0]}}
-    assert sentence({"groups": groups}) == (
+    assert sentence(summary) == (
         "Of 1,270 members none, 0 to 0.3 %, come back word for word; there are no held-out texts."
     )
+    own = {side: {"own": cells["exact_match"]} for side, cells in groups.items()}
+    for column in ({"column": "own"}, None):
+        assert "come back in part, in words that only they hold" in sentence({"groups": own, "verdict": column})
 
 
 def test_the_file_is_the_same_each_time_small_and_without_a_text_in_the_open(few, many, tmp_path):
@@ -210,9 +214,7 @@ def test_filters_and_search_give_the_right_rows(many, few, browser):
     choose(browser, member="1", sort="longest")
     browser.execute_script("scrollTo({top: list.offsetTop, behavior: 'instant'})")
     time.sleep(0.3)
-    longest = sorted(
-        (r for r in rows if r.member), key=lambda r: (-max((c.characters for c in r.copied), default=0), r.id)
-    )
+    longest = sorted((r for r in rows if r.member), key=lambda r: (-max((c.length for c in r.copied), default=0), r.id))
     drawn = ids(browser)
     assert drawn == [row.id for row in longest][: len(drawn)] and len(drawn) >= 25
     rows, report = few
@@ -287,7 +289,7 @@ def test_links_and_keys_lead_to_cases(many, browser):
     opened(browser, report / "report.html", "#case-1-9000-0")
     focused = "return document.activeElement.id"
     assert browser.execute_script(focused) == "case-1-9000-0"
-    order = sorted(rows, key=lambda row: (-max((c.characters for c in row.copied), default=0), row.id))
+    order = sorted(rows, key=lambda row: (-max((c.length for c in row.copied), default=0), row.id))
     place = [row.id for row in order].index(9000)
     for key, step in (("j", 1), ("n", 2), ("k", 1), ("p", 0), ("p", -1)):
         browser.switch_to.active_element.send_keys(key)

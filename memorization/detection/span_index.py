@@ -12,14 +12,14 @@ import pyarrow as pa
 import pydivsufsort
 from tqdm import tqdm
 
-from memorization.alignment import prepare
 from memorization.cli import UserError
 from memorization.detection.suffixes import holders, longest_matches
 from memorization.parallel import batches, in_order
 from memorization.retrieval.directory import MARK, building, changed, mapped, read_mark, save
 from memorization.runs import Count
+from memorization.words import words
 
-FORMAT = 2  # of these files; raise it when they or the words change
+FORMAT = 3  # of these files; raise it when they or the words change
 PART = 1 << 24  # words, sorted in memory together: that takes a gigabyte
 BATCH = 500  # samples handed to a process at a time
 SAMPLES = {
@@ -75,10 +75,10 @@ def build(path, samples, encoding, total, jobs):
         known, parts, end = {name: [] for name in SAMPLES}, {True: _Part(), False: _Part()}, 0
         written = []  # whether each part is of members
         bar = tqdm(samples, total=total, desc="spans", unit="sample")
-        for batch, (words, bounds, counts) in in_order(_words, batches(bar, BATCH), jobs):
+        for batch, (hashes, bounds, counts) in in_order(_words, batches(bar, BATCH), jobs):
             places = np.cumsum(counts)[:-1]
             for (id, member, cluster, text), *one in zip(
-                batch, np.split(words, places), np.split(bounds, places), strict=True
+                batch, np.split(hashes, places), np.split(bounds, places), strict=True
             ):
                 end += texts.write(text.encode())
                 if parts[member].size + len(one[0]) + 1 > PART and parts[member].size:
@@ -102,9 +102,9 @@ def build(path, samples, encoding, total, jobs):
 
 def _words(batch):
     """(words, bounds, counts): the words of all texts of a batch and their bounds, and how many each has."""
-    documents = [prepare(text) for *_, text in batch]
-    words, bounds = (np.concatenate([getattr(one, name) for one in documents]) for name in ("words", "bounds"))
-    return words, bounds, [len(one.words) for one in documents]
+    found = [words(text) for *_, text in batch]
+    hashes, bounds = (np.concatenate([getattr(one, name) for one in found]) for name in ("hashes", "bounds"))
+    return hashes, bounds, [len(one.hashes) for one in found]
 
 
 class _Part:

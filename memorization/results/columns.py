@@ -6,7 +6,7 @@ Those of the pass over the suffix, and the scores that tell members from held-ou
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-RUNS = (50, 100, 200)  # characters
+RUNS = (50, 100, 200)  # lengths
 ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
 VERDICT = "own"  # the column that decides where it can: members and held-out texts are treated alike in it
 MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
@@ -34,7 +34,7 @@ def is_loop(row, loop_repeats):
 def columns(span_length, loop_repeats, classifier, direction):
     """All columns in the order of the table.
 
-    span_length: characters. loop_repeats: of a word 3-gram. classifier: of paraphrases, or None.
+    span_length: that a run must be longer than. loop_repeats: of a word 3-gram. classifier: of paraphrases, or None.
     """
     return [
         Column(
@@ -55,15 +55,15 @@ def columns(span_length, loop_repeats, classifier, direction):
         ),
         *(
             Column(
-                f"run_{characters}",
-                f"copied run > {characters}",
+                f"run_{length}",
+                f"copied run > {length}",
                 "share",
-                lambda row, least=characters: _longer(row.longest_common_run, least),
-                "shares a run of words of more than so many characters with any training text, of which a member's own "
-                "is one",
-                ceiling=_of(lambda ceiling, least=characters: ceiling.longest > least),
+                lambda row, least=length: _longer(row.longest_common_run, least),
+                "shares a run of words of more than so many characters (a wide one, as Chinese, counts as two; "
+                "punctuation as none) with any training text, of which a member's own is one",
+                ceiling=_of(lambda ceiling, least=length: ceiling.longest > least),
             )
-            for characters in RUNS
+            for length in RUNS
         ),
         Column(
             VERDICT,
@@ -203,5 +203,5 @@ def _says(row, whose):
     return any(run.whose(row.cluster) == whose for run in row.copied)
 
 
-def _longer(run, characters):
-    return run is not None and run.characters > characters
+def _longer(run, length):
+    return run is not None and run.length > length
