@@ -394,6 +394,9 @@ def test_a_group_without_a_control_is_told_beside_the_base_model():
     assert "Against the base model: more often beyond chance in 1 of 1 that cannot be tested against held-out" in text
     assert "as many copies; against the base model: yes (p < 0.0001)" in text
     assert "Against the base model: the same probes, McNemar's exact test." in text
+    alone = " ".join(table(summarize(rows[:60], FACTS | {"base": "b"}, before[:60])).split())
+    assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in alone
+    assert "members cannot be tested against held-out texts: too few of as many copies; against the base" in alone
 
 
 def test_a_true_positive_rate_without_a_lower_bound_says_so_in_words():

@@ -37,7 +37,7 @@ def summarize(rows, facts, base=None, canaries=None):
     members and held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label,
     and under paper with direction both, stands the same tally of the labels without the span scan, by the published
     rule, and in direction paper. The verdict has column, the one that decides (verdict.verdict_column), and groups, of
-    verdict.verdict: members by copies and all; it is None without members or held-out texts. another is
+    verdict.verdict: members by copies and all; it is None without members or what to compare them with. another is
     others.Others.measure. Under without_loops stands the same tally without generations that repeat themselves;
     personal is personal.Personal.counts, scores membership.measure. base: detections of the same probes through the
     base model, or None; under base stands base.compare, and the scores have the ratio to it. canaries: of
@@ -86,7 +86,8 @@ def summarize(rows, facts, base=None, canaries=None):
     cells = {column["name"]: summary["groups"][MEMBERS][column["name"]] for column in summary["columns"]}
     decides = verdict_column({name: cell["ceiling"] for name, cell in cells.items() if "ceiling" in cell})
     number = [column.name for column in every].index(decides)
-    if all((groups[side] & ~np.isnan(probes.values[number])).any() for side in (MEMBERS, HELD_OUT)):
+    sides = [(groups[side] & ~np.isnan(probes.values[number])).any() for side in (MEMBERS, HELD_OUT)]
+    if sides[0] and (sides[1] or base is not None):
         before = None if base is None else of_base.values[number]
         summary["verdict"] = {"column": decides, "groups": verdict_of(groups, probes, probes.values[number], before)}
     summary["another"] = others.measure(probes.ids, probes.member, clusters, facts["clusters"])
@@ -226,16 +227,16 @@ def verdict(summary):
         return paragraph("Verdict: none, for want of members and held-out texts to compare.")
     column, groups = summary["verdict"]["column"], summary["verdict"]["groups"]
     tested = {against: [test for test in groups.values() if test["against"] == against] for against in (HELD_OUT, BASE)}
-    found = {against: sum(test["evidence"] for test in tests) for against, tests in tested.items()}
+    yes = {against: sum(test["evidence"] for test in tests) for against, tests in tested.items()}
     more, number = "members come out more often than held-out texts do, beyond chance", len(tested[HELD_OUT])
-    if found[HELD_OUT]:
-        lines = paragraph(f"Verdict: yes, {more}{f', in {found[HELD_OUT]} of {number} groups' * (number > 1)}.")
+    if yes[HELD_OUT]:
+        lines = paragraph(f"Verdict: yes, {more}{f', in {yes[HELD_OUT]} of {number} groups' * (number > 1)}.")
     elif number:
         lines = paragraph(f"Verdict: no evidence at this sample size that {more}.")
     else:
         lines = paragraph(f"Verdict: none, members {UNTESTED}.")
     if tested[BASE]:
-        groups_of = f"in {found[BASE] or 'none'} of {len(tested[BASE])} that {UNTESTED}"
+        groups_of = f"in {yes[BASE] or 'none'} of {len(tested[BASE])} that {UNTESTED}"
         lines += paragraph(f"Against the base model: more often beyond chance {groups_of}.")
     room = min(max(map(len, groups)), 24)
     for name, test in groups.items():
@@ -292,15 +293,13 @@ def how_tested(summary):
     (column,) = (column for column in summary["columns"] if column["name"] == name)
     why = ", as most members can have no own run" if name == FALLBACK else ""
     groups = sum(test["against"] is not None for test in tests)
-    based = (
-        " Against the base model: the same probes, McNemar's exact test."
-        if any(t["against"] == BASE for t in tests)
-        else ""
-    )
-    return paragraph(
-        f"(By {column['heading']}, the column named in advance{why}. Members are compared with held-out samples of as "
-        "many copies: exact permutation test, one-sided, of whole clusters of near-duplicates (Fisher's where each has "
-        f"one sample).{based} Corrected by Holm for {groups} {'groups' if groups > 1 else 'group'}: under a random "
-        "split any false yes has a chance of at most 5 %. What would have been found: if the held-out rate is at the "
-        "upper end of its interval.)"
-    )
+    lines = [
+        f"By {column['heading']}, the column named in advance{why}. Members are compared with held-out samples of as",
+        "many copies: permutation test, one-sided, of whole clusters of near-duplicates (Fisher's exact test where",
+        "each has one sample).",
+        "Against the base model: the same probes, McNemar's exact test." * any(t["against"] == BASE for t in tests),
+        f"Corrected by Holm for {groups} {'groups' if groups > 1 else 'group'}: under a random split any false yes has",
+        "a chance of at most 5 %. What would have been found: if the held-out rate is at the upper end of its",
+        "interval.",
+    ]
+    return paragraph(f"({' '.join(filter(None, lines))})")
