@@ -15,8 +15,9 @@ from tqdm import tqdm
 from memorization.alignment import prepare
 from memorization.cli import UserError
 from memorization.detection.suffixes import holders, longest_matches
+from memorization.directories import changed, mark_path
 from memorization.parallel import batches, in_order
-from memorization.retrieval.directory import MARK, building, changed, mapped, read_mark, save
+from memorization.retrieval.directory import KIND, building, mapped, read_mark, save
 from memorization.runs import Count
 
 FORMAT = 1  # of these files; raise it when they or the words change
@@ -49,7 +50,7 @@ def read_whole(path, encoding):
     try:
         mark = msgspec.convert(mark, Mark)
     except msgspec.ValidationError as error:
-        raise UserError(f"{path / MARK}: is no mark of a span index ({error}); move {path} away") from None
+        raise UserError(f"{mark_path(path, KIND)}: is no mark of a span index ({error}); move {path} away") from None
     if mark.made_of != {"encoding": encoding}:
         raise UserError(
             f"{path}: is of the encoding {mark.made_of.get('encoding')}; remove it and run load_to_elastic.py again"
