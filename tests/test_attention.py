@@ -168,7 +168,7 @@ def stage(tmp_path_factory):
         row.exact_match = row.id in members[::2]
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     described = runs.manifest_path(path)
-    write_json(described, read_json(described) | {"contents": fingerprint(path)})
+    write_json(described, runs.sealed(read_json(described) | {"contents": fingerprint(path)}))
     return home
 
 

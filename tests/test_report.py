@@ -13,7 +13,7 @@ from shell import ROOT, one_line, run_script
 from memorization.files import read_json, write_json, write_text
 from memorization.results.layout import visible
 from memorization.results.statistics import difference, wilson
-from memorization.runs import manifest_path
+from memorization.runs import manifest_path, sealed
 
 
 def rows(own, members=20, exact=None):
@@ -96,7 +96,7 @@ def test_long_names_and_paths_keep_the_table_within_80_columns(tmp_path, capsys)
     for run, name in zip(runs, ("lora", "full"), strict=True):
         described = manifest_path(run / "detections.jsonl")
         found = read_json(described)
-        write_json(described, found | {"arguments": found["arguments"] | {"type": name}})
+        write_json(described, sealed(found | {"arguments": found["arguments"] | {"type": name}}))
     said = report(capsys, *runs)
     assert re.search(r"^full  +60.0 \[", said, re.MULTILINE) and "lora: a_setting_with" in said
 
