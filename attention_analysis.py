@@ -26,11 +26,12 @@ from tqdm import tqdm
 
 from memorization import hub, provenance, runs
 from memorization.cli import Parser, UserError, run
+from memorization.directories import building, check_ours
 from memorization.encoding.probes import Probes
 from memorization.extraction.attention import attention_measures
 from memorization.extraction.generations import read_generations
 from memorization.extraction.measure import source_length
-from memorization.files import locked, replacing
+from memorization.files import locked
 from memorization.models import load_config, load_for_generation
 from memorization.results.attention import comma_separated, comparisons, heat_map
 from memorization.rows import Id, Rows
@@ -53,8 +54,7 @@ def main(args):
             raise UserError(f"{flag}: {len(given)} for {len(paths)} results; give one each, in order")
     if len(set(names)) < len(names):
         raise UserError(f"{', '.join(names)}: two results are named alike; tell them apart by --names")
-    if output.exists() and (not output.is_dir() or any(not is_ours(path.name) for path in output.iterdir())):
-        raise UserError(f"{output}: holds other things than an attention study; name another directory")
+    check_ours(output, "study")
     with locked(output):
         study(paths, names, output, args)
 
@@ -77,8 +77,7 @@ def study(paths, names, output, args):
         raise UserError("nothing to compare: no task has two memorized and two other members; lower --matched-tokens")
     maps = {f"heat_{number:03}.svg": each for number, each in enumerate(found)}
     settings = {name: getattr(args, name) for name in ("matched_tokens", "samples", "boot", "seed", "batch_size")}
-    with replacing(output, directory=True) as temporary:
-        temporary.mkdir()
+    with building(output, "study") as (temporary, _):
         np.savez(temporary / "attention.npz", names=np.array(names), **arrays)
         (temporary / "attention.csv").write_text(comma_separated(found), encoding="utf-8")
         for file, each in maps.items():
@@ -101,12 +100,6 @@ def study(paths, names, output, args):
     print(f"wrote attention.npz, attention.csv and {len(maps)} heat maps in {args.output}")
 
 
-def is_ours(name):
-    return name in ("attention.npz", "attention.npz.manifest.json", "attention.csv") or (
-        name.startswith("heat_") and name.endswith(".svg")
-    )
-
-
 def measure(path, model_path, directory, args, work):
     """(ids, values, memorized, copies, manifest of the generations) of the members of a result of stage 3.
 
@@ -114,7 +107,7 @@ def measure(path, model_path, directory, args, work):
     """
     rows, manifest = read_generations(path)
     made_of, arguments = manifest.made_of, manifest.arguments
-    if "subset_name" not in arguments:
+    if not {"subset_name", "model_path", "tokenized_dir"} <= arguments.keys() or "max_new_tokens" not in made_of:
         raise UserError(f"{path}: its manifest does not say which probes it is of; run inference_prefix.py again")
     name = model_path or arguments["model_path"]
     config = load_config(name)
@@ -130,6 +123,8 @@ def measure(path, model_path, directory, args, work):
         raise UserError(f"{probes.path}: is another encoding than that of {path}; name the right --tokenized-dir")
     memorized = {}
     for row in rows:
+        if row.exact_match is None or row.matched_tokens is None:
+            raise UserError(f"{path}: row {row.id} does not say what matches; run inference_prefix.py again")
         exact = row.exact_match if args.matched_tokens is None else row.matched_tokens >= args.matched_tokens
         memorized[row.id] = memorized.get(row.id, False) or exact
     chosen = np.flatnonzero(probes.members)
@@ -138,6 +133,8 @@ def measure(path, model_path, directory, args, work):
     if not len(chosen):
         raise UserError(f"{path}: has no members; encode with a training set")
     ids = probes.ids[chosen]
+    if missing := set(ids.tolist()) - memorized.keys():
+        raise UserError(f"{path}: has no row of the probe {min(missing)}; run inference_prefix.py again")
     length = made_of.get("source_length") or source_length(name, config, field)
     of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 1}
     of |= {"samples": args.samples, "seed": args.samples and args.seed, "batch_size": args.batch_size}

@@ -48,14 +48,12 @@ def check_ours(path, kind, ours=()):
     remedy = "name another directory, or move it away"
     if not path.is_dir():
         raise UserError(f"{path}: is no directory; {remedy}")
-    entries = list(_entries(path))
-    mark = mark_path(path, kind)
-    if not entries:
+    if not (first := next(path.iterdir(), None)):
         return
-    if not mark.is_file():
-        raise UserError(f"{path}: holds {entries[0]}, and is no {kind} of ours; {remedy}")
-    others = [name for name in entries if name != mark.name and not name.endswith(tuple(ours))]
-    files = _files(read_mark(path, kind)) if others else {}
+    if not (mark := mark_path(path, kind)).is_file():
+        raise UserError(f"{path}: holds {first.name}, and is no {kind} of ours; {remedy}")
+    others = [name for name in _entries(path) if name != mark.name and not name.endswith(tuple(ours))]
+    files = files_of(read_mark(path, kind)) if others else {}
     for name in others:
         if name not in files:
             raise UserError(f"{path}: holds {name}, which is not of the {kind} in it; {remedy}")
@@ -80,7 +78,8 @@ def changed(path, files):
     return None
 
 
-def _files(mark):
+def files_of(mark):
+    """The files of a mark, a dict name -> hash; none of a mark that names none."""
     files = mark.get("files") if isinstance(mark, dict) else None
     return files if isinstance(files, dict) else {}
 

@@ -191,6 +191,7 @@ def test_the_script_writes_the_same_bytes_twice_and_what_it_measured(stage, tmp_
     files = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two")]
     for each in files:
         assert b'"kind": "attention"' in each.pop("attention.npz.manifest.json")
+        assert each.pop("memorization-study.json")
     assert files[0] == files[1]
     arrays = np.load(tmp_path / "one" / "attention.npz")
     assert arrays["names"].tolist() == ["long", "short"]
@@ -264,5 +265,5 @@ def test_a_mistake_is_one_line(stage, tmp_path, capfd):
         capfd.readouterr()
         assert study(stage, tmp_path / "out", *more, **options) == 2
         assert said in one_line(capfd), more
-    assert study(stage, tmp_path / "mine") == 2 and "holds other things" in one_line(capfd)
+    assert study(stage, tmp_path / "mine") == 2 and "is no study of ours" in one_line(capfd)
     assert not (tmp_path / "out").exists()

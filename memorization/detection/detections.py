@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from memorization.cli import UserError
 from memorization.detection.labels import LABELS
 from memorization.detection.personal import KINDS, NAME
 from memorization.extraction.matches import Near
@@ -13,6 +14,7 @@ from memorization.extraction.scores import Scores
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
+REMEDY = "run plagiarism_detect.py again"
 FORMAT = 4  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
@@ -126,12 +128,36 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         for found in (*passages, self.own.run, self.longest_common_run, *self.copied, *self.personal):
             if found is not None:
                 _check_span("generation_span", found.generation_span, len(self.generation))
-        for passage in passages:
-            _check_span("candidate_span", passage.candidate_span)
+        texts = {candidate.id: candidate.text for candidate in self.candidates}
+        for passage in (*self.labels.passages, *(self.paper.passages if self.paper else ())):
+            if (text := texts.get(passage.candidate)) is None:
+                raise ValueError(f"a passage of candidate {passage.candidate}, whose text is not given")
+            _check_span("candidate_span", passage.candidate_span, len(text))
         for passage in self.own.passages:
             _check_span("candidate_span", passage.candidate_span, len(self.suffix))
         if self.own.run is not None:
             _check_span("suffix_span", self.own.run.suffix_span, len(self.suffix))
+
+
+def check_rows(path, rows, base, manifest):
+    """Raise UserError for Detections that are not what their manifest says of them.
+
+    base: those of the base model, None without one. They must have labels in direction paper if both were asked for,
+    be of no more samples than there were, and of the same probes.
+    """
+    both, members = manifest.made_of["direction"] == "both", {}
+    for row in rows:
+        members[row.id] = row.member
+        for run in row.copied:
+            if run.holders == 1:
+                members.setdefault(run.sample, run.members > 0)
+        if (row.paper is not None) != both:
+            raise UserError(f"{path}: row {row.id} is not of direction {manifest.made_of['direction']}; {REMEDY}")
+    held = sum(members.values()), len(members) - sum(members.values())
+    if any(number > most for number, most in zip(held, manifest.facts["samples"], strict=True)):
+        raise UserError(f"{path}: is of {held[0]} members and {held[1]} held-out samples at least; {REMEDY}")
+    if base is not None and {(row.id, row.paper is not None) for row in base} != {(row.id, both) for row in rows}:
+        raise UserError(f"{path}: the base model's rows beside it are of other probes; {REMEDY}")
 
 
 def _check_length(run):
