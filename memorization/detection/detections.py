@@ -128,11 +128,8 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         for found in (*passages, self.own.run, self.longest_common_run, *self.copied, *self.personal):
             if found is not None:
                 _check_span("generation_span", found.generation_span, len(self.generation))
-        texts = {candidate.id: candidate.text for candidate in self.candidates}
-        for passage in (*self.labels.passages, *(self.paper.passages if self.paper else ())):
-            if (text := texts.get(passage.candidate)) is None:
-                raise ValueError(f"a passage of candidate {passage.candidate}, whose text is not given")
-            _check_span("candidate_span", passage.candidate_span, len(text))
+        for passage in passages:
+            _check_span("candidate_span", passage.candidate_span)
         for passage in self.own.passages:
             _check_span("candidate_span", passage.candidate_span, len(self.suffix))
         if self.own.run is not None:
@@ -142,11 +139,15 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 def check_rows(path, rows, base, manifest):
     """Raise UserError for Detections that are not what their manifest says of them.
 
-    base: those of the base model, None without one. They must have labels in direction paper if both were asked for,
-    be of no more samples than there were, and of the same probes.
+    base: those of the base model, None without one. They must have labels in direction paper if both were asked for, the
+    texts of which they give passages, be of no more samples than there were, and of the same probes.
     """
     both, members = manifest.made_of["direction"] == "both", {}
     for row in rows:
+        texts = {candidate.id: candidate.text for candidate in row.candidates}
+        for passage in (*row.labels.passages, *(row.paper.passages if row.paper else ())):
+            if passage.candidate_span[1] > len(texts.get(passage.candidate) or ""):
+                raise UserError(f"{path}: row {row.id} has a passage of no text; {REMEDY}")
         members[row.id] = row.member
         for run in row.copied:
             if run.holders == 1:
