@@ -139,8 +139,8 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 def check_rows(path, rows, base, manifest):
     """Raise UserError for Detections that are not what their manifest says of them.
 
-    base: those of the base model, None without one. They must have labels in direction paper if both were asked for, the
-    texts of which they give passages, be of no more samples than there were, and of the same probes.
+    base: those of the base model, None without one. They must have labels in direction paper if both were asked for,
+    the texts of which they give passages, be of no more samples than there were, and of the same probes.
     """
     both, members = manifest.made_of["direction"] == "both", {}
     for row in rows:

@@ -11,6 +11,7 @@ from scipy import stats
 from memorization.cli import UserError
 from memorization.directories import changed, files_of, read_mark
 from memorization.files import read_text
+from memorization.results import drawing
 from memorization.results.layout import visible
 from memorization.results.statistics import LEVEL, holm
 from memorization.runs import checked, identity
@@ -96,12 +97,11 @@ def heat_map(name, measure, n_a, n_b, found):
 
     The same bytes for the same numbers.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     layers, heads = found["p"].shape
-    most = abs(found["difference"]).max() or 1.0
-    with rc_context({"svg.hashsalt": "attention", "svg.fonttype": "none", "text.parse_math": False}):
+    most, name = abs(found["difference"]).max() or 1.0, visible(name)
+    with drawing.settings(name, "attention"):
         figure = Figure((2.5 + 0.35 * heads, 1.8 + 0.35 * layers), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(found["difference"], cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
