@@ -165,6 +165,11 @@ def _once(pairs):
     return found
 
 
+NOT_OF_SHAPE = (
+    msgspec.ValidationError,
+    UnicodeEncodeError,
+)  # what msgspec.convert raises; the latter: half a character
+
 # JSON is parsed by this alone: numbers are finite, and no name hides another of the same object
 JSON = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_once)
 NOT_JSON = (ValueError, RecursionError)  # what it raises
@@ -193,7 +198,7 @@ def read_json(path, shape=Any, foreign=False):
         raise UserError(f"{path}: not valid JSON{line}: {flaw(error)}; mend that") from None
     try:
         return msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
+    except NOT_OF_SHAPE as error:
         raise UserError(f"{path}: {error}; mend that, or write the file anew") from None
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from memorization import __version__
 from memorization.cli import UserError
-from memorization.files import fingerprint, read_json, write_json
+from memorization.files import NOT_OF_SHAPE, fingerprint, read_json, write_json
 
 LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "peft", "numpy", "nltk", "spacy", "elasticsearch")
 KINDS = {  # of result -> the stage that writes it
@@ -282,7 +282,7 @@ def converted(value, shape, path, stage):
     """A value read from a path as a msgspec type. Raises UserError if it is not one that the stage writes."""
     try:
         return msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
+    except NOT_OF_SHAPE as error:
         raise UserError(f"{path}: not a manifest of this version ({error}); run {stage} again") from None
 
 

@@ -60,6 +60,14 @@ def test_an_error_of_the_system_is_one_line_with_a_remedy(capsys, name):
     assert status == 2 and f"some/file: {os.strerror(number)}; " in line
 
 
+def test_links_in_a_circle_are_one_line(capsys, tmp_path):
+    (tmp_path / "a's").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a's")
+    with pytest.raises(SystemExit) as end:
+        run(lambda: [(tmp_path / "a's" / "c").resolve(), (tmp_path / "b").stat()])  # the latter: from Python 3.13 on
+    assert end.value.code == 2 and f"{tmp_path}" in (line := one_line(capsys)) and "symbolic links; check" in line
+
+
 @pytest.mark.parametrize("name", [b"caf\xe9", "caf\udce9", None, 3])
 def test_any_name_can_be_shown(capsys, name):
     line, status = refused(capsys, OSError(errno.ENOENT, "gone", name) if name != 3 else OSError(errno.ENOENT, "gone"))

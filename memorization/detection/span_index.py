@@ -16,6 +16,7 @@ from memorization.alignment import prepare
 from memorization.cli import UserError
 from memorization.detection.suffixes import holders, longest_matches
 from memorization.directories import changed, mark_path
+from memorization.files import NOT_OF_SHAPE
 from memorization.parallel import batches, in_order
 from memorization.retrieval.directory import KIND, building, mapped, read_mark, save
 from memorization.runs import Count
@@ -49,7 +50,7 @@ def read_whole(path, encoding):
         return None
     try:
         mark = msgspec.convert(mark, Mark)
-    except msgspec.ValidationError as error:
+    except NOT_OF_SHAPE as error:
         raise UserError(f"{mark_path(path, KIND)}: is no mark of a span index ({error}); move {path} away") from None
     if mark.made_of != {"encoding": encoding}:
         raise UserError(
