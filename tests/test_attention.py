@@ -157,6 +157,8 @@ def stage(tmp_path_factory):
     home = tmp_path_factory.mktemp("attention")
     write_json(home / "d.json", make_dialogues(seed=2, single=14, fourfold=0, sixteenfold=0))
     assert run_script("encode_dialogue.py", "--data", home / "d.json", "--output-dir", home, "--test-size", "0.3") == 0
+    other = "--data", home / "d.json", "--output-dir", home / "other", "--test-size", "0.3", "--seed", 6
+    assert run_script("encode_dialogue.py", *other) == 0
     save_language_model(home / "model", ROOT / "configs" / "gpt-neo-small")
     for prefix in (50, 20):
         what = "--model-path", home / "model", "--tokenized-dir", home, "--output-dir", home, "--dir-name", f"p{prefix}"
@@ -255,6 +257,7 @@ def test_a_mistake_is_one_line(stage, tmp_path, capfd):
         (["--model-path", tmp_path / "other"], {}, "is not the model of"),
         (["--model-path", tmp_path / "none"], {}, "no such directory"),
         (["--tokenized-dir", tmp_path], {}, "tokenized_dialogue_prefix"),
+        (["--tokenized-dir", stage / "other"], {}, "is another encoding than that of"),
         (["--matched-tokens", 6], {}, "nothing to compare"),
         (["--names", "a", "b"], {}, "--names: 2 for 1"),
         ([], {"prefixes": (50, 50)}, "named alike"),

@@ -1,10 +1,12 @@
 """Flags at the shell: each in the documented spelling and in the published one."""
 
+import base64
 import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import torch
@@ -84,6 +86,23 @@ def test_a_mistake_of_ours_names_the_file_with_its_traceback(capsys, error, monk
     text = report.read_text()
     report.unlink()
     assert "Traceback" in text and type(error).__name__ in text and "without" not in text
+
+
+SECRET = "Zö $x'\\"
+
+
+@pytest.mark.parametrize("name", ["ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN"])
+def test_no_character_of_a_secret_is_in_the_traceback(capsys, monkeypatch, name):
+    """However a library spells it in its message: each is replaced as a whole."""
+    monkeypatch.setenv("ELASTIC_USER", "me")
+    monkeypatch.setenv(name, SECRET)
+    data = SECRET.encode()
+    spellings = [SECRET, repr(SECRET)[1:-1], ascii(SECRET)[1:-1], repr(data)[2:-1], quote(data)]
+    spellings.append(base64.b64encode(b"me:" + data).decode())
+    line, status = refused(capsys, ValueError("".join(f"<{spelling}>" for spelling in spellings)))
+    report = Path(line.split()[-1])
+    assert status == 1 and f"ValueError: {'<***>' * len(spellings)}" in report.read_text()
+    report.unlink()
 
 
 SAYING = "from memorization.cli import run; run(lambda: print('x' * int({})))"
