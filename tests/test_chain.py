@@ -101,7 +101,8 @@ def test_a_model_that_is_not_ours_goes_on_and_the_result_says_that_nothing_is_kn
 def test_an_index_of_another_encoding(home, tmp_path, capsys, kind, request):
     flags = embedded(home, "b")
     if kind == "elastic":
-        flags = request.getfixturevalue("elastic_flags")
+        spans = request.getfixturevalue("tmp_path_factory").mktemp("spans")
+        flags = ["--indexes", spans, *request.getfixturevalue("elastic_flags")]
         assert stage4(home, "b", *flags) == 0
         capsys.readouterr()
     assert stage5(rows_of(home), tmp_path, *flags) == 2

@@ -1,7 +1,7 @@
 """Where stage 1 works, and what it may replace."""
 
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from memorization.cli import UserError
 from memorization.encoding.arrow import ROWS
@@ -15,22 +15,16 @@ from memorization.runs import difference, identity, manifest_path, read_manifest
 def workspace(result):
     """A directory beside a result for the time of the block, in which one process works on it at a time.
 
-    What a killed process left there goes; so do the directories made for the result if nothing came of it.
+    What a killed process left there goes.
     """
-    made = [directory for directory in result.parents if not directory.exists()]
     work = result.with_name(f".{result.name}.memorization-work")
-    try:
-        with locked(result), naming(work):
+    with locked(result), naming(work):
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        try:
+            yield work
+        finally:
             shutil.rmtree(work, ignore_errors=True)
-            work.mkdir()
-            try:
-                yield work
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-    finally:
-        with suppress(OSError):  # not empty
-            for directory in made:
-                directory.rmdir()
 
 
 def refuse_to_replace_others(paths):
