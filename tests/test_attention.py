@@ -1,6 +1,7 @@
 """The attention study: closed forms, a plain loop over what transformers gives, scipy, and the script."""
 
 import csv
+import json
 import subprocess
 import sys
 
@@ -8,9 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
 from models import gpt_neo_config, save_bart, save_language_model, save_t5
 from scipy import stats
 from shell import ROOT, one_line, run_script
+from test_hostile import edits, kept, resealed
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM
 
 from memorization import runs
@@ -270,3 +273,38 @@ def test_a_mistake_is_one_line(stage, tmp_path, capfd):
         assert said in one_line(capfd), more
     assert study(stage, tmp_path / "mine") == 2 and "is no study of ours" in one_line(capfd)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["manifest", "rows"])
+def test_edited_generations_are_one_line_or_studied(stage, tmp_path, capfd, what):
+    path = result(stage, 50)
+    manifest, (first, *others) = read_json(runs.manifest_path(path)), path.read_bytes().splitlines(keepends=True)
+
+    @settings(max_examples=settings().max_examples // 5)
+    @given(edits(manifest if what == "manifest" else json.loads(first)))
+    def edited(edit):
+        if what == "manifest":
+            write_json(runs.manifest_path(path), resealed(edit[0]))
+        else:
+            path.write_bytes(json.dumps(edit[0]).encode() + b"\n" + b"".join(others))
+            write_json(runs.manifest_path(path), resealed(manifest | {"contents": fingerprint(path)}))
+        capfd.readouterr()
+        status = study(stage, tmp_path / "out")
+        assert status == 0 or status == 2 and one_line(capfd)
+
+    with kept(path, runs.manifest_path(path)):
+        edited()
+
+
+def test_what_the_study_has_not_written_is_never_removed(stage, tmp_path, capfd):
+    assert study(stage, tmp_path / "out") == 0
+    for name in ("heat_mine.svg", "thesis.tex", "heat_000.svg"):
+        (tmp_path / "out" / name).write_text("mine")
+        capfd.readouterr()
+        assert study(stage, tmp_path / "out") == 2 and name in one_line(capfd)
+        assert (tmp_path / "out" / name).read_text() == "mine"
+        (tmp_path / "out" / name).unlink()
+    assert study(stage, tmp_path / "out") == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "heat_mine.svg").write_text("mine")
+    assert study(stage, tmp_path / "mine") == 2

@@ -81,6 +81,7 @@ def test_points_are_the_cells_of_the_summary(make):
     for name, column in (("run_own", "own"), ("run_other", "another")):
         for series, side in zip(found[name].series, ("members", "held out"), strict=True):
             assert points(series)[0] == point(50, groups[side][column])
+    assert {name for name in drawn([run, run]) if name.startswith("roc")} == {"roc_1", "roc_2"}
     assert groups["members"]["another"]["count"] == 1  # and neither a held-out text's run nor one that two hold
 
 
