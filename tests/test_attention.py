@@ -280,7 +280,7 @@ def test_edited_generations_are_one_line_or_studied(stage, tmp_path, capfd, what
     path = result(stage, 50)
     manifest, (first, *others) = read_json(runs.manifest_path(path)), path.read_bytes().splitlines(keepends=True)
 
-    @settings(max_examples=settings().max_examples // 5)
+    @settings(max_examples=settings().max_examples // 10)
     @given(edits(manifest if what == "manifest" else json.loads(first)))
     def edited(edit):
         if what == "manifest":
