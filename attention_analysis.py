@@ -34,6 +34,7 @@ from memorization.extraction.measure import source_length
 from memorization.files import locked
 from memorization.models import load_config, load_for_generation
 from memorization.results.attention import comma_separated, comparisons, heat_map
+from memorization.results.layout import visible
 from memorization.rows import Id, Rows
 
 
@@ -53,7 +54,7 @@ def main(args):
         if given and len(given) != len(paths):
             raise UserError(f"{flag}: {len(given)} for {len(paths)} results; give one each, in order")
     if len(set(names)) < len(names):
-        raise UserError(f"{', '.join(names)}: two results are named alike; tell them apart by --names")
+        raise UserError(f"{visible(', '.join(names))}: two results are named alike; tell them apart by --names")
     check_ours(output, "study")
     with locked(output):
         study(paths, names, output, args)
@@ -92,11 +93,12 @@ def study(paths, names, output, args):
     for name, (_, memorized, copies) in tasks.items():
         compared = any(title.startswith(f"{name}, memorized - other, of copies ") for title, *_ in found)
         if memorized.any() and len(np.unique(copies)) > 1 and not compared:
-            print(f"{name}: no number of copies has both, so memorized and other members differ in it as well")
+            print(f"{visible(name)}: no number of copies has both, so memorized and other members differ in it as well")
     for name, measured, n_a, n_b, of_heads in found:
         below, above = ((of_heads["p"] <= 0.05) & (sign * of_heads["difference"] > 0) for sign in (-1, 1))
         heads = of_heads["p"].size
-        print(f"{name} (n = {n_a}, {n_b}): {measured} higher in {above.sum()}, lower in {below.sum()} of {heads} heads")
+        counts = f"{measured} higher in {above.sum()}, lower in {below.sum()} of {heads} heads"
+        print(f"{visible(name)} (n = {n_a}, {n_b}): {counts}")
     print(f"wrote attention.npz, attention.csv and {len(maps)} heat maps in {args.output}")
 
 

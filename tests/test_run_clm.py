@@ -271,6 +271,7 @@ def test_an_edited_manifest_of_a_finished_run_is_told(home, finished, tmp_path):
     ("more", "message"),
     [
         ("--report_to nowhere", "--report-to nowhere: nowhere is not supported, only .*wandb"),
+        ("--report_to azure_ml", "--report-to azure_ml: AzureMLCallback requires azureml"),
         ("--load_best_model_at_end --save_strategy no", "load_best_model_at_end requires"),
         ("--half_precision_backend nothing --bf16 --fp16", "At most one of fp16 and bf16|half_precision_backend"),
     ],
