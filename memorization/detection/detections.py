@@ -140,23 +140,22 @@ def check_rows(path, rows, base, manifest):
     """Raise UserError for Detections that are not what their manifest says of them.
 
     base: those of the base model, None without one. They must have labels in direction paper if both were asked for,
-    the texts of which they give passages, be of no more samples than there were, and of the same probes.
+    the texts of which they give passages, runs of no more other samples than there were, and be of the same probes.
     """
-    both, members = manifest.made_of["direction"] == "both", {}
+    both, holders = manifest.made_of["direction"] == "both", {True: set(), False: set()}  # whether members -> samples
     for row in rows:
         texts = {candidate.id: candidate.text for candidate in row.candidates}
         for passage in (*row.labels.passages, *(row.paper.passages if row.paper else ())):
             if passage.candidate_span[1] > len(texts.get(passage.candidate) or ""):
                 raise UserError(f"{path}: row {row.id} has a passage of no text; {REMEDY}")
-        members[row.id] = row.member
-        for run in row.copied:
-            if run.holders == 1:
-                members.setdefault(run.sample, run.members > 0)
         if (row.paper is not None) != both:
             raise UserError(f"{path}: row {row.id} is not of direction {manifest.made_of['direction']}; {REMEDY}")
-    held = sum(members.values()), len(members) - sum(members.values())
-    if any(number > most for number, most in zip(held, manifest.facts["samples"], strict=True)):
-        raise UserError(f"{path}: is of {held[0]} members and {held[1]} held-out samples at least; {REMEDY}")
+        for run in row.copied:
+            if run.holders == 1 and run.sample != row.id:
+                holders[run.members > 0].add(run.sample)
+    for side, most in zip((True, False), manifest.facts["samples"], strict=True):
+        if len(holders[side]) > most:
+            raise UserError(f"{path}: names {len(holders[side])} samples of {most}; {REMEDY}")
     if base is not None and {(row.id, row.paper is not None) for row in base} != {(row.id, both) for row in rows}:
         raise UserError(f"{path}: the base model's rows beside it are of other probes; {REMEDY}")
 
