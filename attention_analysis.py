@@ -16,8 +16,10 @@ it was.
 if __name__ == "__main__":
     import memorization.script
 
+import math
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -36,6 +38,7 @@ from memorization.models import load_config, load_for_generation
 from memorization.results.attention import comma_separated, comparisons, heat_map
 from memorization.results.layout import visible
 from memorization.rows import Id, Rows
+from memorization.runs import Positive
 
 
 class Measured(msgspec.Struct):
@@ -43,8 +46,12 @@ class Measured(msgspec.Struct):
 
     id: Id
     sample: Id
-    shape: tuple[int, int, int]
+    shape: tuple[Positive, Positive, Literal[4]]
     values: bytes
+
+    def __post_init__(self):
+        if len(self.values) != 4 * math.prod(self.shape):
+            raise ValueError(f"{len(self.values)} bytes are not {self.shape} numbers")
 
 
 def main(args):
@@ -154,6 +161,8 @@ def measure(path, model_path, directory, args, work):
                 Measured(probe["id"], 0, values.shape, values.tobytes())
                 for probe, values in zip(of_batch, found, strict=True)
             )
+        if len({row.shape for row in rows}) > 1:
+            raise UserError(f"{work}: is damaged; remove {work.parent} and start again")
         values = [np.frombuffer(row.values, np.float32).reshape(row.shape) for row in rows]
     of_ids = np.array([memorized[id] for id in ids.tolist()])
     return ids, np.stack(values), of_ids, probes.duplicates[chosen], manifest

@@ -16,6 +16,7 @@ from shell import ROOT, one_line, run_script
 from test_hostile import edits, kept, resealed
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM
 
+from attention_analysis import Measured
 from memorization import runs
 from memorization.cli import UserError
 from memorization.encoding.dialogues import make_dialogues
@@ -250,6 +251,14 @@ def test_a_killed_study_goes_on_where_it_was(stage, tmp_path, capfd):
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     for path in out.iterdir():
         assert path.suffix == ".json" or path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("shape", [[2, 3, 4], [2, 2, 5], [-2, -2, 4], [0, 4, 4], [2, 2]])
+def test_what_was_measured_is_as_many_numbers_as_its_shape_says(shape):
+    row = msgspec.json.encode(Measured(1, 0, (2, 2, 4), np.zeros((2, 2, 4), np.float32).tobytes()))
+    assert msgspec.json.decode(row, type=Measured).shape == (2, 2, 4)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(json.dumps(json.loads(row) | {"shape": shape}), type=Measured)
 
 
 def test_a_mistake_is_one_line(stage, tmp_path, capfd):
