@@ -181,10 +181,8 @@ def _once(pairs):
     return found
 
 
-NOT_OF_SHAPE = (
-    msgspec.ValidationError,
-    UnicodeEncodeError,
-)  # what msgspec.convert raises; the latter: half a character
+# what msgspec.convert raises; the latter: for half a character
+NOT_OF_SHAPE = (msgspec.ValidationError, UnicodeEncodeError)
 
 # JSON is parsed by this alone: numbers are finite, and no name hides another of the same object
 JSON = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_once)
