@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from memorization.cli import UserError
 from memorization.detection.labels import LABELS
 from memorization.detection.personal import KINDS, NAME
 from memorization.extraction.matches import Near
@@ -13,6 +14,7 @@ from memorization.extraction.scores import Scores
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
+REMEDY = "run plagiarism_detect.py again"
 FORMAT = 6  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
@@ -158,6 +160,30 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             _check_span("candidate_span", passage.candidate_span, len(self.suffix))
         if self.own.run is not None:
             _check_span("suffix_span", self.own.run.suffix_span, len(self.suffix))
+
+
+def check_rows(path, rows, base, manifest):
+    """Raise UserError for Detections that are not what their manifest says of them.
+
+    base: those of the base model, None without one. They must have labels in direction paper if both were asked for,
+    the texts of which they give passages, runs of no more other clusters than there were, and be of the same probes.
+    """
+    both, holders = manifest.made_of["direction"] == "both", {True: set(), False: set()}  # whether members -> clusters
+    for row in rows:
+        texts = {candidate.id: candidate.text for candidate in row.candidates}
+        for passage in (*row.labels.passages, *(row.paper.passages if row.paper else ())):
+            if passage.candidate_span[1] > len(texts.get(passage.candidate) or ""):
+                raise UserError(f"{path}: row {row.id} has a passage of no text; {REMEDY}")
+        if (row.paper is not None) != both:
+            raise UserError(f"{path}: row {row.id} is not of direction {manifest.made_of['direction']}; {REMEDY}")
+        for run in row.copied:
+            if run.whose(row.cluster) in ("another", "other"):
+                holders[run.members > 0].add(run.cluster)
+    for side, most in zip((True, False), manifest.facts["clusters"], strict=True):
+        if len(holders[side]) > most:
+            raise UserError(f"{path}: names {len(holders[side])} clusters of {most}; {REMEDY}")
+    if base is not None and {(row.id, row.paper is not None) for row in base} != {(row.id, both) for row in rows}:
+        raise UserError(f"{path}: the base model's rows beside it are of other probes; {REMEDY}")
 
 
 def _check_length(run):

@@ -14,8 +14,10 @@ from tqdm import tqdm
 
 from memorization.cli import UserError
 from memorization.detection.suffixes import holders, longest_matches
+from memorization.directories import changed, mark_path
+from memorization.files import NOT_OF_SHAPE
 from memorization.parallel import batches, in_order
-from memorization.retrieval.directory import MARK, building, changed, mapped, read_mark, save
+from memorization.retrieval.directory import KIND, building, mapped, read_mark, save
 from memorization.runs import Count
 from memorization.words import words
 
@@ -53,8 +55,8 @@ def read_whole(path, encoding):
         return None
     try:
         mark = msgspec.convert(mark, Mark)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{path / MARK}: is no mark of a span index ({error}); move {path} away") from None
+    except NOT_OF_SHAPE as error:
+        raise UserError(f"{mark_path(path, KIND)}: is no mark of a span index ({error}); move {path} away") from None
     if mark.made_of != {"encoding": encoding}:
         raise UserError(
             f"{path}: is of the encoding {mark.made_of.get('encoding')}; remove it and run load_to_elastic.py again"
