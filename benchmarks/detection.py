@@ -40,7 +40,7 @@ def main(args):
     indexes = args.directory / "indexes"
     members = ((str(i), text) for i, text in enumerate(documents) if i % HELD_OUT)
     EmbeddedIndex(indexes, NAME).load(members, {"encoding": ENCODING, "prefix_length": 1}, total=len(documents))
-    samples = ((i, bool(i % HELD_OUT), text) for i, text in enumerate(documents))
+    samples = ((i, bool(i % HELD_OUT), i, text) for i, text in enumerate(documents))
     start = time.perf_counter()
     span_index.build(span_index.span_index_path(indexes, ENCODING), samples, ENCODING, len(documents), cores())
     print(f"span index of {len(documents):,} documents, {cores()} processes: {time.perf_counter() - start:.0f} s\n")
@@ -58,7 +58,8 @@ def write(directory, documents, generations):
     path, rows = directory / "generations.jsonl", []
     for i, (text, generation) in enumerate(zip(documents, generations, strict=False)):
         cut = len(text) // 5
-        of_probe = {"id": i, "sample": 0, "member": bool(i % HELD_OUT), "duplicates": 1, "matched_tokens": 0}
+        of_probe = {"id": i, "sample": 0, "member": bool(i % HELD_OUT), "duplicates": 1, "cluster": i}
+        of_probe["matched_tokens"] = 0
         texts = {"prefix": text[:cut], "suffix": text[cut:], "generation": generation}
         rows.append(Generation(**of_probe, **texts, generation_ids=[], exact_match=False, near=None, scores=None))
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))

@@ -77,7 +77,8 @@ def find(texts, condensed, foreign, number, rng):
 
     generations = []
     for number, (_, i, said) in enumerate(planted):
-        of_probe = {"id": i, "sample": number, "member": member[i], "duplicates": 1, "matched_tokens": 0}
+        of_probe = {"id": i, "sample": number, "member": member[i], "duplicates": 1, "cluster": i}
+        of_probe["matched_tokens"] = 0
         whole = said == samples[i][1]
         texts_of = {"prefix": samples[i][0], "suffix": samples[i][1], "generation": said}
         unknown = {"generation_ids": [], "near": None, "scores": None}
@@ -86,7 +87,7 @@ def find(texts, condensed, foreign, number, rng):
         index = EmbeddedIndex(directory, "known")
         documents = [(str(i), suffix) for i, (_, suffix) in enumerate(samples) if member[i]]
         index.load(documents, {"encoding": ENCODING, "prefix_length": 1}, total=len(documents))
-        every = zip(range(len(texts)), member, texts, strict=True)
+        every = zip(range(len(texts)), member, range(len(texts)), texts, strict=True)
         build(span_index_path(directory, ENCODING), every, ENCODING, len(texts), 1)
         detections = detect(generations, index, SpanIndex(directory, ENCODING), SETTINGS)
     shares = {kind: [] for kind, _, _ in planted}

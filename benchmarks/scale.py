@@ -37,7 +37,7 @@ SYLLABLES = """a act al an at ble bo by car cat co com con day de der dis do dow
     na ness no not now of off on one or our out pain pan per port pre pro re rest sa se side sion so stand
     take ter the time tion to ty un up us ve was way we well work you""".split()
 NAME = "scale"
-SHARED = "id sample member duplicates prefix suffix generation matched_tokens exact_match near scores".split()
+SHARED = "id sample member duplicates cluster prefix suffix generation matched_tokens exact_match near scores".split()
 
 
 def main(args):

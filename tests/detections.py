@@ -18,7 +18,8 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     """
     member = id < 1000
     labels = Labels(label, label, label, [])
-    fields = {"sample": 0, "member": member, "duplicates": 1, "prefix": f"prefix {id}", "paper": None} | fields
+    fields = {"sample": 0, "member": member, "duplicates": 1, "cluster": id} | fields
+    fields = {"prefix": f"prefix {id}", "paper": None} | fields
     fields = {"suffix": "word " * 100, "generation": "word " * 100, "labels": labels} | fields
     fields = dict.fromkeys(("matched_tokens", "exact_match", "near", "scores", "entities_agree")) | fields
     fields = {"candidates": [], "repeats": 1, "personal": []} | fields
@@ -52,7 +53,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
         name: FACTS[name]
         for name in ("profile", "direction", "candidates", "span_length", "loop_repeats", "classifier", "ner_model")
     }
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 4}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 5}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | {"top_k": 0, "top_p": 1.0}

@@ -14,7 +14,7 @@ ENCODING, PREFIX_LENGTH = "0123456789abcdef", 50
 
 def generation(id, generation, suffix="held out", **fields):
     """A Generation; a member where the id is under 100."""
-    fields = {"sample": 0, "member": id < 100, "duplicates": 1, "prefix": f"prefix {id} "} | fields
+    fields = {"sample": 0, "member": id < 100, "duplicates": 1, "cluster": id, "prefix": f"prefix {id} "} | fields
     fields = {"matched_tokens": 0, "exact_match": False, "near": None, "scores": None} | fields
     fields = {"generation_ids": [0] * fields["matched_tokens"]} | fields
     return Generation(id=id, suffix=suffix, generation=generation, **fields)
@@ -46,6 +46,6 @@ def load_spans(indexes, rows, encoding=ENCODING):
     """Write the span index of the samples of rows, the first of each id, as stage 4 does, and open it."""
     samples = {}
     for row in rows:
-        samples.setdefault(row.id, (row.id, row.member, row.prefix + row.suffix))
+        samples.setdefault(row.id, (row.id, row.member, row.cluster, row.prefix + row.suffix))
     build(span_index_path(indexes, encoding), [samples[id] for id in sorted(samples)], encoding, len(samples), jobs=1)
     return SpanIndex(indexes, encoding)

@@ -20,9 +20,10 @@ from memorization.encoding.tasks import DIALOGUE
 ENCODING = "0123456789abcdef"
 
 
-def open_spans(directory, samples, jobs=1):
-    """The span index of samples, (id, member, text) each."""
-    build(span_index.span_index_path(directory, ENCODING), samples, ENCODING, len(samples), jobs)
+def open_spans(directory, samples, jobs=1, clusters=None):
+    """The span index of samples, (id, member, text) each. clusters: dict id -> its cluster, else each its own."""
+    clustered = [(id, member, (clusters or {}).get(id, id), text) for id, member, text in samples]
+    build(span_index.span_index_path(directory, ENCODING), clustered, ENCODING, len(samples), jobs)
     return SpanIndex(directory, ENCODING)
 
 

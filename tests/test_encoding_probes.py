@@ -146,7 +146,7 @@ UNFIT = {
     "ids not in order": (with_column("id", lambda ids: [ids[1], ids[0], *ids[2:]]), "ids are not in order"),
     "an id twice": (with_column("id", lambda ids: [ids[0], ids[0], *ids[2:]]), "ids are not in order"),
     "no copy": (with_column("duplicates", first(0)), "do not fit"),
-    "fewer than no near-duplicates": (with_column("near_duplicates", first(-1)), "do not fit"),
+    "a cluster behind its sample": (with_column("cluster", lambda ids: [n + 1 for n in ids]), "or its clusters"),
     "a negative token": (with_column("input_ids", in_first(0, -1)), "do not fit"),
     "a negative target": (with_column("target", first(-1)), "do not fit"),
     "a target behind the tokens": (with_column("target", first(10**6)), "do not fit"),

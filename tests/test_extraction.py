@@ -275,6 +275,7 @@ def generation(id, text, sample=0):
         sample=sample,
         member=True,
         duplicates=1,
+        cluster=id,
         prefix="p",
         suffix="s",
         generation=text,

@@ -67,8 +67,8 @@ def test_the_papers_command_indexes_the_members(here, capsys):
     assert out.splitlines() == lines
     spans = SpanIndex("indexes", encoding)
     probes = Probes("tokenized_data", "dialogue")
-    texts = [(int(spans.ids[i]), bool(spans.members[i]), spans.texts[i]) for i in range(30)]
-    assert texts == list(probes.samples()) and spans.samples == [21, 9]
+    samples = [(int(spans.ids[i]), bool(spans.members[i]), int(spans.clusters[i]), spans.texts[i]) for i in range(30)]
+    assert samples == list(probes.samples()) and spans.samples == [21, 9]
     assert_only_bars(err)
     index = opened(["--index-xsuffix", "dialogue_suffix"])
     assert index.texts(members()) == members()

@@ -89,7 +89,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "classifier": None,
         "ner_model": None,
         "unchecked": False,
-        "format": 4,
+        "format": 5,
     }
     assert manifest.facts == {
         "generations": generations["made_of"],

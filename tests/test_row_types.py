@@ -50,6 +50,7 @@ BOTH = {
     ("sample",): ID,
     ("member",): (None, 1, "true"),
     ("duplicates",): (0, -1, None, 1.5),
+    ("cluster",): ID,
     ("prefix",): (None, 3),
     ("suffix",): (None, ["a"]),
     ("generation",): (None, {}),

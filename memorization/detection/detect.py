@@ -160,6 +160,7 @@ def _assemble(row, compared, scores, named, span_length):
         sample=row.sample,
         member=row.member,
         duplicates=row.duplicates,
+        cluster=row.cluster,
         prefix=row.prefix,
         suffix=row.suffix,
         generation=row.generation,

@@ -13,7 +13,7 @@ from memorization.extraction.scores import Scores
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
-FORMAT = 4  # of these rows; raise it when a field or its meaning changes
+FORMAT = 5  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
 Label = Literal[(*LABELS, "none")]
@@ -104,6 +104,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     sample: Id
     member: bool
     duplicates: Positive
+    cluster: Id
     prefix: str
     suffix: str
     generation: str

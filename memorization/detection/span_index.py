@@ -19,10 +19,15 @@ from memorization.parallel import batches, in_order
 from memorization.retrieval.directory import MARK, building, changed, mapped, read_mark, save
 from memorization.runs import Count
 
-FORMAT = 1  # of these files; raise it when they or the words change
+FORMAT = 2  # of these files; raise it when they or the words change
 PART = 1 << 24  # words, sorted in memory together: that takes a gigabyte
 BATCH = 500  # samples handed to a process at a time
-SAMPLES = {"ids": np.int64, "members": np.bool_, "ends": np.int64}  # of each sample; `ends` in bytes of texts.utf8
+SAMPLES = {
+    "ids": np.int64,
+    "members": np.bool_,
+    "clusters": np.int64,
+    "ends": np.int64,
+}  # of each sample; `ends` in bytes of texts.utf8
 
 
 class Mark(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +65,7 @@ def read_whole(path, encoding):
 
 
 def build(path, samples, encoding, total, jobs):
-    """Write the span index of the samples, an iterable of (id, member, text), unless it is there.
+    """Write the span index of the samples, an iterable of (id, member, cluster, text), unless it is there.
 
     Returns how many are members, and how many held out.
     """
@@ -72,14 +77,16 @@ def build(path, samples, encoding, total, jobs):
         bar = tqdm(samples, total=total, desc="spans", unit="sample")
         for batch, (words, bounds, counts) in in_order(_words, batches(bar, BATCH), jobs):
             places = np.cumsum(counts)[:-1]
-            for (id, member, text), *one in zip(batch, np.split(words, places), np.split(bounds, places), strict=True):
+            for (id, member, cluster, text), *one in zip(
+                batch, np.split(words, places), np.split(bounds, places), strict=True
+            ):
                 end += texts.write(text.encode())
                 if parts[member].size + len(one[0]) + 1 > PART and parts[member].size:
                     parts[member].write(directory / str(len(written)))
                     written.append(member)
                     parts[member] = _Part()
                 parts[member].add(len(known["ids"]), *one)
-                for name, value in zip(SAMPLES, (id, member, end), strict=True):
+                for name, value in zip(SAMPLES, (id, member, cluster, end), strict=True):
                     known[name].append(value)
         for member, part in parts.items():
             if part.size:
@@ -95,7 +102,7 @@ def build(path, samples, encoding, total, jobs):
 
 def _words(batch):
     """(words, bounds, counts): the words of all texts of a batch and their bounds, and how many each has."""
-    documents = [prepare(text) for _, _, text in batch]
+    documents = [prepare(text) for *_, text in batch]
     words, bounds = (np.concatenate([getattr(one, name) for one in documents]) for name in ("words", "bounds"))
     return words, bounds, [len(one.words) for one in documents]
 

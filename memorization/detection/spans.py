@@ -21,7 +21,9 @@ class SpanIndex:
         self.mark = mark or read_whole(path, encoding)
         if self.mark is None:
             raise UserError(f"{path}: no span index of the encoding {encoding}; run load_to_elastic.py again")
-        self.ids, self.members = (mapped(path / f"{name}.npy") for name in ("ids", "members"))
+        self.ids, self.members, self.clusters = (
+            mapped(path / f"{name}.npy") for name in ("ids", "members", "clusters")
+        )
         self.samples = list(self.mark.samples)
         self.texts = Texts(path / "texts.utf8", path / "ends.npy")
         self._parts = [Part(path / str(number), member) for number, member in enumerate(self.mark.parts)]

@@ -49,7 +49,8 @@ class Probes:
     "source": the encoder reads its prefix; or "target": the encoder reads the source, the decoder is given the prefix.
 
     path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. ids (int64: the row of
-    the data in which the text stands first), members (bool), duplicates (int64: copies of the text): of each probe.
+    the data in which the text stands first), members (bool), duplicates (int64: copies of the text), clusters
+    (int64: the id of the first sample of its cluster of near-duplicates): of each probe.
     longest_prefix: in tokens, of what is continued; longest_source: of what the encoder reads, 0 without one.
     too_short: samples that leave no suffix of the least length behind the cut.
 
@@ -91,16 +92,18 @@ class Probes:
                 whole = np.diff(flat(batch["starts"])[1])[sample]
                 read = whole if field == "target" else whole - (end - begin)
                 self.longest_source = max(self.longest_source, int(read.max(initial=0)))
-            known = (batch[column].to_numpy(zero_copy_only=False)[sample] for column in ("id", "member", "duplicates"))
-            columns.append([np.full(len(sample), number), sample, begin, end, *known])
+            names = ("id", "member", "duplicates", "cluster")
+            of_probes = (batch[name].to_numpy(zero_copy_only=False)[sample] for name in names)
+            columns.append([np.full(len(sample), number), sample, begin, end, *of_probes])
         if not samples or samples != self.manifest.rows:
             raise UserError(
                 f"{path}: has {samples} samples, by its manifest {self.manifest.rows}; run encode_<task>.py again"
             )
         together = map(np.concatenate, zip(*columns, strict=True))
-        self._number, self._sample, self._begin, self._end, self.ids, self.members, self.duplicates = together
-        if (np.diff(self.ids) <= 0).any():
-            raise UserError(f"{path}: its ids are not in order; run encode_<task>.py again")
+        self._number, self._sample, self._begin, self._end, *of_probes = together
+        self.ids, self.members, self.duplicates, self.clusters = of_probes
+        if (np.diff(self.ids) <= 0).any() or (self.clusters > self.ids).any():
+            raise UserError(f"{path}: its ids are not in order, or its clusters; run encode_<task>.py again")
         self.too_short = self.manifest.rows - len(self)
         if not len(self):
             raise UserError(
@@ -114,7 +117,7 @@ class Probes:
         return len(self.ids)
 
     def __getitem__(self, where):
-        """The probes of a slice, as dicts: id, member, duplicates, prefix, suffix, prefix_ids, suffix_ids.
+        """The probes of a slice, as dicts: id, member, duplicates, cluster, prefix, suffix, prefix_ids, suffix_ids.
 
         prefix: all of the text before the suffix. prefix_ids: what is continued. Of encoder-decoder models also
         source_ids, which the encoder reads, closed; the decoder is given what a tokenizer opens a target with (BART's)
@@ -123,9 +126,9 @@ class Probes:
         return [self._probe(i) for i in range(*where.indices(len(self)))]
 
     def samples(self):
-        """(id, member, text) of all distinct samples, those too short for a probe too."""
+        """(id, member, cluster, text) of all distinct samples, those too short for a probe too."""
         for batch in self._batches:
-            yield from zip(*(batch[name].to_pylist() for name in ("id", "member", "text")), strict=True)
+            yield from zip(*(batch[name].to_pylist() for name in ("id", "member", "cluster", "text")), strict=True)
 
     def _probe(self, i):
         batch, tokens = self._batch(self._number[i])
@@ -148,6 +151,7 @@ class Probes:
             "id": int(self.ids[i]),
             "member": bool(self.members[i]),
             "duplicates": int(self.duplicates[i]),
+            "cluster": int(self.clusters[i]),
             "prefix": text[:place],
             "suffix": text[place:],
             "prefix_ids": prefix_ids,
@@ -165,9 +169,9 @@ class Probes:
 
 def _fit(batch, lists):
     """Whether the columns of a batch of stored samples can be true of one another. lists: TOKENS that it has."""
-    row, copies, near, target = (batch[name].to_numpy() for name in ("id", "duplicates", "near_duplicates", "target"))
+    row, copies, cluster, target = (batch[name].to_numpy() for name in ("id", "duplicates", "cluster", "target"))
     length = pa.compute.utf8_length(batch["text"]).to_numpy()
-    fit = (copies >= 1).all() and (row >= 0).all() and (near >= 0).all() and (target >= 0).all()
+    fit = (copies >= 1).all() and (row >= 0).all() and (cluster >= 0).all() and (target >= 0).all()
     for ids, starts in lists:
         (ids, token_bounds), (starts, bounds) = flat(batch[ids]), flat(batch[starts])
         known = starts[starts >= 0]

@@ -10,7 +10,7 @@ from memorization.encoding.arrow import chosen_lists, saved
 from memorization.encoding.tokens import cut
 from memorization.runs import identity
 
-FORMAT = 3  # of the results; raise it when a column or its meaning changes
+FORMAT = 4  # of the results; raise it when a column or its meaning changes
 BAR_DELAY = 3  # seconds that a step takes before it shows a bar
 TOKENS = pa.list_(pa.int32())
 SIDE = pa.schema(
@@ -28,7 +28,7 @@ PROBES = pa.schema(
         "id": pa.int64(),
         "member": pa.bool_(),
         "duplicates": pa.int64(),
-        "near_duplicates": pa.int64(),
+        "cluster": pa.int64(),
         "text": pa.string(),
         "input_ids": TOKENS,
         "starts": TOKENS,
@@ -48,7 +48,7 @@ def write_sets(paths, made_of, batches, parts, probe, args, planted=None):
     models the probes as text are those of the source, and those of the target are marked in probe[1]. planted: a record
     batch that ends the training set.
     """
-    at, stored, near = 0, parts.stored, parts.near
+    at, stored = 0, parts.stored
     schemas = SETS | {"probes": PAIRS} if len(probe) > 1 else SETS
     with ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=len(parts.member), desc="tokenizing", unit=" samples", delay=BAR_DELAY))
@@ -65,8 +65,8 @@ def write_sets(paths, made_of, batches, parts, probe, args, planted=None):
                 labels = chosen_lists(rows, said[2], said[0])[0] if said else tokens
                 add(pa.record_batch([id[rows], texts.filter(pa.array(rows)), tokens, ones, labels, target[rows]], SIDE))
             rows = stored[here]
-            columns = [id[rows], pa.array(member[rows]), copies[rows], near[here][rows], texts.filter(pa.array(rows))]
-            columns += [*chosen_lists(rows, bounds, ids, starts), target[rows]]
+            columns = [id[rows], pa.array(member[rows]), copies[rows], parts.begin[here][rows]]
+            columns += [texts.filter(pa.array(rows)), *chosen_lists(rows, bounds, ids, starts), target[rows]]
             if said:
                 *target_tokens, target_bounds, source_ends = said
                 columns += [*chosen_lists(rows, target_bounds, *target_tokens), source_ends[rows]]

@@ -6,8 +6,9 @@ import numpy as np
 
 
 class Split(NamedTuple):
-    """Arrays over all samples. first, copies: of `repeats`. begin: where its cluster of near-duplicates begins (`first`
-    if none were looked for). member: of `split`. kept: whether it stands in its set."""
+    """Arrays over all samples. first, copies: of `repeats`. begin: the first sample of its cluster of near-duplicates,
+    which names the cluster (`first` if none were looked for). member: of `split`. kept: whether it stands in its set.
+    """
 
     first: np.ndarray
     copies: np.ndarray
@@ -19,11 +20,6 @@ class Split(NamedTuple):
     def stored(self):
         """The samples that stand for their text among the probes: where it stands first, if it is kept."""
         return self.kept & (self.first == np.arange(len(self.first)))
-
-    @property
-    def near(self):
-        """How many other texts of its cluster are kept, int64."""
-        return np.bincount(self.begin[self.stored], minlength=len(self.begin))[self.begin] - 1
 
 
 def repeats(hashes):

@@ -13,7 +13,7 @@ from memorization.files import fingerprint, read_text, replacing
 from memorization.rows import Id, StoredRows
 from memorization.runs import Count, Positive
 
-FORMAT = 3  # of these rows; raise it when a field or its meaning changes
+FORMAT = 4  # of these rows; raise it when a field or its meaning changes
 RULE = "=" * 23  # behind a generation's number in the listing
 
 
@@ -24,6 +24,7 @@ class Generation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     sample: Id  # 0 to num_samples - 1: which of the probe's generations
     member: bool
     duplicates: Positive  # of the sample on its side of the split
+    cluster: Id  # of the sample: the id of the first sample of its near-duplicates
     prefix: str
     suffix: str
     generation: str  # the prompt stripped
@@ -108,6 +109,6 @@ def _read_foreign(path, probes, unchecked):
     unknown = {"generation_ids": [], "matched_tokens": None}
     unknown |= dict.fromkeys(("exact_match", "near", "scores"))
     return [
-        Generation(sample=sample, generation=text, **{name: records[id][name] for name in COLUMNS}, **unknown)
+        Generation(sample=sample, cluster=id, generation=text, **{n: records[id][n] for n in COLUMNS}, **unknown)
         for (id, sample), text in texts.items()
     ]

@@ -136,6 +136,7 @@ def generations(tokenizer, keys, probes, continued, passed, args):
             sample=sample,
             member=probe["member"],
             duplicates=probe["duplicates"],
+            cluster=probe["cluster"],
             prefix=probe["prefix"],
             suffix=probe["suffix"],
             generation=decode(tokenizer, ids),

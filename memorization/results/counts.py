@@ -11,11 +11,15 @@ MEMBERS, HELD_OUT = "members", "held out"
 
 
 class Probes(NamedTuple):
-    """Probes in the order of their ids. values: for each column float64, NaN where it says nothing of a probe."""
+    """Probes in the order of their ids. clusters: of their samples, int64.
+
+    values: for each column float64, NaN where it says nothing of a probe.
+    """
 
     ids: np.ndarray
     member: np.ndarray
     duplicates: np.ndarray
+    clusters: np.ndarray
     values: list[np.ndarray]
     generations: int
     generations_a_probe: int
@@ -27,14 +31,14 @@ def collect(rows, columns):
     A probe of several generations has a share if any of them has it, a score as the best of them, and of a mean or a
     fraction their mean.
     """
-    keys = [array("q") for _ in range(4)]
+    keys = [array("q") for _ in range(5)]
     values = [array("d") for _ in columns]
     for row in rows:
-        for column, value in zip(keys, (row.id, row.sample, row.member, row.duplicates), strict=True):
+        for column, value in zip(keys, (row.id, row.sample, row.member, row.duplicates, row.cluster), strict=True):
             column.append(value)
         for column, into in zip(columns, values, strict=True):
             into.append(np.nan if (value := column.value(row)) is None else value)
-    ids, samples, member, duplicates = (np.asarray(key) for key in keys)
+    ids, samples, member, duplicates, clusters = (np.asarray(key) for key in keys)
     distinct, first, probe = np.unique(ids, return_index=True, return_inverse=True)
     folded = []
     for column, of_rows in zip(columns, map(np.asarray, values), strict=True):
@@ -47,7 +51,8 @@ def collect(rows, columns):
             total = np.bincount(probe[known], of_rows[known], len(first))
             folded.append(np.divide(total, count, out=np.full(len(first), np.nan), where=count > 0))
     most = int(samples.max()) + 1 if len(samples) else 1
-    return Probes(distinct, member[first].astype(bool), duplicates[first], folded, len(ids), most)
+    of_probes = (member[first].astype(bool), duplicates[first], clusters[first])
+    return Probes(distinct, *of_probes, folded, len(ids), most)
 
 
 def grouped(probes):
