@@ -36,7 +36,7 @@ from memorization.rows import base_rows, read_rows
 from memorization.runs import read_manifest
 
 WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json", "plots", "report.html"}
-STATED = ("profile", "direction", "span_length", "loop_repeats", "unchecked")  # of what made a result
+STATED = ("profile", "direction", "span_length", "loop_repeats", "regions", "unchecked")  # of what made a result
 
 
 def main(args):
@@ -59,7 +59,7 @@ def main(args):
         facts |= {"base": link and link["model"], "scheme": generations and scheme(generations)}
         base = base_rows(path / "detections.jsonl", manifest, Detection)
         summary = summarize(rows, facts, base, manifest.facts["canaries"])
-        rows = redact.redacted(rows) if args.redact else rows
+        rows = redact.redacted(rows, tuple(manifest.made_of["regions"])) if args.redact else rows
         runs.append(reports.Run(name, label, visible(str(path)), summary, rows, manifest))
     notes = reports.unchecked(runs)
     data = differences.encodings(manifests)

@@ -2,11 +2,18 @@
 
 import msgspec
 
-from memorization.detection.detections import Copied, Detection, Labels, Own, Run
+from memorization.detection.detections import Copied, Detection, Labels, Own, Personal, Run
 from memorization.runs import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
-FACTS |= {"ner_model": None, "candidates": 10, "loop_repeats": 10, "samples": [1000, 500], "scheme": "temperature 1"}
+FACTS |= {
+    "regions": ["CN", "US"],
+    "ner_model": None,
+    "candidates": 10,
+    "loop_repeats": 10,
+    "samples": [1000, 500],
+    "scheme": "temperature 1",
+}
 TRAINING = {"encoding": "e" * 16, "num_train_epochs": 8, "learning_rate": 2e-05}
 
 
@@ -30,6 +37,20 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     return Detection(id=id, longest_common_run=longest, copied=copied, own=Own(label, own_run, []), **fields)
 
 
+def item(kind, span, whose):
+    """A Personal. whose: one of detections.WHOSE."""
+    holders = {"another": 1, "held out": 1, "common": 10}.get(whose, 0)
+    return Personal(
+        kind=kind,
+        generation_span=span,
+        prompted=whose == "prompt",
+        own=whose == "own",
+        holders=holders,
+        members=holders if whose != "held out" else 0,
+        sample=77 if holders else None,
+    )
+
+
 def _copied(characters, holders, members, sample):
     return Copied(
         characters=characters,
@@ -51,9 +72,18 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     settings = {
         name: FACTS[name]
-        for name in ("profile", "direction", "candidates", "span_length", "loop_repeats", "classifier", "ner_model")
+        for name in (
+            "profile",
+            "direction",
+            "candidates",
+            "span_length",
+            "loop_repeats",
+            "regions",
+            "classifier",
+            "ner_model",
+        )
     }
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 5}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 6}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | {"top_k": 0, "top_p": 1.0}

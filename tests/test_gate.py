@@ -5,11 +5,10 @@ from copy import deepcopy
 from math import nextafter
 
 import pytest
-from detections import FACTS, detection, write_detections
+from detections import FACTS, detection, item, write_detections
 from jsonschema import Draft202012Validator
 from shell import ROOT, one_line, run_script
 
-from memorization.detection.detections import Personal
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
@@ -115,7 +114,7 @@ def test_a_limit_is_read_as_it_is_written():
 TOKENS = {"tokens": 50, "matched_tokens": 9, "extraction_strength": 0.5, "token_log_probs": None, "zlib_bytes": 90}
 SCORES = Scores(**TOKENS, log_likelihood=-30.0, log_p_z=-2.0, min_k=-1.0, min_k_plus=None)
 FULL = {"near": Near(edit_similarity=0.5, rouge_l=0.25, common_run=9, near_copy=False), "scores": SCORES}
-FULL |= {"exact_match": True, "matched_tokens": 9, "personal": [Personal("email", (0, 9), True)]}
+FULL |= {"exact_match": True, "matched_tokens": 9, "personal": [item("email", (0, 9), "own")]}
 SAMPLED = {"temperature": 0.8, "top_k": 40, "num_samples": 2, "max_new_tokens": 100}
 
 
@@ -241,7 +240,7 @@ def test_the_schema_refuses_what_was_tampered_with(every):
     for *path, last in needed:
         assert not accepted(path, lambda found, last=last: found.pop(last)), (path, last)
     for *path, last, value in [
-        ("version", 2),
+        ("version", 3),
         ("tool", "name", "another"),
         ("runs", []),
         ("gate", {}),

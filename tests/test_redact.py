@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from detections import detection, write_detections
+from detections import detection, item, write_detections
 from generations import generation, load_index, load_spans
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +17,6 @@ from shell import run_script
 
 from memorization.detection import personal
 from memorization.detection.detect import Settings, detect
-from memorization.detection.detections import Personal
 from memorization.encoding.dialogues import make_dialogues
 from memorization.results.redact import MASK, Masked, redacted
 from memorization.retrieval.embedded import EmbeddedIndex
@@ -51,7 +50,7 @@ PIECES += ["+1 202 555 0143", "3/4/2021", "www.site.org/x?y", "\u2014", ".", "\n
 def slowly(text, cut):
     """What Masked does, a character at a time: (pieces, of each character the piece that stands for it)."""
     finds = {}
-    for kind, start, end in personal.find(text, [(0, len(text))]):
+    for kind, start, end, _ in personal.find(text):
         for i in range(start, end):
             finds[i] = (kind, start, i < cut)
 
@@ -176,10 +175,10 @@ def test_what_was_marked_stays_marked(found):
 
 def test_names_of_a_row_are_named_in_its_generation():
     text = "Then he saw Ann Maria near the lake"
-    found = detection(5, prefix="He sat. ", generation=text, personal=[Personal("name", (12, 21), True)])
+    found = detection(5, prefix="He sat. ", generation=text, personal=[item("name", (12, 21), "own")])
     (new,) = redacted([found])
     assert new.generation == "T··n he s·w [name] n··r t·e l··e".replace("·", MASK)
-    assert new.personal == [Personal("name", (12, 18), True)]
+    assert new.personal == [item("name", (12, 18), "own")]
 
 
 def without_texts(value):

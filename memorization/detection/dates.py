@@ -45,7 +45,7 @@ WRITTEN = re.compile(
     rf"|{NAME.format('m3', EVERY)}(?P<y3>,? (?:of |del? )?{YEAR}))(?![/])(?!{JOINED}|[.:][0-9])",
     re.IGNORECASE,
 )
-WORD = re.compile(r"([^\W\d_]++)\.?,?[ -](?:of |del? )?$")
+WORD = re.compile(r"([^\W\d_]++)\.?,?[ -](?:of |del? )?\Z")
 WORDS_TOO = {"mar", "march", "may", "mayo", "marco"}  # in lower case a date only with a year or "th", "de" before it
 
 HAN = "〇零一二三四五六七八九"

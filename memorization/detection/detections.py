@@ -13,9 +13,13 @@ from memorization.extraction.scores import Scores
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
-FORMAT = 5  # of these rows; raise it when a field or its meaning changes
+FORMAT = 6  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
+# Whose personal data is; "held out": of one held-out cluster. What more than ten clusters hold is of nobody in
+# particular (a hotline, a web page): counts up to ten are those that the cell size suppression policy of CMS hides.
+WHOSE = ("own", "another", "held out", "common", "prompt", "nobody")
+COMMON = 10  # other clusters
 Label = Literal[(*LABELS, "none")]
 
 
@@ -69,12 +73,37 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"{self.members} of {self.holders} holders are members")
 
 
-class Personal(msgspec.Struct, forbid_unknown_fields=True):
-    """Personal data of one kind in a copied run. distinctive: the run has a single holder."""
+class Personal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Personal data of one kind in a generation, compared by its normalized value (design.md, Terms).
+
+    prompted: whether it stands in the prompt. own: in a sample of its own cluster, behind the prompt. holders: how many
+    other clusters hold it, of both sides, members: how many of them are training clusters. sample: of one of these.
+    """
 
     kind: Literal[(*KINDS, NAME)]
     generation_span: Span
-    distinctive: bool
+    prompted: bool
+    own: bool
+    holders: Count
+    members: Count
+    sample: Id | None
+
+    def __post_init__(self):
+        if self.members > self.holders or (self.sample is None) == bool(self.holders) or (self.own and self.prompted):
+            raise ValueError(f"{self.members} of {self.holders} holders are members, one of them {self.sample}")
+
+    @property
+    def whose(self):
+        """One of WHOSE."""
+        if self.prompted:
+            return "prompt"
+        if self.holders >= COMMON:
+            return "common"
+        if self.own:
+            return "own"
+        if self.holders == 1:
+            return "another" if self.members else "held out"
+        return "common" if self.holders else "nobody"
 
 
 class Labels(msgspec.Struct, forbid_unknown_fields=True):
@@ -117,7 +146,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     copied: list[Copied]  # every maximal run over the span length, with any sample
     repeats: Count  # of its most frequent word 3-gram
     entities_agree: bool | None  # in a sentence pair called a paraphrase (entities.agree); None: not asked
-    personal: list[Personal]  # in the copied runs
+    personal: list[Personal]
     own: Own
     labels: Labels  # in the first direction asked for
     paper: Labels | None  # with --direction both, in direction paper

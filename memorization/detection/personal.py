@@ -66,7 +66,7 @@ LABELLED = re.compile(
     rf"|{NOT_JOINED}(?P<parts>(?:{PARTS})\.? ?|§{{1,2}} ?|版本号? ?|版 ?|第|型号 ?|型番 ?|バージョン ?|버전 ?)"
     rf"|{NOT_JOINED}(?:(?:{BODIES})[ /:-]{{0,2}}){{1,3}}[A-Z]{{0,2}}"
     rf"|{NOT_JOINED}(?P<goods>(?:{GOODS})(?: ?(?:no|number|nr|#))?[.:]? ?(?:[A-Z0-9]{{1,8}}[./-]){{0,3}}[A-Z]{{0,8}}))"
-    r"$",
+    r"\Z",
     re.IGNORECASE,
 )
 AMOUNT = re.compile(rf" ?(?:{CURRENCY}\b|[%€元円원万萬億亿人名个個])", re.IGNORECASE)
@@ -80,7 +80,7 @@ OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 IPV4 = re.compile(rf"(?<![.-]){NOT_JOINED}(?:{OCTET}\.){{3}}{OCTET}(?!-|{JOINED}|\.[0-9])")
 NET = re.compile(  # before or behind four small numbers: that they are an address, and no version or section
     r"(?:\bip|ipv4|address|\bhost|server|\bping|\bdns\b|gateway|router|subnet|netmask|proxy|\bssh\b|log(?:ged|in)\b|connect"
-    r"|client|firewall|adresse|direcci[oó]n|адрес|地址|服务器|サーバ)[^\n]{0,24}$",
+    r"|client|firewall|adresse|direcci[oó]n|адрес|地址|服务器|サーバ)[^\n]{0,24}\Z",
     re.IGNORECASE,
 )
 PORT = re.compile(r":[0-9]{2,5}(?![0-9])|/[0-9]{1,2}(?![0-9])")

@@ -2,15 +2,18 @@
 
 import numpy as np
 
+from memorization.alignment import prepare
 from memorization.cli import UserError
 from memorization.detection.detections import Copied
+from memorization.detection.items import ItemIndex
 from memorization.detection.span_index import Part, read_whole, span_index_path
 from memorization.retrieval.directory import mapped
 from memorization.retrieval.strings import Texts
 
 
 class SpanIndex:
-    """All samples of an encoding. samples: how many are members, and how many held out. texts: whole, by number.
+    """All samples of an encoding. samples: how many are members, and how many held out. texts: whole, by number. items,
+    regions: an items.ItemIndex, and whose telephone numbers it knows.
 
     mark: of the span index, where that has been looked through. Raises UserError if stage 4 has not written it, or if
     it has changed since.
@@ -25,6 +28,8 @@ class SpanIndex:
             mapped(path / f"{name}.npy") for name in ("ids", "members", "clusters")
         )
         self.samples = list(self.mark.samples)
+        self.regions = tuple(self.mark.made_of["regions"].split())
+        self.items = ItemIndex(path)
         self.texts = Texts(path / "texts.utf8", path / "ends.npy")
         self._parts = [Part(path / str(number), member) for number, member in enumerate(self.mark.parts)]
 
@@ -53,6 +58,16 @@ class SpanIndex:
         of_members = np.arange(len(begins)) < len(begins) - len(all_begins)
         found = self._copied(document, queries, begins, ends, own, cut, of_members)
         return (found[0], found[1:]) if of_members.any() else (None, found)
+
+    def holding(self, text):
+        """The numbers of the samples that hold the words of a text, one after the other, an array in order."""
+        words = prepare(text).words
+        if not len(words):
+            return np.empty(0, np.int64)
+        run = np.zeros(1, np.int64), np.full(1, len(words))
+        queries = [part.query(words) for part in self._parts]
+        held = [part.holders(query, *run) for part, query in zip(self._parts, queries, strict=True) if min(query) >= 0]
+        return np.unique(np.concatenate([np.empty(0, np.int64), *(rows[:, 1] for rows in held)]))
 
     def _copied(self, document, queries, begins, ends, own, cut, of_members):
         """The Copied of runs of words [begin, end) of a generation; of_members: of each, whether it names a member."""

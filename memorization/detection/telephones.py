@@ -19,6 +19,7 @@ CHAIN = re.compile(rf"[0-9]++(?:{SEPARATOR}{{1,4}}+[0-9]++)*+")
 GROUPS = 7  # of digits, at most, that a number is written in
 LEAST, MOST = 7, 15  # digits of a number; of more it is none (E.164)
 NATIONAL = range(9, 14)  # digits of a national number that nothing but its form tells, the trunk prefix included
+LEAD = re.compile(r"(?:\(\+|\+\(?|\()?\Z")
 EXTENSION = re.compile(
     r"[ ,;]{0,2}(?:ext(?:ension)?|extn|x|durchwahl|доб|分机|内線)[ .:]{0,2}[0-9]{1,6}(?![0-9])", re.I
 )
@@ -26,13 +27,14 @@ YEARS = re.compile(r"(?:1[5-9]|20)[0-9]{2}\D{1,3}(?:1[5-9]|20)[0-9]{2}")
 THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:([ .])[0-9]{3})(?:\1[0-9]{3})+")
 CONTEXT = re.compile(  # directly before a number: that it is a telephone's
     r"(?:\b(?:tel|telephone|telefon[eo]?|t[ée]l[ée]phone|telp|phone|ph|mobile?|cell(?:ular)?|celular|handy(?:nummer)?"
-    r"|rufnummer|fax|whatsapp|wechat|hotline|sms|call|dial|text|hp|sdt|ligue|llama|appelez|ruf)\b"
+    r"|rufnummer|fax|whatsapp|wechat|hotline|sms|call|dial|text|sdt|ligue|llama|appelez|ruf)\b"
     r"|тел(?:ефон)?|моб|звон\w{1,5}|điện thoại|đt|电话|電話|手机|手機|携帯|传真|致电|热线|联系方式|전화|휴대폰|연락처"
     r"|โทร|เบอร์|تلفن|موبایل|هاتف|جوال|فون|फोन|फ़ोन|मोबाइल|ফোন|মোবাইল)"
     r"(?:[ ]?\b(?:no|nr|num|number|nummer|is|me|us|him|her|them|at|on|to|번호)\b|号码|号碼|號碼|番号|번호"
-    r"|[是为為はがは은는:：.#()＃\s\-]){0,8}$",
+    r"|[是为為はがは은는:：.#()＃\s\-]){0,8}\Z",
     re.IGNORECASE,
 )
+LABEL = re.compile(rf"(?<!{JOINED})(?:tel|fax|mob|ph)\Z", re.IGNORECASE)  # as in TEL03-3234-5678
 BEFORE = 48  # characters in which a context lies
 
 
@@ -51,31 +53,38 @@ def telephones(text, regions):
 
 def _in_chain(text, groups, offset, regions):
     groups = [(start + offset, end + offset) for start, end in groups]
-    i = 0
+    i = free = 0  # free: groups before this one that are in no number
     while i < len(groups):
-        found = _at(text, groups, i, regions)
-        if found:
-            last, start, end, values = found
+        number = None
+        if free < 2 or _parted(text, groups, i):
+            number = _at(text, groups, i, regions)
+        free += 1
+        if number:
+            last, start, end, values = number
             extension = EXTENSION.match(text, end)
             yield start, extension.end() if extension else end, values
-            i = last
+            i, free = last, 0
         i += 1
+
+
+def _parted(text, groups, i):
+    """Whether a group does not go on what is before it: it is marked, or parted in another way than from the next."""
+    begin, end = groups[i]
+    behind = text[end : groups[i + 1][0]] if i + 1 < len(groups) else ""
+    return text[begin - 1 : begin] in ("+", "(") or text[groups[i - 1][1] : begin] != behind
 
 
 def _at(text, groups, i, regions):
     """(last group, start, end, values) of the number that begins with a group, None if none does."""
     first = groups[i][0]
-    start = first - (text[first - 1 : first] == "(")
-    plus = text[start - 1 : start] == "+"
-    start -= plus
-    if plus and text[first - 1] == "+" and text[start - 1 : start] == "(":
-        start -= 1
+    before = LEAD.search(text, max(0, first - 2), first)
+    start, plus = before.start(), "+" in before[0]
     if i and not plus and not re.search(r"[ /]|\($", text[groups[i - 1][1] : first]):
         return None  # the midst of something longer
     if not _begins(text, start, plus):
         return None
     lead = text[first : groups[i][1]]
-    international = plus or (lead.startswith("00") and not lead.startswith("000"))
+    international = plus or (i == 0 and lead.startswith("00") and not lead.startswith("000"))
     trunk = lead.startswith("0") and not international
     if lead == "0" and text[groups[i][1] : groups[i][1] + 1] == ".":
         return None  # 0.1234
@@ -95,14 +104,14 @@ def _at(text, groups, i, regions):
     best = None
     for last, digits in reversed(windows):
         end = groups[last][1]
-        raw = text[start:end]
+        raw = text[start:end] if ")" in text[first:end] else text[start:end].lstrip("(")
         if international:
             values = _international(raw if plus else f"+{re.sub(r'^[( ]*00', '', raw)}", digits)
         else:
             values = ()
             if digits in NATIONAL or context:
                 values = _national(raw, regions, not (trunk or context))
-            if values and not context and not _plausible(raw, digits, trunk, values, regions):
+            if values and not context and not _plausible(raw, digits, trunk, regions):
                 values = ()
         if values:
             return last, begin, end, values
@@ -112,8 +121,12 @@ def _at(text, groups, i, regions):
 
 
 def _begins(text, start, plus):
+    if LABEL.search(text, max(0, start - 4), start):
+        return True
     before = text[max(0, start - 2) : start]
-    return not re.search(rf"{JOINED}$|[+$€£¥₹.]$|[0-9][.,:-]$|{JOINED}[-/]$" if not plus else rf"{JOINED}$|\+$", before)
+    return not re.search(
+        rf"{JOINED}\Z|[+$€£¥₹.]\Z|[0-9][.,:-]\Z|{JOINED}[-/]\Z" if not plus else rf"{JOINED}\Z|\+\Z", before
+    )
 
 
 def _ends(text, groups, last):
@@ -123,7 +136,7 @@ def _ends(text, groups, last):
     return not re.match(rf"{JOINED}|[-_]{JOINED}|[.,:][0-9]|%", text[end : end + 2]) or bool(EXTENSION.match(text, end))
 
 
-def _plausible(raw, digits, trunk, values, regions):
+def _plausible(raw, digits, trunk, regions):
     """Whether a national number that stands without a word of telephones is more likely one than something else."""
     if raw.isdecimal():  # a run of digits: a mobile number, or one of those whose regions do not tell these apart
         zeros = len(raw) - len(raw.rstrip("0"))
@@ -133,6 +146,7 @@ def _plausible(raw, digits, trunk, values, regions):
         return len(pieces[0]) > 1 or raw[1:].lstrip().startswith("(")
     return not (
         THOUSANDS.fullmatch(raw)
+        or len(pieces[-1]) == 3
         or "/" in raw
         or YEARS.fullmatch(raw)
         or (len(pieces) == 2 and (not re.search(r"[ (]", raw) or any(piece.endswith("000") for piece in pieces)))

@@ -8,7 +8,7 @@ from memorization.results.columns import VERDICT
 from memorization.results.evidence import RATIO, scheme
 from memorization.results.membership import resolved
 
-VERSION = 1  # of the document; raise it when a field or its meaning changes
+VERSION = 2  # of the document; raise it when a field or its meaning changes
 EXTRACTION = ("matched_tokens", "own_run", "common_run", "edit_similarity", "rouge_l", "extraction_strength")
 EXTRACTION += ("log_p_z", "paraphrase")  # scores that are no attack on membership of their own
 OTHERS = {  # what no stage does, under the names of the literature
@@ -110,7 +110,7 @@ def attacks(run):
     yield "alignment with candidates", True, aligned
     classifier = facts["classifier"]
     yield "paraphrase classifier", bool(classifier), classifier or "none was asked: paraphrases are unverified"
-    yield "personal data by form", True, f"in copied runs: {', '.join(KINDS)}"
+    yield "personal data by form", True, f"{', '.join(KINDS)}; telephone numbers of {', '.join(facts['regions'])}"
     named = facts.get("ner_model")
     yield "personal names", bool(named), named or "no --ner-model, so names were not looked for"
     rates = ", ".join(f"{100 * float(rate):g} %" for rate in resolvable) or "none"

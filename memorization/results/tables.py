@@ -39,7 +39,7 @@ def summarize(rows, facts, base=None, canaries=None):
     canaries: of canaries.summarize, or None.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
-    every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction)
+    every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction, bool(facts["ner_model"]))
     tables = {
         "": every + evidence.columns(),
         "without_loops": [without_loops(column, facts["loop_repeats"]) for column in every if column.name != "loop"],
@@ -143,7 +143,11 @@ def table(summary):
     for name, block in blocks.items():
         lines += [*paragraph(evidence.TITLES[name].format(scheme=facts["scheme"])), "", *grid([head[0], *block]), ""]
     lines += [*membership.lines(summary["scores"]), *base_model.lines(summary, heading)]
-    lines += [*of_canaries.lines(summary["canaries"]), *lines_of(summary["personal"]), *unlooped(summary)]
+    lines += [
+        *of_canaries.lines(summary["canaries"]),
+        *lines_of(summary["personal"], facts["ner_model"]),
+        *unlooped(summary),
+    ]
     headings = {}
     for column in (*columns, *summary["scores"].values()):
         headings.setdefault(column["meaning"], []).append(column["heading"])
