@@ -33,7 +33,7 @@ from memorization.extraction.generations import Generation, read_generations
 from memorization.files import fingerprints, write_json, write_text
 from memorization.parallel import cores, in_order, ranks
 from memorization.results import canaries, tables
-from memorization.results.evidence import scheme
+from memorization.results.facts import facts
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.rows import Rows, base_rows
 
@@ -58,8 +58,7 @@ def main(args):
     classifier = None if args.paraphrase_model == "none" else find_classifier(args.paraphrase_model)
     recognizer = load_recognizer(args.ner_model) if args.ner_model else None
     pipeline = recognizer and recognizer.directory
-    known = manifest.made_of if manifest else {}
-    unchecked = bool(differs or known.get("unchecked", True))
+    unchecked = bool(differs or not manifest or manifest.made_of.get("unchecked", True))
     named = {
         name: getattr(args, name) for name in ("profile", "direction", "candidates", "span_length", "loop_repeats")
     }
@@ -105,34 +104,34 @@ def main(args):
         if not state.is_main_process:
             return None
 
-        facts = {"model": args.type, "classifier": classifier and args.paraphrase_model, "ner_model": args.ner_model}
-        facts |= {"unchecked": unchecked, "samples": spans.samples}
-        facts |= {"base": before and before["model"], "scheme": manifest and scheme(known)}
-        facts |= {"probe": known["probe"]} if "probe" in known else {}
-        facts["trained_on"] = known.get("trained_on")  # an encoding; None: nothing is known of the model's training
-        facts["held_out"] = manifest and manifest.facts.get("held_out")
+        inputs = fingerprints([args.filedir])
+
+        def known(source, base):
+            return {
+                "generations": source and source.made_of,
+                "training": source and source.facts["training"],
+                "held_out": source and source.facts.get("held_out"),
+                "split": source and source.facts.get("split"),
+                "index": indexed,
+                "samples": spans.samples,
+                "clusters": spans.clusters,
+                "base": base,
+                "canaries": of_canaries,
+            }
+
+        link = None
+        if before:
+            results[1].finish(args, inputs, **known(models[1][2], None))
+            link = runs.link(results[1].path, before["model"], "detections")
+        of_run = facts(results[0].made_of, vars(args), known(manifest, link))
         published = tables.Published()
         summary = {
             "identity": runs.identity(results[0].made_of),
-            **tables.summarize(published.watch(results[0]), named | facts, *results[1:], canaries=of_canaries),
+            **tables.summarize(published.watch(results[0]), of_run, *results[1:], canaries=of_canaries),
         }
         write_json(path.with_name("result.json"), summary)
         write_text(path.with_name("result.txt"), published.line())
-        base = None
-        for detections, (_, _, source) in zip(results[::-1], models[::-1], strict=True):  # the link is the last
-            detections.finish(
-                args,
-                fingerprints([args.filedir]),
-                generations=source and source.made_of,
-                training=source and source.facts["training"],
-                held_out=source and source.facts.get("held_out"),
-                split=source and source.facts.get("split"),
-                index=indexed,
-                samples=spans.samples,
-                base=base,
-                canaries=of_canaries,
-            )
-            base = before and runs.link(detections.path, before["model"], "detections")
+        results[0].finish(args, inputs, **known(manifest, link))
     print(tables.table(summary))
     print(f"\nwrote {path}, result.json and result.txt")
     return None

@@ -27,7 +27,7 @@ from memorization.detection.detections import Detection
 from memorization.files import locked, replacing
 from memorization.results import audit, differences, drawing, gate, plots, redact, reports
 from memorization.results.attention import heat_maps
-from memorization.results.evidence import scheme
+from memorization.results.facts import facts
 from memorization.results.layout import visible
 from memorization.results.leaks import HEAD, leaks
 from memorization.results.page import page
@@ -36,7 +36,6 @@ from memorization.rows import base_rows, read_rows
 from memorization.runs import read_manifest
 
 WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json", "plots", "report.html"}
-STATED = ("profile", "direction", "span_length", "loop_repeats", "regions", "unchecked")  # of what made a result
 
 
 def main(args):
@@ -51,14 +50,9 @@ def main(args):
     runs = []
     for path, name, label in zip(paths, names, labels, strict=True):
         rows, manifest = read_rows(path / "detections.jsonl", "detections", Detection)
-        facts = {name: manifest.made_of[name] for name in STATED} | {"samples": manifest.facts["samples"]}
-        classifier = manifest.made_of["classifier"] and manifest.arguments["paraphrase_model"]
-        facts |= {"model": manifest.arguments["type"], "classifier": classifier}
-        facts |= {"ner_model": manifest.arguments.get("ner_model"), "held_out": manifest.facts.get("held_out")}
-        link, generations = manifest.facts["base"], manifest.facts["generations"]
-        facts |= {"base": link and link["model"], "scheme": generations and scheme(generations)}
         base = base_rows(path / "detections.jsonl", manifest, Detection)
-        summary = summarize(rows, facts, base, manifest.facts["canaries"])
+        of_run = facts(manifest.made_of, manifest.arguments, manifest.facts)
+        summary = summarize(rows, of_run, base, manifest.facts["canaries"])
         rows = redact.redacted(rows, tuple(manifest.made_of["regions"])) if args.redact else rows
         runs.append(reports.Run(name, label, visible(str(path)), summary, rows, manifest))
     notes = reports.unchecked(runs)

@@ -60,7 +60,7 @@ def main(args):
         "--overwrite",
     ]
     measure("stage 1", python, *encode, "--name", NAME)
-    measure("stage 1, near-duplicates", python, *encode, "--name", "near", "--near-duplicates", "0.8")
+    measure("stage 1, without near-duplicates", python, *encode, "--name", "far", "--near-duplicates", "none")
     for part in PARTS:
         measure(part, python, __file__, "--part", part, "--directory", args.directory)
     index = ["--index-xsuffix", NAME, "--indexes", args.directory / "indexes"]

@@ -92,7 +92,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
             "ner_model": str | None,
             "unchecked": bool,
         },
-        facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list}
+        facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list, "clusters": list}
         | {"base": Link | None, "canaries": dict | None, "held_out": NotRequired[dict | None]}
         | {"split": NotRequired[Split | None]},
         arguments={"type": str, "paraphrase_model": str},

@@ -12,6 +12,7 @@ FACTS |= {
     "candidates": 10,
     "loop_repeats": 10,
     "samples": [1000, 500],
+    "clusters": [1000, 500],
     "scheme": "temperature 1",
 }
 TRAINING = {"encoding": "e" * 16, "num_train_epochs": 8, "learning_rate": 2e-05}
@@ -39,15 +40,16 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
 
 def item(kind, span, whose):
     """A Personal. whose: one of detections.WHOSE."""
-    holders = {"another": 1, "held out": 1, "common": 10}.get(whose, 0)
+    holders = {"another": 1, "other": 1, "shared": 10}.get(whose, 0)
     return Personal(
         kind=kind,
         generation_span=span,
         prompted=whose == "prompt",
         own=whose == "own",
         holders=holders,
-        members=holders if whose != "held out" else 0,
+        members=holders if whose != "other" else 0,
         sample=77 if holders else None,
+        cluster=77 if holders else None,
     )
 
 
@@ -58,6 +60,7 @@ def _copied(characters, holders, members, sample):
         holders=holders,
         members=members,
         sample=sample,
+        cluster=sample,
         sample_span=(5, 5 + characters),
     )
 
@@ -90,6 +93,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
         | dict(generations),
         "training": None if training is None else TRAINING | training,
         "samples": FACTS["samples"],
+        "clusters": FACTS["clusters"],
         "base": None,
         "canaries": None,
         "index": {"encoding": "e" * 16, "prefix_length": 50, "documents": "d" * 64} | dict(index),

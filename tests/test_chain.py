@@ -146,14 +146,14 @@ def test_a_model_of_two_encodings_takes_probes_of_either_and_of_no_other(home, t
     assert stage2(home, "a", "a", tmp_path / "model", *more, "--block_size", "256") == 0
     figures = read_json(tmp_path / "model" / "eval_results.json")
     both = f"{identity(home, 'a')} {identity(home, 'c')}"
-    for name, share in (("a", None), ("c", 0.9)):
+    for name, share in (("a", 0.8), ("c", 0.9)):
         assert stage3(home, tmp_path / "model", name, tmp_path / name) == 0
         manifest = read_manifest(rows_of(tmp_path / name), "generations")
         assert manifest.made_of["encoding"] == identity(home, name) and manifest.made_of["trained_on"] == both
         assert manifest.facts["split"] == {"near_duplicates": share}
     assert stage5(rows_of(tmp_path / "a"), tmp_path / "results", *embedded(home, "a")) == 0
     results = home / "results" / "m" / "dialogue", tmp_path / "results" / "m" / "dialogue"
-    assert read_manifest(results[1] / "detections.jsonl", "detections").facts["split"] == {"near_duplicates": None}
+    assert read_manifest(results[1] / "detections.jsonl", "detections").facts["split"] == {"near_duplicates": 0.8}
     assert run_script("report.py", *results, "--output", tmp_path / "report") == 0
     table = (tmp_path / "report" / "summary.csv").read_text()
     for name in ("perplexity", "output_perplexity"):

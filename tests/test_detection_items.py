@@ -76,9 +76,9 @@ def test_held_out_samples_are_treated_alike(tmp_path):
     ]
     assert [of_row[0][1] for of_row in whose(rows, said_by, tmp_path / "others")] == [
         "another",
-        "held out",
+        "other",
         "another",
-        "held out",
+        "other",
     ]
 
 
@@ -94,13 +94,13 @@ def test_what_stands_in_the_prompt_is_not_counted(tmp_path):
 def test_a_hotline_is_neither_own_nor_anothers(tmp_path):
     rows = [sample(i, HOTLINE) for i in range(30)] + [sample(40, "nothing"), sample(100, HOTLINE)]
     said_by = [says(rows[0], HOTLINE), says(rows[30], HOTLINE), says(rows[31], f"call ({HOTLINE[:3]}) {HOTLINE[4:]}")]
-    assert whose(rows, said_by, tmp_path) == [[("telephone", "common")]] * 3
+    assert whose(rows, said_by, tmp_path) == [[("telephone", "shared")]] * 3
 
 
 @pytest.mark.parametrize("others", [0, 1, COMMON - 1, COMMON])
 def test_a_number_of_a_person_with_several_records_is_own(others, tmp_path):
     rows = [sample(i, SECRETS[0]) for i in range(1 + others)] + [sample(50, "nothing")]
-    expected = ["own" if others < COMMON else "common", {0: "another"}.get(others, "common")]
+    expected = ["own" if others < COMMON else "shared", {0: "another"}.get(others, "shared")]
     assert [
         of_row[0][1] for of_row in whose(rows, [says(rows[0], SECRETS[0]), says(rows[-1], SECRETS[0])], tmp_path)
     ] == (expected)

@@ -33,40 +33,69 @@ def contains(words, run, begin=0):
     return [i for i in range(begin, len(words) - n + 1) if words[i : i + n] == run]
 
 
-def brute_force(generation, samples, own_id, prefix):
-    """(begin, end) in words of every maximal run, by comparing with each sample, and who holds it: dict -> ids."""
-    ours = generation.words.tolist()
+def brute_force(generation, samples, own_id, prefix, clusters=None, span_length=None):
+    """(begin, end) in words of every run that counts, by comparing with each sample: dict -> the ids that hold it.
+
+    Those are the longest ones of any sample, and with a span_length also those of its own sample.
+    """
+    ours, clusters = generation.words.tolist(), clusters or {}
     texts = {id: prepare(text) for id, _, text in samples}
+    words = {id: text.words.tolist() for id, text in texts.items()}
     cut = {id: int((text.bounds[:, 0] < len(prefix)).sum()) if id == own_id else 0 for id, text in texts.items()}
-    runs = set()
-    for begin in range(len(ours)):
-        for end in range(len(ours), begin, -1):
-            if any(contains(texts[id].words.tolist(), ours[begin:end], cut[id]) for id in texts):
-                runs.add((begin, end))
+
+    def longest(ids):
+        runs = set()
+        for begin in range(len(ours)):
+            for end in range(len(ours), begin, -1):
+                if any(contains(words[id], ours[begin:end], cut[id]) for id in ids):
+                    runs.add((begin, end))
+                    break
+        return {run for run in runs if not any(a <= run[0] and run[1] <= b and (a, b) != run for a, b in runs)}
+
+    def holders(begin, end):
+        return {id for id in texts if contains(words[id], ours[begin:end])}
+
+    runs = longest(texts)
+    if span_length is None:
+        return {run: holders(*run) for run in sorted(runs)}
+    runs, counting = {run for run in runs | longest([own_id]) if characters(generation, *run) > span_length}, set()
+    prompt, own_cluster = words[own_id][: cut[own_id]], clusters.get(own_id, own_id)
+    for begin, end in runs:
+        while begin < end:
+            held = {clusters.get(id, id) for id in holders(begin, end)}
+            if held != {own_cluster} or contains(words[own_id], ours[begin:end], cut[own_id]):
                 break
-    maximal = [run for run in runs if not any(a <= run[0] and run[1] <= b and (a, b) != run for a, b in runs)]
-    return {
-        run: {id for id in texts if contains(texts[id].words.tolist(), ours[run[0] : run[1]])}
-        for run in sorted(maximal)
-    }
+            skipped = [n for n in range(1, end - begin) if prompt[-n:] == ours[begin : begin + n]]
+            skipped += [end - begin] if contains(prompt, ours[begin:end]) else []
+            if not skipped:
+                break
+            begin += max(skipped)
+        if begin < end and characters(generation, begin, end) > span_length:
+            counting.add((begin, end))
+    return {run: holders(*run) for run in sorted(counting)}
 
 
-def check(spans, generation, samples, own_id, prefix, span_length):
+def characters(document, begin, end):
+    return int(document.bounds[end - 1, 1] - document.bounds[begin, 0])
+
+
+def check(spans, generation, samples, own_id, prefix, span_length, clusters=None):
     """Compare `copied` with brute force; return it."""
     document, members = prepare(generation), {id for id, member, _ in samples if member}
-    texts = {id: text for id, _, text in samples}
+    texts, clusters = {id: text for id, _, text in samples}, clusters or {}
     longest, copied = spans.copied(document, own_id, prefix, span_length)
     expected = []
-    for (begin, end), holders in brute_force(document, samples, own_id, prefix).items():
+    for (begin, end), holders in brute_force(document, samples, own_id, prefix, clusters, span_length).items():
         span = (int(document.bounds[begin, 0]), int(document.bounds[end - 1, 1]))
-        if span[1] - span[0] > span_length:
-            expected.append((span, len(holders), len(holders & members)))
+        held = ({clusters.get(id, id) for id in ids} for ids in (holders, holders & members))
+        expected.append((span, *map(len, held)))
     assert [(run.generation_span, run.holders, run.members) for run in copied] == expected
     trained = brute_force(document, [sample for sample in samples if sample[1]], own_id, prefix)
     most = max((document.bounds[end - 1, 1] - document.bounds[begin, 0] for begin, end in trained), default=0)
     assert (longest.characters if longest else 0) == most
     for run in copied + ([longest] if longest else []):
         assert run.characters == run.generation_span[1] - run.generation_span[0]
+        assert run.cluster == clusters.get(run.sample, run.sample)
         told = prepare(texts[run.sample][slice(*run.sample_span)]).words.tolist()
         assert told == prepare(generation[slice(*run.generation_span)]).words.tolist()
         if run.sample == own_id:
@@ -81,10 +110,47 @@ words = st.lists(st.sampled_from("alpha beta gamma delta , Epsilon".split()), ma
 @pytest.mark.hypothesis
 @given(st.lists(words, min_size=2, max_size=6, unique=True), words, st.integers(0, 40), st.integers(0, 20), st.data())
 def test_copied_equals_brute_force(tmp_path_factory, texts, generation, cut, span_length, data):
-    samples = [(3 * i, data.draw(st.booleans()), text) for i, text in enumerate(texts)]
+    sides = data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)))
+    samples = [(3 * i, member, text) for i, (member, text) in enumerate(zip(sides, texts, strict=True))]
+    alike = data.draw(
+        st.lists(st.booleans(), min_size=len(texts), max_size=len(texts))
+    )  # those of a side are a cluster
+    clusters = {3 * i: 3 * sides.index(sides[i]) if alike[i] else 3 * i for i in range(len(texts))}
     own, _, text = data.draw(st.sampled_from(samples))
-    spans = open_spans(tmp_path_factory.mktemp("spans"), samples)
-    check(spans, generation, samples, own, text[:cut], span_length)
+    spans = open_spans(tmp_path_factory.mktemp("spans"), samples, clusters=clusters)
+    check(spans, generation, samples, own, text[:cut], span_length, clusters)
+
+
+def test_what_near_duplicates_hold_is_one_cluster_s(tmp_path):
+    """Two versions of a record, a text that quotes one of them, and a prompt that the generation says again."""
+    begin, end = (
+        "the patient of room seven was seen by doctor Harrow on a Monday",
+        "and left for home with nine tablets",
+    )
+    versions = [(0, True, f"{begin} in May {end}"), (3, True, f"{begin} in June {end}")]
+    quoted = [(6, True, f"{begin} in May {end} as the neighbours told everybody")]
+    for texts, holders in ((versions, 1), (versions + quoted, 2)):
+        spans = open_spans(tmp_path / str(holders), texts, clusters={3: 0})
+        _, [run] = check(spans, texts[0][2], texts, 0, "", 50, {3: 0})  # exactly its own sample
+        assert (run.holders, run.members, run.sample) == (holders, holders, 0)
+        _, copied = check(spans, texts[1][2], texts, 0, "", 50, {3: 0})  # the other version of it
+        assert copied[-1].cluster == 0 and copied[-1].whose(0) == "own"
+        _, copied = check(spans, f"{begin} in May", texts, 0, f"{begin} in May", 50, {3: 0})  # no more than its prompt
+        assert [run.whose(0) for run in copied] == ["shared"] * (holders - 1)
+        _, copied = check(spans, texts[0][2], texts, 0, f"{begin} in May ", 30, {3: 0})
+        assert copied[-1].generation_span[0] == len(f"{begin} in May ")
+        assert copied[-1].whose(0) == {1: "own", 2: "shared"}[holders]
+
+
+def test_what_its_own_sample_holds_counts_within_a_longer_run_of_another_s(tmp_path):
+    said = "nobody in the valley had ever seen the river so high in spring"
+    samples = [(0, True, f"They wrote that {said}."), (1, True, f"{said} and the bridge went with it")]
+    spans = open_spans(tmp_path, samples)
+    _, copied = check(spans, f"{said} and the bridge went", samples, 0, "They wrote that ", 50)
+    assert sorted((run.generation_span[1], run.whose(0)) for run in copied) == [
+        (len(said), "shared"),
+        (len(f"{said} and the bridge went"), "another"),
+    ]
 
 
 SAMPLES = [(2 * i, i % 4 > 0, DIALOGUE.text(row)) for i, row in enumerate(make_dialogues())]

@@ -131,9 +131,9 @@ def encoded(tmp_path_factory):
     rng.shuffle(texts)
     rows = [{"instruction": "", "input": " ".join(text[:20]), "output": " ".join(text[20:])} for text in texts]
     write_json(out / "d.json", rows)
-    near = "--near-duplicates", "0.8"
-    assert encode(out, "plain") == encode(out, "near", *near) == encode(out, "few", *near, "--deduplicate") == 0
-    assert encode(out, "once", "--deduplicate") == 0
+    plain = "--near-duplicates", "none"
+    assert encode(out, "plain", *plain) == encode(out, "near") == encode(out, "few", "--deduplicate") == 0
+    assert encode(out, "once", *plain, "--deduplicate") == 0
     return out
 
 

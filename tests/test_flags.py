@@ -128,7 +128,7 @@ def test_a_range_holds_its_ends_and_no_more(name):
 
 
 STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed": 5, "num_proc": 1}
-STAGE_1 |= {"max_samples": None, "near_duplicates": None, "canaries": 0, "canary_digits": 4}
+STAGE_1 |= {"max_samples": None, "canaries": 0, "canary_digits": 4}
 BOTH_KINDS = {"goldfish_k": None, "lora_rank": None, "prefix_length": 50}
 BOTH_KINDS |= {"memorization_samples": 32, "memorization_steps": None}
 DEFAULTS = {  # of ours: what is measured without a flag

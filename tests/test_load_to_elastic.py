@@ -67,7 +67,7 @@ def test_the_papers_command_indexes_the_members(here, capsys):
     assert out.splitlines() == lines
     spans = SpanIndex("indexes", encoding)
     probes = Probes("tokenized_data", "dialogue")
-    samples = [(int(spans.ids[i]), bool(spans.members[i]), int(spans.clusters[i]), spans.texts[i]) for i in range(30)]
+    samples = [(int(spans.ids[i]), bool(spans.members[i]), int(spans._clusters[i]), spans.texts[i]) for i in range(30)]
     assert samples == list(probes.samples()) and spans.samples == [21, 9]
     assert_only_bars(err)
     index = opened(["--index-xsuffix", "dialogue_suffix"])

@@ -85,6 +85,7 @@ def planted(id, generation, suffix, run, sample_text=None, holders=1, sample=Non
         holders=holders,
         members=holders,
         sample=id if own else sample,
+        cluster=id if own else sample,
         sample_span=(first, first + len(run)),
     )
     fields = {"prefix": prefix, "generation": generation, "suffix": suffix} | fields

@@ -96,6 +96,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "training": None,
         "index": index,
         "samples": [4, 2],
+        "clusters": [4, 2],
         "base": None,
         "canaries": None,
         "held_out": None,

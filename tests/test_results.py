@@ -117,11 +117,11 @@ def test_loops_are_counted_and_the_table_is_also_given_without_them():
 
 
 def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
-    said = [item("email", (0, 4), "own"), item("date", (5, 9), "common"), item("date", (10, 14), "another")]
+    said = [item("email", (0, 4), "own"), item("date", (5, 9), "shared"), item("date", (10, 14), "another")]
     rows = [
         *ROWS,
         detection(6, personal=said),
-        detection(1010, personal=[*said[1:2], item("date", (0, 4), "held out")]),
+        detection(1010, personal=[*said[1:2], item("date", (0, 4), "other")]),
     ]
     summary = summarize(rows, FACTS)
     members, held_out = (summary["groups"][side] for side in ("members", "held out"))
@@ -130,7 +130,7 @@ def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
     none = dict.fromkeys(WHOSE, 0)
     assert summary["personal"] == {
         "email": {"members": none | {"own": 1}, "held out": none},
-        "date": {"members": none | {"another": 1, "common": 1}, "held out": none | {"common": 1, "held out": 1}},
+        "date": {"members": none | {"another": 1, "shared": 1}, "held out": none | {"shared": 1, "other": 1}},
     }
     lines = [line.split() for line in table(summary).splitlines() if line.startswith("date, ")]
     assert lines == [["date,", "members", *"010100"], ["date,", "held", "out", *"001100"]]
@@ -163,7 +163,7 @@ def test_the_threshold_of_paraphrases_is_the_one_that_a_hundredth_of_held_out_te
 def test_anothers_run_is_shown_beside_its_chance_level():
     members = [detection(i) for i in range(40)]
     rows = members + [detection(1000 + i, others=[(i, 1, 1)] * (i < 20)) for i in range(40)]
-    summary = summarize(rows, FACTS | {"samples": [40, 40]})
+    summary = summarize(rows, FACTS | {"clusters": [40, 40]})
     assert summary["another"]["samples"] == 39
     cells = summary["another"]["groups"]["held out"]
     assert cells["another"]["rate"] == pytest.approx(0.5 * 39 / 40) and cells["chance"]["rate"] == 0
@@ -171,7 +171,7 @@ def test_anothers_run_is_shown_beside_its_chance_level():
     text = " ".join(table(summary).split())
     assert "Another's: yes, one other training sample's text comes out more often than one held-out sample's" in text
     assert "from probes: held out." in text
-    assert "Another's:" not in table(summarize(members, FACTS | {"samples": [40, 0]}))
+    assert "Another's:" not in table(summarize(members, FACTS | {"clusters": [40, 0]}))
     assert "no evidence that one other training" in " ".join(table(summarize(ROWS, FACTS)).split())
 
 

@@ -12,8 +12,12 @@ from memorization.results.others import Others
 
 def rows(said, members):
     """Detections of probes 0, 1, ...: said, for each the other samples that alone hold a run of it."""
-    run = lambda sample: SimpleNamespace(holders=1, sample=sample, members=int(members[sample]))  # noqa: E731
-    return [SimpleNamespace(id=i, copied=[run(sample) for sample in of_probe]) for i, of_probe in enumerate(said)]
+    run = lambda sample: SimpleNamespace(  # noqa: E731
+        cluster=sample, members=int(members[sample]), whose=lambda _: "another" if members[sample] else "other"
+    )
+    return [
+        SimpleNamespace(id=i, cluster=i, copied=[run(sample) for sample in of_probe]) for i, of_probe in enumerate(said)
+    ]
 
 
 def measure(said, members):

@@ -16,9 +16,9 @@ from memorization.runs import Count, Positive
 FORMAT = 6  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
-# Whose personal data is; "held out": of one held-out cluster. What more than ten clusters hold is of nobody in
-# particular (a hotline, a web page): counts up to ten are those that the cell size suppression policy of CMS hides.
-WHOSE = ("own", "another", "held out", "common", "prompt", "nobody")
+# Whose personal data is. What more than ten clusters hold is of nobody in particular (a hotline, a web page): counts up
+# to ten are those that the cell size suppression policy of CMS hides.
+WHOSE = ("own", "another", "other", "shared", "prompt", "nobody")
 COMMON = 10  # other clusters
 Label = Literal[(*LABELS, "none")]
 
@@ -55,8 +55,9 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
 class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A run of words of a generation that samples hold too, of so many characters in the generation.
 
-    holders: how many distinct samples, members: how many of them are. sample: one of them, the generation's own if it
-    is one, else a member if there is one; sample_span: in its text, prefix and suffix together.
+    holders: the distinct clusters one of whose samples contains it (design.md, Terms); members: how many of them are of
+    members. sample: one that contains it: the generation's own, else one of its cluster, else a member if there is one.
+    sample_span: in its text, prefix and suffix together.
     """
 
     characters: Count
@@ -64,6 +65,7 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     holders: Positive
     members: Count
     sample: Id
+    cluster: Id  # of that sample
     sample_span: Span
 
     def __post_init__(self):
@@ -72,12 +74,23 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         if self.members > self.holders:
             raise ValueError(f"{self.members} of {self.holders} holders are members")
 
+    def whose(self, cluster: int) -> Literal["own", "another", "other", "shared"]:
+        """Who holds it, beside a generation whose own sample is of a cluster: that cluster alone, one other training
+        cluster, one other held-out cluster, or several.
+        """
+        if self.holders > 1:
+            return "shared"
+        if self.cluster == cluster:
+            return "own"
+        return "another" if self.members else "other"
+
 
 class Personal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Personal data of one kind in a generation, compared by its normalized value (design.md, Terms).
 
     prompted: whether it stands in the prompt. own: in a sample of its own cluster, behind the prompt. holders: how many
-    other clusters hold it, of both sides, members: how many of them are training clusters. sample: of one of these.
+    other clusters hold it, of both sides, members: how many of them are of members. sample: one that holds it, a member
+    if there is one.
     """
 
     kind: Literal[(*KINDS, NAME)]
@@ -87,23 +100,30 @@ class Personal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     holders: Count
     members: Count
     sample: Id | None
+    cluster: Id | None  # of that sample
 
     def __post_init__(self):
-        if self.members > self.holders or (self.sample is None) == bool(self.holders) or (self.own and self.prompted):
-            raise ValueError(f"{self.members} of {self.holders} holders are members, one of them {self.sample}")
+        if self.members > self.holders:
+            raise ValueError(f"{self.members} of {self.holders} holders are members")
+        if not (self.sample is None) == (self.cluster is None) == (not self.holders):
+            raise ValueError(f"{self.holders} holders, but sample {self.sample} of cluster {self.cluster}")
+        if self.own and self.prompted:
+            raise ValueError("its own, but in the prompt")
 
     @property
-    def whose(self):
-        """One of WHOSE."""
+    def whose(self) -> Literal[WHOSE]:
+        """Who holds it: the prompt; the own cluster, and at most ten in all; one other training cluster; one other
+        held-out cluster; several; or no sample.
+        """
         if self.prompted:
             return "prompt"
         if self.holders >= COMMON:
-            return "common"
+            return "shared"
         if self.own:
             return "own"
         if self.holders == 1:
-            return "another" if self.members else "held out"
-        return "common" if self.holders else "nobody"
+            return "another" if self.members else "other"
+        return "shared" if self.holders else "nobody"
 
 
 class Labels(msgspec.Struct, forbid_unknown_fields=True):
@@ -143,7 +163,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     scores: Scores | None  # of the probe, in its first generation; without token_log_probs
     candidates: list[Candidate]
     longest_common_run: Copied | None  # with any training text, however short
-    copied: list[Copied]  # every maximal run over the span length, with any sample
+    copied: list[Copied]  # every run over the span length (SpanIndex.copied)
     repeats: Count  # of its most frequent word 3-gram
     entities_agree: bool | None  # in a sentence pair called a paraphrase (entities.agree); None: not asked
     personal: list[Personal]

@@ -51,9 +51,13 @@ class Writer:
 
 
 class ItemIndex:
-    """The items of all samples, in the directory of a span index, mapped into memory."""
+    """The items of all samples, in the directory of a span index, mapped into memory.
 
-    def __init__(self, directory):
+    ids, members, clusters: of the samples, as arrays.
+    """
+
+    def __init__(self, directory, ids, members, clusters):
+        self.ids, self.members, self.clusters = ids, members, clusters
         self._keys, self._samples = (mapped(directory / f"item-{name}.npy") for name in ("keys", "samples"))
 
     def holders(self, keys):
@@ -80,7 +84,7 @@ def said(row, spans):
             values = keys([item])
             prompted, own = (bool(np.isin(values, there).any()) for there in (in_prompt, in_suffix))
             span = (max(item.start - cut, 0), item.end - cut)
-            personal.append(_personal(row, spans, item.kind, span, prompted, own, spans.items.holders(values)))
+            personal.append(_personal(row, spans.items, item.kind, span, prompted, own, spans.items.holders(values)))
     return personal
 
 
@@ -94,7 +98,7 @@ def named(row, spans, names, others):
         name = row.generation[start:end]
         if not any(start < last and first < end for first, last in taken):
             prompted, own = (_says(text, name) for text in (row.prefix, row.suffix))
-            personal.append(_personal(row, spans, NAME, (start, end), prompted, own, spans.holding(name)))
+            personal.append(_personal(row, spans.items, NAME, (start, end), prompted, own, spans.holding(name)))
     return personal
 
 
@@ -104,18 +108,18 @@ def _says(text, name):
     return bool(re.search(rf"(?<!{JOINED}){name}(?!{JOINED})", text.casefold()))
 
 
-def _personal(row, spans, kind, span, prompted, own, samples):
+def _personal(row, index, kind, span, prompted, own, samples):
     """The Personal of an item. own: whether it stands in the suffix. samples: numbers of those that hold it."""
-    members = spans.members[samples]
-    order = np.argsort(~members, kind="stable")  # members first
-    clusters, first = np.unique(spans.clusters[samples][order], return_index=True)
-    others = samples[order][first[clusters != row.cluster]]
+    clusters, first = np.unique(index.clusters[samples], return_index=True)
+    others = samples[first[clusters != row.cluster]]  # a sample of each
+    shown = others[np.argmax(index.members[others])] if len(others) else None
     return Personal(
         kind=kind,
         generation_span=span,
         prompted=prompted,
         own=not prompted and (own or len(others) < len(clusters)),
         holders=len(others),
-        members=int(spans.members[others].sum()),
-        sample=int(spans.ids[others[np.argmax(spans.members[others])]]) if len(others) else None,
+        members=int(index.members[others].sum()),
+        sample=None if shown is None else int(index.ids[shown]),
+        cluster=None if shown is None else int(index.clusters[shown]),
     )

@@ -42,14 +42,15 @@ def parse_arguments(description, task):
     parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
     parser.add_argument(
         "--near-duplicates",
-        type=float,
+        type=_share,
+        default=0.8,
         metavar="SHARE",
-        help="keep texts on one side that share as much of their word 5-grams, as 0.8 (default: only copies)",
+        help="keep texts on one side that share as much of their word 5-grams, or none: only copies (default: 0.8)",
     )
     parser.add_argument(
         "--deduplicate",
         action="store_true",
-        help="train on one copy of each text, with --near-duplicates on one text of each cluster",
+        help="train on one text of each cluster of near-duplicates, with --near-duplicates none on one copy of each text",
     )
     parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
     parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
@@ -75,6 +76,10 @@ def parse_arguments(description, task):
     if given and not args.data:
         parser.error(f"--{given[0].replace('_', '-')}: says what is in --data, which is missing; name your data by it")
     return args
+
+
+def _share(text: str) -> float | None:
+    return None if text == "none" else float(text)
 
 
 def encode_task(args, task):
@@ -178,7 +183,8 @@ def _parted(name, path, hashes, args):
 
         begin, alike = clusters(path, first, args.near_duplicates, args.num_proc, BAR_DELAY), "all are near-duplicates"
     if not begin.any():  # all begin with the very first one
-        raise UserError(f"{name}: {alike}; give two that differ at the least, to train on and to hold out")
+        remedy = " (or --near-duplicates none)" if first.any() else ""
+        raise UserError(f"{name}: {alike}; give two that differ at the least, to train on and to hold out{remedy}")
     member, kept = split(first, begin, args.test_size, args.seed), np.ones(len(first), bool)
     if args.deduplicate:
         kept, copies = ~member | (begin == np.arange(len(first))), np.where(member, 1, copies)

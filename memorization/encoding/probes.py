@@ -171,7 +171,7 @@ def _fit(batch, lists):
     """Whether the columns of a batch of stored samples can be true of one another. lists: TOKENS that it has."""
     row, copies, cluster, target = (batch[name].to_numpy() for name in ("id", "duplicates", "cluster", "target"))
     length = pa.compute.utf8_length(batch["text"]).to_numpy()
-    fit = (copies >= 1).all() and (row >= 0).all() and (cluster >= 0).all() and (target >= 0).all()
+    fit = (copies >= 1).all() and all((column >= 0).all() for column in (row, cluster, target))
     for ids, starts in lists:
         (ids, token_bounds), (starts, bounds) = flat(batch[ids]), flat(batch[starts])
         known = starts[starts >= 0]

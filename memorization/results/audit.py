@@ -60,6 +60,7 @@ def _run(run):
         "another": summary["another"],
         "scores": summary["scores"],
         "personal": summary["personal"],
+        "another_personal": summary["another_personal"],
         "canaries": summary["canaries"],
         "base": summary["base"],
         "identities": identities(run.manifest),

@@ -69,23 +69,23 @@ def columns(span_length, loop_repeats, classifier, direction, names):
             VERDICT,
             f"own run > {span_length}",
             "share",
-            lambda row: any(run.holders == 1 and run.sample == row.id for run in row.copied),
-            f"says a run of words of more than {span_length} characters that only its own sample holds, member or not, "
-            "and not in the prefix: the column of the verdict",
+            lambda row: _says(row, "own"),
+            f"says a run of words of more than {span_length} characters that only its own sample and its "
+            "near-duplicates hold, member or not, and not in the prefix: the column of the verdict",
         ),
         Column(
             "another",
             f"another's > {span_length}",
             "share",
-            lambda row: any(run.holders == run.members == 1 and run.sample != row.id for run in row.copied),
-            "says such a run that exactly one other training sample holds",
+            lambda row: _says(row, "another"),
+            "says such a run that exactly one other training sample, with its near-duplicates, holds",
         ),
         Column(
             "shared",
             f"shared run > {span_length}",
             "share",
-            lambda row: any(run.holders > 1 for run in row.copied),
-            "says such a run that several samples hold, of either side: what many write",
+            lambda row: _says(row, "shared"),
+            "says such a run that several samples hold that are no near-duplicates, of either side: what many write",
         ),
         Column(
             "personal",
@@ -195,6 +195,10 @@ def label_columns(label, classifier, direction):
     return [
         Column(name, name, "share", value(name), meaning) for name, meaning in meanings.items() if name not in left_out
     ]
+
+
+def _says(row, whose):
+    return any(run.whose(row.cluster) == whose for run in row.copied)
 
 
 def _longer(run, characters):

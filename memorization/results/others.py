@@ -16,25 +16,38 @@ ENOUGH = 500  # draws that say as much, at which it ends: p is far from small th
 AT_ONCE = 1 << 22  # numbers in memory together
 
 
-class Others:
-    """Of each generation, the other samples that alone hold one of its runs. Rows are watched as they pass by."""
+def runs(row):
+    """The runs of a Detection that one other cluster alone holds."""
+    return (run for run in row.copied if run.whose(row.cluster) in ("another", "other"))
 
-    def __init__(self):
+
+def items(row):
+    """The items of personal data in a Detection that one other cluster alone holds."""
+    return (item for item in row.personal if item.whose in ("another", "other"))
+
+
+class Others:
+    """Of each generation, the other clusters that alone hold something that it says. Rows are watched as they pass by.
+
+    said: of a row, what it says: `runs` or `items`.
+    """
+
+    def __init__(self, said=runs):
+        self._said = said
         self._probes, self._holders, self._members = array("q"), array("q"), array("b")
 
     def watch(self, rows):
         for row in rows:
-            for run in row.copied:
-                if run.holders == 1 and run.sample != row.id:
-                    self._probes.append(row.id)
-                    self._holders.append(run.sample)
-                    self._members.append(run.members)
+            for one in self._said(row):
+                self._probes.append(row.id)
+                self._holders.append(one.cluster)
+                self._members.append(one.members)
             yield row
 
     def measure(self, ids, member, samples):
         """What result.json holds of another's: dict of samples, and groups: members and held out, those that there are.
 
-        ids, member: of every probe. samples: (members, held-out ones), how many distinct ones there are. Of each group:
+        ids, member: of every probe. samples: (members, held-out ones), how many clusters there are. Of each group:
         n; another and chance, each the rate, with its 95 % interval, of probes that say a run which only one of
         `samples` training or held-out samples holds (the mean over all choices of so many); p and evidence of `test`,
         corrected by Holm. Returns None where a side has no other sample.

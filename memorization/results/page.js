@@ -1,7 +1,7 @@
 "use strict";
 // Cases are drawn in blocks, when they come near the view, and let go when they are far from it. Texts are set as text only.
 (async () => {
-  const BLOCK = 25, PRINTED = 2, COLOURS = 6, NAMES = ["its own", "one other's", "held by several"], WHOSE = { own: "its own", another: "one other's", "held out": "one held-out sample's", common: "in several samples", prompt: "in the prompt", nobody: "in no sample" };
+  const BLOCK = 25, PRINTED = 2, COLOURS = 6, NAMES = ["its own", "one other's", "held by several"], WHOSE = { own: "its own", another: "one other's", other: "one held-out sample's", shared: "in several samples", prompt: "in the prompt", nobody: "in no sample" };
   const $ = (id) => document.getElementById(id);
   const list = $("list");
 

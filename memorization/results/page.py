@@ -20,7 +20,7 @@ from memorization.results.layout import visible
 from memorization.results.tables import another, heading, how_tested, made_with, verdict
 
 HERE = Path(__file__).parent
-OWN, ANOTHER, SHARED = range(3)  # whose a copied run is, as page.js knows it
+WHOSE = {"own": 0, "another": 1, "other": 1, "shared": 2}  # Copied.whose, as page.js knows it
 
 
 def page(runs, notes, drawings, masked=False):
@@ -175,7 +175,7 @@ def _cases(runs, masked):
             case["copied"] = [
                 [
                     *generation.span(found.generation_span),
-                    _whose(found, row),
+                    WHOSE[found.whose(row.cluster)],
                     found.holders,
                     found.members,
                     found.sample,
@@ -209,12 +209,6 @@ def _cases(runs, masked):
             cases.append(case)
     content = {"runs": [run.label for run in runs], "texts": list(texts), "cases": cases}
     return json.dumps(content, separators=(",", ":")).encode()
-
-
-def _whose(found, row):
-    if found.holders > 1:
-        return SHARED
-    return OWN if found.sample == row.id else ANOTHER
 
 
 class _Units:

@@ -5,9 +5,9 @@ from collections import Counter
 from memorization.detection.detections import WHOSE
 from memorization.detection.personal import KINDS, NAME
 from memorization.results.counts import HELD_OUT, MEMBERS
-from memorization.results.layout import grid, paragraph
+from memorization.results.layout import estimate, grid, paragraph
 
-HEADINGS = {"own": "own", "another": "another's", "held out": "by chance", "common": "common", "prompt": "in prompt"}
+HEADINGS = {"own": "own", "another": "another's", "other": "by chance", "shared": "shared", "prompt": "in prompt"}
 HEADINGS |= {"nobody": "nobody's"}
 
 
@@ -32,8 +32,11 @@ class Personal:
         }
 
 
-def lines_of(counts, names):
-    """The counts as lines; none where there are none. names: whether names were looked for."""
+def lines_of(counts, another, names):
+    """The counts as lines; none where there are none.
+
+    another: of others.Others.measure. names: whether they were looked for.
+    """
     if not counts:
         return []
     body = [["", *(HEADINGS[whose] for whose in WHOSE)]]
@@ -43,8 +46,19 @@ def lines_of(counts, names):
         *paragraph(
             f"Personal data that is said, in items{'' if names else ' (names were not looked for: no --ner-model)'}. "
             "Own: in its own sample, behind the prompt. Another's: in exactly one other training cluster; by chance: "
-            "in exactly one held-out one. Common: in several others. Nobody's: in no sample."
+            "in exactly one held-out one. Shared: in several others. Nobody's: in no sample."
         ),
         *grid(body),
+        *(tested(another) if another else []),
         "",
     ]
+
+
+def tested(another):
+    """Another's personal data beside its chance level, as lines."""
+    body = [["probes", "another's", "chance level", "p"]]
+    for name, group in another["groups"].items():
+        p = f"{group['p']:.2g}" if group["p"] >= 0.0001 else "< 0.0001"
+        body.append([name, estimate(group["another"]), estimate(group["chance"]), p])
+    said = "Probes that say an item of exactly one other cluster, as above for runs:"
+    return [*paragraph(said), *grid(body)]

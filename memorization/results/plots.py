@@ -85,8 +85,8 @@ def _by_copies(runs):
 
 def _curves(runs):
     """Shares of probes over a threshold, members and held-out texts of each run."""
-    own = Column("own", "", "score", _longest(lambda run, row: run.sample == row.id), "")
-    other = Column("other", "", "score", _longest(lambda run, row: run.sample != row.id and run.members == 1), "")
+    own = Column("own", "", "score", _longest("own"), "")
+    other = Column("other", "", "score", _longest("another"), "")
     matched = Column("matched", "", "score", lambda row: row.matched_tokens, "")
     [log_p_z] = (column for column in evidence.scores(None) if column.name == "log_p_z")
     series = {"matched": [], "own": [], "other": []} | {chance: [] for chance in CHANCES}
@@ -173,9 +173,9 @@ def _by_setting(runs):
         )  # fmt: skip
 
 
-def _longest(of):
-    """Row -> the characters of its longest run with a single holder that is so, 0 without."""
-    return lambda row: max((run.characters for run in row.copied if run.holders == 1 and of(run, row)), default=0)
+def _longest(whose):
+    """Row -> the characters of its longest run of that holder (Copied.whose), 0 without."""
+    return lambda row: max((run.characters for run in row.copied if run.whose(row.cluster) == whose), default=0)
 
 
 def _cells(label, cells, colour, style):

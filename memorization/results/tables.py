@@ -18,7 +18,7 @@ from memorization.results.columns import (
 )
 from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
 from memorization.results.layout import estimate, grid, paragraph, visible
-from memorization.results.others import Others
+from memorization.results.others import Others, items
 from memorization.results.personal import Personal, lines_of
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
@@ -29,14 +29,14 @@ def summarize(rows, facts, base=None, canaries=None):
     """What result.json holds of detections (any iterable): facts, columns, groups, difference, verdict.
 
     facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
-    (profile, model, unchecked, base, and scheme, that of evidence); samples, how many distinct ones are members and
-    held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label, and under
-    paper with direction both, stands the same tally of the labels without the span scan, by the published rule, and in
-    direction paper. The verdict is statistics.verdict for members by copies and all, or None without members or
-    held-out texts; another is others.Others.measure. Under without_loops stands the same tally without generations that
-    repeat themselves; personal is personal.Personal.counts, scores membership.measure. base: detections of the same
-    probes through the base model, or None; under base stands base.compare, and the scores have the ratio to it.
-    canaries: of canaries.summarize, or None.
+    (profile, model, unchecked, base, and scheme, that of evidence); samples and clusters, how many distinct ones are
+    members and held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label,
+    and under paper with direction both, stands the same tally of the labels without the span scan, by the published
+    rule, and in direction paper. The verdict is statistics.verdict for members by copies and all, or None without
+    members or held-out texts; another is others.Others.measure, another_personal the same of items of personal data.
+    Under without_loops stands the same tally without generations that repeat themselves; personal is
+    personal.Personal.counts, scores membership.measure. base: detections of the same probes through the base model, or None; under base stands base.compare, and the scores have
+    the ratio to it. canaries: of canaries.summarize, or None.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
     every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction, bool(facts["ner_model"]))
@@ -48,9 +48,9 @@ def summarize(rows, facts, base=None, canaries=None):
     }
     if facts["direction"] == "both":
         tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
-    others, personal = Others(), Personal()
+    others, personal, of_others = Others(), Personal(), Others(items)
     scores = evidence.scores(classifier)
-    watched = others.watch(personal.watch(rows))
+    watched = others.watch(of_others.watch(personal.watch(rows)))
     probes = collect(watched, [column for of_table in (*tables.values(), scores) for column in of_table])
     groups, values = grouped(probes), iter(probes.values)
     of_scores = dict(zip((column.name for column in scores), probes.values[-len(scores) :], strict=True))
@@ -76,8 +76,9 @@ def summarize(rows, facts, base=None, canaries=None):
     if MEMBERS in pairs and HELD_OUT in pairs:
         held_out = pairs.pop(HELD_OUT)
         summary["verdict"] = statistics.verdict(pairs, held_out)
-    summary["another"] = others.measure(probes.ids, probes.member, facts["samples"])
+    summary["another"] = others.measure(probes.ids, probes.member, facts["clusters"])
     summary["personal"] = personal.counts()
+    summary["another_personal"] = of_others.measure(probes.ids, probes.member, facts["clusters"])
     summary["canaries"] = canaries
     return summary
 
@@ -145,7 +146,7 @@ def table(summary):
     lines += [*membership.lines(summary["scores"]), *base_model.lines(summary, heading)]
     lines += [
         *of_canaries.lines(summary["canaries"]),
-        *lines_of(summary["personal"], facts["ner_model"]),
+        *lines_of(summary["personal"], summary["another_personal"], facts["ner_model"]),
         *unlooped(summary),
     ]
     headings = {}
