@@ -93,7 +93,7 @@ def find(texts, condensed, foreign, number, rng):
     shares = {kind: [] for kind, _, _ in planted}
     for (kind, _, _), row in zip(planted, detections, strict=True):
         shares[kind].append(row)
-    asked = columns(SETTINGS.span_length, 10, None, "pan")
+    asked = columns(SETTINGS.span_length, 10, None, "pan", False)
     asked = [column for column in asked if column.value(detections[0]) is not None]
     return {
         kind: {column.name: sum(map(column.value, rows)) / len(rows) for column in asked}

@@ -35,8 +35,8 @@ def summarize(rows, facts, base=None, canaries=None):
     rule, and in direction paper. The verdict is statistics.verdict for members by copies and all, or None without
     members or held-out texts; another is others.Others.measure, another_personal the same of items of personal data.
     Under without_loops stands the same tally without generations that repeat themselves; personal is
-    personal.Personal.counts, scores membership.measure. base: detections of the same probes through the base model, or None; under base stands base.compare, and the scores have
-    the ratio to it. canaries: of canaries.summarize, or None.
+    personal.Personal.counts, scores membership.measure. base: detections of the same probes through the base model, or
+    None; under base stands base.compare, and the scores have the ratio to it. canaries: of canaries.summarize, or None.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
     every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction, bool(facts["ner_model"]))
