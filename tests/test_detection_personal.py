@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from personal_data import KNOWN, LOOKALIKES
+from phonenumbers import SUPPORTED_REGIONS, PhoneNumberFormat, PhoneNumberType, example_number_for_type, format_number
 
 from memorization.cli import UserError
-from memorization.detection.personal import FINDERS, KINDS, checked_regions, find
+from memorization.detection.personal import FINDERS, KINDS, REGIONS, checked_regions, find
 
 
 def found(text):
@@ -246,6 +247,17 @@ def test_other_items_have_other_values():
         assert not {value for of_item in values(one) for value in of_item} & set(values(other)[0])
     assert values("https://example.com/A") != values("https://example.com/a")
     assert values("on 3/4/2021") == [("2021-03-04", "2021-04-03")] and values("on 3.4.2021") == [("2021-04-03",)]
+
+
+def test_the_example_numbers_of_every_region():
+    """Those of phonenumbers: national ones of the regions by default, international ones of all."""
+    for region in SUPPORTED_REGIONS:
+        for kind in (PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE):
+            number = example_number_for_type(region, kind)
+            for form in (PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.E164, PhoneNumberFormat.NATIONAL):
+                if number and (region in REGIONS or form != PhoneNumberFormat.NATIONAL):
+                    (item,) = find(f"It is {format_number(number, form)} now.")
+                    assert item.kind == "telephone" and format_number(number, PhoneNumberFormat.E164) in item.values
 
 
 def test_national_numbers_are_of_the_regions_asked_for():

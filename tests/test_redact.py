@@ -13,6 +13,7 @@ from detections import detection, item, write_detections
 from generations import generation, load_index, load_spans
 from hypothesis import given
 from hypothesis import strategies as st
+from personal_data import KNOWN
 from shell import run_script
 
 from memorization.detection import personal
@@ -93,6 +94,23 @@ def test_names_that_were_found_before_are_named_and_give_way_to_what_has_a_form(
     assert Masked("Dear Ann Maria, at anna@example.org", 0, known).text == f"D{MASK * 2}r [name], at [email]"
     with_name = Masked("Anna met Ann", 5, [("name", 9, 12)])
     assert with_name.parts == (f"A{MASK * 2}a ", f"m{MASK}t [name]") and with_name.behind((4, 7)) == (4, 10)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_what_is_known_in_any_script_is_shown_as_its_kind(kind):
+    for texts in KNOWN[kind].values():
+        for text in texts:
+            before, _, rest = text.partition("⟦")
+            item, _, after = rest.partition("⟧")
+            shown = Masked(before + item + after).text
+            assert shown.count(f"[{kind}]") == 1 and item not in shown
+            assert not any(character.isdecimal() for character in shown)
+
+
+def test_numbers_of_the_regions_asked_for_are_masked_as_numbers():
+    text = "Ruf mich an: 030 901820"
+    assert Masked(text, regions=("DE",)).text.endswith("[telephone]")
+    assert "[telephone]" not in Masked(text, regions=("US",)).text and "9" not in Masked(text, regions=("US",)).text
 
 
 SECRETS = ["anna.petersenzqx@exampleqx.org", "+1 202 555 0143", "17 March 1962", "4111 1111 1111 1111", "QZ-88421"]
