@@ -12,9 +12,9 @@ from phonenumbers import Leniency, PhoneMetadata, PhoneNumberMatcher, PhoneNumbe
 from memorization.detection.scripts import JOINED
 
 # The 20 with most internet users (ITU, World Telecommunication/ICT Indicators 2024), and KR.
-REGIONS = tuple("CN IN US ID BR RU PK MX JP NG PH EG VN DE BD TR IR GB TH FR KR".split())
+REGIONS = tuple(sorted("CN IN US ID BR RU PK MX JP NG PH EG VN DE BD TR IR GB TH FR KR".split()))
 
-SEPARATOR = r"[ ().\-/\u2013-\u2015~\[\]]"
+SEPARATOR = r"(?:[ ()\-/\u2013-\u2015~\[\]]|(?<!\))\.)"
 CHAIN = re.compile(rf"[0-9]++(?:{SEPARATOR}{{1,4}}+[0-9]++)*+")
 GROUPS = 7  # of digits, at most, that a number is written in
 LEAST, MOST = 7, 15  # digits of a number; of more it is none (E.164)
@@ -24,6 +24,7 @@ EXTENSION = re.compile(
     r"[ ,;]{0,2}(?:ext(?:ension)?|extn|x|durchwahl|доб|分机|内線)[ .:]{0,2}[0-9]{1,6}(?![0-9])", re.I
 )
 YEARS = re.compile(r"(?:1[5-9]|20)[0-9]{2}\D{1,3}(?:1[5-9]|20)[0-9]{2}")
+ZIP = re.compile(r"[0-9]{5}[- ][0-9]{4}")
 THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:([ .])[0-9]{3})(?:\1[0-9]{3})+")
 CONTEXT = re.compile(  # directly before a number: that it is a telephone's
     r"(?:\b(?:tel|telephone|telefon[eo]?|t[ée]l[ée]phone|telp|phone|ph|mobile?|cell(?:ular)?|celular|handy(?:nummer)?"
@@ -143,10 +144,11 @@ def _plausible(raw, digits, trunk, regions):
         return trunk or (digits >= 10 and zeros < 6 and _is_mobile(raw, regions))
     pieces = re.findall("[0-9]+", raw)
     if trunk:
-        return len(pieces[0]) > 1 or raw[1:].lstrip().startswith("(")
+        return (len(pieces[0]) > 1 or raw[1:].lstrip().startswith("(")) and not ZIP.fullmatch(raw)
     return not (
         THOUSANDS.fullmatch(raw)
         or len(pieces[-1]) == 3
+        or any(len(piece) == 1 for piece in pieces[1:])
         or "/" in raw
         or YEARS.fullmatch(raw)
         or (len(pieces) == 2 and (not re.search(r"[ (]", raw) or any(piece.endswith("000") for piece in pieces)))
