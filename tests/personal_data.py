@@ -166,8 +166,8 @@ Peugeot 206-207|Yamaha 125-250|model number 020-7946-0958|Porsche 911|Lego 75192
 2010 2011 2012 2013|phone bills 2019-2020|season 2018/2019|1950-1960-1970|9-11|24/7|7-8-9-10|3个月|12月|the 5th|May be
 may 2|Mars 2020|call 911|13/13/2024|2024-13-01|2024-02-30|32/1/2024|pages 1234-1267|vol. 12, 345-678|pp. 1001-1012
 Psalm 119:105|5-10-15-20|3:2:1|1-2-3|100-150-200""",
-    "places and others": """New Haven, CT 06508-1866|Boston, MA 02114-0500|Neptune City, NJ 07753 1990|pub:(ai), 762-5-56
-(38.4719, -77.9991). 38 28 19 N 77 12 8 W|51.5074 -0.1278""",
+    "places and others": """New Haven, CT 06508-1866|Boston, MA 02114-0500|Neptune City, NJ 07753 1990
+pub:(ai), 762-5-56|(38.4719, -77.9991). 38 28 19 N 77 12 8 W|51.5074 -0.1278""",
     "code and chemistry": """std::vector|abc::def|H1N1|T11-T12|CYP2C19|COVID-2019|1500-calorie|30-year-old|e.g.this@
 @bob|bob@host|http://|www.|ASP.NET|end.Then|A1c|555-1234|12345|1.5-2.5-3.5|HLA-B27|L4-L5|p53|IL-6|B12|0x1F|#12345
 x = 12345""",
