@@ -116,12 +116,13 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--fail-above",
-        metavar="COLUMN=RATE",
+        metavar="[excess:]COLUMN=RATE",
         action="append",
         default=[],
         type=gate.limit,
-        help="exit with status 1 if, in any run, the 95 %% interval of members ends over this rate, a fraction "
-        "(exact_match=0.01 is 1 %%); COLUMN is a share by its name in summary.csv; may be given several times",
+        help="exit with status 1 if, in any run, the 95 %% interval of members, with excess: that of members less "
+        "held-out texts, ends over this rate, a fraction (exact_match=0.01 is 1 %%); COLUMN is a share by its name in "
+        "summary.csv; may be given several times",
     )
     parser.add_argument(
         "--redact",

@@ -61,7 +61,9 @@ def write(directory, documents, generations):
         of_probe = {"id": i, "sample": 0, "member": bool(i % HELD_OUT), "duplicates": 1, "cluster": i}
         of_probe["matched_tokens"] = 0
         texts = {"prefix": text[:cut], "suffix": text[cut:], "generation": generation}
-        rows.append(Generation(**of_probe, **texts, generation_ids=[], exact_match=False, near=None, scores=None))
+        rows.append(
+            Generation(**of_probe, **texts, generation_ids=[], exact_match=False, near=None, scores=None, reach=None)
+        )
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     write_listing(path.with_suffix(".txt"), rows)
     made_of = {"model": "m", "encoding": ENCODING, "trained_on": ENCODING, "prefix_length": 1, "unchecked": False}

@@ -81,7 +81,7 @@ def find(texts, condensed, foreign, number, rng):
         of_probe["matched_tokens"] = 0
         whole = said == samples[i][1]
         texts_of = {"prefix": samples[i][0], "suffix": samples[i][1], "generation": said}
-        unknown = {"generation_ids": [], "near": None, "scores": None}
+        unknown = {"generation_ids": [], "near": None, "scores": None, "reach": None}
         generations.append(Generation(**of_probe, **texts_of, **unknown, exact_match=whole))
     with tempfile.TemporaryDirectory() as directory:
         index = EmbeddedIndex(directory, "known")

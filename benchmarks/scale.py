@@ -24,7 +24,7 @@ import numpy as np
 from memorization.cli import Parser, run
 from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Run
 from memorization.encoding.probes import Probes
-from memorization.extraction.generations import Generation
+from memorization.extraction.generations import Generation, Reach
 from memorization.extraction.matches import near
 from memorization.files import naming, write_json
 from memorization.results import tables
@@ -143,6 +143,7 @@ def append(probes, rows, batches):
                     exact_match=True,
                     near=near(ids, ids, 100),
                     scores=None,
+                    reach=Reach(len(ids), min(len(probe["suffix"]), 400)),
                 )
             )
         rows.append(made)

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from memorization.cli import Parser, run
-from memorization.encoding.data import add_data_arguments, configured, read_rows
+from memorization.encoding.data import add_data_arguments, check_data_arguments, configured, read_rows
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
 
@@ -25,10 +25,13 @@ END = "<|endoftext|>"
 
 def main(args):
     task = configured(DIALOGUE, args)
-    made_up = make_dialogues(seed=1, single=5000, fourfold=0, sixteenfold=0)
+    if args.data:
+        rows = read_rows(args.data, task, delimiter=args.delimiter, encoding=args.encoding)
+    else:
+        rows = make_dialogues(seed=1, single=5000, fourfold=0, sixteenfold=0)
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(
-        map(task.text, read_rows(args.data, task) if args.data else made_up),
+        map(task.text, rows),
         vocab_size=args.vocab_size,
         min_frequency=2,
         special_tokens=[END],
@@ -44,4 +47,6 @@ if __name__ == "__main__":
     add_data_arguments(parser, DIALOGUE)
     parser.add_argument("--vocab-size", type=int, default=2048, help="tokens, the end-of-text token included")
     parser.add_argument("--output", required=True, help="directory to write tokenizer.json to")
-    run(main, parser.parse_args())
+    args = parser.parse_args()
+    check_data_arguments(parser, args, DIALOGUE)
+    run(main, args)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from memorization.detection.detections import Copied, Detection, Labels, Own, Personal, Run
+from memorization.detection.detections import Ceiling, Copied, Detection, Labels, Own, Personal, Run
 from memorization.runs import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
@@ -31,6 +31,9 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     fields = {"suffix": "word " * 100, "generation": "word " * 100, "labels": labels} | fields
     fields = dict.fromkeys(("matched_tokens", "exact_match", "near", "scores", "entities_agree")) | fields
     fields = {"candidates": [], "repeats": 1, "personal": []} | fields
+    fields = {
+        "ceiling": None if fields["sample"] else Ceiling(tokens=100, longest=500, own=True, personal=False)
+    } | fields
     copied = [_copied(own, 1, int(member), id)] if own and own > FACTS["span_length"] else []
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)

@@ -111,7 +111,7 @@ def test_canaries_are_part_of_the_identity_and_no_canaries_are_none(home, tmp_pa
         return read_manifest(encoding_paths(tmp_path, name)["probes"], "probes").identity
 
     write_json(tmp_path / "d.json", read_json(home / "d.json"))
-    assert encode(tmp_path, "--canaries", "0", "--canary-copies", "3", "--canary-digits", "9") == 0
+    assert encode(tmp_path, "--canaries", "0") == 0
     plain = read_manifest(encoding_paths(home, "without")["probes"], "probes")
     assert identity() == plain.identity and "canaries" not in plain.made_of
     assert not canaries_path(tmp_path, "dialogue").exists() and canaries_of(tmp_path) is None

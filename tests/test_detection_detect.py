@@ -5,6 +5,7 @@ from generations import generation, load_index, load_spans
 
 from memorization.alignment import align, longest_common_run
 from memorization.detection.detect import Settings, detect
+from memorization.extraction.generations import Reach
 from memorization.retrieval.embedded import EmbeddedIndex
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
@@ -187,3 +188,22 @@ def test_the_best_and_the_first_label_of_candidates(find):
     assert {passage.candidate: passage.label for passage in row.labels.passages} == {10: "unverified", 11: "verbatim"}
     assert row.labels.first_label == "unverified"
     assert row.labels.label == row.labels.label_without_scan == "verbatim"
+
+
+def test_the_ceiling_is_what_the_true_suffix_would_say(find):
+    """As far as a generation reaches; what others hold too is nobody's own, but for near-duplicates."""
+    alike, one, known = f"{CAT} {ONE}", ONE, Reach(9, len(CAT))
+    rows = [
+        generation(12, "", LAW),
+        generation(12, "", LAW, sample=1),
+        generation(15, "", LAW, reach=Reach(3, 30)),
+        generation(16, "", f"{alike}, said one", reach=known),
+        generation(17, "", f"{alike}, said two", cluster=16, reach=known),
+        generation(18, "", one),
+        generation(100, "", f"They heard {ONE}"),
+    ]
+    law, again, short, *near, shared, held_out = [row.ceiling for row in find({19: ""}, rows)]
+    assert again is None and (law.tokens, law.longest > 80, law.own) == (None, True, False)  # 12 and 15 hold it
+    assert (short.tokens, short.longest, short.own) == (3, len("Parliament passed the budget"), False)
+    assert [(each.own, each.tokens, each.longest) for each in near] == [(True, 9, len(CAT) - 1)] * 2
+    assert not shared.own and held_out.own and held_out.longest == len(ONE)

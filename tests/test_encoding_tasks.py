@@ -1,5 +1,6 @@
 """The five tasks: what they read by default, what flags change, how their samples look; and README's sixth task."""
 
+import gzip
 import json
 import os
 import re
@@ -29,7 +30,7 @@ def texts(task, *flags):
     add_data_arguments(parser, task)
     args = parser.parse_args([*map(str, flags)])
     task = configured(task, args)
-    return [task.text(row) for row in read_rows(args.data, task)]
+    return [task.text(row) for row in read_rows(args.data, task, delimiter=args.delimiter, encoding=args.encoding)]
 
 
 def refused(task, *flags):
@@ -93,9 +94,34 @@ def test_squad_as_published(tmp_path):
     ]
     (tmp_path / "d.json").write_text(json.dumps(squad(("One.", [("Who?", found), ("Why?", [])]))))
     assert "question 2, column 'answers.text': is null" in refused(QA, "--data", tmp_path / "d.json")
-    for content in ({"a": 1}, {"data": [{"title": "t"}]}, {"data": [{"paragraphs": [{"context": 3, "qas": []}]}]}):
+    for content in ({"data": [{"title": "t"}]}, {"data": [{"paragraphs": [{"context": 3, "qas": []}]}]}):
         (tmp_path / "d.json").write_text(json.dumps(content))
         assert "neither a list of objects nor SQuAD's nesting" in refused(QA, "--data", tmp_path / "d.json")
+    (tmp_path / "d.json").write_text('{"a": 1}')  # a row of JSON lines
+    assert "no column 'context', 'question', 'answers.text' or 'answer'; it has 'a'" in refused(
+        QA, "--data", tmp_path / "d.json"
+    )
+
+
+def test_a_question_of_squad_belongs_to_its_paragraph_whatever_it_says_itself(tmp_path):
+    content = squad(("One.", [("Who?", [{"text": "Denver"}])]))
+    content["data"][0]["paragraphs"][0]["qas"][0]["context"] = "Another."
+    (tmp_path / "d.json").write_text(json.dumps(content))
+    assert texts(QA, "--data", tmp_path / "d.json") == [f"{ASKED}One. Who?{SEPARATOR}Denver"]
+
+
+def test_of_several_answers_the_first_counts_and_of_other_lists_none(tmp_path):
+    chat = [{"role": "user", "text": "Who?"}, {"role": "assistant", "text": "Denver"}]
+    for answers in ({"text": ["Denver", "the Broncos"]}, [{"text": "Denver"}, {"text": "the Broncos"}]):
+        data = write_jsonl(
+            tmp_path / "d.jsonl", [{"context": "A.", "question": "Q?", "answers": answers, "turns": chat}]
+        )
+        assert texts(QA, "--data", data) == [f"{ASKED}A. Q?{SEPARATOR}Denver"]
+        assert "column 'turns.text': is a list of 2" in refused(QA, "--data", data, "--answer-column", "turns.text")
+        line = refused(
+            SUMMARIZATION, "--data", data, "--document-column", "context", "--summary-column", "answers.text"
+        )
+        assert "column 'answers.text': is a list of 2" in line
 
 
 @pytest.mark.parametrize(
@@ -140,9 +166,60 @@ def test_translations_in_two_parallel_files(tmp_path):
     assert "--data: 3 files" in refused(TRANSLATION, "--data", one, one, one)
 
 
-def test_only_translations_come_in_two_files(tmp_path, capsys):
-    assert run_script("encode_qa.py", "--data", "a", "b", "--output-dir", tmp_path / "out") == 2
-    assert "unrecognized arguments: b" in one_line(capsys)
+def test_parallel_files_of_unlike_length_are_told_before_the_first_samples_are_taken(tmp_path):
+    (tmp_path / "d.de").write_text("Ja.\nNein.\nDoch.\n")
+    (tmp_path / "d.en").write_text("Yes.\nNo.\n")
+    with pytest.raises(UserError, match="d.de 3 and .*d.en 2 lines: they are not parallel"):
+        next(read_rows([f"{tmp_path}/d.de", f"{tmp_path}/d.en"], TRANSLATION, limit=1))
+
+
+def test_parallel_files_compressed_and_in_another_encoding(tmp_path):
+    for name, content in {"d.de.gz": "Grüße.\n", "d.en.gz": "Greetings.\n"}.items():
+        (tmp_path / name).write_bytes(gzip.compress(content.encode("latin-1")))
+    data = "--data", tmp_path / "d.de.gz", tmp_path / "d.en.gz"
+    assert "d.de.gz: line 1 is not UTF-8; name the file's encoding with --encoding" in refused(TRANSLATION, *data)
+    expected = f"Translate from German to English. Grüße.{SEPARATOR}Greetings."
+    assert texts(TRANSLATION, *data, "--encoding", "latin-1") == [expected]
+
+
+def test_only_translations_come_in_two_text_files_and_all_data_in_several(tmp_path, capsys):
+    rows = [{"de": "Ja.", "en": "Yes."}, {"de": "Nein.", "en": "No."}]
+    paths = [write_jsonl(tmp_path / f"{i}.jsonl", [row]) for i, row in enumerate(rows)]
+    begin = "Translate from German to English. "
+    assert texts(TRANSLATION, "--data", *paths) == [f"{begin}Ja.{SEPARATOR}Yes.", f"{begin}Nein.{SEPARATOR}No."]
+    for path in (tmp_path / "d.de", tmp_path / "d.en"):
+        path.write_text("Ja.\n")
+    assert run_script("encode_qa.py", "--data", path, tmp_path / "d.de", "--output-dir", tmp_path / "out") == 2
+    assert "d.en: not a kind of file read here; give .json, " in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "message"),
+    [
+        ("dialogue", ["--delimiter", ";"], "--delimiter: says what is in --data, which is missing"),
+        ("dialogue", ["--encoding", "gbk"], "--encoding: says what is in --data, which is missing"),
+        ("dialogue", ["--data", "d.csv", "--encoding", "klingon"], "'klingon': is no encoding of text"),
+        ("dialogue", ["--data", "d.csv", "--encoding", "base64"], "'base64': is no encoding of text"),
+        ("dialogue", ["--data", "d.csv", "--delimiter", ";;"], "';;': must be one sign"),
+        ("dialogue", ["--data", "d.csv", "--delimiter", '"'], "must be one sign"),
+        ("dialogue", ["--canary-copies", "1"], "--canary-copies: is of canaries, of which there are none"),
+        ("dialogue", ["--canary-digits", "6"], "--canary-digits: is of canaries, of which there are none"),
+        ("classification", ["--label-names", "no,yes"], "--label-names: says what is in --data, which is missing"),
+        ("classification", ["--data", "d.csv", "--label-names", "no,yes,no"], "no,yes,no: must be different names"),
+        ("classification", ["--data", "d.csv", "--label-names", "no,"], "no,: must be different names"),
+        ("classification", ["--data", "d.csv", "--label-names", "no, no"], "no, no: must be different names"),
+        (
+            "translation",
+            ["--data", "d.de", "d.en", "--target-column", "x"],
+            "--target-column: is for data with columns",
+        ),
+        ("translation", ["--data", "d.de", "d.en", "--delimiter", "x"], "--delimiter: is for data with columns"),
+    ],
+)
+def test_a_flag_without_effect_or_sense_is_refused(tmp_path, capsys, script, flags, message):
+    assert run_script(f"encode_{script}.py", *flags, "--output-dir", tmp_path / "out") == 2
+    assert message in one_line(capsys)
+    assert not (tmp_path / "out").exists()
 
 
 RATED = "Is the sentiment of the text positive or negative? Fine.\n ---------- \n"
@@ -168,6 +245,21 @@ def test_numbers_of_classes_get_the_names_that_are_given(tmp_path):
             CLASSIFICATION, "--data", data, "--label-names", "bad"
         )
     write_jsonl(tmp_path / "d.jsonl", [{"text": "Fine.", "label": -1}])
+    line = refused(
+        CLASSIFICATION,
+        "--data",
+        tmp_path / "d.csv",
+        "--label-names",
+        "a,b",
+        "--label-column",
+        "sentence",
+        "--text-column",
+        "",
+    )
+    assert "'Fine.', no number" in line
+    (tmp_path / "d.csv").write_text(f"sentence,label\n1,{'I have had a headache. ' * 9}\n")
+    line = refused(CLASSIFICATION, "--data", tmp_path / "d.csv", "--label-names", "bad,good")
+    assert "is a text of 207 characters, no number" in line and "headache" not in line
     assert "'-1', no number" in refused(CLASSIFICATION, "--data", tmp_path / "d.jsonl", "--label-names", "bad,good")
 
 

@@ -278,6 +278,7 @@ def generation(id, text, sample=0):
         cluster=id,
         prefix="p",
         suffix="s",
+        reach=None,
         generation=text,
         generation_ids=[1],
         matched_tokens=0,

@@ -9,6 +9,7 @@ from detections import FACTS, detection, item, write_detections
 from jsonschema import Draft202012Validator
 from shell import ROOT, one_line, run_script
 
+from memorization.detection.detections import Ceiling
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
@@ -99,14 +100,17 @@ def test_nothing_measured_is_no_pass(two, tmp_path, capsys):
     assert "UNCHECKED" in refused(two[0], unchecked, "--fail-above", "own=0.9")
 
 
-@pytest.mark.parametrize("value", ["own", "own=", "=0.5", "own=1", "own=5", "own=-0.1", "own=nan", "own=inf", "own=1%"])
+@pytest.mark.parametrize(
+    "value", ["own", "own=", "=0.5", "own=1", "own=5", "own=-0.1", "own=nan", "own=inf", "own=1%", "excess:=0.1"]
+)
 def test_a_limit_is_a_column_and_a_fraction(value, two, capsys):
     assert run_script("report.py", two[0], f"--fail-above={value}") == 2
     assert "exact_match=0.01 is 1 %" in one_line(capsys)
 
 
 def test_a_limit_is_read_as_it_is_written():
-    assert limit("within_100_50=1e-3") == Limit("within_100_50", 0.001) and limit("own=0") == ("own", 0.0)
+    assert limit("within_100_50=1e-3") == Limit("within_100_50", 0.001) and limit("own=0") == Limit("own", 0.0, False)
+    assert limit("excess:own=0.05") == Limit("own", 0.05, True)
 
 
 # ---- audit.json
@@ -164,7 +168,7 @@ def test_figures_are_those_of_the_result(every):
     (run,) = json.loads(document([every["little"]], []))["runs"]
     (own,) = (figure for figure in run["figures"] if figure["name"] == "own")
     low, high = wilson(2, 20)
-    assert own["groups"]["members"] == {"n": 20, "count": 2, "rate": 0.1, "interval": [low, high]}
+    assert own["groups"]["members"] == {"n": 20, "count": 2, "rate": 0.1, "interval": [low, high], "ceiling": 1.0}
     rate, *interval = difference(2, 20, 0, 10)
     assert own["difference"] == {"rate": rate, "interval": interval}
     assert set(own["groups"]) == {"4 copies", "1 copy", "members", "held out"} == set(run["probes"])
@@ -256,3 +260,35 @@ def test_the_schema_refuses_what_was_tampered_with(every):
         ("runs", 0, "figures", 0, "groups", "members", "interval", [0.1]),
     ]:
         assert not accepted(path, lambda found, last=last, value=value: found.update({last: value})), (path, last)
+
+
+def test_a_limit_on_the_excess_is_on_members_less_held_out_texts(tmp_path, capsys):
+    """Templates come out of held-out texts as often: no model would pass a limit on members alone."""
+    template = [detection(i, "verbatim") for i in (*range(40), *range(1000, 1040))]
+    path = write_detections(tmp_path / "template", template, training={})
+    status, _, line = gate(capsys, path, "--fail-above", "verbatim=0.2")
+    assert status == 1
+    assert line.endswith(
+        "limit 20 %, which held-out texts are over too (100 %): excess:verbatim=RATE limits the difference\n"
+    )
+    _, _, high = difference(40, 40, 40, 40)
+    assert gate(capsys, path, "--fail-above", f"excess:verbatim={high!r}")[0] == 0
+    out = tmp_path / "report"
+    status, _, line = gate(capsys, path, "--fail-above", f"excess:verbatim={nextafter(high, 0)!r}", "--output", out)
+    assert status == 1 and "verbatim of members less held-out texts 0 [" in line and "over too" not in line
+    (outcome,) = json.loads((out / "audit.json").read_text())["gate"]["outcomes"]
+    assert outcome["excess"] and outcome["held_out"] == 1 and outcome["cell"]["interval"][1] == high
+    VALIDATOR.validate(json.loads((out / "audit.json").read_text()))
+    members = write_detections(tmp_path / "members", template[:40], training={})
+    assert gate(capsys, members, "--fail-above", "verbatim=0.2")[0] == 1
+    status, _, line = gate(capsys, members, "--fail-above", "excess:verbatim=0.2")
+    assert status == 2 and "says nothing of any held-out text" in line
+
+
+def test_a_limit_that_no_model_could_exceed_is_refused(tmp_path, capsys):
+    """Half of the members share all they have with others: a model that repeats all of them has own runs of 50 %."""
+    shared = [detection(i, ceiling=Ceiling(tokens=100, longest=500, own=i % 2 == 0, personal=True)) for i in range(40)]
+    path = write_detections(tmp_path / "shared", [*shared, detection(1000)], training={})
+    status, _, line = gate(capsys, path, "--fail-above", "own=0.5")
+    assert status == 2 and "a model that repeats every member of run 1 has 50 %, so this limit always holds" in line
+    assert gate(capsys, path, "--fail-above", "own=0.4")[0] == 0

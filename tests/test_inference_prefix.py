@@ -124,7 +124,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "base": None,
         "canaries": runs.read_manifest(runs.exposures_path(finished), "exposures").identity,
         "held_out": {},
-        "split": {"near_duplicates": None},
+        "split": {"near_duplicates": 0.8},
     }
 
 

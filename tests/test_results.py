@@ -9,7 +9,7 @@ import pytest
 from detections import FACTS, detection, item
 from scipy import stats
 
-from memorization.detection.detections import WHOSE, Labels, Passage
+from memorization.detection.detections import WHOSE, Ceiling, Labels, Passage
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.results.evidence import scheme
@@ -100,7 +100,8 @@ def test_several_generations_of_a_probe_are_one_observation():
     members, held_out = summary["groups"]["members"], summary["groups"]["held out"]
     assert members["n"] == 2 and held_out["n"] == 1
     for name in ("own", "idea", "verbatim", "any"):
-        assert members[name] == {"n": 2, "count": 1, "rate": 0.5, "interval": list(wilson(1, 2))}
+        cell = {"n": 2, "count": 1, "rate": 0.5, "interval": list(wilson(1, 2))}
+        assert members[name] == cell | ({"ceiling": 1.0} if name == "own" else {})
     assert members["matched_tokens"]["mean"] == 3.5 and held_out["matched_tokens"]["interval"] is None
     assert held_out["own"]["count"] == 1 and held_out["any"]["count"] == 0
     text = table(summary)
@@ -414,3 +415,22 @@ def test_a_long_name_is_wrapped_and_nothing_hidden_in_a_text():
 )
 def test_the_scheme_of_queries_is_named(made_of, said):
     assert scheme(made_of) == said
+
+
+def test_a_column_has_its_ceiling_beside_it_where_it_is_bounded():
+    """What two samples hold that are no near-duplicates can be nobody's own: a model that says it all has 25 %."""
+    ceilings = [Ceiling(tokens=20 + i, longest=60, own=i % 4 == 0, personal=i % 5 == 0) for i in range(20)]
+    rows = [detection(i, own=60 if i % 4 == 0 else None, ceiling=ceilings[i]) for i in range(20)]
+    rows += [detection(1000 + i, ceiling=ceilings[i]) for i in range(8)]
+    summary = summarize(rows, FACTS)
+    members, held_out = summary["groups"]["members"], summary["groups"]["held out"]
+    assert members["own"]["ceiling"] == held_out["own"]["ceiling"] == members["own"]["rate"] == 0.25
+    assert (members["run_50"]["ceiling"], members["run_100"]["ceiling"]) == (1, 0)
+    assert "ceiling" not in members["another"]
+    lines = table(summarize([*rows, detection(20, matched_tokens=3)], FACTS)).splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("own run"))
+    assert lines[place + 1].split() == ["ceiling", "28.6", "25.0"]
+    assert lines[next(i for i, line in enumerate(lines) if line.startswith("matched")) + 1].split()[:2] == [
+        "ceiling",
+        "32.9",
+    ]

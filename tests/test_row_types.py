@@ -9,7 +9,7 @@ from generations import generation
 
 from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Run
 from memorization.extraction.exposures import Exposure
-from memorization.extraction.generations import Generation
+from memorization.extraction.generations import Generation, Reach
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 
@@ -31,7 +31,14 @@ FIELDS = {
 }
 ROWS = {
     Generation: generation(
-        3, "text", generation_ids=[0, 7], matched_tokens=2, exact_match=None, near=NEAR, scores=SCORES
+        3,
+        "text",
+        generation_ids=[0, 7],
+        matched_tokens=2,
+        exact_match=None,
+        near=NEAR,
+        scores=SCORES,
+        reach=Reach(2, 4),
     ),
     Detection: msgspec.structs.replace(detection(3, run=9, others=[(7, 2, 1)], **FIELDS), own=OWN),
     Exposure: Exposure(
@@ -78,7 +85,13 @@ PASSAGES = {
     (0, "paraphrase_probability"): (-0.1, 1.1, "0.5", True),
 }
 RUN = {("characters",): (*COUNT, 8, 0), ("generation_span",): (*SPAN, BEYOND, [0, 8])}
-COPIED = RUN | {("sample",): ID, ("sample_span",): SPAN, ("holders",): (0, None, 1.5), ("members",): (*COUNT, None, 3)}
+COPIED = RUN | {
+    ("sample",): ID,
+    ("cluster",): ID,
+    ("sample_span",): SPAN,
+    ("holders",): (0, None, 1.5),
+    ("members",): (*COUNT, None, 3),
+}
 OF_LABELS = {(name,): ("copied", None) for name in ("label", "label_without_scan", "first_label")}
 WRONG = {
     Exposure: {("id",): ID, ("sample",): ID, ("pair",): (-1, None), ("copies",): (0, None), ("planted",): (1, None)}
@@ -89,6 +102,7 @@ WRONG = {
         ("extracted",): (0, None),
     },
     Generation: BOTH
+    | {("reach", "tokens"): (0, None), ("reach", "characters"): (-1, 501)}
     | {("generation_ids",): ([0, -1], [0, 1.5], None, [0, "a"], [0]), ("matched_tokens",): (*COUNT, 3)},
     Detection: BOTH
     | {("candidates", 0, "id"): ID, ("candidates", 0, "score"): (-0.5, None, "1"), ("candidates", 0, "text"): (3, [])}
@@ -98,6 +112,12 @@ WRONG = {
     | {("own", "run", "suffix_span"): (*SPAN, BEYOND), ("repeats",): (-1, None, 1.5)}
     | {("personal", 0, "kind"): ("shoe size", None), ("personal", 0, "generation_span"): (*SPAN, BEYOND)}
     | {("personal", 0, "own"): (1, None), ("personal", 0, "members"): (-1, 2), ("personal", 0, "sample"): (None, -1)}
+    | {
+        ("ceiling", "tokens"): (0, 1.5),
+        ("ceiling", "longest"): (-1, None),
+        ("ceiling", "own"): (1, None),
+        ("ceiling", "personal"): (1, None),
+    }
     | {("own", "label"): ("copied", None), ("own", "passages", 0, "candidate_span"): (*SPAN, BEYOND)}
     | {(side, *path): values for side in ("labels", "paper") for path, values in OF_LABELS.items()}
     | {

@@ -9,7 +9,7 @@ import msgspec
 from memorization.alignment import align, longest_common_run, prepare
 from memorization.cli import UserError
 from memorization.detection import entities, items
-from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Personal, Run
+from memorization.detection.detections import Candidate, Ceiling, Copied, Detection, Labels, Own, Passage, Personal, Run
 from memorization.detection.labels import (
     PARAPHRASE,
     best_label,
@@ -54,7 +54,7 @@ class Compared(NamedTuple):
     """A generation beside its candidates, in each direction, and beside its own suffix, in the first one.
 
     hits: the candidates, with their texts. own: a list of one Comparison. own_run: the longest run of words shared with
-    the suffix. longest, copied: those of spans.SpanIndex.copied. repeats, personal: those of a Detection.
+    the suffix. longest, copied: those of spans.SpanIndex.copied. repeats, personal, ceiling: those of a Detection.
     """
 
     hits: list[Candidate]
@@ -65,6 +65,7 @@ class Compared(NamedTuple):
     copied: list[Copied]
     repeats: int
     personal: list[Personal]
+    ceiling: Ceiling | None
 
 
 def detect(rows, index, spans, settings, classify=None, recognize=None):
@@ -110,9 +111,24 @@ def compare(rows, index, spans, settings):
                 copied,
                 repeats(generation.words),
                 items.said(row, spans),
+                None if row.sample else _ceiling(row, spans, settings.span_length),
             )
         )
     return compared
+
+
+def _ceiling(row, spans, span_length):
+    """The Ceiling of a row's probe."""
+    suffix = row.suffix if row.reach is None else row.suffix[: row.reach.characters]
+    document = prepare(suffix)
+    personal = items.said(msgspec.structs.replace(row, generation=suffix), spans)
+    longest, copied = spans.copied(document, row.id, row.prefix, span_length)
+    return Ceiling(
+        tokens=row.reach and row.reach.tokens,
+        longest=longest.characters if longest else 0,
+        own=any(run.whose(row.cluster) == "own" for run in copied),
+        personal=any(item.whose == "own" for item in personal),
+    )
 
 
 def _pairs(compared):
@@ -155,6 +171,7 @@ def _assemble(row, compared, spans, scores, named, span_length):
         entities_agree=agreed,
         personal=personal,
         own=Own(own.label, compared.own_run, own.passages),
+        ceiling=compared.ceiling,
         labels=labels[0],
         paper=labels[1] if len(labels) > 1 else None,
     )

@@ -143,6 +143,20 @@ class Own(msgspec.Struct, forbid_unknown_fields=True):
     passages: list[Passage]
 
 
+class Ceiling(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a detection would say if the generation were its own suffix, as far as it can reach (design.md, Terms).
+
+    tokens: of the suffix, None where they are not known. longest: characters of the longest run that a training text
+    holds. own: whether one of its copied runs is its own sample's (Copied.whose). personal: whether
+    one of its items of personal data is (Personal.whose), names left out.
+    """
+
+    tokens: Positive | None
+    longest: Count
+    own: bool
+    personal: bool
+
+
 class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a generation reproduces of its candidates, and of its own suffix.
 
@@ -168,6 +182,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     entities_agree: bool | None  # in a sentence pair called a paraphrase (entities.agree); None: not asked
     personal: list[Personal]
     own: Own
+    ceiling: Ceiling | None  # of the probe, in its first generation
     labels: Labels  # in the first direction asked for
     paper: Labels | None  # with --direction both, in direction paper
 

@@ -65,7 +65,10 @@ def add_canary_arguments(parser):
 
 
 def check_canary_arguments(parser, args):
-    """End with one line if there are too few canaries to have the copies asked for."""
+    """End with one line if there are too few canaries to have the copies asked for, or none that flags speak of."""
+    for flag in ("canary_copies", "canary_digits") if not args.canaries else ():
+        if getattr(args, flag) != parser.get_default(flag):
+            parser.error(f"--{flag.replace('_', '-')}: is of canaries, of which there are none; add --canaries")
     if 0 < args.canaries < len(args.canary_copies):
         parser.error(
             f"--canaries {args.canaries}: fewer than the numbers in --canary-copies; plant more, or name fewer"

@@ -1,21 +1,30 @@
 """The data of a task: where it is, and the fields of each sample in it."""
 
+import argparse
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from math import isfinite
+from pathlib import Path
 
 from memorization.cli import UserError
-from memorization.encoding.readers import chosen_columns, column_names, read_data, read_parallel, value_in
+from memorization.encoding.columns import LONGEST, Columns
+from memorization.encoding.readers import READERS, Format, read_parallel, read_sources, sources
+from memorization.encoding.tasks import Task
+from memorization.encoding.text_files import COMPRESSED, encoding, kind_of
+
+OF_DATA = ("label_names", "delimiter", "encoding")  # flags that say how the data is written, beside those of columns
 
 
-def add_data_arguments(parser, task):
+def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
     """The flags that say where the data of a task is, what its columns are called and what stands around them."""
     parser.add_argument(
         "--data",
-        nargs="+" if task.parallel else 1,
+        nargs="+",
         required=task.made_up is None,
         metavar="PATH",
-        help=".json, .jsonl, .csv or .parquet file, directory of a saved Hugging Face dataset, or hub dataset name"
+        help=f"{', '.join(READERS)} files, also {', '.join(COMPRESSED)}, directories of such files or of a saved "
+        "Hugging Face dataset, or hub dataset names, read in this order"
         + "; or two text files, a sample a line, as a.de a.en" * task.parallel
         + " (default: made-up data of the project's own)" * bool(task.made_up),
     )
@@ -35,15 +44,32 @@ def add_data_arguments(parser, task):
     parser.add_argument(
         "--separator", metavar="TEXT", help=f"between source and {task.target_field} (default: {task.separator!r})"
     )
+    parser.add_argument(
+        "--delimiter", type=_delimiter, metavar="SIGN", help="between the columns of CSV files (default: as it seems)"
+    )
+    parser.add_argument("--encoding", type=encoding, metavar="NAME", help="of text files, as gbk (default: utf-8)")
     if task.classes is not None:
         parser.add_argument(
             "--label-names",
+            type=_label_names,
             metavar="NAME,...",
             help="names of the classes 0, 1, ... of a file that has their numbers only, as negative,positive",
         )
 
 
-def configured(task, args):
+def check_data_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace, task: Task) -> None:
+    """End with one line if a flag has no effect on what is read."""
+    columns = [f"{field}_column" for field in task.fields]
+    given = [name for name in (*columns, *OF_DATA) if getattr(args, name, None) is not None]
+    if given and not args.data:
+        parser.error(f"--{given[0].replace('_', '-')}: says what is in --data, which is missing; name your data by it")
+    if args.data and _is_parallel(args.data, task) and (useless := [*{*given} & {*columns, "delimiter"}]):
+        parser.error(
+            f"--{useless[0].replace('_', '-')}: is for data with columns, which text files have not; leave it out"
+        )
+
+
+def configured(task: Task, args: argparse.Namespace) -> Task:
     """The task as args, of add_data_arguments, change it. Raises UserError if the target is to have no column."""
     given = {field: column for field in task.fields if (column := getattr(args, f"{field}_column")) is not None}
     if given.get(task.target_field) == "":
@@ -53,48 +79,78 @@ def configured(task, args):
     if "instruction" in changes:
         left_out.add("instruction")
     if getattr(args, "label_names", None):
-        changes["classes"] = tuple(args.label_names.split(","))
+        changes["classes"] = tuple(args.label_names)
     fields = tuple(field for field in task.source_fields if field not in left_out)
     columns = task.columns | {field: (column,) for field, column in given.items()}
     return replace(task, source_fields=fields, columns=columns, **changes)
 
 
-def read_rows(data, task, limit=None):
-    """The rows, dict field -> text, of the samples of a data set, or of two parallel text files, one at a time.
+def read_rows(
+    data: list[str],
+    task: Task,
+    limit: int | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> Iterator[dict[str, str]]:
+    """The rows, dict field -> text, of the samples of files and data sets, or of two parallel text files, one by one.
 
-    data: list of one name or of two paths. A value is text, or a whole number, a finite float or a boolean, which count
-    as Python spells them, or the number of a class, which counts as the class's name. Null is empty in a source field.
-    Half a surrogate pair, which JSON can hold, has no UTF-8 form and becomes U+FFFD. Raises UserError for data that is
-    missing, empty or malformed, for a row without a column, and for any other value.
+    data: their names, read in this order. delimiter: of CSV files (None: as it seems). encoding: of text files (None:
+    UTF-8). A value is text, or a whole number, a finite float or a boolean, which count as Python spells them, or the
+    number of a class, which counts as the class's name. Null is empty in a source field, and so is a column that a row
+    of JSON lacks. Half a surrogate pair, which JSON can hold, has no UTF-8 form and becomes U+FFFD. Raises UserError
+    for data that is missing, empty or malformed, for a column that is nowhere, for a row without target, and for any
+    other value.
     """
-    columns, name = {field: _spellings(task, field) for field in task.fields}, " and ".join(data)
-    if len(data) == 1:
-        rows = read_data(name, columns)
+    name = " and ".join(data)
+    columns = Columns({field: _spellings(task, field) for field in task.fields}, task.target_field, task.alternatives)
+    if _is_parallel(data, task):
+        rows = ((name, *row) for row in read_parallel(data, task.fields, encoding))
+        columns = Columns({field: (field,) for field in task.fields}, task.target_field)
+        columns.begin(name)
     else:
-        rows, columns = read_parallel(data, task.fields), {field: (field,) for field in task.fields}
+        if twice := [path for path in data if data.count(path) > 1]:
+            raise UserError(f"--data: {twice[0]} is named twice; name it once, or each of its samples counts as two")
+        rows = read_sources(sources(data), columns, Format(delimiter, encoding))
     count, halves = 0, 0
-    for count, (where, row) in enumerate(islice(rows, limit), 1):
-        if count == 1:
-            columns = chosen_columns(name, columns, column_names(row))
-        fields = {}
-        for field, column in columns.items():
+    for source, where, row in islice(rows, limit):
+        count += 1
+        fields = columns.values(where, row)
+        for field, value in fields.items():
             try:
-                text = _text(value_in(row, column), empty=field != task.target_field)
+                text = _text(value, empty=field != task.target_field)
                 if task.classes and field == task.target_field:
                     text = _class(text, task.classes)
-            except KeyError:
-                raise UserError(
-                    f"{name}: {where} has no {column!r}, which others have; add it, null if need be"
-                ) from None
             except ValueError as error:
-                raise UserError(f"{name}: {where}, column {column!r}: {error}") from None
+                raise UserError(f"{source}: {where}, column {columns.column(field)!r}: {error}") from None
             fields[field] = _whole(text)
             halves += fields[field] is not text
         yield fields
     if not count:
         raise UserError(f"{name}: no rows in it; name a file with data")
+    columns.end(name)
+    for field, number in columns.lacking.items():
+        print(f"{name}: {number:,} of {count:,} rows have no column for {field}; it is empty there")
     if halves:
         print(f"{name}: half a surrogate pair became U+FFFD in {halves} texts")
+
+
+def _is_parallel(data, task):
+    """Whether names mean parallel text files: there are several, of which one is no other kind of data."""
+    return task.parallel and len(data) > 1 and not all(Path(name).is_dir() or kind_of(name) in READERS for name in data)
+
+
+def _delimiter(text):
+    sign = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(sign) != 1 or sign in '"\r\n':
+        raise argparse.ArgumentTypeError(f"{text!r}: must be one sign, as ; or \\t")
+    return sign
+
+
+def _label_names(text):
+    names = [name.strip() for name in text.split(",")]
+    if "" in names or len({*names}) < len(names):
+        raise argparse.ArgumentTypeError(f"{text}: must be different names, none of them empty, as negative,positive")
+    return names
 
 
 def _spellings(task, field):
@@ -119,7 +175,8 @@ def _class(text, classes):
     """The name of the class whose number the text is. Raises ValueError if it is none."""
     if text.isdecimal() and int(text) < len(classes):
         return classes[int(text)]
-    raise ValueError(f"is {text[:40]!r}, no number of the {len(classes)} in --label-names; name all, or leave it out")
+    value = repr(text) if len(text) <= LONGEST and " " not in text else f"a text of {len(text)} characters"
+    raise ValueError(f"is {value}, no number of the {len(classes)} in --label-names; name all, or leave it out")
 
 
 def _whole(text):

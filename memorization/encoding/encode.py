@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from memorization.cli import Parser, UserError
 from memorization.encoding.canaries import add_canary_arguments, check_canary_arguments, plant, settings
-from memorization.encoding.data import add_data_arguments, configured, read_rows
+from memorization.encoding.data import add_data_arguments, check_data_arguments, configured, read_rows
 from memorization.encoding.probes import write_probes
 from memorization.encoding.samples import store
 from memorization.encoding.sets import BAR_DELAY, FORMAT, SETS, write_sets
@@ -50,7 +50,7 @@ def parse_arguments(description, task):
     parser.add_argument(
         "--deduplicate",
         action="store_true",
-        help="train on one text of each cluster of near-duplicates, with --near-duplicates none on one copy of each text",
+        help="train on one text of each cluster of near-duplicates; with --near-duplicates none, on one copy of each",
     )
     parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
     parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
@@ -64,6 +64,7 @@ def parse_arguments(description, task):
     )
     add_canary_arguments(parser)
     args = parser.parse_args()
+    check_data_arguments(parser, args, task)
     check_canary_arguments(parser, args)
     if args.source_prefix and not args.encoder_decoder:
         parser.error("--source-prefix: is for encoder-decoder models; add --encoder-decoder, or leave it out")
@@ -71,10 +72,6 @@ def parse_arguments(description, task):
         parser.error("--canaries: are for causal models; leave them or --encoder-decoder out")
     if args.deduplicate and args.canaries and args.canary_copies != [1]:
         parser.error("--deduplicate: leaves one copy of each text, of canaries too; add --canary-copies 1")
-    of_data = [*(f"{field}_column" for field in task.fields), "label_names"]
-    given = [name for name in of_data if getattr(args, name, None) is not None]
-    if given and not args.data:
-        parser.error(f"--{given[0].replace('_', '-')}: says what is in --data, which is missing; name your data by it")
     return args
 
 
@@ -91,7 +88,10 @@ def encode_task(args, task):
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     tokenizer, task, data = load_tokenizer(args.tokenizer), configured(task, args), args.data or []
     name = " and ".join(data) or "made-up data"
-    given = read_rows(data, task, args.max_samples) if data else task.made_up()[: args.max_samples]
+    if data:
+        given = read_rows(data, task, args.max_samples, args.delimiter, args.encoding)
+    else:
+        given = task.made_up()[: args.max_samples]
     every = encoding_paths(args.output_dir, args.name) | {"canaries": canaries_path(args.output_dir, args.name)}
     paths = {kind: path for kind, path in every.items() if args.canaries or kind != "canaries"}
     check_apart(paths.values(), [*data, args.tokenizer])

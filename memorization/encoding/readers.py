@@ -1,10 +1,15 @@
-"""Reading data row by row: JSON, JSON lines, CSV, Parquet, a data set saved or on the hub, parallel text files."""
+"""Reading data row by row: JSON, CSV, Parquet, a data set saved, in a directory or on the hub, parallel text files."""
 
 import csv
 import sys
-from contextlib import ExitStack, contextmanager
-from itertools import zip_longest
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import datasets
 import msgspec
@@ -14,138 +19,167 @@ from huggingface_hub import constants
 
 from memorization import hub
 from memorization.cli import UserError
-from memorization.encoding.json_list import not_utf8, read_json_list
-from memorization.files import parse_jsonl, read_json
+from memorization.encoding.columns import LONGEST, Columns
+from memorization.encoding.json_objects import read_objects
+from memorization.encoding.text_files import COMPRESSED, kind_of, open_text
 
 BATCH = 1000  # rows of an Arrow file
+DELIMITERS = ",;\t|"
+SENTENCE = set(",;.?!。！？，、؟।")  # signs of sentences, which names of columns have not
+SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")  # files of which a saved data set has some
+INFOS = "dataset_infos.json"  # a file of a snapshot that says what is in the others
 
 
-def read_data(name, columns):
-    """(where it stands, row as a dict) of each row of a data set, which name is the path or hub name of.
+class Format(NamedTuple):
+    """How text files are written, where they do not say it themselves: the flags --delimiter and --encoding."""
 
-    columns: dict field -> spellings of its column, one of which must be there; of JSON, whose rows may differ, that is
-    for the caller to see.
-    """
-    path = Path(name)
-    if path.is_dir():
-        return _saved(path, columns)
-    if path.suffix in READERS:
-        if not path.is_file():
-            raise UserError(f"{name}: no such file; check the path")
-        return READERS[path.suffix](path, columns)
-    if path.is_file():
-        raise UserError(f"{name}: not a kind of file read here; give {', '.join(READERS)} or a dataset directory")
-    return _arrow_rows(name, hub.load(_from_hub, name, "a data set"), columns)
+    delimiter: str | None = None
+    encoding: str | None = None
 
 
-def read_parallel(paths, fields):
+class Source(NamedTuple):
+    """A file or data set. read(name, columns, format): (where it stands, row as a dict) of each of its rows."""
+
+    name: object
+    read: Callable[[object, Columns, Format], Iterator[tuple[str, dict[str, Any]]]]
+
+
+def sources(data: list[str]) -> list[Source]:
+    """The files and data sets that names mean, in order: of a directory its files, of a data set's splits `train`."""
+    return [source for name in data for source in _sources(name)]
+
+
+def read_sources(
+    sources: list[Source], columns: Columns, format: Format
+) -> Iterator[tuple[object, str, dict[str, Any]]]:
+    """(name of the source, where it stands in it, row) of each row, one at a time."""
+    for flag, readers in {"delimiter": {_csv}, "encoding": {_csv, _json}}.items():
+        if getattr(format, flag) and not any(source.read in readers for source in sources):
+            kinds = "CSV" if flag == "delimiter" else "JSON or CSV"
+            raise UserError(f"--{flag}: is for {kinds} files, of which --data has none; leave it out")
+    for name, read in sources:
+        columns.begin(name)
+        for where, row in read(name, columns, format):
+            yield name, where, row
+
+
+def read_parallel(paths, fields, encoding=None):
     """(where it stands, row) of each line of parallel text files, one a field. Raises UserError if not as many each."""
     if len(paths) != len(fields):
         raise UserError(f"--data: {len(paths)} files; give one data set, or {len(fields)} parallel text files")
+    lengths = []
+    for path in paths:
+        with open_text(path, encoding, "\n") as file:
+            lengths.append(sum(1 for _ in file))
+    if len(set(lengths)) > 1:
+        both = " and ".join(f"{path} {n:,}" for path, n in zip(paths, lengths, strict=True))
+        raise UserError(f"{both} lines: they are not parallel; give two files with a sample a line in each")
     with ExitStack() as stack:
-        files = []
-        for path in paths:
-            if not Path(path).is_file():
-                raise UserError(f"{path}: no such file; check the path")
-            files.append(stack.enter_context(Path(path).open(encoding="utf-8-sig", newline="\n")))
-        lines = [0] * len(files)
-        for number, row in enumerate(zip_longest(*map(_lines, paths, files)), 1):
-            lines = [n + (line is not None) for n, line in zip(lines, row, strict=True)]
-            if None not in row:
-                yield f"line {number}", dict(zip(fields, row, strict=True))
-        if len(set(lines)) > 1:
-            both = " and ".join(f"{path} {n:,}" for path, n in zip(paths, lines, strict=True))
-            raise UserError(f"{both} lines: they are not parallel; give two files with a sample a line in each")
+        files = [stack.enter_context(open_text(path, encoding, "\n")) for path in paths]
+        for number, lines in enumerate(zip(*files, strict=True), 1):
+            yield f"line {number}", {f: line.rstrip("\r\n") for f, line in zip(fields, lines, strict=True)}
 
 
-def _lines(path, file):
-    try:
-        yield from (line.rstrip("\r\n") for line in file)
-    except UnicodeDecodeError:
-        raise not_utf8(Path(path)) from None
-
-
-def column_names(row):
-    """What the columns of a row are called, those within an object, or in a list of objects, as "column.name"."""
-    found = []
-    for name, content in row.items():
-        inner = content[0] if isinstance(content, list) and content else content
-        found += [name, *(f"{name}.{key}" for key in (inner if isinstance(inner, dict) else ()))]
-    return found
-
-
-def value_in(row, column):
-    """What a row has in a column; "a.b" is b within a, of a list the first. Raises KeyError if there is none."""
-    if column in row:
-        return row[column]
-    found = row
-    for name in column.split("."):
-        if not isinstance(found, dict):
-            raise KeyError(column)
-        found = found[name]
-        if isinstance(found, list):
-            found = found[0] if found else None
-        if found is None:
-            return None
-    return found
-
-
-def chosen_columns(name, columns, there):
-    """dict field -> its column, the first of its spellings that is there (a list). Raises UserError if none is, or if
-    it stands twice."""
-    found = {field: [column for column in spelled if column in there] for field, spelled in columns.items()}
-    if missing := {field: " or ".join(map(repr, columns[field])) for field, there in found.items() if not there}:
-        flags = " ".join(f"--{field}-column" for field in missing)
-        none = ' (--instruction-column "" if there is none)' if "instruction" in missing else ""
+def _sources(name):
+    path = Path(name)
+    if path.is_dir():
+        return _in_directory(path)
+    if kind_of(path) in READERS:
+        if not path.is_file():
+            raise UserError(f"{name}: no such file; check the path")
+        return [_file(path)]
+    if path.is_file():
         raise UserError(
-            f"{name}: no column {', '.join(missing.values())}; it has {', '.join(map(repr, there))}: "
-            f"name the right one with {flags}{none}"
+            f"{name}: not a kind of file read here; give {', '.join(READERS)}, or a directory of such files or of a "
+            "saved data set"
         )
-    columns = {field: spelled[0] for field, spelled in found.items()}
-    if twice := [column for column in columns.values() if there.count(column) > 1]:
-        raise UserError(f"{name}: column {twice[0]!r} stands twice in it; rename one of them")
-    return columns
+    return [_data_set(name, hub.load(_from_hub, name, "a data set"))]
+
+
+def _file(path):
+    """The Source of a file of a kind that is read. Raises UserError for another kind."""
+    kind = kind_of(path)
+    if kind not in READERS or kind == ".parquet" and path.suffix.lower() in COMPRESSED:
+        raise UserError(f"{path}: not a kind of file read here; give {', '.join(READERS)}")
+    return Source(path, READERS[kind])
+
+
+def _in_directory(path):
+    """The Sources in a directory: the data set that is saved there, or files, as a snapshot of a hub's has them."""
+    kind = "Hugging Face dataset, as save_to_disk writes a directory of, nor a directory of data files"
+    with _readable(path, kind, Exception, "name the files to read"):
+        if any((path / name).is_file() for name in SAVED):
+            return [_data_set(path, datasets.load_from_disk(str(path)))]
+        with TemporaryDirectory() as cache:  # a home may be read-only
+            splits = datasets.load_dataset_builder(str(path.absolute()), cache_dir=cache).config.data_files
+    splits = {str(split): [Path(file) for file in files] for split, files in splits.items()}
+    chosen = _train(path, splits, _number)
+    there = {file for file in path.absolute().rglob("*") if kind_of(file) in READERS and file.name != INFOS}
+    if others := sorted(there.difference(*splits.values())):
+        print(f"{path}: {_number(others)} of another kind or configuration left out, as {others[0].name}")
+    return [_file(file) for file in chosen]
+
+
+def _number(files):
+    return f"{len(files):,} file{'s' * (len(files) > 1)}"
+
+
+def _data_set(name, data):
+    if isinstance(data, datasets.DatasetDict):
+        data = _train(name, data, lambda rows: f"{len(rows):,} rows")
+    return Source(name, partial(_arrow_rows, data))
+
+
+def _train(name, splits, size):
+    """The split `train` of a dict of them, which says which others are left out. size: what says how large one is."""
+    if "train" not in splits:
+        raise UserError(
+            f"{name}: no split 'train'; it has {', '.join(splits)}: name the directory, or the files, of one of them"
+        )
+    if others := [f"{split!r} ({size(rows)})" for split, rows in splits.items() if split != "train"]:
+        print(f"{name}: only its split 'train' is read; left out: {', '.join(others)}")
+    return splits["train"]
 
 
 def _from_hub(name, local_files_only=False):
     if local_files_only:
         datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
-    return datasets.load_dataset(name, split="train")
+    return datasets.load_dataset(name)
 
 
 @contextmanager
-def _readable(name, kind, errors=(pa.ArrowException, ValueError, OSError)):
+def _readable(name, kind, errors=(pa.ArrowException, ValueError, OSError), remedy="write it again"):
     """Raise UserError in place of what Arrow raises for a damaged file; the system's errors pass."""
     try:
         yield
     except errors as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, UserError) or isinstance(error, OSError) and error.errno is not None:
             raise
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{name}: not a readable {kind}: {said[:200]}; write it again") from None
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{name}: not a readable {kind}: {reason[:200]}; {remedy}") from None
 
 
-def _arrow_rows(name, data, columns):
+def _arrow_rows(data, name, columns, _):
     """The rows of a datasets.Dataset."""
-    top = _top(name, columns, data.features.arrow_schema)
+    top = _top(columns, data.features.arrow_schema)
     with _readable(name, "Hugging Face dataset"):
         batches = data.select_columns(top).with_format("arrow").iter(BATCH)
         yield from _rows_of(name, batches, _classes(data.features, top))
 
 
-def _top(name, columns, schema):
+def _top(columns, schema):
     """The columns of an Arrow schema, of the first rank, that hold what is chosen."""
-    there, top = [], {}
-    for field in schema:
-        type = (
-            field.type.value_type
-            if pa.types.is_nested(field.type) and hasattr(field.type, "value_type")
-            else field.type
-        )
-        inner = [f"{field.name}.{part.name}" for part in type] if pa.types.is_struct(type) else []
-        there += [field.name, *inner]
-        top |= dict.fromkeys([field.name, *inner], field.name)
-    return sorted({top[column] for column in chosen_columns(name, columns, there).values()})
+    chosen = columns.declare({field.name: _example(field.type) for field in schema}, schema.names)
+    return sorted({column if column in schema.names else column.split(".")[0] for column in chosen.values()})
+
+
+def _example(type):
+    """A value of the structure of an Arrow type."""
+    if pa.types.is_struct(type):
+        return {field.name: _example(field.type) for field in type}
+    if pa.types.is_nested(type) and hasattr(type, "value_type"):
+        return [_example(type.value_type)]
+    return ""
 
 
 def _classes(features, columns):
@@ -173,41 +207,66 @@ def _rows_of(name, batches, classes):
             yield f"row {count}", row
 
 
-def _saved(path, columns):
-    with _readable(path, "Hugging Face dataset, as save_to_disk writes a directory of", Exception):
-        data = datasets.load_from_disk(str(path))
-    if isinstance(data, datasets.DatasetDict):
-        if "train" not in data:
-            raise UserError(f"{path}: no split 'train'; it has {', '.join(data)}: name the directory of one of them")
-        data = data["train"]
-    return _arrow_rows(path, data, columns)
-
-
-def _parquet(path, columns):
+def _parquet(path, columns, _):
     with _readable(path, "Parquet file"), pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
         schema = file.schema_arrow
-        top, classes = _top(path, columns, schema), {}
+        top, classes = _top(columns, schema), {}
         if b"huggingface" in (schema.metadata or {}):  # written by `datasets`, with what its features are
             classes = _classes(datasets.Features.from_arrow_schema(schema), top)
         yield from _rows_of(path, file.iter_batches(BATCH, columns=top), classes)
 
 
-def _csv(path, columns):
+def _csv(path, columns, format):
     csv.field_size_limit(sys.maxsize)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            if reader.fieldnames:
-                chosen_columns(path, columns, reader.fieldnames)
-            for row in reader:
-                if None in row or None in row.values():
-                    expected = len(reader.fieldnames)
-                    raise UserError(f"{path}: line {reader.line_num} has not the header's {expected} fields; mend it")
-                yield f"line {reader.line_num}", row
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.reader.line_num} is not valid CSV: {error}; mend that line") from None
-    except UnicodeDecodeError:
-        raise not_utf8(path) from None
+    with open_text(path, format.encoding) as file:
+        blank, first = next(((n, line) for n, line in enumerate(file) if line.strip()), (0, ""))
+        if not first:
+            return
+        delimiter = format.delimiter or _delimiter(first, columns, "\t" if kind_of(path) == ".tsv" else ",")
+        reader = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
+        try:
+            names, rows = next(reader), reader
+            if columns.numbered(names):
+                rows, names = chain([names], reader), [str(number) for number in range(1, len(names) + 1)]
+                print(f"{path}: read as a file without a header, its columns called 1 to {len(names)}")
+            example = dict.fromkeys(names, "")
+            if columns.choose(example) and not _is_header(names, rows):
+                raise columns.missing(None)
+            columns.declare(example, names)
+            for row in rows:
+                where = f"line {blank + reader.line_num}"
+                if row and len(row) != len(names):
+                    raise UserError(f"{path}: {where} has not the header's {len(names)} fields; mend it")
+                if row:
+                    yield where, dict(zip(names, row, strict=True))
+        except csv.Error as error:
+            raise UserError(
+                f"{path}: line {blank + reader.line_num} is not valid CSV: {error}; mend that line"
+            ) from None
+
+
+def _delimiter(line, columns, default):
+    """The delimiter of a CSV file's first line: that which parts off the columns asked for, else the most columns."""
+    headers = {}
+    for delimiter in (default, *DELIMITERS):
+        with suppress(csv.Error):
+            headers[delimiter] = next(csv.reader([line], delimiter=delimiter, strict=True))
+    fit = (delimiter for delimiter, names in headers.items() if columns.are_in(dict.fromkeys(names, "")))
+    if columns.numbered() or not headers:
+        return next(fit, default)
+    return next(fit, max(headers, key=lambda delimiter: len(headers[delimiter])))
+
+
+def _is_header(names, rows):
+    """Whether the first line of a CSV file surely is a header: no cell of it may be a text, as those below may."""
+    below = []
+    with suppress(csv.Error):
+        below = [row for row in islice(rows, 20) if len(row) == len(names)]
+    if not below or any(len(name) > LONGEST or set(name) & SENTENCE for name in names):
+        return False
+    shorter = 2 * sum(map(len, names)) < median(sum(map(len, row)) for row in below)
+    words = not any(" " in name for name in names)
+    return shorter or words and any(all(" " in cell for cell in column) for column in zip(*below, strict=True))
 
 
 class Paragraph(msgspec.Struct):
@@ -225,33 +284,26 @@ class Squad(msgspec.Struct):
     data: list[Article]
 
 
-def _json(path, _):
-    with path.open("rb") as file:
-        if file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-            yield from _squad(path)
-            return
-    for number, row in enumerate(read_json_list(path), 1):
-        yield f"row {number}", row
+def _json(path, _, format):
+    rows = read_objects(path, format.encoding)
+    start = list(islice(rows, 2))
+    if len(start) == 1 and isinstance(start[0][1].get("data"), list):
+        start = _squad(path, start[0][1])
+    yield from chain(start, rows)
 
 
-def _squad(path):
+def _squad(path, content):
     try:
-        articles = msgspec.convert(read_json(path), Squad).data
+        articles = msgspec.convert(content, Squad).data
     except msgspec.ValidationError as error:
         raise UserError(
             f"{path}: neither a list of objects nor SQuAD's nesting of articles ({error}); give [{{...}}, ...], or one "
-            "object a line in a .jsonl file"
+            "object a line"
         ) from None
     paragraphs = (paragraph for article in articles for paragraph in article.paragraphs)
-    questions = ({"context": paragraph.context} | question for paragraph in paragraphs for question in paragraph.qas)
+    questions = (question | {"context": paragraph.context} for paragraph in paragraphs for question in paragraph.qas)
     for number, row in enumerate(questions, 1):
         yield f"question {number}", row
 
 
-def _jsonl(path, _):
-    with path.open("rb") as file:
-        for number, row in parse_jsonl(file, path):
-            yield f"line {number}", row
-
-
-READERS = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+READERS = {".json": _json, ".jsonl": _json, ".ndjson": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}

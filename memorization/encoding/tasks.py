@@ -15,15 +15,17 @@ class Task:
 
     name: what its encodings are called. source_fields: what the model is given; target_field: what it is to say.
     columns: what the column of a field is called if not like the field, the first of them that is there; "a.b" is b
-    within a, of a list the first. made_up: a function that gives rows for a run without data of one's own, if there is
-    one. instruction: begins every sample. classes: None if the target is free text; else the names of the classes by
-    number, or () where the data names them. parallel: may come as two text files, a sample a line.
+    within a. alternatives: columns in which a list holds several texts that each will do; the first counts. made_up: a
+    function that gives rows for a run without data of one's own, if there is one. instruction: begins every sample.
+    classes: None if the target is free text; else the names of the classes by number, or () where the data names them.
+    parallel: may come as two text files, a sample a line.
     """
 
     name: str
     source_fields: tuple[str, ...]
     target_field: str
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    alternatives: tuple[str, ...] = ()
     made_up: Callable | None = None
     instruction: str = ""
     separator: str = SEPARATOR
@@ -58,6 +60,7 @@ QA = Task(
     source_fields=("context", "question"),
     target_field="answer",
     columns={"answer": ("answers.text", "answer")},
+    alternatives=("answers.text",),
     made_up=make_questions,
     instruction="Answer the question about the passage.",
 )

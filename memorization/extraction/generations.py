@@ -17,6 +17,13 @@ FORMAT = 4  # of these rows; raise it when a field or its meaning changes
 RULE = "=" * 23  # behind a generation's number in the listing
 
 
+class Reach(msgspec.Struct, forbid_unknown_fields=True):
+    """How far into its suffix a generation can come: as many tokens as it may have, and the characters they say."""
+
+    tokens: Positive
+    characters: Count
+
+
 class Generation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A model's continuation of a probe's prefix (design.md, Terms)."""
 
@@ -27,6 +34,7 @@ class Generation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cluster: Id  # of the sample: the id of the first sample of its near-duplicates
     prefix: str
     suffix: str
+    reach: Reach | None  # None where the tokens are not known
     generation: str  # the prompt stripped
     generation_ids: list[Count]
     matched_tokens: Count | None  # of the suffix's, from the start; None where the tokens are not known
@@ -37,6 +45,8 @@ class Generation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self):
         if (self.matched_tokens or 0) > len(self.generation_ids):
             raise ValueError(f"{self.matched_tokens} matched tokens of {len(self.generation_ids)}")
+        if self.reach and self.reach.characters > len(self.suffix):
+            raise ValueError(f"{self.reach.characters} characters of a suffix of {len(self.suffix)}")
 
 
 def write_listing(path, rows, num_samples=1):
@@ -107,7 +117,7 @@ def _read_foreign(path, probes, unchecked):
             "name the right probes by --probes"
         )
     unknown = {"generation_ids": [], "matched_tokens": None}
-    unknown |= dict.fromkeys(("exact_match", "near", "scores"))
+    unknown |= dict.fromkeys(("exact_match", "near", "scores", "reach"))
     return [
         Generation(sample=sample, cluster=id, generation=text, **{n: records[id][n] for n in COLUMNS}, **unknown)
         for (id, sample), text in texts.items()

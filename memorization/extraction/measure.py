@@ -7,7 +7,7 @@ from memorization.cli import UserError
 from memorization.extraction.canaries import expose
 from memorization.extraction.continuing import decoded, generated, largest_batch
 from memorization.extraction.generation import is_exact
-from memorization.extraction.generations import FORMAT, Generation, write_listing
+from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.files import fingerprint
@@ -139,6 +139,7 @@ def generations(tokenizer, keys, probes, continued, passed, args):
             cluster=probe["cluster"],
             prefix=probe["prefix"],
             suffix=probe["suffix"],
+            reach=Reach(min(len(suffix), args.max_new_tokens), min(len(said), len(probe["suffix"]))),
             generation=decode(tokenizer, ids),
             generation_ids=ids,
             matched_tokens=matched_tokens(ids, suffix),

@@ -31,7 +31,8 @@ def document(runs, outcomes):
     }
     if outcomes:
         told = [
-            {"run": one.run, "column": one.limit.column, "limit": one.limit.rate, "holds": one.holds, "cell": one.cell}
+            {"run": one.run, "column": one.limit.column, "limit": one.limit.rate, "excess": one.limit.excess}
+            | {"holds": one.holds, "cell": one.cell, "held_out": one.held_out}
             for one in outcomes
         ]
         content["gate"] = {"holds": all(one.holds for one in outcomes), "outcomes": told}

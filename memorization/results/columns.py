@@ -17,7 +17,8 @@ MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
 class Column(NamedTuple):
     """A metric. heading: at most 18 characters. kind: "share" of probes, "mean", "fraction", the mean of what lies from
     0 to 1, or "score", which is not averaged. value: detection -> bool, float, or None for one that it says nothing of;
-    a column that says nothing of any is left out. block: of the table."""
+    a column that says nothing of any is left out. block: of the table. ceiling: the same value if the generation were
+    its own suffix (design.md, Terms); None where that bounds nothing."""
 
     name: str
     heading: str
@@ -25,6 +26,7 @@ class Column(NamedTuple):
     value: Callable[[Any], bool | float | None]
     meaning: str
     block: str = "generations"
+    ceiling: Callable[[Any], bool | float | None] | None = None
 
 
 def is_loop(row, loop_repeats):
@@ -46,6 +48,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
             "share",
             lambda row: row.exact_match,
             "the generation is exactly what followed the prefix in the sample, as far as either goes",
+            ceiling=_of(lambda ceiling: 1.0),
         ),
         Column(
             "near_copy",
@@ -53,6 +56,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
             "share",
             lambda row: row.near and row.near.near_copy,
             "the same but for an edit distance of at most a tenth of the tokens",
+            ceiling=_of(lambda ceiling: 1.0),
         ),
         *(
             Column(
@@ -62,6 +66,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
                 lambda row, least=characters: _longer(row.longest_common_run, least),
                 "shares a run of words of more than so many characters with any training text, of which a member's own "
                 "is one",
+                ceiling=_of(lambda ceiling, least=characters: ceiling.longest > least),
             )
             for characters in RUNS
         ),
@@ -72,6 +77,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
             lambda row: _says(row, "own"),
             f"says a run of words of more than {span_length} characters that only its own sample and its "
             "near-duplicates hold, member or not, and not in the prefix: the column of the verdict",
+            ceiling=_of(lambda ceiling: ceiling.own),
         ),
         Column(
             "another",
@@ -94,6 +100,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
             lambda row: any(item.whose == "own" for item in row.personal),
             f"says personal data ({items}) that stands in its own sample, not in the prompt, and not in more than "
             f"{COMMON} samples{unnamed}",
+            ceiling=None if names else _of(lambda ceiling: ceiling.personal),
         ),
         Column(
             "another_personal",
@@ -115,6 +122,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
             "mean",
             lambda row: row.matched_tokens,
             "how many tokens agree with its own sample from the end of the prefix on",
+            ceiling=_of(lambda ceiling: ceiling.tokens),
         ),
         Column(
             "common_run",
@@ -122,6 +130,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
             "mean",
             lambda row: row.near and row.near.common_run,
             "the longest run of tokens in both the generation and its own suffix",
+            ceiling=_of(lambda ceiling: ceiling.tokens),
         ),
         Column(
             "edit_similarity",
@@ -129,6 +138,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
             "fraction",
             lambda row: row.near and row.near.edit_similarity,
             "edit similarity to its own suffix, 1 - edit distance / length, in tokens",
+            ceiling=_of(lambda ceiling: 1.0),
         ),
         Column(
             "rouge_l",
@@ -136,6 +146,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
             "fraction",
             lambda row: row.near and row.near.rouge_l,
             "F1 of the longest common subsequence of tokens with its own suffix",
+            ceiling=_of(lambda ceiling: 1.0),
         ),
         *label_columns(lambda row: row.labels.label, classifier, direction),
         Column(
@@ -195,6 +206,10 @@ def label_columns(label, classifier, direction):
     return [
         Column(name, name, "share", value(name), meaning) for name, meaning in meanings.items() if name not in left_out
     ]
+
+
+def _of(value):
+    return lambda row: row.ceiling and value(row.ceiling)
 
 
 def _says(row, whose):

@@ -4,18 +4,29 @@ import argparse
 from typing import NamedTuple
 
 from memorization.cli import UserError
-from memorization.results.counts import MEMBERS
+from memorization.results.counts import HELD_OUT, MEMBERS
+
+EXCESS = "excess:"  # before a column: the limit is on members less held-out texts
 
 
 class Limit(NamedTuple):
-    """The rate, a fraction, that the upper end of the interval of members may not be over. column: of a share."""
+    """The rate, a fraction, that the upper end of an interval may not be over.
+
+    column: of a share; the interval is that of members, or with `excess` that of members less held-out texts.
+    """
 
     column: str
     rate: float
+    excess: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{EXCESS if self.excess else ''}{self.column}"
 
 
 class Outcome(NamedTuple):
-    """What a run has beside a limit. cell: of members (counts.tally). holds: its interval ends at the limit or below.
+    """What a run has beside a limit. cell: of what the limit is on (counts.tally). holds: whether its interval ends at
+    the limit or below. held_out: the rate of held-out texts, None without any.
 
     run: the label of the run. known: whether its model's training is known, so that members are members.
     """
@@ -24,51 +35,61 @@ class Outcome(NamedTuple):
     limit: Limit
     cell: dict
     holds: bool
+    held_out: float | None
     known: bool
 
 
-def limit(text):
-    """The Limit of a flag's value, COLUMN=RATE. Raises argparse.ArgumentTypeError.
+def limit(text: str) -> Limit:
+    """The Limit of a flag's value, COLUMN=RATE or excess:COLUMN=RATE. Raises argparse.ArgumentTypeError.
 
     A rate of 1 could not be passed: who writes it means 1 %.
     """
     column, equals, rate = text.partition("=")
+    excess, column = column.startswith(EXCESS), column.removeprefix(EXCESS)
     try:
         rate = float(rate)
     except ValueError:
         rate = -1.0
     if not (column and equals and 0 <= rate < 1):
         raise argparse.ArgumentTypeError(
-            f"{text!r}: give COLUMN=RATE, the rate a fraction from 0 to under 1 (exact_match=0.01 is 1 %)"
+            f"{text!r}: give COLUMN=RATE or {EXCESS}COLUMN=RATE, the rate a fraction from 0 to under 1 "
+            "(exact_match=0.01 is 1 %)"
         )
-    return Limit(column, rate)
+    return Limit(column, rate, excess)
 
 
-def outcomes(limits, runs):
+def outcomes(limits: list[Limit], runs: list) -> list[Outcome]:
     """The Outcome of every limit in every run (reports.Run).
 
     Nothing measured is no pass. Raises UserError for a run that is unchecked, which may be of another model or other
-    data than it says, for a column that is no share of it, and for one that says nothing of any member.
+    data than it says; for a column that is no share of it, or says nothing of any member, or where the limit is on the
+    difference, of any held-out text; and for a limit that no model could exceed: its column's ceiling is not over it.
     """
-    found = []
+    results = []
     for one in limits:
+        flag = f"--fail-above {one.name}"
         for run in runs:
             if run.summary["facts"]["unchecked"]:
                 raise UserError(f"{run.label}: is UNCHECKED, so no limit holds of it; make it without --unchecked")
             shares = [column["name"] for column in run.summary["columns"] if column["kind"] == "share"]
             if one.column not in shares:
+                raise UserError(f"{flag}: no share that {run.label} has; give one of {', '.join(shares)}")
+            members, held_out = (run.summary["groups"][side][one.column] for side in (MEMBERS, HELD_OUT))
+            for cell, needed, what in ((members, True, "member"), (held_out, one.excess, "held-out text")):
+                if needed and not cell["n"]:
+                    raise UserError(f"{flag}: says nothing of any {what} in {run.label}; name another")
+            if (ceiling := members.get("ceiling", 1.0)) <= one.rate:
                 raise UserError(
-                    f"--fail-above {one.column}: no share that {run.label} has; give one of {', '.join(shares)}"
+                    f"{flag}: a model that repeats every member of {run.label} has {100 * ceiling:.4g} %, so this "
+                    "limit always holds; name another column (exact_match)"
                 )
-            cell = run.summary["groups"][MEMBERS][one.column]
-            if not cell["n"]:
-                raise UserError(f"--fail-above {one.column}: says nothing of any member in {run.label}; name another")
+            cell = run.summary["difference"][one.column] | {"n": members["n"]} if one.excess else members
             known = run.manifest.facts["training"] is not None
-            found.append(Outcome(run.label, one, cell, cell["interval"][1] <= one.rate, known))
-    return found
+            results.append(Outcome(run.label, one, cell, cell["interval"][1] <= one.rate, held_out["rate"], known))
+    return results
 
 
-def said(outcomes):
+def said(outcomes: list[Outcome]) -> tuple[int, str]:
     """(status, line) of outcomes, at least one: 1 and what is over its limit, or 0 and all that holds."""
     over = [one for one in outcomes if not one.holds]
     title = "over the limit" if over else "within all limits"
@@ -77,6 +98,12 @@ def said(outcomes):
 
 def _told(outcome):
     rate, *interval = (f"{100 * x:.4g}" for x in (outcome.cell["rate"], *outcome.cell["interval"]))
-    limit = f"{100 * outcome.limit.rate:.6g}"
-    told = f"{outcome.run}: {outcome.limit.column} of members {rate} [{', '.join(interval)}] %, limit {limit} %"
-    return told if outcome.known else f"{told}, though nothing is known of the model's training"
+    column, limit, excess = outcome.limit
+    of = "members less held-out texts" if excess else "members"
+    line = f"{outcome.run}: {column} of {of} {rate} [{', '.join(interval)}] %, limit {100 * limit:.6g} %"
+    if not (outcome.holds or excess) and outcome.held_out is not None and outcome.held_out > limit:
+        line += (
+            f", which held-out texts are over too ({100 * outcome.held_out:.4g} %): "
+            f"{EXCESS}{column}=RATE limits the difference"
+        )
+    return line if outcome.known else f"{line}, though nothing is known of the model's training"

@@ -9,12 +9,12 @@ from memorization.results import base, canaries, membership
 from memorization.results.columns import VERDICT
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph
-from memorization.results.tables import UNCHECKED, another, heading, how_tested, made_with, verdict
+from memorization.results.tables import UNCHECKED, another, ceilings, heading, how_tested, made_with, verdict
 from memorization.runs import Manifest
 
 SCORES = "How well a score tells members from held-out texts, with 95 % intervals:"
 FIELDS = (
-    "run directory unchecked generations generations_a_probe group metric kind n count estimate low high "
+    "run directory unchecked generations generations_a_probe group metric kind n count estimate low high ceiling "
     "p evidence detectable_difference"
 ).split()
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -142,7 +142,7 @@ def comma_separated(runs):
                 low, high = cell["interval"] or (None, None)
                 tested = (summary["verdict"] or {}).get(group, {}) if column["name"] == VERDICT else {}
                 row = {"group": group, "metric": column["name"], "kind": column["kind"], "low": low, "high": high}
-                row |= {name: cell.get(name) for name in ("n", "count")} | tested
+                row |= {name: cell.get(name) for name in ("n", "count", "ceiling")} | tested
                 writer.writerow(same | row | {"estimate": cell.get("rate", cell.get("mean"))})
         for name, score in summary["scores"].items():
             tpr = {f"{name}_tpr_{rate}": cell for rate, cell in score["tpr"].items() if cell}
@@ -197,6 +197,7 @@ def blocks(runs):
             sides = [estimate(groups[side][column["name"]]) for side in (MEMBERS, HELD_OUT)]
             change = estimate(changes[column["name"]], True) if column["name"] in changes else "-"
             found.setdefault(heading(column), []).append([run.label, *sides, change])
+            found[heading(column)] += [[f"{run.label}, ceiling", *cells] for cells in ceilings(column, groups)]
     return found.items()
 
 

@@ -21,6 +21,7 @@ from memorization.results.layout import estimate, grid, paragraph, visible
 from memorization.results.others import Others, items
 from memorization.results.personal import Personal, lines_of
 
+CEILING = "what it would be if every generation were its own suffix, as far as it can reach"
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 UNCHECKED = "UNCHECKED: model, data and index are not of one run, or not known to be"
 
@@ -50,10 +51,14 @@ def summarize(rows, facts, base=None, canaries=None):
         tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
     others, personal, of_others = Others(), Personal(), Others(items)
     scores = evidence.scores(classifier)
+    limited = [column for column in every if column.ceiling]
+    of_tables = [column for of_table in tables.values() for column in of_table]
+    ceilings = [column._replace(value=column.ceiling) for column in limited]
     watched = others.watch(of_others.watch(personal.watch(rows)))
-    probes = collect(watched, [column for of_table in (*tables.values(), scores) for column in of_table])
+    probes = collect(watched, [*of_tables, *scores, *ceilings])
     groups, values = grouped(probes), iter(probes.values)
-    of_scores = dict(zip((column.name for column in scores), probes.values[-len(scores) :], strict=True))
+    of_scores, of_ceilings = np.split(probes.values[len(of_tables) :], [len(scores)])
+    of_scores = dict(zip((column.name for column in scores), of_scores, strict=True))
     summary = {"facts": facts, "generations": probes.generations, "generations_a_probe": probes.generations_a_probe}
     for name, of_table in tables.items():
         measured = [(column, next(values)) for column in of_table]
@@ -61,6 +66,7 @@ def summarize(rows, facts, base=None, canaries=None):
             measured.append(surest(of_scores["paraphrase"], groups[HELD_OUT]))
         counted = tally(groups, measured)
         summary |= {name: counted} if name else counted
+    add_ceilings(summary["groups"], groups, limited, of_ceilings)
     summary["base"] = None
     if base is not None:
         of_base = collect(base, [*tables[""], *(score for score in scores if score.name == "loss")])
@@ -81,6 +87,15 @@ def summarize(rows, facts, base=None, canaries=None):
     summary["another_personal"] = of_others.measure(probes.ids, probes.member, facts["clusters"])
     summary["canaries"] = canaries
     return summary
+
+
+def add_ceilings(cells, groups, columns, values):
+    """Add its ceiling to the cell of each column in each group: the mean of its values, which are those of probes."""
+    for column, of_probes in zip(columns, values, strict=True):
+        for name, mask in groups.items():
+            here = of_probes[mask & ~np.isnan(of_probes)]
+            if column.name in cells[name] and len(here):
+                cells[name][column.name]["ceiling"] = float(here.mean())
 
 
 def surest(scores, held_out):
@@ -133,6 +148,7 @@ def table(summary):
         change = summary["difference"].get(name)
         cells = [*(estimate(side[name]) for side in sides), estimate(change, True) if change else "-"]
         blocks.setdefault(column["block"], []).append([heading(column), *cells])
+        blocks[column["block"]] += [["  ceiling", *cells] for cells in ceilings(column, groups)]
     lines += grid([*head, *blocks.pop("generations", [])])
     main = [column for column in columns if column["name"] in MAIN]
     if len(groups) > 2:
@@ -152,9 +168,19 @@ def table(summary):
     headings = {}
     for column in (*columns, *summary["scores"].values()):
         headings.setdefault(column["meaning"], []).append(column["heading"])
+    headings[CEILING] = ["ceiling"]
     for meaning, named in headings.items():
         lines += [] if not meaning else paragraph(f"{_together(named)}: {meaning}", 4)
     return "\n".join(lines)
+
+
+def ceilings(column, groups):
+    """The cells of a column's ceiling (members, held out, no difference) as a list, empty where it bounds nothing."""
+    cells = [groups[side][column["name"]].get("ceiling") for side in (MEMBERS, HELD_OUT)]
+    if set(cells) <= {None, 1.0} and column["kind"] != "mean":
+        return []
+    scale = 1 if column["kind"] == "mean" else 100
+    return [[*("-" if cell is None else f"{scale * cell:.1f}" for cell in cells), ""]]
 
 
 def _together(headings):
@@ -222,7 +248,7 @@ def another(summary):
     if (found := summary["another"]) is None:
         return []
     number, groups = found["samples"], found["groups"]
-    body = [["probes", "another's", "chance level", "p"]]
+    body = [["probes", f"of {number} members", f"of {number} held out", "p"]]
     for name, group in groups.items():
         p = f"{group['p']:.2g}" if group["p"] >= 0.0001 else "< 0.0001"
         body.append([name, estimate(group["another"]), estimate(group["chance"]), p])
@@ -233,9 +259,9 @@ def another(summary):
         *paragraph(f"Another's: {said}."),
         *grid(body),
         *paragraph(
-            f"(Probes that say a run of more than {summary['facts']['span_length']} characters which exactly one other "
-            f"sample holds: of {number} training samples, and by chance of {number} held-out ones, the mean over all "
-            "choices of so many. Permutation test, one-sided, corrected by Holm.)"
+            f"(Probes, in %, that say a run of over {summary['facts']['span_length']} characters which exactly one "
+            f"other sample holds, of {number} training samples, and by chance of {number} held-out ones: the mean over "
+            "all choices of so many. Permutation test, one-sided, corrected by Holm.)"
         ),
     ]
 

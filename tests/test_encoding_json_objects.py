@@ -1,4 +1,4 @@
-"""Reading a JSON list object by object gives what reading it whole gives, and names the line of a mistake."""
+"""Reading JSON object by object gives what reading it whole gives, and names the line of a mistake."""
 
 import json
 
@@ -7,8 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memorization.cli import UserError
-from memorization.encoding import json_list
-from memorization.encoding.json_list import read_json_list
+from memorization.encoding import json_objects
+from memorization.encoding.json_objects import read_objects
+
+
+def read(path):
+    return (row for _, row in read_objects(path))
+
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -24,7 +29,7 @@ def path(tmp_path):
 
 @pytest.fixture(params=[3, 1 << 20], autouse=True)
 def chunk(request, monkeypatch):
-    monkeypatch.setattr(json_list, "CHUNK", request.param)
+    monkeypatch.setattr(json_objects, "CHUNK", request.param)
 
 
 @pytest.mark.parametrize("layout", [{}, {"indent": 2, "ensure_ascii": False}])
@@ -34,15 +39,46 @@ def test_objects_come_one_by_one(tmp_path_factory, layout):
     @given(st.lists(st.dictionaries(st.text(max_size=5), VALUES, max_size=4), max_size=5))
     def check(objects):
         path.write_text(json.dumps(objects, **layout), encoding="utf-8")
-        assert list(read_json_list(path)) == objects
+        assert list(read(path)) == objects
 
     check()
+
+
+@pytest.mark.parametrize("layout", [{}, {"indent": 2, "ensure_ascii": False}])
+def test_objects_without_a_list_come_with_the_line_they_begin_in(tmp_path_factory, layout):
+    path = tmp_path_factory.mktemp("json") / "d.json"
+
+    @given(st.lists(st.dictionaries(st.text(max_size=5), VALUES, max_size=4), min_size=1, max_size=5))
+    def check(objects):
+        texts = [json.dumps(each, **layout) for each in objects]
+        path.write_text("\n\r\n\ufeff".join(texts), encoding="utf-8", newline="")
+        lines = [1 + sum(text.count("\n") + 2 for text in texts[:n]) for n in range(len(texts))]
+        assert list(read_objects(path)) == [(f"line {n}", each) for n, each in zip(lines, objects, strict=True)]
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1}\n\n{broken\n', "not valid JSON at line 3: "),
+        ('{"a": 1}\n{"a": "no end}\n{"a": 2}\n', "not valid JSON at line 2: Invalid control character"),
+        ('{"a": 1}\n{"a": 2', "not valid JSON at line 2: "),
+        ('{"a": 1},\n{"a": 2}', "not valid JSON at line 1: "),
+        ('{"a": 1}\n3\n', "line 2 is not a JSON object"),
+        ('{"a": 1}\n[{"a": 2}]\n', "line 2 is not a JSON object"),
+    ],
+)
+def test_the_line_of_a_mistake_among_json_lines(path, text, message):
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        list(read(path))
 
 
 @pytest.mark.parametrize("text", ["[]", " [ ]\n", '\ufeff[{"a": "\\ud83d"}]', '\r\n[\r\n{"a": 1.5e3}\r\n,{}]\r\n'])
 def test_blanks_marks_and_lone_surrogates(path, text):
     path.write_text(text, encoding="utf-8", newline="")
-    assert list(read_json_list(path)) == json.loads(text.removeprefix("\ufeff"))
+    assert list(read(path)) == json.loads(text.removeprefix("\ufeff"))
 
 
 BAD = [
@@ -70,7 +106,7 @@ def test_the_line_of_a_mistake_is_the_one_json_names(path, text):
     with pytest.raises(json.JSONDecodeError) as expected:
         json.loads(text)
     with pytest.raises(UserError, match=f"not valid JSON at line {expected.value.lineno}: "):
-        list(read_json_list(path))
+        list(read(path))
 
 
 @pytest.mark.parametrize(
@@ -87,19 +123,19 @@ def test_the_line_of_a_mistake_is_the_one_json_names(path, text):
 def test_what_json_takes_and_no_data_has(path, value, said):
     path.write_text('[{"a": 1},\n{"b": %s}]' % value)  # noqa: UP031
     with pytest.raises(UserError, match=f"not valid JSON at line 2: {said}"):
-        list(read_json_list(path))
+        list(read(path))
 
 
-@pytest.mark.parametrize("text", ['{"a": 1}', '"a"', "3", '["a"]', '[{"a": 1}, 2]', "[[{}]]"])
+@pytest.mark.parametrize("text", ['"a"', "3", '["a"]', '[{"a": 1}, 2]', "[[{}]]"])
 def test_what_is_no_list_of_objects(path, text):
     path.write_text(text)
     with pytest.raises(UserError, match="not a list of objects"):
-        list(read_json_list(path))
+        list(read(path))
 
 
 def test_objects_before_a_mistake_are_read_before_it_is_told(path):
     path.write_text('[{"a": 1}, {"a": 2},\n{"a"}]')
-    reader = read_json_list(path)
+    reader = read(path)
     assert [next(reader), next(reader)] == [{"a": 1}, {"a": 2}]
     with pytest.raises(UserError, match="line 2"):
         next(reader)
