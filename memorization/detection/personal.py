@@ -100,6 +100,7 @@ IBAN = re.compile(
 )
 SSN = re.compile(rf"(?<!-){NOT_JOINED}[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}(?!-|{JOINED})")
 
+ROUND = re.compile(r"[0-9]{1,4}0{3,}")  # an amount
 UNIT = (
     r"(?:st|nd|rd|th|s|am|pm|x|x[0-9]+|[kmunµ]?g|mcg|lbs?|oz|[md]?l|cc|m?iu|units?|[mckn]?m|ft|[kmg]?hz|k?cal|k?w|m?v"
     r"|ms|kb|mb|gb)"
@@ -214,8 +215,8 @@ def _identifiers(text, regions):
 
 def _digits(text, regions):
     for match in DIGITS.finditer(text):
-        if any(len(run) >= LONG and not run.endswith("000") for run in match[0].split("-")):  # 150000 is an amount
-            yield *match.span(), (match[0],)
+        if any(len(run) >= LONG and not ROUND.fullmatch(run) for run in match[0].split("-")):
+            yield *match.span(), (match[0].replace("-", ""),)
 
 
 # What a find is, how many digits lie close together in each, and what finds it: the first that claims a place has it.

@@ -124,10 +124,9 @@ def _at(text, groups, i, regions):
 def _begins(text, start, plus):
     if LABEL.search(text, max(0, start - 4), start):
         return True
-    before = text[max(0, start - 2) : start]
-    return not re.search(
-        rf"{JOINED}\Z|[+$€£¥₹.]\Z|[0-9][.,:-]\Z|{JOINED}[-/]\Z" if not plus else rf"{JOINED}\Z|\+\Z", before
-    )
+    if plus:
+        return not re.search(r"[0-9_+]\Z", text[max(0, start - 1) : start])
+    return not re.search(rf"{JOINED}[-/]?\Z|[+$€£¥₹.]\Z|[0-9][.,:-]\Z", text[max(0, start - 2) : start])
 
 
 def _ends(text, groups, last):
