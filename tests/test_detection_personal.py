@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from personal_data import KNOWN, LOOKALIKES
 from phonenumbers import SUPPORTED_REGIONS, PhoneNumberFormat, PhoneNumberType, example_number_for_type, format_number
+from stdnum import isbn
+from stdnum.ean import calc_check_digit
 
 from memorization.cli import UserError
 from memorization.detection.personal import FINDERS, KINDS, REGIONS, checked_regions, find
@@ -206,6 +208,25 @@ def test_known_lookalikes():
     wrong = [(text, kind) for text, of_text in items for kind, _ in of_text]
     assert len(items) > 200 and len([kind for _, kind in wrong if kind in ("telephone", "ip", "card")]) <= 2, wrong
     assert len(wrong) <= 4, wrong
+
+
+def dotted(rng, least, most, numbers):
+    return ".".join(str(rng.randint(least, most)) for _ in range(numbers))
+
+
+def test_random_books_versions_and_ranges_are_no_numbers_of_anybody():
+    rng = random.Random(4)
+    for _ in range(50):
+        body = "978" + digits(rng, 9)
+        while not all(isbn.split(body + "0")[:3]):  # of no group or publisher that there is
+            body = "978" + digits(rng, 9)
+        book = body + calc_check_digit(body)
+        books = [isbn.format(book), isbn.format(book).replace("-", " "), book, isbn.format(isbn.to_isbn10(book))]
+        texts = [*books, f"ISBN {isbn.to_isbn10(book)}", dotted(rng, 0, 99, 4), dotted(rng, 1, 20, 5)]
+        texts += [f"{rng.randint(1000, 99999)}-{rng.randint(1000, 99999)}", f"{digits(rng, 2)} {digits(rng, 3)} 000"]
+        for text in texts:
+            for around in ("{}", "See {} for more.", "文献{}。"):
+                assert found(around.format(text)) == []
 
 
 def values(text):

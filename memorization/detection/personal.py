@@ -75,6 +75,7 @@ DOI = re.compile(rf"(?<![.]){NOT_JOINED}10\.[0-9]{{4,9}}/\S++")
 BOOK = re.compile(
     rf"{NOT_JOINED}ISBN(?:-1[03])?:? ?[0-9](?:[ -]?[0-9Xx]){{8,12}}"
     rf"|(?<!-){NOT_JOINED}97[89](?:[ -]?[0-9]){{10}}(?![ -]?[0-9])"
+    rf"|(?<!-){NOT_JOINED}[0-9]{{1,5}}-[0-9]{{1,7}}-[0-9]{{1,7}}-[0-9X](?!-|{JOINED})"
 )
 OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 IPV4 = re.compile(rf"(?<![.-]){NOT_JOINED}(?:{OCTET}\.){{3}}{OCTET}(?!-|{JOINED}|\.[0-9])")
@@ -141,7 +142,7 @@ def _emails(text, regions):
 def _neither(text, regions):
     if "10." in text:
         yield from ((*match.span(), ()) for match in DOI.finditer(text))
-    for match in BOOK.finditer(text) if "ISBN" in text or "97" in text else ():
+    for match in BOOK.finditer(text) if "ISBN" in text or "97" in text or text.count("-") > 2 else ():
         if match[0].startswith("ISBN") or isbn.is_valid(match[0]):
             yield *match.span(), ()
     for match in NUMBER.finditer(text):
