@@ -133,6 +133,9 @@ def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
         "email": {"members": none | {"own": 1}, "held out": none},
         "date": {"members": none | {"another": 1, "shared": 1}, "held out": none | {"shared": 1, "other": 1}},
     }
+    chance = {side: cells["chance"]["rate"] for side, cells in summary["another_personal"]["groups"].items()}
+    another = {side: cells["another"]["rate"] for side, cells in summary["another_personal"]["groups"].items()}
+    assert 0 < another["members"] < 1 and another["held out"] == chance["members"] == 0 < chance["held out"] < 1
     lines = [line.split() for line in table(summary).splitlines() if line.startswith("date, ")]
     assert lines == [["date,", "members", *"010100"], ["date,", "held", "out", *"001100"]]
     assert "Personal data that is said" not in table(summarize(ROWS, FACTS))
@@ -141,8 +144,8 @@ def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
 def test_a_table_says_whether_names_were_looked_for():
     said = [*ROWS, detection(6, personal=[item("email", (0, 4), "own")])]
     without, with_names = (table(summarize(said, FACTS | {"ner_model": model})) for model in (None, "names"))
-    assert "own, no names" in without and without.count("names were not looked for") == 3
-    assert "own personal" in with_names and "not looked for" not in with_names
+    assert "personal, no names" in without and without.count("names were not looked for") == 3
+    assert "personal data  " in with_names and "not looked for" not in with_names
 
 
 def test_the_threshold_of_paraphrases_is_the_one_that_a_hundredth_of_held_out_texts_passes():

@@ -95,7 +95,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
         ),
         Column(
             "personal",
-            "own personal" if names else "own, no names",
+            "personal data" if names else "personal, no names",
             "share",
             lambda row: any(item.whose == "own" for item in row.personal),
             f"says personal data ({items}) that stands in its own sample, not in the prompt, and not in more than "

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from memorization.results import statistics
 from memorization.results.counts import HELD_OUT, MEMBERS
+from memorization.results.layout import estimate, grid
 
 DRAWS, SEED = 9999, 0  # of the permutation test
 ENOUGH = 500  # draws that say as much, at which it ends: p is far from small then
@@ -77,6 +78,16 @@ class Others:
         for cell, value in zip(found.values(), statistics.holm(p), strict=True):
             cell |= {"p": float(value), "evidence": bool(value <= statistics.LEVEL)}
         return {"samples": size, "groups": found}
+
+
+def beside_chance(measured):
+    """What Others.measure gives, as the lines of a table."""
+    number = measured["samples"]
+    body = [["probes", f"of {number} members", f"of {number} held out", "p"]]
+    for name, group in measured["groups"].items():
+        p = f"{group['p']:.2g}" if group["p"] >= 0.0001 else "< 0.0001"
+        body.append([name, estimate(group["another"]), estimate(group["chance"]), p])
+    return grid(body)
 
 
 def test(probes, holders, trained, mask, samples, chances):

@@ -5,7 +5,8 @@ from collections import Counter
 from memorization.detection.detections import WHOSE
 from memorization.detection.personal import KINDS, NAME
 from memorization.results.counts import HELD_OUT, MEMBERS
-from memorization.results.layout import estimate, grid, paragraph
+from memorization.results.layout import grid, paragraph
+from memorization.results.others import beside_chance
 
 HEADINGS = {"own": "own", "another": "another's", "other": "by chance", "shared": "shared", "prompt": "in prompt"}
 HEADINGS |= {"nobody": "nobody's"}
@@ -49,16 +50,7 @@ def lines_of(counts, another, names):
             "in exactly one held-out one. Shared: in several others. Nobody's: in no sample."
         ),
         *grid(body),
-        *(tested(another) if another else []),
+        *(["Probes, in %, that say what exactly one other sample holds, as of runs above:"] if another else []),
+        *(beside_chance(another) if another else []),
         "",
     ]
-
-
-def tested(another):
-    """Another's personal data beside its chance level, as lines."""
-    body = [["probes", "another's", "chance level", "p"]]
-    for name, group in another["groups"].items():
-        p = f"{group['p']:.2g}" if group["p"] >= 0.0001 else "< 0.0001"
-        body.append([name, estimate(group["another"]), estimate(group["chance"]), p])
-    said = "Probes that say an item of exactly one other cluster, as above for runs:"
-    return [*paragraph(said), *grid(body)]

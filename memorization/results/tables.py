@@ -18,7 +18,7 @@ from memorization.results.columns import (
 )
 from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
 from memorization.results.layout import estimate, grid, paragraph, visible
-from memorization.results.others import Others, items
+from memorization.results.others import Others, beside_chance, items
 from memorization.results.personal import Personal, lines_of
 
 CEILING = "what it would be if every generation were its own suffix, as far as it can reach"
@@ -248,16 +248,12 @@ def another(summary):
     if (found := summary["another"]) is None:
         return []
     number, groups = found["samples"], found["groups"]
-    body = [["probes", f"of {number} members", f"of {number} held out", "p"]]
-    for name, group in groups.items():
-        p = f"{group['p']:.2g}" if group["p"] >= 0.0001 else "< 0.0001"
-        body.append([name, estimate(group["another"]), estimate(group["chance"]), p])
     yes = [name for name, group in groups.items() if group["evidence"]]
     more = "one other training sample's text comes out more often than one held-out sample's"
     said = f"yes, {more}, beyond chance, from probes: {', '.join(yes)}" if yes else f"no evidence that {more}"
     return [
         *paragraph(f"Another's: {said}."),
-        *grid(body),
+        *beside_chance(found),
         *paragraph(
             f"(Probes, in %, that say a run of over {summary['facts']['span_length']} characters which exactly one "
             f"other sample holds, of {number} training samples, and by chance of {number} held-out ones: the mean over "
