@@ -6,6 +6,7 @@ whatever the length of the run around an item.
 
 import hashlib
 import re
+from array import array
 
 import numpy as np
 
@@ -14,12 +15,7 @@ from memorization.detection.personal import NAME, find
 from memorization.detection.scripts import JOINED
 from memorization.retrieval.directory import mapped, save
 
-NUMBERS = (
-    "telephone",
-    "card",
-    "ssn",
-    "digits",
-)  # one in a text that tells its kind is equal to one in a text that does not
+NUMBERS = ("telephone", "card", "ssn", "digits")  # one kind: what is around a number may tell which it is
 BEFORE = 256  # characters of the prompt in which an item may begin, or be told by ("my number is")
 
 
@@ -36,15 +32,15 @@ class Writer:
     """Items of samples on their way to the disk. Samples are added in order."""
 
     def __init__(self):
-        self._keys, self._counts = [], []
+        self._keys, self._counts = [np.empty(0, np.uint64)], array("q")
 
     def add(self, of_samples):
         """of_samples: of each next sample its `keys`."""
-        self._keys += of_samples
-        self._counts += map(len, of_samples)
+        self._keys.append(np.concatenate(of_samples))
+        self._counts.extend(map(len, of_samples))
 
     def write(self, directory):
-        every = np.concatenate([np.empty(0, np.uint64), *self._keys])
+        every = np.concatenate(self._keys)
         order = every.argsort(kind="stable")
         save(directory / "item-keys.npy", every[order])
         save(directory / "item-samples.npy", np.repeat(np.arange(len(self._counts)), self._counts)[order])
