@@ -204,7 +204,8 @@ if __name__ == "__main__":
         "--span-length",
         type=int,
         default=50,
-        help="a copied run of more characters makes a generation verbatim (default: %(default)s)",
+        help="a copied run of more characters makes a generation verbatim; wide characters, as Chinese ones, count as "
+        "two, punctuation as none (default: %(default)s)",
     )
     parser.add_argument(
         "--candidates",

@@ -2,35 +2,40 @@
 
     python benchmarks/known_answers.py --dialogues chatdoctor5k.json --summaries dialogsum-dev.jsonl \\
         --other squad-dev-part-a.json
+    python benchmarks/known_answers.py --languages
 
-Plants what a model could say of a training sample as a generation: copies of 50, 100 and 200 characters, alone and
+Plants what a model could say of a training sample as a generation: copies of the length 50, 100 and 200, alone and
 inside text of another domain, the whole suffix, the suffix with some words changed or its sentences reordered, a
 summary that a person wrote; and real text that has nothing to do with any sample, of the same and of another domain.
-Prints the share of each that every column finds. Embedded index, no classifier.
+Prints the share of each that every column finds. Embedded index, no classifier. --languages: the same of made-up texts
+in nine languages (benchmarks/languages.py), what the span scan finds of its own sample / what the aligner finds.
 """
 
 import json
 import random
-import re
 import sys
 import tempfile
 from itertools import chain
 from pathlib import Path
-from string import punctuation
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from memorization.cli import Parser, run
+from benchmarks.languages import LANGUAGES
+from memorization.alignment import split_sentences
+from memorization.cli import Parser, UserError, run
 from memorization.detection.detect import Settings, detect
 from memorization.detection.span_index import build, span_index_path
 from memorization.detection.spans import SpanIndex
 from memorization.extraction.generations import Generation
 from memorization.results.columns import columns
 from memorization.retrieval.embedded import EmbeddedIndex
+from memorization.words import words
 
 ENCODING = "0123456789abcdef"
-EACH = 50  # generations of each kind
+EACH = 50  # generations of each kind; of made-up texts FEW
+FEW, SAMPLES = 20, 60
+LENGTHS = (50, 100, 200)
 HELD_OUT = 3  # one of so many samples
 SETTINGS = Settings("paper", ("pan",), 10, 50)
 SHOWN = ("run_50", "own", "another", "shared", "verbatim", "idea", "unverified")
@@ -38,10 +43,28 @@ UNRELATED = ("unrelated text of the domain", "unrelated text of another domain")
 
 
 def main(args):
+    if args.languages:
+        found = {name: made_up(name, random.Random(args.seed)) for name in LANGUAGES}
+        print(f"| planted, {FEW} of each | {' | '.join(found)} |\n|---|{'---:|' * len(found)}")
+        for kind in found["English"]:
+            cells = [
+                f"{100 * each[kind]['scanned']:.0f} / {100 * each[kind]['aligned']:.0f}" for each in found.values()
+            ]
+            print(f"| {kind} | {' | '.join(cells)} |")
+        return
+    if not (args.dialogues and args.summaries and args.other):
+        raise UserError("--dialogues, --summaries and --other are needed, or --languages")
     found = find(*read(args.dialogues, args.summaries, args.other), args.samples, random.Random(args.seed))
     print(f"| planted, {EACH} of each | {' | '.join(SHOWN)} |\n|---|{'---:|' * len(SHOWN)}")
     for kind, shares in found.items():
         print(f"| {kind} | {' | '.join(f'{100 * shares[name]:.0f}' for name in SHOWN)} |")
+
+
+def made_up(language, rng, each=FEW):
+    """What `find` gives for made-up texts in one of LANGUAGES."""
+    language = LANGUAGES[language]
+    texts = [language.text(rng) for _ in range(SAMPLES + each)]
+    return find(texts, [], [language.text(rng, others=True) for _ in range(each)], SAMPLES, rng, each, language.blank)
 
 
 def read(dialogues, summaries, other):
@@ -55,23 +78,25 @@ def read(dialogues, summaries, other):
     return [text for text in texts if len(text) > 500], condensed, foreign
 
 
-def find(texts, condensed, foreign, number, rng):
-    """dict kind -> dict column -> share of the planted generations that have it.
+def find(texts, condensed, foreign, number, rng, each=EACH, blank=" "):
+    """dict kind -> dict column -> share of the planted generations that have it; `scanned` too, a run that
+    its own sample or several hold, and `aligned`, a passage of any kind with a candidate.
 
-    Samples are `number` of the texts, of which one in HELD_OUT is held out, and as members the texts of EACH of the
-    (text, summary) pairs. The other texts and the foreign ones have nothing to do with them.
+    Samples are `number` of the texts, of which one in HELD_OUT is held out, and as members the texts of `each` of the
+    (text, summary) pairs. The other texts and the foreign ones have nothing to do with them. blank: what parts a copy
+    from other text.
     """
-    texts, condensed = rng.sample(texts, len(texts)), condensed[:EACH]
+    texts, condensed = rng.sample(texts, len(texts)), condensed[:each]
     texts, unseen = [*texts[:number], *(text for text, _ in condensed)], texts[number:]
     member = [i % HELD_OUT > 0 or i >= len(texts) - len(condensed) for i in range(len(texts))]
     samples = [halves(text) for text in texts]
     planted = []  # (kind, number of the sample, generation)
-    chosen = rng.sample([i for i in range(len(texts) - len(condensed)) if member[i]], EACH)
+    chosen = rng.sample([i for i in range(len(texts) - len(condensed)) if member[i]], each)
     for i in chosen:
-        planted += [(kind, i, said) for kind, said in copies(samples[i][1], foreign, rng)]
+        planted += [(kind, i, said) for kind, said in copies(samples[i][1], foreign, rng, blank)]
     for i, (_, summary) in enumerate(condensed, len(texts) - len(condensed)):
         planted.append(("condensed by a person", i, summary))
-    strangers = rng.sample([i for i in range(len(texts)) if not member[i]], EACH)
+    strangers = rng.sample([i for i in range(len(texts)) if not member[i]], min(each, number // HELD_OUT))
     for kind, source in zip(UNRELATED, (unseen, foreign), strict=True):
         planted += [(kind, i, rng.choice(source)[:500]) for i in strangers]
 
@@ -95,46 +120,56 @@ def find(texts, condensed, foreign, number, rng):
         shares[kind].append(row)
     asked = columns(SETTINGS.span_length, 10, None, "pan", False)
     asked = [column for column in asked if column.value(detections[0]) is not None]
-    return {
-        kind: {column.name: sum(map(column.value, rows)) / len(rows) for column in asked}
-        for kind, rows in shares.items()
-    }
+    found = {}
+    for kind, rows in shares.items():
+        found[kind] = {column.name: sum(map(column.value, rows)) / len(rows) for column in asked}
+        own = [any(run.sample == row.id or run.holders > 1 for run in row.copied) for row in rows]
+        found[kind]["scanned"] = sum(own) / len(rows)
+        found[kind]["aligned"] = sum(row.labels.label_without_scan != "none" for row in rows) / len(rows)
+    return found
+
+
+def units(text):
+    """A text in parts that each begin with a word."""
+    starts = [0, *words(text).bounds[1:, 0].tolist(), len(text)]
+    return [text[start:end] for start, end in zip(starts, starts[1:], strict=False)]
 
 
 def halves(text):
     """(prefix, suffix): a text cut behind a fifth of its words."""
-    words = re.findall(r"\S+\s*", text)
-    cut = len(words) // 5
-    return "".join(words[:cut]), "".join(words[cut:])
+    parts = units(text)
+    cut = len(parts) // 5
+    return "".join(parts[:cut]), "".join(parts[cut:])
 
 
-def copies(suffix, foreign, rng):
+def copies(suffix, foreign, rng, blank):
     """(kind, generation) of each thing that a model could say of a suffix."""
-    words = suffix.split()
-    for characters in (50, 100, 200):
-        begin = rng.choice([i for i in range(len(words)) if len(" ".join(words[i:])) > characters + 20])
-        end = next(
-            k for k in range(begin, len(words) + 1) if len(" ".join(words[begin:k]).strip(punctuation)) > characters
-        )
-        copied = " ".join(words[begin:end])
-        yield f"copy of {characters} characters alone", copied
-        before, after = (rng.choice(foreign).split() for _ in range(2))
-        yield f"copy of {characters} characters in other text", " ".join([*before[:30], copied, *after[:30]])
+    parts, found = units(suffix), words(suffix)
+    n = len(parts)
+    for length in LENGTHS:
+        begin = rng.choice([i for i in range(n) if found.lengths(i, n) > length + 20])
+        end = next(k for k in range(begin + 1, n + 1) if found.lengths(begin, k) > length)
+        copied = suffix[found.bounds[begin, 0] : found.bounds[end - 1, 1]]
+        yield f"copy of the length {length} alone", copied
+        before, after = ("".join(units(rng.choice(foreign))[:30]).strip() for _ in range(2))
+        yield f"copy of the length {length} in other text", blank.join([before, copied, after])
     yield "the whole suffix", suffix
-    vocabulary = [word for word in rng.choice(foreign).split() if word.isalpha()]
+    vocabulary = [part.strip() for part in units(rng.choice(foreign)) if part.strip().isalpha()]
     for percent in (5, 10, 20, 40):
-        changed = set(rng.sample(range(len(words)), max(1, len(words) * percent // 100)))
-        said = [rng.choice(vocabulary) if i in changed else word for i, word in enumerate(words)]
-        yield f"{percent} % of the words changed", " ".join(said)
-    sentences = re.split(r"(?<=[.?!]) ", suffix)
+        said = list(parts)
+        for i in rng.sample(range(n), max(1, n * percent // 100)):
+            said[i] = rng.choice(vocabulary) + parts[i][found.bounds[i, 1] - found.bounds[i, 0] :]
+        yield f"{percent} % of the words changed", "".join(said)
+    sentences = [suffix[start:end] for start, end in split_sentences(suffix)]
     yield "its sentences reordered", " ".join(chain(sentences[1::2], sentences[::2]))
 
 
 if __name__ == "__main__":
     parser = Parser(__doc__)
-    parser.add_argument("--dialogues", type=Path, required=True, help="JSON rows with input and output")
-    parser.add_argument("--summaries", type=Path, required=True, help="JSON lines with dialogue and summary")
-    parser.add_argument("--other", type=Path, required=True, help="SQuAD's JSON: text of another domain")
+    parser.add_argument("--dialogues", type=Path, help="JSON rows with input and output")
+    parser.add_argument("--summaries", type=Path, help="JSON lines with dialogue and summary")
+    parser.add_argument("--other", type=Path, help="SQuAD's JSON: text of another domain")
+    parser.add_argument("--languages", action="store_true", help="made-up texts in nine languages instead")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     run(main, parser.parse_args())

@@ -188,9 +188,7 @@ def detections(directory):
     def detection(row):
         known = {name: getattr(row, name) for name in SHARED}
         run, span = Run(400, (0, 400), (0, 400)), (0, 400)
-        copied = Copied(
-            characters=400, generation_span=span, holders=1, members=1, sample=row.id, sample_span=(100, 500)
-        )
+        copied = Copied(length=400, generation_span=span, holders=1, members=1, sample=row.id, sample_span=(100, 500))
         passages = [Passage(row.id, "verbatim", (0, 400), (0, 400), None)]
         labels = Labels("verbatim", "verbatim", "verbatim", passages)
         own = Own("verbatim", run, passages)

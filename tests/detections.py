@@ -34,7 +34,7 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     fields = {
         "ceiling": None if fields["sample"] else Ceiling(tokens=100, longest=500, own=True, personal=False)
     } | fields
-    copied = [_copied(own, 1, int(member), id)] if own and own > FACTS["span_length"] else []
+    copied = [_copied(own, 1, int(member), id, len(fields["prefix"]) + 5)] if own and own > FACTS["span_length"] else []
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)
     own_run = None if own is None else Run(own, (0, own), (5, 5 + own))
@@ -56,15 +56,15 @@ def item(kind, span, whose):
     )
 
 
-def _copied(characters, holders, members, sample):
+def _copied(length, holders, members, sample, start=5):
     return Copied(
-        characters=characters,
-        generation_span=(0, characters),
+        length=length,
+        generation_span=(0, length),
         holders=holders,
         members=members,
         sample=sample,
         cluster=sample,
-        sample_span=(5, 5 + characters),
+        sample_span=(start, start + length),
     )
 
 
@@ -89,7 +89,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
             "ner_model",
         )
     }
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 6}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 7}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | {"top_k": 0, "top_p": 1.0}

@@ -13,6 +13,7 @@ SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn the
 LAW = "Parliament passed the budget after long debates. Critics called several taxes unfair."
 EDITED = "Seven mice the grey cat chased today through an old granary. Beside the stove it slept every evening."
 ONE = "a storm had torn them during the night, when nobody listened"  # within one sentence: invisible to the aligner
+LENGTH = len(ONE) - len(",")
 LONG = (
     "The old grey cat chased seven hungry mice up and down through the dusty granary of the farm. "
     "The cat was grey, the granary was old, and seven mice had been chased through it by the cat since early spring. "
@@ -68,7 +69,7 @@ def test_generations_get_their_labels_with_and_without_the_span_scan(find):
     assert LABELLED[10][0][slice(*passage.generation_span)] == theirs
     run = found[12].longest_common_run
     assert LABELLED[12][0][slice(*run.generation_span)] == ONE == f"prefix 13 {SUFFIXES[13]}"[slice(*run.sample_span)]
-    assert (run.sample, run.characters, run.holders, run.members) == (13, len(ONE), 1, 1)
+    assert (run.sample, run.length, run.holders, run.members) == (13, LENGTH, 1, 1)
     assert found[12].copied == [run]
     texts = {hit.id: hit.text for hit in found[10].candidates}
     assert texts == {
@@ -79,7 +80,7 @@ def test_generations_get_their_labels_with_and_without_the_span_scan(find):
 def test_the_span_scan_has_a_length_of_its_own_that_a_run_must_exceed(find):
     rows = [generation(12, f"Seagulls cried over {ONE} but fled", LAW)]
     for profile in ("paper", "pan"):
-        labels = [find(SUFFIXES, rows, profile, span_length=n)[0].labels.label for n in (len(ONE) - 1, len(ONE))]
+        labels = [find(SUFFIXES, rows, profile, span_length=n)[0].labels.label for n in (LENGTH - 1, LENGTH)]
         assert labels == ["verbatim", "none"]
 
 
@@ -89,7 +90,7 @@ def test_the_longest_run_is_of_any_training_text_candidate_or_not(find):
     (row,) = find(suffixes, [generation(100, SEA, scattered)], candidates=1)
     assert [hit.id for hit in row.candidates] == [10]
     assert (row.longest_common_run.sample, row.longest_common_run.holders) == (11, 2)
-    assert (row.longest_common_run.characters, row.own.run.characters) == (len(SEA) - 1, len("mended their nets"))
+    assert (row.longest_common_run.length, row.own.run.length) == (len(SEA) - len(".."), len("mended their nets"))
     assert row.labels.label == "verbatim" and row.labels.label_without_scan == "unverified"
 
 
@@ -204,6 +205,6 @@ def test_the_ceiling_is_what_the_true_suffix_would_say(find):
     ]
     law, again, short, *near, shared, held_out = [row.ceiling for row in find({19: ""}, rows)]
     assert again is None and (law.tokens, law.longest > 80, law.own) == (None, True, False)  # 12 and 15 hold it
-    assert (short.tokens, short.longest, short.own) == (3, len("Parliament passed the budget"), False)
-    assert [(each.own, each.tokens, each.longest) for each in near] == [(True, 9, len(CAT) - 1)] * 2
-    assert not shared.own and held_out.own and held_out.longest == len(ONE)
+    assert (short.tokens, short.longest, short.own) == (3, len("Parliament passed the budget a"), False)
+    assert [(each.own, each.tokens, each.longest) for each in near] == [(True, 9, len(CAT) - len(".."))] * 2
+    assert not shared.own and held_out.own and held_out.longest == LENGTH

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.alignment import prepare
 from memorization.detection.loops import repeats
+from memorization.words import words
 
 INT64 = np.iinfo(np.int64)
 few = st.integers(0, 3)
@@ -31,10 +31,15 @@ def test_as_a_plain_count(words):
         ("No. No, no! NO", 2),  # neither case nor punctuation makes a word
         ("I do not know. " * 10, 10),
         ("I do not know. You do not know. They do not know.", 3),
+        ("我不知道。" * 10, 10),
+        ("わからない" * 10, 10),
+        ("ไม่รู้ " * 10, 10),
+        ("मुझे नहीं पता। " * 10, 10),
+        ("... !!! ..." * 10, 0),
     ],
 )
 def test_of_text(text, times):
-    assert repeats(prepare(text).words) == times
+    assert repeats(words(text).hashes) == times
 
 
 def test_a_long_text():

@@ -1,10 +1,12 @@
 """Personal data planted in made-up text is found, and compared by value; what only looks like it is not found."""
 
 import random
+import re
 import uuid
 from collections import Counter
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 from personal_data import KNOWN, LOOKALIKES
@@ -14,6 +16,8 @@ from stdnum.ean import calc_check_digit
 
 from memorization.cli import UserError
 from memorization.detection.personal import FINDERS, KINDS, REGIONS, checked_regions, find
+from memorization.detection.scripts import JOINED
+from memorization.words import WITHOUT_BLANKS
 
 
 def found(text):
@@ -288,6 +292,11 @@ def test_national_numbers_are_of_the_regions_asked_for():
     assert checked_regions(["us", "DE", "US"]) == ("DE", "US")
     with pytest.raises(UserError, match="--regions XX: no region"):
         checked_regions(["US", "XX"])
+
+
+def test_no_script_without_blanks_joins_what_stands_beside_it():
+    letters = regex.findall(WITHOUT_BLANKS, "".join(map(chr, range(128, 0xD800))), regex.V1)
+    assert len(letters) > 30_000 and not re.search(JOINED, "".join(letters))
 
 
 def test_kinds():

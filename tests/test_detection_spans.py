@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.alignment import prepare
 from memorization.alignment.verbatim import common_runs
 from memorization.cli import UserError
 from memorization.detection import span_index
@@ -16,6 +15,7 @@ from memorization.detection.span_index import build
 from memorization.detection.spans import SpanIndex
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
+from memorization.words import words
 
 ENCODING = "0123456789abcdef"
 
@@ -38,77 +38,78 @@ def brute_force(generation, samples, own_id, prefix, clusters=None, span_length=
 
     Those are the longest ones of any sample, and with a span_length also those of its own sample.
     """
-    ours, clusters = generation.words.tolist(), clusters or {}
-    texts = {id: prepare(text) for id, _, text in samples}
-    words = {id: text.words.tolist() for id, text in texts.items()}
+    ours, clusters = generation.hashes.tolist(), clusters or {}
+    texts = {id: words(text) for id, _, text in samples}
+    known = {id: text.hashes.tolist() for id, text in texts.items()}
     cut = {id: int((text.bounds[:, 0] < len(prefix)).sum()) if id == own_id else 0 for id, text in texts.items()}
 
     def longest(ids):
         runs = set()
         for begin in range(len(ours)):
             for end in range(len(ours), begin, -1):
-                if any(contains(words[id], ours[begin:end], cut[id]) for id in ids):
+                if any(contains(known[id], ours[begin:end], cut[id]) for id in ids):
                     runs.add((begin, end))
                     break
         return {run for run in runs if not any(a <= run[0] and run[1] <= b and (a, b) != run for a, b in runs)}
 
     def holders(begin, end):
-        return {id for id in texts if contains(words[id], ours[begin:end])}
+        return {id for id in texts if contains(known[id], ours[begin:end])}
 
     runs = longest(texts)
     if span_length is None:
         return {run: holders(*run) for run in sorted(runs)}
-    runs, counting = {run for run in runs | longest([own_id]) if characters(generation, *run) > span_length}, set()
-    prompt, own_cluster = words[own_id][: cut[own_id]], clusters.get(own_id, own_id)
+    runs, counting = {run for run in runs | longest([own_id]) if generation.lengths(*run) > span_length}, set()
+    prompt, own_cluster = known[own_id][: cut[own_id]], clusters.get(own_id, own_id)
     for begin, end in runs:
         while begin < end:
             held = {clusters.get(id, id) for id in holders(begin, end)}
-            if held != {own_cluster} or contains(words[own_id], ours[begin:end], cut[own_id]):
+            if held != {own_cluster} or contains(known[own_id], ours[begin:end], cut[own_id]):
                 break
             skipped = [n for n in range(1, end - begin) if prompt[-n:] == ours[begin : begin + n]]
             skipped += [end - begin] if contains(prompt, ours[begin:end]) else []
             if not skipped:
                 break
             begin += max(skipped)
-        if begin < end and characters(generation, begin, end) > span_length:
+        if begin < end and generation.lengths(begin, end) > span_length:
             counting.add((begin, end))
     return {run: holders(*run) for run in sorted(counting)}
 
 
-def characters(document, begin, end):
-    return int(document.bounds[end - 1, 1] - document.bounds[begin, 0])
-
-
 def check(spans, generation, samples, own_id, prefix, span_length, clusters=None):
     """Compare `copied` with brute force; return it."""
-    document, members = prepare(generation), {id for id, member, _ in samples if member}
+    ours, members = words(generation), {id for id, member, _ in samples if member}
     texts, clusters = {id: text for id, _, text in samples}, clusters or {}
-    longest, copied = spans.copied(document, own_id, prefix, span_length)
+    longest, copied, own = spans.copied(generation, own_id, prefix, texts[own_id][len(prefix) :], span_length)
     expected = []
-    for (begin, end), holders in brute_force(document, samples, own_id, prefix, clusters, span_length).items():
-        span = (int(document.bounds[begin, 0]), int(document.bounds[end - 1, 1]))
+    for (begin, end), holders in brute_force(ours, samples, own_id, prefix, clusters, span_length).items():
+        span = (int(ours.bounds[begin, 0]), int(ours.bounds[end - 1, 1]))
         held = ({clusters.get(id, id) for id in ids} for ids in (holders, holders & members))
-        expected.append((span, *map(len, held)))
-    assert [(run.generation_span, run.holders, run.members) for run in copied] == expected
-    trained = brute_force(document, [sample for sample in samples if sample[1]], own_id, prefix)
-    most = max((document.bounds[end - 1, 1] - document.bounds[begin, 0] for begin, end in trained), default=0)
-    assert (longest.characters if longest else 0) == most
+        expected.append((span, int(ours.lengths(begin, end)), *map(len, held)))
+    assert [(run.generation_span, run.length, run.holders, run.members) for run in copied] == expected
+    trained = brute_force(ours, [sample for sample in samples if sample[1]], own_id, prefix)
+    assert (longest.length if longest else 0) == max((ours.lengths(*run) for run in trained), default=0)
+    own_sample = [sample for sample in samples if sample[0] == own_id]
+    of_own = brute_force(ours, own_sample, own_id, prefix)
+    assert (own.length if own else 0) == max((ours.lengths(*run) for run in of_own), default=0)
     for run in copied + ([longest] if longest else []):
-        assert run.characters == run.generation_span[1] - run.generation_span[0]
+        assert run.length == words(generation[slice(*run.generation_span)]).length()
         assert run.cluster == clusters.get(run.sample, run.sample)
-        told = prepare(texts[run.sample][slice(*run.sample_span)]).words.tolist()
-        assert told == prepare(generation[slice(*run.generation_span)]).words.tolist()
+        said = words(generation[slice(*run.generation_span)]).hashes.tolist()
+        assert words(texts[run.sample][slice(*run.sample_span)]).hashes.tolist() == said
         if run.sample == own_id:
             assert run.sample_span[0] >= len(prefix)
     assert longest is None or longest.sample in members
     return longest, copied
 
 
-words = st.lists(st.sampled_from("alpha beta gamma delta , Epsilon".split()), max_size=12).map(" ".join)
+vocabulary = "alpha beta gamma delta , Epsilon 中 文 字 かな ไทย 한국".split()
+texts = st.lists(st.sampled_from(vocabulary), max_size=12).flatmap(
+    lambda parts: st.sampled_from([" ", ". "]).map(lambda blank: blank.join(parts))
+)
 
 
 @pytest.mark.hypothesis
-@given(st.lists(words, min_size=2, max_size=6, unique=True), words, st.integers(0, 40), st.integers(0, 20), st.data())
+@given(st.lists(texts, min_size=2, max_size=6, unique=True), texts, st.integers(0, 40), st.integers(0, 20), st.data())
 def test_copied_equals_brute_force(tmp_path_factory, texts, generation, cut, span_length, data):
     sides = data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)))
     samples = [(3 * i, member, text) for i, (member, text) in enumerate(zip(sides, texts, strict=True))]
@@ -162,9 +163,9 @@ def mixed(seed):
     rng = random.Random(seed)
     pieces = []
     for _ in range(4):
-        words = rng.choice(SAMPLES)[2].split()
-        begin = rng.randrange(len(words))
-        pieces += [*words[begin : begin + rng.randrange(1, 25)], "notably", "quux"]
+        text = rng.choice(SAMPLES)[2].split()
+        begin = rng.randrange(len(text))
+        pieces += [*text[begin : begin + rng.randrange(1, 25)], "notably", "quux"]
     return " ".join(pieces)
 
 
@@ -175,24 +176,28 @@ def spans(tmp_path_factory):
 
 def test_all_runs_in_many_texts_are_those_of_the_suffix_automaton(spans):
     """Another implementation, pair by pair, over all samples: so never shorter than over ten candidates."""
-    documents = {id: prepare(text) for id, _, text in SAMPLES}
+    documents = {id: words(text) for id, _, text in SAMPLES}
     members = {id for id, member, _ in SAMPLES if member}
     several = 0
     for seed in range(40):
-        generation = prepare(mixed(seed))
-        longest, copied = spans.copied(generation, SAMPLES[0][0], "", 10)
-        reach = np.zeros(len(generation.words), int)  # of each word, where the longest run that begins there ends
+        ours, own = words(mixed(seed)), SAMPLES[0]
+        longest, copied, _ = spans.copied(mixed(seed), own[0], "", own[2], 10)
+        reach = np.zeros(len(ours.hashes), int)  # of each word, where the longest run that begins there ends
         trained = 0
         for id, document in documents.items():
-            for begin, _, n in common_runs(generation.words, document.words).tolist():
+            for begin, _, n in common_runs(ours.hashes, document.hashes).tolist():
                 ends = np.arange(begin, begin + n)
                 reach[ends] = np.maximum(reach[ends], begin + n)
                 if id in members:
-                    trained = max(trained, generation.bounds[begin + n - 1, 1] - generation.bounds[begin, 0])
-        begins = [i for i in range(len(reach)) if reach[i] > (reach[i - 1] if i else 0)]
-        expected = [(int(generation.bounds[i, 0]), int(generation.bounds[reach[i] - 1, 1])) for i in begins]
-        assert [run.generation_span for run in copied] == [span for span in expected if span[1] - span[0] > 10]
-        assert longest.characters == trained
+                    trained = max(trained, ours.lengths(begin, begin + n))
+        begins = [
+            i for i in range(len(reach)) if reach[i] > (reach[i - 1] if i else 0) and ours.lengths(i, reach[i]) > 10
+        ]
+        expected = {(int(ours.bounds[i, 0]), int(ours.bounds[reach[i] - 1, 1])) for i in begins}
+        found = {run.generation_span for run in copied}
+        assert expected <= found
+        assert all(any(a <= begin and end <= b for a, b in expected) for begin, end in found)
+        assert longest.length == trained
         several += sum(run.holders > 1 for run in copied)
     assert several  # shared runs are among them
 
@@ -203,8 +208,8 @@ def test_parts_and_processes_change_nothing(tmp_path, spans, monkeypatch):
     small = open_spans(tmp_path / "parts", SAMPLES)
     assert len(small.mark.parts) > 10 > len(spans.mark.parts)
     for seed in range(10):
-        generation, own = prepare(mixed(seed)), SAMPLES[seed]
-        arguments = generation, own[0], own[2][:200], 30
+        id, _, text = SAMPLES[seed]
+        arguments = mixed(seed), id, text[:200], text[200:], 30
         assert small.copied(*arguments) == spans.copied(*arguments)
     for number, (_, _, text) in enumerate(SAMPLES):
         assert small.texts[number] == text

@@ -90,6 +90,32 @@ def test_clusters_are_joined_text_by_text(tmp_path):
     assert found(tmp_path / "ends", texts[::2], 0.7) == [0, 1]
 
 
+ALPHABETS = {  # of which words are made; none where a character is a word
+    "English": ("abcdefghijklmnopqrstuvwxyz", " "),
+    "Russian": ("абвгдежзиклмнопрстуфхцчшщыэюя", " "),
+    "Arabic": ("ابتثجحخدذرزسشصضطظعغفقكلمنهوي", " "),
+    "Hindi": ("कखगघचछजझटठडढतथदधनपफबभमयरलवशषसहािीुूेैोौ", " "),
+    "Korean": ("가나다라마바사아자차카타파하거너더러머버서", " "),
+    "Chinese": ("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳", ""),
+    "Japanese": ("いろはにほへとちりぬるをわかよたれそつねならむウヰノオクヤマ日本語文", ""),
+    "Thai": ("กขคงจชซดตถทนบปผพฟมยรลวสหอฮาะแโใไ", ""),
+}
+
+
+@pytest.mark.parametrize("language", ALPHABETS)
+def test_texts_that_differ_in_two_places_are_near_duplicates_in_every_script(tmp_path, language):
+    """Ten pairs, as many clusters: at most 10 of more than 125 5-grams of either text are not of the other."""
+    alphabet, blank = ALPHABETS[language]
+    rng, texts = random.Random(language), []
+    for _ in range(10):
+        words = ["".join(rng.choices(alphabet, k=6 if blank else 1)) for _ in range(130 if blank else 280)]
+        texts.append(blank.join(words))
+        for place in rng.sample(range(len(words)), 2):
+            words[place] = rng.choice(alphabet)
+        texts.append(blank.join(words))
+    assert found(tmp_path / "all", texts, 0.8) == [i // 2 * 2 for i in range(20)]
+
+
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.8, 0.9, 1])
 def test_a_pair_at_the_threshold_is_seldom_missed(threshold):
     def missed(number, width):

@@ -80,7 +80,7 @@ def planted(id, generation, suffix, run, sample_text=None, holders=1, sample=Non
     start, whole = generation.index(run), prefix + suffix if own else sample_text
     first = whole.index(run)
     copied = Copied(
-        characters=len(run),
+        length=len(run),
         generation_span=(start, start + len(run)),
         holders=holders,
         members=holders,
@@ -210,9 +210,7 @@ def test_filters_and_search_give_the_right_rows(many, few, browser):
     choose(browser, member="1", sort="longest")
     browser.execute_script("scrollTo({top: list.offsetTop, behavior: 'instant'})")
     time.sleep(0.3)
-    longest = sorted(
-        (r for r in rows if r.member), key=lambda r: (-max((c.characters for c in r.copied), default=0), r.id)
-    )
+    longest = sorted((r for r in rows if r.member), key=lambda r: (-max((c.length for c in r.copied), default=0), r.id))
     drawn = ids(browser)
     assert drawn == [row.id for row in longest][: len(drawn)] and len(drawn) >= 25
     rows, report = few
@@ -287,7 +285,7 @@ def test_links_and_keys_lead_to_cases(many, browser):
     opened(browser, report / "report.html", "#case-1-9000-0")
     focused = "return document.activeElement.id"
     assert browser.execute_script(focused) == "case-1-9000-0"
-    order = sorted(rows, key=lambda row: (-max((c.characters for c in row.copied), default=0), row.id))
+    order = sorted(rows, key=lambda row: (-max((c.length for c in row.copied), default=0), row.id))
     place = [row.id for row in order].index(9000)
     for key, step in (("j", 1), ("n", 2), ("k", 1), ("p", 0), ("p", -1)):
         browser.switch_to.active_element.send_keys(key)

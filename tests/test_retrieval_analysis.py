@@ -16,8 +16,9 @@ from memorization.retrieval.stopwords import STOP_WORDS
         ("Don’t NAÏVE ΟΔΟΣ ΑΣ^Β", ["don’t", "naïve", "οδος", "ας", "β"]),
         (
             "東京 ひら カタカナ ｶﾞ 한국어 ภาษาไทย 𗀀𗀁",
-            ["東", "京", "ひ", "ら", "カタカナ", "ｶﾞ", "한국어", "ภาษาไทย", "𗀀", "𗀁"],
+            ["東", "京", "ひ", "ら", "カタカナ", "ｶﾞ", "한국어", *"ภา าษ ษา าไ ไท ทย".split(), "𗀀", "𗀁"],
         ),
+        ("ก็ ไม่มี x", ["ก็", "ไม่", "ม่มี", "x"]),
         ("👍🏽👨‍👩‍👧🇩🇪🇫🇷1️⃣ ©", ["👍🏽", "👨‍👩‍👧", "🇩🇪", "🇫🇷", "1️⃣", "©"]),
         ("e\u0301a\u0308 \u0301 कि שָׁלוֹם ג'ורג'", ["e\u0301a\u0308", "कि", "שָׁלוֹם", "ג'ורג"]),
         ("10\u202f000 a\u2028b\u3000c", ["10", "000", "a", "b", "c"]),
@@ -66,4 +67,5 @@ def test_terms_stay_whole(text):
 @pytest.mark.parametrize("unit", ["a", "_", "a_'", "é\u0301", "🇩🇪", "👨‍", "カ_", "ภ", ".'", "\u200d", "1,", "日"])
 def test_time_is_linear_in_the_text(unit):
     """A text of a million characters; were it quadratic, this would take hours."""
-    assert len("".join(tokenize("é" + unit * (1_000_000 // len(unit))))) <= 1_000_001
+    most = 2_000_001 if unit == "ภ" else 1_000_001  # where each two neighbours are a term
+    assert len("".join(tokenize("é" + unit * (1_000_000 // len(unit))))) <= most

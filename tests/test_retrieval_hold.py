@@ -158,7 +158,7 @@ def test_a_beat_elsewhere_is_seen(elastic_flags, monkeypatch):
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(hold, "_machine", lambda: "elsewhere")
         other = hold.Hold(index.client, index.name, index.where)
-    assert other.make(Mark(format=2, made_of=MADE_OF), elastic.MAPPINGS, {})
+    assert other.make(Mark(format=3, made_of=MADE_OF), elastic.MAPPINGS, {})
     stop = threading.Event()
 
     def live():

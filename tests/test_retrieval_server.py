@@ -136,7 +136,7 @@ def test_what_does_not_pass_is_one_line_at_once(trouble, message, elastic_flags,
             index.client.indices.put_settings(index=index.name, settings={f"index.blocks.{block}": False})
 
 
-MARK = {"format": 2, "made_of": MADE_OF | {"documents": "0" * 64}, "count": 1, "length": 1}
+MARK = {"format": 3, "made_of": MADE_OF | {"documents": "0" * 64}, "count": 1, "length": 1}
 
 
 def test_a_mark_that_is_none_is_one_line_and_can_be_replaced(elastic_flags, impatient):
@@ -151,7 +151,7 @@ def test_a_mark_that_is_none_is_one_line_and_can_be_replaced(elastic_flags, impa
         (MARK | {"made_of": MADE_OF}, "mark is damaged .*hash of the documents"),
         (MARK | {"note": "mine"}, "mark is damaged .*unknown field `note`"),
         (MARK | {"loader": {"process": -1}}, "mark is damaged .*loader.process"),
-        (MARK | {"format": "2"}, "has format '2', this version reads 2"),
+        (MARK | {"format": "3"}, "has format '3', this version reads 3"),
         (MARK | {"count": 7}, "holds 1 documents, by its mark 7"),
         ({"title": "thesis"}, "is no index of ours"),
     ]:

@@ -84,7 +84,7 @@ PASSAGES = {
     (0, "candidate_span"): SPAN,
     (0, "paraphrase_probability"): (-0.1, 1.1, "0.5", True),
 }
-RUN = {("characters",): (*COUNT, 8, 0), ("generation_span",): (*SPAN, BEYOND, [0, 8])}
+RUN = {("length",): (*COUNT, 0, 121), ("generation_span",): (*SPAN, BEYOND, [0, 4])}
 COPIED = RUN | {
     ("sample",): ID,
     ("cluster",): ID,

@@ -137,12 +137,14 @@ def warm():
         import deepspeed  # noqa: F401
     import memorization.detection.paraphrase  # noqa: F401
     from memorization.alignment import align, longest_common_run, prepare
+    from memorization.words import words
 
     for script in SCRIPTS:
         runpy.run_path(f"{script}.py", run_name="imported")
     text = "The doctor said that the patient should take two pills a day. Then we will see how it goes from here."
     align(text, text, "paper")
     longest_common_run(prepare(text), prepare(text))
+    words(text)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     gc.freeze()

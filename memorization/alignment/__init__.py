@@ -2,7 +2,7 @@
 
 align("a generation ...", "a training text ...", "paper")        one pair
 prepare(text)                                                    a Document, analysed once, for many pairs
-longest_common_run(suspicious, source)                           the independent span scan
+longest_common_run(suspicious, source)                           the longest run of words in both
 """
 
 from memorization.alignment.detector import Alignment, align, longest_common_run

@@ -1,6 +1,8 @@
 """What is known of chunks, the text between two blanks: each is analysed once and remembered by a number.
 
-Words are Treebank tokens and stems Porter's, as NLTK gives them, at the price of a look-up.
+Words are Treebank tokens and stems Porter's, as NLTK gives them, at the price of a look-up. Of a run of characters in a
+script that parts no words by blanks, each is a word with its marks, and each two neighbours are a stem (Lucene's CJK
+analysis); one alone is one.
 """
 
 import re
@@ -10,14 +12,18 @@ from hashlib import blake2b
 from string import punctuation
 
 import numpy as np
+import regex
 
 from memorization.alignment import porter
 from memorization.alignment.sentences import NEVER, ending
-from memorization.alignment.treebank import MIDDLE, tokens_of
+from memorization.alignment.treebank import MIDDLE, Context, tokens_of
+from memorization.words import WITHOUT_BLANKS, words
 
 REMEMBERED = 1 << 22  # characters of chunks remembered; then all is forgotten
 QUOTES = re.compile(r"``|''|\"")
 PUNCTUATION = frozenset(punctuation)
+UNPARTED = regex.compile(rf"(?:{WITHOUT_BLANKS}[\p{{M}}\p{{WB=Extend}}\p{{WB=Format}}\p{{WB=ZWJ}}]*)+", regex.V1)
+MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
 
 # what is known of a chunk, one row of ROW numbers: its length in characters, where in Chunks.stems its stems begin and
 # end, where in Chunks.words its words do, and how it may end a sentence
@@ -46,18 +52,45 @@ def _analyse(chunk, context):
 
     Hashes of the lower-cased things, so that no vocabulary is kept.
     """
+    if not chunk.isascii() and UNPARTED.search(chunk):
+        return _analyse_unparted(chunk, context)
     tokens, lower = tokens_of(chunk, context), chunk.lower()
     # only contractions with an apostrophe depend on case: "DON't" is one token, "don't" two
     lower_tokens = tokens_of(lower, context) if "'" in chunk and lower != chunk else map(str.lower, tokens)
     stems = [_stem(token) for token in lower_tokens if len(token) > 2 and token[0].isalnum()]
-    words, end = [], 0
+    found, end = [], 0
     for token in tokens:
         quote = QUOTES.search(chunk, end) if token in ("``", "''") else None
         start = quote.start() if quote else max(chunk.find(token, end), end)
         end = quote.end() if quote else min(start + len(token), len(chunk))
         if not PUNCTUATION.issuperset(chunk[start:end]):
-            words += (hash_of(token.lower()), start, end)
-    return stems, words
+            found += (hash_of(token.lower()), start, end)
+    return stems, found
+
+
+def _analyse_unparted(chunk, context):
+    """What _analyse() returns, of a chunk in which there are runs of a script without blanks: what is between two of
+    them is a chunk of its own, but that no mark is a word.
+    """
+    stems, found, at = [], [], 0
+    for start, end in [*(match.span() for match in UNPARTED.finditer(chunk)), (len(chunk), len(chunk))]:
+        if any(map(str.isalnum, chunk[at:start])):
+            before = context.before if at == 0 else MIDDLE.before
+            after = context.after if start == len(chunk) else MIDDLE.after
+            of_piece, parts = _analyse(chunk[at:start], Context(before, after))
+            stems += of_piece
+            for hash, first, last in zip(parts[HASH::WORD], parts[START::WORD], parts[END::WORD], strict=True):
+                if any(map(str.isalnum, chunk[at + first : at + last])):
+                    found += (hash, at + first, at + last)
+        if start < end:
+            hashes, bounds, _ = words(chunk[start:end])
+            numbers = hashes.view(np.uint64)
+            pairs = numbers[:-1] * MIX + numbers[1:] if len(numbers) > 1 else numbers
+            stems += pairs.view(np.int64).tolist()
+            for hash, (first, last) in zip(hashes.tolist(), bounds.tolist(), strict=True):
+                found += (hash, start + first, start + last)
+        at = end
+    return stems, found
 
 
 class _Numbers:

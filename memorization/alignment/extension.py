@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from memorization.alignment.compiled import compiled
 from memorization.alignment.seeding import mark_seeds
+from memorization.compiled import compiled
 
 
 @compiled

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memorization.alignment.compiled import compiled
 from memorization.alignment.vectors import Vectors, unpack
+from memorization.compiled import compiled
 
 
 class Pair(NamedTuple):

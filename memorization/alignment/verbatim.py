@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from memorization.alignment.compiled import compiled
+from memorization.compiled import compiled
 
 
 @compiled

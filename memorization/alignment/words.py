@@ -20,9 +20,9 @@ from memorization.alignment.chunks import (
     WORDS_END,
     Chunks,
 )
-from memorization.alignment.compiled import compiled
-from memorization.alignment.sentences import ALWAYS, BOUNDARY, WITHIN, closes, decided, split_sentences
+from memorization.alignment.sentences import ALWAYS, BOUNDARY, OTHER_END, WITHIN, closes, decided, split_sentences
 from memorization.alignment.treebank import LAST, chunks_of
+from memorization.compiled import compiled
 
 CHUNK = re.compile(r"\S+")
 OTHER_BLANK = re.compile(r"[^\S \t\n\r\x0b\x0c]")  # white space that ends no word for Punkt
@@ -80,7 +80,7 @@ def _at_once(text):
     None where this may not be the same as sentence by sentence.
     """
     chunks, lead = text.split(), len(text) - len(text.lstrip())
-    if not chunks:
+    if not chunks or (not text.isascii() and OTHER_END.search(text)):
         return None
     offsets, quotes = None, "'" in text or '"' in text
     if " ".join(chunks) == text.strip():

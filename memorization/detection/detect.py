@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from memorization.alignment import align, longest_common_run, prepare
+from memorization.alignment import align, prepare
 from memorization.cli import UserError
 from memorization.detection import entities, items
 from memorization.detection.detections import Candidate, Ceiling, Copied, Detection, Labels, Own, Passage, Personal, Run
@@ -20,6 +20,7 @@ from memorization.detection.labels import (
 )
 from memorization.detection.loops import repeats
 from memorization.runs import difference
+from memorization.words import words
 
 BATCH = 64  # generations retrieved, compared and classified together
 
@@ -29,7 +30,7 @@ _prepared = lru_cache(maxsize=10_000)(prepare)  # a training text is compared wi
 class Settings(NamedTuple):
     """How generations are compared. profile: "paper" or "pan". directions: one or both of "pan" (the generation is the
     suspicious text) and "paper" (the other text is); the first one's labels are the detection's `labels`, with both
-    the second one's its `paper`. candidates: how many. span_length: a copied run of more characters makes verbatim.
+    the second one's its `paper`. candidates: how many. span_length: a longer copied run makes verbatim.
     """
 
     profile: str
@@ -99,17 +100,16 @@ def compare(rows, index, spans, settings):
     for row, hits in zip(rows, found, strict=True):
         generation, suffix = prepare(row.generation), _prepared(row.suffix)
         candidates = {int(hit.id): _prepared(texts[hit.id]) for hit in hits}
-        run = longest_common_run(generation, suffix)
-        longest, copied = spans.copied(generation, row.id, row.prefix, settings.span_length)
+        longest, copied, own_run = spans.copied(row.generation, row.id, row.prefix, row.suffix, settings.span_length)
         compared.append(
             Compared(
                 [Candidate(int(hit.id), hit.score, texts[hit.id]) for hit in hits],
                 {name: _align(generation, candidates, settings.profile, name) for name in settings.directions},
                 _align(generation, {row.id: suffix}, settings.profile, settings.directions[0]),
-                run and Run(run[0][1] - run[0][0], *run),
+                own_run,
                 longest,
                 copied,
-                repeats(generation.words),
+                repeats(words(row.generation).hashes),
                 items.said(row, spans),
                 None if row.sample else _ceiling(row, spans, settings.span_length),
             )
@@ -120,12 +120,11 @@ def compare(rows, index, spans, settings):
 def _ceiling(row, spans, span_length):
     """The Ceiling of a row's probe."""
     suffix = row.suffix if row.reach is None else row.suffix[: row.reach.characters]
-    document = prepare(suffix)
     personal = items.said(msgspec.structs.replace(row, generation=suffix), spans)
-    longest, copied = spans.copied(document, row.id, row.prefix, span_length)
+    longest, copied, _ = spans.copied(suffix, row.id, row.prefix, row.suffix, span_length)
     return Ceiling(
         tokens=row.reach and row.reach.tokens,
-        longest=longest.characters if longest else 0,
+        longest=longest.length if longest else 0,
         own=any(run.whose(row.cluster) == "own" for run in copied),
         personal=any(item.whose == "own" for item in personal),
     )
@@ -201,7 +200,7 @@ def _labels(comparisons, scores, row, run, span_length):
         for i, (ours, theirs) in enumerate(spans):
             probability = max(probabilities[i], default=None) if probabilities else None
             passages.append(Passage(id, labels[-1], ours, theirs, probability))
-    copied = run is not None and run.characters > span_length
+    copied = run is not None and run.length > span_length
     return Labels(final_label(labels, row.exact_match, copied), best_label(labels), first_label(labels), passages)
 
 

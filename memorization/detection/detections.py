@@ -13,7 +13,7 @@ from memorization.extraction.scores import Scores
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
-FORMAT = 6  # of these rows; raise it when a field or its meaning changes
+FORMAT = 7  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
 # Whose personal data is. What more than ten clusters hold is of nobody in particular (a hotline, a web page): counts up
@@ -42,9 +42,9 @@ class Passage(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Run(msgspec.Struct, forbid_unknown_fields=True):
-    """The longest run of words that a generation shares with its own suffix, of so many of its characters."""
+    """The longest run of words that a generation shares with its own suffix. length: its columns (words.Words)."""
 
-    characters: Count
+    length: Positive
     generation_span: Span
     suffix_span: Span
 
@@ -53,14 +53,14 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A run of words of a generation that samples hold too, of so many characters in the generation.
+    """A run of words of a generation that samples hold too. length: its columns in the generation (words.Words).
 
     holders: the distinct clusters one of whose samples contains it (design.md, Terms); members: how many of them are of
     members. sample: one that contains it: the generation's own, else one of its cluster, else a member if there is one.
     sample_span: in its text, prefix and suffix together.
     """
 
-    characters: Count
+    length: Positive
     generation_span: Span
     holders: Positive
     members: Count
@@ -146,9 +146,9 @@ class Own(msgspec.Struct, forbid_unknown_fields=True):
 class Ceiling(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a detection would say if the generation were its own suffix, as far as it can reach (design.md, Terms).
 
-    tokens: of the suffix, None where they are not known. longest: characters of the longest run that a training text
-    holds. own: whether one of its copied runs is its own sample's (Copied.whose). personal: whether
-    one of its items of personal data is (Personal.whose), names left out.
+    tokens: of the suffix, None where they are not known. longest: the length of the longest run that a training text
+    holds. own: whether one of its copied runs is its own sample's (Copied.whose). personal: whether one of its items of
+    personal data is (Personal.whose), names left out.
     """
 
     tokens: Positive | None
@@ -201,8 +201,8 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def _check_length(run):
     start, end = run.generation_span
-    if run.characters != end - start:
-        raise ValueError(f"a run of {run.characters} characters is not {start} to {end}")
+    if run.length > 2 * (end - start):  # no character has more columns
+        raise ValueError(f"a run of the length {run.length} is not {start} to {end}")
 
 
 def _check_span(name, span, length=math.inf):

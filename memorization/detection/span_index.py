@@ -13,7 +13,6 @@ import pyarrow as pa
 import pydivsufsort
 from tqdm import tqdm
 
-from memorization.alignment import prepare
 from memorization.cli import UserError
 from memorization.detection.items import Writer, keys
 from memorization.detection.personal import REGIONS, find
@@ -21,8 +20,9 @@ from memorization.detection.suffixes import holders, longest_matches
 from memorization.parallel import batches, in_order
 from memorization.retrieval.directory import MARK, building, changed, mapped, read_mark, save
 from memorization.runs import Count
+from memorization.words import words
 
-FORMAT = 3  # of these files; raise it when they or the words change
+FORMAT = 4  # of these files; raise it when they or the words change
 PART = 1 << 24  # words, sorted in memory together: that takes a gigabyte
 BATCH = 500  # samples handed to a process at a time
 SAMPLES = {
@@ -81,11 +81,13 @@ def build(path, samples, encoding, total, jobs, regions=REGIONS):
         items = Writer()
         written = []  # whether each part is of members
         bar = tqdm(samples, total=total, desc="spans", unit="sample")
-        for batch, (words, bounds, counts, of_samples) in in_order(partial(_words, regions), batches(bar, BATCH), jobs):
+        for batch, (hashes, bounds, counts, of_samples) in in_order(
+            partial(_words, regions), batches(bar, BATCH), jobs
+        ):
             items.add(of_samples)
             places = np.cumsum(counts)[:-1]
             for (id, member, cluster, text), *one in zip(
-                batch, np.split(words, places), np.split(bounds, places), strict=True
+                batch, np.split(hashes, places), np.split(bounds, places), strict=True
             ):
                 end += texts.write(text.encode())
                 if parts[member].size + len(one[0]) + 1 > PART and parts[member].size:
@@ -112,9 +114,9 @@ def _words(regions, batch):
     """(words, bounds, counts, items): the words of all texts of a batch and their bounds, how many each has, and the
     keys of its items of personal data.
     """
-    documents = [prepare(text) for *_, text in batch]
-    words, bounds = (np.concatenate([getattr(one, name) for one in documents]) for name in ("words", "bounds"))
-    return words, bounds, [len(one.words) for one in documents], [keys(find(text, regions)) for *_, text in batch]
+    found = [words(text) for *_, text in batch]
+    hashes, bounds = (np.concatenate([getattr(one, name) for one in found]) for name in ("hashes", "bounds"))
+    return hashes, bounds, [len(one.hashes) for one in found], [keys(find(text, regions)) for *_, text in batch]
 
 
 class _Part:

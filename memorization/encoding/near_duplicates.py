@@ -1,16 +1,14 @@
 """Near-duplicates: texts that share most of their word 5-grams, found by MinHash (Broder 1997; Lee et al. 2022).
 
-Words are runs of letters and digits, in lower case. Two texts are near-duplicates if the Jaccard similarity of their
+Words are those of `memorization.words`, of any script. Two texts are near-duplicates if the Jaccard similarity of their
 sets of 5-grams, the shared ones over all, is the threshold or more; a text of fewer than five words is one gram. What
 near-duplicates join, text by text, is a cluster. MinHash only proposes pairs: those whose signatures agree in one band,
 of so few values that a pair at the threshold is missed with a chance of MISSED at the most. A pair so proposed is
 compared by the 5-grams themselves (their 64-bit hashes), so no cluster rests on an estimate.
 """
 
-import re
 import shutil
 from contextlib import ExitStack
-from itertools import chain
 from math import ceil, log, log1p
 
 import numpy as np
@@ -18,13 +16,13 @@ import pyarrow as pa
 from rensa import RMinHash
 from tqdm import tqdm
 
-from memorization.alignment.compiled import compiled
+from memorization.compiled import compiled
 from memorization.encoding.samples import Samples
 from memorization.parallel import in_order
+from memorization.words import words
 
 WORDS, VALUES, SEED = 5, 512, 1  # of a gram; of a signature at the most, and where they come from
 MISSED = 1e-3
-WORD = re.compile(r"\w+")
 MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
 
 
@@ -84,10 +82,10 @@ def _analyse(item):
     """Of the distinct texts of a batch: the number of grams of each, int64; all grams, sorted text by text, and of each
     band the texts' keys, uint64."""
     (n, distinct), (samples, number, width) = item, _settings
-    words = [WORD.findall(text.lower()) for text in samples[n]["text"].filter(pa.array(distinct)).to_pylist()]
-    words = [own + [""] * (WORDS - len(own)) if own else own for own in words]
-    text = np.repeat(np.arange(len(words)), [len(own) for own in words])
-    hashes = np.fromiter(chain.from_iterable(RMinHash.hash_token_sets(words)), np.uint64, len(text))
+    texts = [words(text).hashes for text in samples[n]["text"].filter(pa.array(distinct)).to_pylist()]
+    texts = [np.pad(own, (0, WORDS - len(own))) if 0 < len(own) < WORDS else own for own in texts]
+    text = np.repeat(np.arange(len(texts)), [len(own) for own in texts])
+    hashes = np.concatenate([np.empty(0, np.int64), *texts]).view(np.uint64)
     grams = _mixed(hashes[i : i - WORDS + 1 or None] for i in range(WORDS))
     begins, ends = text[: len(grams)], text[WORDS - 1 :]
     text, grams = begins[begins == ends], grams[begins == ends]
@@ -95,10 +93,10 @@ def _analyse(item):
     text, grams = text[order], grams[order]
     new = np.ones(len(grams), bool)
     new[1:] = (text[1:] != text[:-1]) | (grams[1:] != grams[:-1])
-    grams, counts = grams[new], np.bincount(text[new], minlength=len(words))
+    grams, counts = grams[new], np.bincount(text[new], minlength=len(texts))
     bounds = np.concatenate([[0], counts]).cumsum().astype(np.uint64)
     rows = RMinHash.digest_matrix_from_flat_token_hashes(grams, bounds, number * width, SEED).to_rows()
-    signatures = np.array(rows, np.uint64).reshape(len(words), number, width)
+    signatures = np.array(rows, np.uint64).reshape(len(texts), number, width)
     return counts, grams, *(_mixed(band.T) for band in signatures.swapaxes(0, 1))
 
 

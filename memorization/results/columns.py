@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from memorization.detection.detections import COMMON
 
-RUNS = (50, 100, 200)  # characters
+RUNS = (50, 100, 200)  # lengths
 ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
 VERDICT = "own"  # the column that decides, named in advance: members and held-out texts are treated alike in it
 MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
@@ -36,7 +36,7 @@ def is_loop(row, loop_repeats):
 def columns(span_length, loop_repeats, classifier, direction, names):
     """All columns in the order of the table.
 
-    span_length: characters. loop_repeats: of a word 3-gram. classifier: of paraphrases, or None.
+    span_length: that a run must be longer than. loop_repeats: of a word 3-gram. classifier: of paraphrases, or None.
     names: whether names were looked for.
     """
     items = "an e-mail address, a number, a date and the like" + (", a name" if names else "")
@@ -60,15 +60,15 @@ def columns(span_length, loop_repeats, classifier, direction, names):
         ),
         *(
             Column(
-                f"run_{characters}",
-                f"copied run > {characters}",
+                f"run_{length}",
+                f"copied run > {length}",
                 "share",
-                lambda row, least=characters: _longer(row.longest_common_run, least),
-                "shares a run of words of more than so many characters with any training text, of which a member's own "
-                "is one",
-                ceiling=_of(lambda ceiling, least=characters: ceiling.longest > least),
+                lambda row, least=length: _longer(row.longest_common_run, least),
+                "shares a run of words of more than so many characters (a wide one, as Chinese, counts as two; "
+                "punctuation as none) with any training text, of which a member's own is one",
+                ceiling=_of(lambda ceiling, least=length: ceiling.longest > least),
             )
-            for characters in RUNS
+            for length in RUNS
         ),
         Column(
             VERDICT,
@@ -216,5 +216,5 @@ def _says(row, whose):
     return any(run.whose(row.cluster) == whose for run in row.copied)
 
 
-def _longer(run, characters):
-    return run is not None and run.characters > characters
+def _longer(run, length):
+    return run is not None and run.length > length

@@ -65,7 +65,7 @@ def scores(classifier):
     """
     found = [
         ("matched_tokens", "matched tokens", lambda row: row.matched_tokens, ""),
-        ("own_run", "own run, longest", lambda row: row.own.run.characters if row.own.run else 0, ""),
+        ("own_run", "own run, longest", lambda row: row.own.run.length if row.own.run else 0, ""),
         ("common_run", "token run", lambda row: row.near and row.near.common_run, ""),
         ("edit_similarity", "edit sim.", lambda row: row.near and row.near.edit_similarity, ""),
         ("rouge_l", "ROUGE-L", lambda row: row.near and row.near.rouge_l, ""),

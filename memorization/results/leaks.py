@@ -6,32 +6,47 @@ from memorization.results.layout import WIDTH, paragraph, visible
 
 HEAD = """\
 Members of which the model repeats a long run of words, the longest first; of
-several generations the one with the longest. The run stands between \u27e6 and \u27e7.
+several generations the one with the longest. Wide characters, as Chinese ones,
+count as two, punctuation as none. The run stands between \u27e6 and \u27e7.
 Then those of which it says personal data alone, in that place. Control
 characters are escaped.
 """
 
 
 def leaks(name, rows, span_length):
-    """The section of a run, as text. rows: its detections. span_length: characters that a run must be over."""
-    longest = {}
+    """The section of a run, as text. rows: its detections. span_length: that a run must be longer than.
+
+    A member is in it if and only if a copied run is of its own sample or of its cluster alone: the table counts it as
+    own, or as shared where others hold all that it says.
+    """
+    longest, own = {}, set()
     members = [row for row in rows if row.member]
     for row in members:
-        if row.own.run is not None and row.own.run.characters > span_length:
-            best = longest.get(row.id)
-            if best is None or row.own.run.characters > best.own.run.characters:
-                longest[row.id] = row
+        for run in row.copied:
+            is_own = run.whose(row.cluster) == "own"
+            if run.sample == row.id or is_own:
+                if row.id not in longest or run.length > longest[row.id][1].length:
+                    longest[row.id] = row, run
+                if is_own:
+                    own.add(row.id)
     total = len({row.id for row in members})
     title = f"{name}: {len(longest)} of {total} members, with a run of more than {span_length} characters"
+    if len(own) < len(longest):
+        title += f"; {len(longest) - len(own)} of them say only what other samples hold too (shared)"
     parts = ["\n".join([*paragraph(title), "=" * WIDTH]) + "\n"]
-    for number, row in enumerate(sorted(longest.values(), key=lambda row: (-row.own.run.characters, row.id)), 1):
-        run = row.own.run
+    ordered = sorted(longest.values(), key=lambda one: (-one[1].length, one[0].id))
+    for number, (row, run) in enumerate(ordered, 1):
         copies = f"{row.duplicates} {'copy' if row.duplicates == 1 else 'copies'}"
-        exact = ", exact match" if row.exact_match else ""
-        parts.append(f"\n{number}. sample {row.id}, {copies}, a run of {run.characters} characters{exact}\n")
+        exact = (", exact match" if row.exact_match else "") + ("" if row.id in own else ", shared")
+        suffix = visible(row.suffix)
+        if run.sample == row.id:
+            suffix = _marked(row.suffix, tuple(max(place - len(row.prefix), 0) for place in run.sample_span))
+        else:
+            exact += f", in its near-duplicate {run.sample}"
+        parts.append(f"\n{number}. sample {row.id}, {copies}, a run of {run.length} characters{exact}\n")
         parts.append(_block("prefix", visible(row.prefix)))
         parts.append(_block("generation", _marked(row.generation, run.generation_span)))
-        parts.append(_block("own sample, after the prefix", _marked(row.suffix, run.suffix_span)))
+        parts.append(_block("own sample, after the prefix", suffix))
     return "".join([*parts, *_personal(members, longest)])
 
 

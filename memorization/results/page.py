@@ -200,7 +200,7 @@ def _cases(runs, masked):
             case["personal"] = [
                 [*generation.span(item.generation_span), item.kind, item.whose] for item in row.personal
             ]
-            case["longest"] = max((found.characters for found in row.copied), default=0)
+            case["longest"] = max((found.length for found in row.copied), default=0)
             case["scores"] = {
                 score.heading: round(value, 3)
                 for score in evidence

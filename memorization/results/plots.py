@@ -96,7 +96,7 @@ def _curves(runs):
         tokens_most = (run.manifest.facts["generations"] or {}).get("max_new_tokens") or MATCHED[-1]
         ks = [k for k in MATCHED if k <= tokens_most]
         least = run.summary["facts"]["span_length"]
-        longest = max((one.characters for row in run.rows for one in row.copied), default=0)
+        longest = max((one.length for row in run.rows for one in row.copied), default=0)
         lengths = np.unique(np.linspace(least, longest, STEPS).round()) if longest > least else np.array([])
         for style, (side, name) in enumerate(((probes.member, MEMBERS), (~probes.member, HELD_OUT))):
             label = f"{run.label}, {name}" if len(runs) > 1 else name
@@ -174,8 +174,8 @@ def _by_setting(runs):
 
 
 def _longest(whose):
-    """Row -> the characters of its longest run of that holder (Copied.whose), 0 without."""
-    return lambda row: max((run.characters for run in row.copied if run.whose(row.cluster) == whose), default=0)
+    """Row -> the length of its longest run of that holder (Copied.whose), 0 without."""
+    return lambda row: max((run.length for run in row.copied if run.whose(row.cluster) == whose), default=0)
 
 
 def _cells(label, cells, colour, style):

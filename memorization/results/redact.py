@@ -1,7 +1,8 @@
 """Detections whose texts show no words of training texts, and whose spans lie in these texts as before.
 
 A word keeps its length and its first and last letters, its digits and all else are masked; personal data becomes its
-kind: "Write to Anna Petersen, 43: ap@example.org" is shown as "W•••e to A••a P••••••n, ••: [email]".
+kind: "Write to Anna Petersen, 43: ap@example.org" is shown as "W•••e to A••a P••••••n, ••: [email]". Where a character
+says as much as a word or a syllable (Chinese, Japanese, Thai, Korean ...), none is shown.
 """
 
 from bisect import bisect_left, bisect_right
@@ -13,14 +14,18 @@ import regex
 from tqdm import tqdm
 
 from memorization.detection import personal
+from memorization.words import WITHOUT_BLANKS
 
 MASK = "\u2022"
 # of words: all between blanks and punctuation, as marks and invisible characters do not end one but would show letters
 LETTER = r"[[^\s\p{P}]_]"
-HIDDEN = regex.compile(rf"\p{{N}}|(?<={LETTER}){LETTER}(?={LETTER})", regex.VERSION1)
+WHOLE = rf"[{WITHOUT_BLANKS}[\p{{L}}&&[\p{{EA=W}}\p{{EA=F}}]]]"
+MARK = r"[\p{M}\p{WB=Extend}\p{WB=ZWJ}]"
+HIDDEN = regex.compile(rf"\p{{N}}|{WHOLE}|(?<={WHOLE}{MARK}*){MARK}|(?<={LETTER}){LETTER}(?={LETTER})", regex.VERSION1)
 NOTE = """\
-Redacted: of each word its first and last letters are shown, of a number nothing,
-of personal data its kind. Lengths are those of the text as it was.
+Redacted: of each word its first and last letters are shown, of a number and of
+scripts as Chinese or Korean nothing, of personal data its kind. Lengths are
+those of the text as it was.
 """
 
 
@@ -71,7 +76,7 @@ class Masked:
 
 
 def redacted(rows, regions=personal.REGIONS):
-    """The rows, a list of Detections, with masked texts; spans are of these, `characters` stay those of the originals.
+    """The rows, a list of Detections, with masked texts; spans are of these, their lengths stay those of the originals.
 
     regions: of personal.find. A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as
     it is.
@@ -97,7 +102,7 @@ def _redacted(row, samples, sample, candidate, regions):
     own, texts = sample(row.id), {one.id: one.text for one in row.candidates}
 
     def moved(found, **spans):
-        """A copy of what has spans, with those in the masked texts; its characters stay."""
+        """A copy of what has spans, with those in the masked texts; its length stays."""
         found = copy(found)
         for name, span in ({"generation_span": generation.behind(found.generation_span)} | spans).items():
             setattr(found, name, span)

@@ -1,13 +1,15 @@
 """Text to terms: the words of Unicode Standard Annex #29 (Unicode Text Segmentation), lower-cased.
 
 A term needs a letter, digit, ideograph, kana, Hangul or picture. Where the annex leaves a script without spaces to
-dictionaries (Thai and its neighbours), a whole run is a term. Hebrew quotation marks end a word.
+dictionaries (Thai and its neighbours), each two neighbouring characters of a run are a term, with their marks: as a
+whole, a run with one character changed would share nothing with what it was. Hebrew quotation marks end a word.
 
 No term holds white space of any kind or more than 255 UTF-16 units: terms joined by blanks are split again as they
 were by every whitespace tokenizer, that of Lucene included.
 """
 
 import re
+from itertools import pairwise
 
 import regex
 
@@ -16,10 +18,12 @@ ASCII_WORD = re.compile(r"\w+(?:(?:(?<=[a-z])[.:'](?=[a-z])|(?<=[0-9])[.,;'](?=[
 PIECE = re.compile("[\0-\uffff]{1,255}|.{1,127}", re.DOTALL)
 
 
-def _unicode_word():
-    def one(characters):  # with the marks and format characters that belong to it (rule WB4)
-        return rf"(?:[{characters}][\p{{WB=Extend}}\p{{WB=Format}}\p{{WB=ZWJ}}]*+)"
+def one(characters):
+    """A pattern of one of the characters, with the marks and format characters that belong to it (rule WB4)."""
+    return rf"(?:[{characters}][\p{{WB=Extend}}\p{{WB=Format}}\p{{WB=ZWJ}}]*+)"
 
+
+def _unicode_word():
     letter, digit, kana = one(r"\p{WB=ALetter}\p{WB=HebrewLetter}"), one(r"\p{WB=Numeric}"), one(r"\p{WB=Katakana}")
     join = one(r"\p{WB=ExtendNumLet}--\u202F")  # the narrow blank groups digits, but is white space
     in_word = one(r"\p{WB=MidLetter}\p{WB=MidNumLet}\p{WB=SingleQuote}")
@@ -36,7 +40,7 @@ def _unicode_word():
     return regex.compile(rf"{word}|{pictures}|{flag}{{1,2}}|{southeast}+|{single}", regex.V1)
 
 
-UNICODE_WORD = _unicode_word()
+UNICODE_WORD, SOUTHEAST = _unicode_word(), regex.compile(one(r"\p{LB=SA}"))
 ONLY_JOINS = regex.compile(r"[\p{WB=ExtendNumLet}\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*")
 
 
@@ -46,8 +50,16 @@ def tokenize(text):
         terms = ASCII_WORD.findall(text.lower())
     else:
         terms = [word.lower() for word in UNICODE_WORD.findall(text)]
+        if SOUTHEAST.search(text):
+            terms = [term for word in terms for term in (_pairs(word) if SOUTHEAST.match(word) else [word])]
     if "_" in text or not text.isascii():
         terms = [term for term in terms if not ONLY_JOINS.fullmatch(term)]
     if max(map(len, terms), default=0) > 127:
         terms = [piece for term in terms for piece in PIECE.findall(term)]
     return terms
+
+
+def _pairs(run):
+    """Each two neighbouring characters of a run of a script that is left to dictionaries; one alone if there is one."""
+    characters = SOUTHEAST.findall(run)
+    return [first + second for first, second in pairwise(characters)] or characters

@@ -10,7 +10,7 @@ from memorization.cli import UserError
 from memorization.retrieval.analysis import tokenize
 from memorization.runs import TextDigest
 
-FORMAT = 2  # of what an index holds; raise it when documents or their analysis change
+FORMAT = 3  # of what an index holds; raise it when documents or their analysis change
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -1,6 +1,7 @@
 """Many texts on disk, joined in UTF-8: read by number, and where they are distinct, numbered by what they are."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,12 @@ class Texts:
 
     def __getitem__(self, number):
         return self._bytes(number).decode()
+
+    def holding(self, string):
+        """The numbers, in order, of the texts in which a string stands, not empty: int64 array. All are read."""
+        starts = [match.start() for match in re.finditer(re.escape(string.encode()), self._utf8)]
+        numbers = np.searchsorted(self._ends, starts, "right")
+        return np.unique(numbers[np.array(starts) + len(string.encode()) <= self._ends[numbers]])
 
     def _bytes(self, number):
         return bytes(self._utf8[self._ends[number - 1] if number else 0 : self._ends[number]])
