@@ -20,7 +20,7 @@ from memorization.encoding.canaries import read_canaries
 from memorization.encoding.probes import Probes
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import check_model
-from memorization.extraction.measure import check_probe, matching_tokenizer, measure, source_length
+from memorization.extraction.measure import check_base, check_probe, matching_tokenizer, measure, source_length
 from memorization.models import load_config
 from memorization.results.canaries import lines, summarize
 from memorization.rows import read_rows
@@ -34,16 +34,28 @@ def main(args):
         check_probe(name, config, args.probe)
     probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length, args.probe or "suffix")
     args.source_length = source_length(args.model_path, configs[args.model_path], probes.field)
-    tokenizer = matching_tokenizer(args.token_path or args.model_path, probes, "name the right one by --token-path")
+    name, option = args.token_path or args.model_path, None if args.token_path else "--token-path"
+    tokenizer = matching_tokenizer(name, probes, "name the right one by --token-path", option)
     if args.base_model:
         matching_tokenizer(args.base_model, probes, "name another base model")
     read = min(probes.longest_source, args.source_length)
     for name, config in configs.items():
-        check_model(name, config, tokenizer, probes.longest_prefix, args.max_new_tokens, read)
+        check_model(name, config, probes.greatest_id, probes.longest_prefix, args.max_new_tokens, read)
     canaries = read_canaries(args.tokenized_dir, args.subset_name, probes.manifest)
     state = PartialState(cpu=not torch.accelerator.is_available())
-    path = runs.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name)
-    measure(args, state, probes, tokenizer, args.model_path, args.dtype, path, args.base_model, canaries=canaries)
+    for name, config in configs.items():
+        ends, own = config.get_text_config().eos_token_id, tokenizer.eos_token_id
+        if state.is_main_process and own not in (ends if isinstance(ends, list) else [own if ends is None else ends]):
+            print(
+                f"{name}: its configuration ends a text with token {ends}, generations end with the tokenizer's, {own}"
+            )
+    path, base = runs.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name), None
+    if args.base_model:
+        if state.is_main_process:
+            print(f"looking at {args.base_model}", flush=True)
+        precision = configs[args.model_path].dtype if args.dtype == "auto" else args.dtype  # the two models have one
+        base = check_base(args.base_model, precision or "auto", state.device)
+    measure(args, state, probes, tokenizer, args.model_path, args.dtype, path, base, canaries=canaries)
     if canaries and state.is_main_process:
         where = runs.exposures_path(path)
         exposures, manifest = read_rows(where, "exposures", Exposure)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from memorization.cli import UserError, is_out_of_memory
+from memorization.diagnosis import diagnosis, gguf
 
 PATIENCE = 2  # seconds in which a hub must take a connection
 AWAY = "it is not in the local cache, and no hub answers; name a directory, or try when one does"
@@ -26,10 +27,19 @@ NO_ENTRY = {  # class of what the hub's client raised -> what it means
 }
 
 
-def load(loader, name, what, **options):
+ABSENT = {  # what transformers says of a repository of the hub -> what it means
+    "Should have a `model_type` key": "it has no config.json that says what model it is; if it holds an adapter (LoRA) "
+    "or GGUF files, name the model that these are of",
+    "Couldn't instantiate the backend tokenizer": "it has no tokenizer; name one that has",
+    "does not appear to have a file named": "it has no weights that transformers reads; name a version in safetensors",
+}
+
+
+def load(loader, name, what, part=None, option=None, **options):
     """loader(name, **options), from disk or the hub. Raises UserError naming `what` (as "a tokenizer") and `name`.
 
-    Neither a path nor a hub that takes no connection is waited for. The libraries' own bars and notes stay off.
+    part, option: of `diagnosis`, which says what is wrong with a directory. Neither a path nor a hub that takes no
+    connection is waited for. The libraries' own bars and notes stay off.
     """
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
@@ -37,10 +47,10 @@ def load(loader, name, what, **options):
     name = str(name)
     local = is_path(name)
     if local and not Path(name).is_dir():
-        there = (
-            "a file; name the directory that holds it" if Path(name).exists() else "no such directory; check the path"
-        )
-        raise UserError(f"{name}: {there}")
+        if not Path(name).exists():
+            raise UserError(f"{name}: no such directory; check the path")
+        cause = gguf(Path(name).parent, [Path(name).name]) or "a file; name the directory that holds it"
+        raise UserError(f"{name}: {cause}")
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     hub_logging.set_verbosity_error()
@@ -53,7 +63,8 @@ def load(loader, name, what, **options):
         if isinstance(error, UserError) or is_out_of_memory(error) or getattr(error, "errno", None) in SYSTEMS:
             raise
         logging.getLogger(__name__).debug("loading %s", name, exc_info=error)
-        raise UserError(f"{name}: {what} could not be loaded: {_why(error, what)}") from None
+        cause = diagnosis(name, part, option) if part and local else None
+        raise UserError(f"{name}: {cause or f'{what} could not be loaded: {_why(error, what)}'}") from None
 
 
 def is_path(name):
@@ -71,6 +82,9 @@ def _why(error, what):
         if kind in names or f"({kind})" in str(error):  # datasets passes it on as text
             return meaning
     first = " ".join(str(error).split())[:200] or type(error).__name__
+    for text, meaning in ABSENT.items():
+        if text in str(error):
+            return meaning
     if "trust_remote_code" in str(error):
         return "it needs code of its own, which is not run here; name a model that transformers knows by itself"
     if "Unrecognized configuration class" in first:
@@ -82,9 +96,12 @@ def _why(error, what):
     return f"it is damaged or not one ({first}); name a directory that holds one whole"
 
 
-def load_tokenizer(name):
-    """The fast tokenizer at a path or hub name. Raises UserError if it cannot be loaded or has no end-of-text token."""
-    tokenizer = load_any_tokenizer(name, "a tokenizer")
+def load_tokenizer(name, option=None):
+    """The fast tokenizer at a path or hub name. Raises UserError if it cannot be loaded or has no end-of-text token.
+
+    option: the flag by which another one can be named.
+    """
+    tokenizer = load_any_tokenizer(name, "a tokenizer", option)
     if not tokenizer.is_fast:
         raise UserError(f"{name}: not a fast tokenizer, which the character positions need; name one that is")
     if tokenizer.eos_token_id is None:
@@ -104,13 +121,14 @@ def _offline():
         constants.HF_HUB_OFFLINE = before
 
 
-def load_any_tokenizer(name, what):
+def load_any_tokenizer(name, what, option=None):
     """The tokenizer at a path or hub name, called `what`. Raises UserError if there is none that has a vocabulary."""
     from transformers import AutoTokenizer
 
-    tokenizer = load(AutoTokenizer.from_pretrained, name, what, trust_remote_code=False)
+    tokenizer = load(AutoTokenizer.from_pretrained, name, what, "tokenizer", option, trust_remote_code=False)
     if len(tokenizer.get_vocab()) - len(tokenizer.get_added_vocab()) < 2:  # made up, from a configuration alone
-        raise UserError(f"{name}: {what} without its vocabulary; add its files, as tokenizer.json, or name another")
+        cause = diagnosis(name, "tokenizer", option) if Path(name).is_dir() else None
+        raise UserError(f"{name}: {cause or f'{what} without its vocabulary; add its files, or name another'}")
     return tokenizer
 
 

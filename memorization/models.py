@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, set_seed
 
 from memorization.cli import UserError
+from memorization.diagnosis import diagnosis, wrapped
 from memorization.encoding.tokens import cut_source
 from memorization.hub import load
 
@@ -47,7 +48,7 @@ def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
         if getattr(config, "quantization_config", None):
             raise UserError(f"{name}: its weights are quantized, so it can't be fine-tuned; name what it was made from")
         return load_model(kind.auto, name, kind.what, kind.check, dtype=torch.float32)
-    config.vocab_size = len(tokenizer)
+    config.vocab_size = 1 + max(tokenizer.get_vocab().values())  # its size is less where ids are left out
     start, end = (getattr(config, f"{name}_token_id", None) for name in ("decoder_start", "eos"))
     for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(config, token, getattr(tokenizer, token))
@@ -143,8 +144,8 @@ def _padded(lists, device, pad=0):
 def load_config(name):
     """The configuration of the model at a path or hub name. Raises UserError if it cannot be loaded."""
     if Path(name, "adapter_config.json").is_file():
-        raise UserError(f"{name}: holds adapters (LoRA) and no model; name the model they are merged into")
-    return load(AutoConfig.from_pretrained, name, "a model configuration", trust_remote_code=False)
+        raise UserError(f"{name}: {diagnosis(name, 'configuration')}")
+    return load(AutoConfig.from_pretrained, name, "a model configuration", "configuration", trust_remote_code=False)
 
 
 def kind_of(config):
@@ -167,7 +168,7 @@ def load_model(auto, name, what, check, device=None, **options):
         check(model if device is None else model.to(device), name)
         return model
 
-    return load(loader, name, what, trust_remote_code=False, **options)
+    return load(loader, name, what, "weights", trust_remote_code=False, **options)
 
 
 def _check_archive(file):
@@ -189,6 +190,10 @@ def check_weights(model, found, name, what):
         "has weights of other shapes": unfitting,
         "has weights of other layers": {key for key in surplus if not any(buffer.endswith(key) for buffer in buffers)},
     }
+    if any(faults.values()) and Path(name).is_dir():
+        cause = wrapped(name, faults["lacks weights"], surplus) or diagnosis(name, "weights")
+        if cause:
+            raise UserError(f"{name}: {cause}")
     for fault, keys in faults.items():
         if keys:
             shown = ", ".join(sorted(keys)[:2]) + (", ..." if len(keys) > 2 else "")

@@ -29,20 +29,32 @@ def tokenizer_fingerprint(tokenizer):
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
+def is_weights(name):
+    """Whether a file of a model's directory holds weights."""
+    return name.endswith(".safetensors") or name.startswith("pytorch_model") and name.endswith(".bin")
+
+
 def is_model_file(name):
     """Whether a file of a model's directory is of its weights, configuration or tokenizer."""
-    weights = name.endswith((".safetensors", ".safetensors.index.json", "pytorch_model.bin.index.json"))
-    weights = weights or name.startswith("pytorch_model") and name.endswith(".bin")
+    index = name.endswith((".safetensors.index.json", "pytorch_model.bin.index.json"))
     vocabulary = name.startswith(("tokenizer", "vocab", "merges", "spiece", "special_tokens", "added_tokens"))
-    return weights or vocabulary or name == "config.json" or name.endswith(".model")
+    return is_weights(name) or index or vocabulary or name == "config.json" or name.endswith(".model")
 
 
-def model_fingerprint(directory):
-    """SHA-256 of the weights, configuration and tokenizer in a directory; not of checkpoints, logs, results."""
+def model_hashes(directory):
+    """dict name -> SHA-256 of the files of weights, configuration and tokenizer in a directory, in order."""
     files = sorted(path for path in Path(directory).iterdir() if path.is_file() and is_model_file(path.name))
+    return {path.name: fingerprint(path) for path in files}
+
+
+def model_fingerprint(directory, hashes=None):
+    """SHA-256 of the weights, configuration and tokenizer in a directory; not of checkpoints, logs, results.
+
+    hashes: its model_hashes, if they are known.
+    """
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.name} {fingerprint(path)}\n".encode())
+    for name, file in (hashes or model_hashes(directory)).items():
+        digest.update(f"{name} {file}\n".encode())
     return digest.hexdigest()
 
 

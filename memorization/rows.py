@@ -83,6 +83,10 @@ class Rows:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Release the lock."""
         self._stack.close()
 
     def append(self, rows):

@@ -67,6 +67,7 @@ class Split(TypedDict):
 
 
 SET = {"tokenizer": str, "encoder_decoder": NotRequired[bool], "source_prefix": NotRequired[str]}
+SET |= {"separator": NotRequired[str]}
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
     "training set": _with(made_of=SET, facts={"canaries": NotRequired[Planted]}),
     "held-out set": _with(made_of=SET),

@@ -34,7 +34,9 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     fields = {
         "ceiling": None if fields["sample"] else Ceiling(tokens=100, longest=500, own=True, personal=False)
     } | fields
-    copied = [_copied(own, 1, int(member), id, len(fields["prefix"]) + 5)] if own and own > FACTS["span_length"] else []
+    copied = []
+    if own and own > FACTS["span_length"]:
+        copied = [_copied(own, 1, int(member), id, len(fields["prefix"]) + 5, fields["cluster"])]
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)
     own_run = None if own is None else Run(own, (0, own), (5, 5 + own))
@@ -56,14 +58,14 @@ def item(kind, span, whose):
     )
 
 
-def _copied(length, holders, members, sample, start=5):
+def _copied(length, holders, members, sample, start=5, cluster=None):
     return Copied(
         length=length,
         generation_span=(0, length),
         holders=holders,
         members=members,
         sample=sample,
-        cluster=sample,
+        cluster=sample if cluster is None else cluster,
         sample_span=(start, start + length),
     )
 

@@ -271,11 +271,15 @@ def test_a_model_of_the_same_vocabulary_with_another_end_of_text_token(copy, tmp
     flags = ["--model_name_or_path", other]
     assert stage2(copy, "a", "a", tmp_path / "out", *flags) == 2
     assert "tokenizer" in one_line(capsys)
-    config = read_json(copy / "base" / "config.json")
-    write_json(copy / "base" / "config.json", {**config, "eos_token_id": 300})
-    assert stage3(copy, copy / "base", "a", tmp_path / "out") == 2
-    assert "300" in one_line(capsys)
     assert not (tmp_path / "out").exists()
+    config = read_json(copy / "base" / "config.json")
+    write_json(
+        copy / "base" / "config.json", {**config, "eos_token_id": 300}
+    )  # the configuration alone is no tokenizer
+    assert stage3(copy, copy / "base", "a", tmp_path / "out") == 0
+    assert (
+        "its configuration ends a text with token 300, generations end with the tokenizer's" in capsys.readouterr().out
+    )
 
 
 def test_a_finished_result_of_other_settings_is_not_replaced(copy, tmp_path, capsys):

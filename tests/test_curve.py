@@ -48,10 +48,10 @@ def argv(home, output, more="", probes="data-1/tokenized_dialogue_prefix", train
     return shlex.split(f"{data} {train} {curve} --output-dir {output} {more}")
 
 
-def sample_of(home, number, **more):
+def sample_of(home, number, model=None, **more):
     data = {"memorization_probes": str(home / "data-1" / "tokenized_dialogue_prefix"), "prefix_length": 50}
     manifest = runs.read_manifest(home / "data-1" / "tokenized_dialogue_train", "training set")
-    model = AutoModelForCausalLM.from_pretrained(home / "base")
+    model = model or AutoModelForCausalLM.from_pretrained(home / "base")
     return read_sample(SimpleNamespace(**data | {"memorization_samples": number} | more), [manifest], model)
 
 
@@ -169,6 +169,18 @@ def test_probes_that_do_not_fit_are_told(home, tmp_path):
         with pytest.raises(cli.UserError, match=message):
             run_clm.main(argv(home, tmp_path / "out", more, probes))
         assert not (tmp_path / "out").exists()
+
+
+def test_tokens_beyond_the_vocabulary_are_told_those_of_held_out_probes_too(home):
+    greatest = Probes(home / "data-1", "dialogue").greatest_id
+    model = AutoModelForCausalLM.from_pretrained(home / "base")
+    model.resize_token_embeddings(greatest + 1)
+    assert len(sample_of(home, 4, model).members) == 8
+    model.resize_token_embeddings(greatest)
+    with pytest.raises(
+        cli.UserError, match=f"token id {greatest} is beyond the model's vocabulary of {greatest}; name"
+    ):
+        sample_of(home, 4, model)
 
 
 @pytest.mark.parametrize(("limit", "number"), [("READ", 500), ("HELD", 500 * 2048)])

@@ -136,7 +136,7 @@ def overflowing(tensors):
         (named("different", "same"), "do not say"),
         (named("not_equivalent", "equivalent", {"not_equivalent": 1, "equivalent": 0}), "do not say"),
         ({"id2label": 3}, "could not be loaded"),
-        (tokenizer(lambda path: None), "tokenizer without its vocabulary"),
+        (tokenizer(lambda path: None), "has no tokenizer"),
         (tokenizer(lambda path: load_tokenizer(TOKENIZER).save_pretrained(path)), "ids to 2047 and pads with None"),
         (tokenizer(without_padding), "pads with None, the model to 2047 and with None"),
         (tokenizer(lambda path: save_word_tokenizer(path, 2049)), "ids to 2048 and pads with 0, the model to 2047"),

@@ -201,25 +201,30 @@ def test_near_duplicates_are_on_one_side_and_counted_apart(encoded):
 
 
 @pytest.mark.parametrize("name", ["once", "few"])
-def test_what_is_left_out_is_trained_on_once_and_never_held_out(encoded, name):
-    train, test = sides(encoded, name)
-    whole_train, whole_test = sides(encoded, "plain" if name == "once" else "near")
-    assert test == whole_test and len(train) < len(whole_train)
-    order = list(dict.fromkeys(whole_train))
-    if name == "few":
-        begins = plain_clusters(order, 0.8)
-        order = [text for i, text in enumerate(order) if begins[i] == i]
-    assert train == order
+def test_what_is_left_out_is_left_out_on_both_sides(encoded, name):
+    """Of each text, or cluster, the first: else members would be of one copy, and their control of many."""
+    paths = encoding_paths(encoded, name)
+    manifest = checked(paths["training set"], "training set")
+    of_sides = sides(encoded, name)
+    whole = sides(encoded, "plain" if name == "once" else "near")
+    for side, of_whole, fact in zip(of_sides, whole, ("training", "held_out"), strict=True):
+        order = list(dict.fromkeys(of_whole))
+        if name == "few":
+            begins = plain_clusters(order, 0.8)
+            order = [text for i, text in enumerate(order) if begins[i] == i]
+        assert side == order and len(side) < len(of_whole)
+        assert manifest.facts[f"left_out_of_{fact}"] == len(of_whole) - len(side)
+    train, test = of_sides
     probes = Probes(encoded, name, 10)
     texts = [probe["prefix"] + probe["suffix"] for probe in probes[:]]
     members = [text for text, member in zip(texts, probes.members, strict=True) if member]
-    assert members == train and {*texts} - {*members} == {*test}
-    assert set(probes.duplicates[probes.members].tolist()) == {1}
-    assert probes.duplicates[~probes.members].tolist() == [test.count(text) for text in texts if text in test]
-    paths = encoding_paths(encoded, name)
-    manifest = checked(paths["training set"], "training set")
-    assert manifest.rows == len(train) and manifest.facts["left_out_of_training"] == len(whole_train) - len(train)
-    assert checked(paths["probes"], "probes").rows == len({*train, *test})
+    assert members == train and {*texts} - {*members} == {*test} and len(texts) == len(train) + len(test)
+    assert set(probes.duplicates.tolist()) == {1}
+    assert [checked(paths[kind], kind).rows for kind in ("training set", "held-out set", "probes")] == [
+        len(train),
+        len(test),
+        len(texts),
+    ]
 
 
 def test_both_are_part_of_what_makes_an_encoding(encoded, capsys):

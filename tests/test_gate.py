@@ -26,9 +26,10 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 
 
 def rows(own, members=20, **fields):
-    """So many members with an own run over 50 characters, the first ten in 4 copies; 10 held-out texts without."""
+    """So many members with an own run over 50 characters, the first ten in 4 copies; 10 held-out texts without, half of
+    them in 4 copies."""
     return [
-        detection(i, own=60 if i < own else 9, duplicates=4 if i < 10 else 1, **fields)
+        detection(i, own=60 if i < own else 9, duplicates=4 if i < 10 or 1000 <= i < 1005 else 1, **fields)
         for i in (*range(members), *range(1000, 1010))
     ]
 
@@ -177,7 +178,7 @@ def test_figures_are_those_of_the_result(every):
     assert [figure["name"] for figure in run["figures"]] == [column["name"] for column in summary["columns"]]
     for name in ("scores", "another", "personal", "canaries", "base", "generations"):
         assert run[name] == json.loads(json.dumps(summary[name])), name
-    assert run["verdict"] == {"column": "own", "groups": summary["verdict"]}
+    assert run["verdict"] == summary["verdict"] and run["verdict"]["column"] == "own"
     manifest = every["all"].manifest
     assert run["identities"]["detections"] == manifest.identity and run["identities"]["model"] == "f" * 64
     assert run["identities"]["index_documents"] == "d" * 64 and run["identities"]["trained_on"] is None
@@ -244,7 +245,7 @@ def test_the_schema_refuses_what_was_tampered_with(every):
     for *path, last in needed:
         assert not accepted(path, lambda found, last=last: found.pop(last)), (path, last)
     for *path, last, value in [
-        ("version", 3),
+        ("version", 1),
         ("tool", "name", "another"),
         ("runs", []),
         ("gate", {}),

@@ -77,6 +77,13 @@ def test_a_hub_that_refuses_is_one_line_without_the_token(loads):
         assert [line.startswith(f"{name}: ") and reason in line for line in said].count(True) == 3, said
 
 
+def test_what_a_repository_of_the_hub_lacks_is_told(loads):
+    said, asked = loads("o/adapter")
+    assert len(said) == 3 and asked
+    assert said[0] == "o/adapter: a tokenizer could not be loaded: it has no tokenizer; name one that has"
+    assert all("it has no config.json that says what model it is; if it holds an adapter" in line for line in said[1:])
+
+
 def test_a_path_asks_no_hub_and_a_hub_that_is_away_is_told(loads, tmp_path):
     model = save_language_model(tmp_path / "model", ROOT / "configs" / "gpt-neo-small")
     bare = edited(model, tmp_path / "bare", lambda path: (path / "model.safetensors").unlink())
@@ -161,16 +168,16 @@ def slow(path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (unnamed, "without its vocabulary"),
+        (unnamed, r"has no tokenizer \(no tokenizer.json or the like\)"),
         (no_end, "has no end-of-text token"),
         (slow, "not a fast tokenizer"),
-        (damage("tokenizer.json", lambda data: data[: len(data) // 2]), "it is damaged"),
-        (damage("tokenizer.json", lambda data: b""), "it is damaged"),
-        (damage("tokenizer.json", lambda data: b"[]"), "it is damaged"),
-        (damage("tokenizer_config.json", lambda data: b"{"), "it is damaged"),
-        (damage("tokenizer_config.json", lambda data: b"[]"), "it is damaged"),
-        (damage("tokenizer_config.json", lambda data: b"\xff"), "it is damaged"),
-        (lambda path: [file.unlink() for file in path.iterdir()], "it is damaged"),
+        (damage("tokenizer.json", lambda data: data[: len(data) // 2]), "tokenizer.json is damaged: it is no valid"),
+        (damage("tokenizer.json", lambda data: b""), "tokenizer.json is damaged: it is no valid JSON"),
+        (damage("tokenizer.json", lambda data: b"[]"), "tokenizer.json is damaged: it holds no object"),
+        (damage("tokenizer_config.json", lambda data: b"{"), "tokenizer_config.json is damaged: it is no valid JSON"),
+        (damage("tokenizer_config.json", lambda data: b"[]"), "tokenizer_config.json is damaged: it holds no object"),
+        (damage("tokenizer_config.json", lambda data: b"\xff"), "tokenizer_config.json is damaged: it is no valid"),
+        (lambda path: [file.unlink() for file in path.iterdir()], "is an empty directory"),
     ],
 )
 def test_a_tokenizer_that_cannot_be_right_is_refused(words, tmp_path, change, message):
@@ -183,5 +190,5 @@ def test_a_tokenizer_that_cannot_be_right_is_refused(words, tmp_path, change, me
 def test_a_model_without_its_tokenizer_has_none(tmp_path, config):
     """The library would make one up: without a vocabulary, every text is nothing or unknown."""
     config.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="a tokenizer without its vocabulary"):
+    with pytest.raises(UserError, match="has no tokenizer"):
         hub.load_tokenizer(tmp_path)

@@ -6,7 +6,7 @@ import subprocess
 
 import msgspec
 import pytest
-from models import save_language_model
+from models import damage, edited, save_language_model, weights
 from shell import ROOT, TWO_RANKS, one_line, run_script
 from test_extraction_decoding import refusing
 
@@ -210,7 +210,9 @@ def test_the_same_again_makes_nothing_anew_and_mends_the_listing(stage, tmp_path
 
 def test_a_result_of_other_settings_is_replaced_only_when_told(stage, finished, tmp_path, capsys):
     assert infer(stage, tmp_path) == 0
+    runs.exposures_path(result(tmp_path)).unlink()
     assert infer(stage, tmp_path, "--temperature", "1.0") == 2
+    assert not runs.exposures_path(result(tmp_path)).exists()  # it is told before the work
     said = one_line(capsys)
     assert "is the result of another run, of other temperature (0.0, not 1.0) and seed (none, not 5); replace" in said
     assert result(tmp_path).read_bytes() == finished.read_bytes()
@@ -339,15 +341,56 @@ def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, m
 # ---- what is refused
 
 
-def test_a_base_model_that_is_none_is_refused(stage, tmp_path, capsys):
+def of_a_text(stage):
+    """The first word of a probe's suffix: with it as a token of its own, other tokens are made of that text."""
+    return Probes(stage, "dialogue")[:1][0]["suffix"].split()[0]
+
+
+def test_a_base_model_with_another_tokenizer_is_refused(stage, tmp_path, capsys):
     tokenizer = load_tokenizer(TOKENIZER)
-    tokenizer.add_tokens(["hippocampus"])
+    tokenizer.add_tokens([of_a_text(stage)])
     tokenizer.save_pretrained(shutil.copytree(stage / "model", tmp_path / "base"))
-    said = refused(capsys, stage, tmp_path, "--base-model", tmp_path / "base")
-    assert f"{tmp_path / 'base'}: another tokenizer than the probes in" in said and "name another base model" in said
-    same = shutil.copytree(stage / "model", tmp_path / "same")
-    (same / provenance.RECORD).unlink()
-    assert f"{same}: is the model itself" in refused(capsys, stage, tmp_path, "--base-model", same)
+    message = refused(capsys, stage, tmp_path, "--base-model", tmp_path / "base")
+    assert f"{tmp_path / 'base'}: another tokenizer than the probes in" in message
+    assert "name another base model" in message
+
+
+def rounded(tensors):
+    """Weights that bfloat16 holds and float16 does not."""
+    tensors["transformer.wte.weight"][0, 0] = 1e6
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "message"),
+    [
+        (lambda path: None, (), "has the weights of the model itself; name by --base-model what it was before"),
+        (damage("tokenizer.json", lambda data: data + b" "), (), "has the weights of the model itself"),
+        (damage("config.json", lambda data: data + b" "), (), "has the weights of the model itself"),
+        (damage("model.safetensors", lambda data: data[:-1]), (), "model.safetensors"),
+        (weights(lambda tensors: tensors["transformer.ln_f.bias"].fill_(float("nan"))), (), "NaN or infinite"),
+        (weights(lambda tensors: tensors.pop("transformer.ln_f.bias")), (), "lacks weights"),
+        (weights(rounded), ("--dtype", "float16"), "NaN or infinite"),
+        (lambda path: write_json(path / provenance.RECORD, {}), (), "its training did not finish"),
+    ],
+)
+def test_a_base_model_that_is_none_is_refused_before_the_work(stage, tmp_path, capsys, change, flags, message):
+    base = edited(stage / "model", tmp_path / "base", lambda path: ((path / provenance.RECORD).unlink(), change(path)))
+    found = refused(capsys, stage, tmp_path, "--base-model", base, *flags)
+    assert str(base) in found and message in found
+    assert not [*result(tmp_path).parent.glob("*.jsonl*")]  # nothing was begun
+
+
+def test_a_base_result_of_another_run_is_refused_before_the_work(stage, tmp_path, capsys):
+    bases = [save_language_model(tmp_path / f"base{seed}", TOKENIZER, seed=seed) for seed in (1, 2)]
+    assert infer(stage, tmp_path, "--base-model", bases[0]) == 0
+    result(tmp_path).unlink()
+    runs.exposures_path(result(tmp_path)).unlink()
+    capsys.readouterr()
+    message = refused(capsys, stage, tmp_path, "--base-model", bases[1])
+    assert f"{runs.base_path(result(tmp_path))}: is the result of another run, of other model" in message
+    assert not [*result(tmp_path).parent.glob("*.partial")] and not runs.exposures_path(result(tmp_path)).exists()
+    runs.manifest_path(result(tmp_path)).unlink()
+    assert infer(stage, tmp_path, "--base-model", bases[1], "--overwrite") == 0
 
 
 def refused(capsys, stage, tmp_path, *flags):
@@ -377,26 +420,50 @@ def test_a_model_whose_training_did_not_finish_is_refused(stage, tmp_path, capsy
     assert "training did not finish" in refused(capsys, stage, tmp_path, "--model-path", tmp_path / "model")
 
 
-def test_another_tokenizer_than_the_probes_is_refused(stage, tmp_path, capsys):
+@pytest.mark.parametrize("what", ["word", "end of text"])
+def test_another_tokenizer_than_the_probes_is_refused(stage, tmp_path, capsys, what):
     tokenizer = load_tokenizer(TOKENIZER)
-    tokenizer.add_tokens(["hippocampus"])
+    if what == "word":
+        tokenizer.add_tokens([of_a_text(stage)])
+    else:
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(7)
     tokenizer.save_pretrained(tmp_path / "other")
     assert "other: another tokenizer than the probes in" in refused(
         capsys, stage, tmp_path, "--token-path", tmp_path / "other"
     )
 
 
-@pytest.mark.parametrize("end", [7, [7, 9]])
-def test_a_model_with_another_end_of_text_token_is_refused(stage, tmp_path, capsys, end):
+def test_ids_that_no_text_has_make_no_difference(stage, finished, tmp_path, capsys):
+    """As of Llama 2 with a padding token added, whose embeddings were not resized, and of Gemma 3."""
+    tokenizer = load_tokenizer(TOKENIZER)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.add_tokens(["hippocampus"])
     model = shutil.copytree(stage / "model", tmp_path / "model")
+    (model / provenance.RECORD).unlink()
+    tokenizer.save_pretrained(model)
+    base = save_language_model(tmp_path / "base", TOKENIZER, seed=1)
+    tokenizer.save_pretrained(base)
+    assert load_tokenizer(base).pad_token_id == read_json(base / "config.json")["vocab_size"]  # beyond the embeddings
+    assert infer(stage, tmp_path, "--model-path", model, "--base-model", base) == 0
+    assert result(tmp_path).read_bytes() == finished.read_bytes()
+    assert "ends a text" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("end", [7, [7, 9]])
+def test_a_configuration_with_another_end_of_text_than_the_tokenizer_is_told(stage, finished, tmp_path, capsys, end):
+    """As of Qwen3's base models: what closes the probes is the tokenizer's, and ends a generation."""
+    model = shutil.copytree(stage / "model", tmp_path / "model")
+    (model / provenance.RECORD).unlink()
     config = read_json(model / "config.json")
     own = config["eos_token_id"]
     write_json(model / "config.json", config | {"eos_token_id": end})
-    said = refused(capsys, stage, tmp_path, "--model-path", model)
-    assert f"{model}: ends a text with token {end}, the tokenizer with {own} (<|endoftext|>)" in said
-    (model / provenance.RECORD).unlink()
-    write_json(model / "config.json", config | {"eos_token_id": [7, own]})
     assert infer(stage, tmp_path, "--model-path", model) == 0
+    note = f"{model}: its configuration ends a text with token {end}, generations end with the tokenizer's, {own}\n"
+    assert note in capsys.readouterr().out
+    assert result(tmp_path).read_bytes() == finished.read_bytes()
+    write_json(model / "config.json", config | {"eos_token_id": [7, own]})
+    assert infer(stage, tmp_path, "--model-path", model, "--overwrite") == 0
+    assert "ends a text" not in capsys.readouterr().out
 
 
 def test_probes_without_their_manifest_are_refused(stage, tmp_path, capsys):
@@ -412,7 +479,11 @@ def test_a_smaller_model_is_named(stage, tmp_path, capsys):
     )
     config = read_json(tmp_path / "model" / "config.json")
     write_json(tmp_path / "model" / "config.json", config | {"vocab_size": 100, "max_position_embeddings": 256})
-    assert "its vocabulary of 100 tokens is smaller" in refused(
+    greatest = max(max(probe["prefix_ids"] + probe["suffix_ids"]) for probe in Probes(stage, "dialogue")[:])
+    message = refused(capsys, stage, tmp_path, "--model-path", tmp_path / "model")
+    assert f"token id {greatest} of the probes is beyond its vocabulary of 100; name the model that" in message
+    write_json(tmp_path / "model" / "config.json", config | {"vocab_size": greatest, "max_position_embeddings": 256})
+    assert f"beyond its vocabulary of {greatest}" in refused(
         capsys, stage, tmp_path, "--model-path", tmp_path / "model"
     )
 

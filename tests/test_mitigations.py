@@ -218,7 +218,7 @@ def test_a_lora_run_trains_adapters_alone_ends_in_a_plain_model_and_goes_on_afte
     assert len(unlike) == 12 and set(unlike.values()) == {2}  # k, v, q, out, fc and proj of two layers
     assert not list((tmp_path / "whole").glob("adapter*"))
     assert provenance.model_made_of(tmp_path / "whole")["lora_rank"] == 2
-    with pytest.raises(cli.UserError, match="checkpoint-4: holds adapters .* name the model they are merged into"):
+    with pytest.raises(cli.UserError, match=r"checkpoint-4: holds an adapter \(LoRA\) of .* merge the two"):
         load_config(tmp_path / "whole" / "checkpoint-4")
     losses = []
     for row in Dataset.load_from_disk(str(sets / "output_test")):

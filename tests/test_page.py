@@ -146,14 +146,18 @@ def test_the_sentence_on_top():
         return {"exact_match": {"n": n, "count": count, "rate": count / n, "interval": [low, high]}}
 
     groups = {"members": cell(12, 270, 0.0255, 0.0761), "held out": cell(0, 90, 0.0, 0.0409)}
-    assert sentence({"groups": groups}) == (
+    summary = {"groups": groups, "verdict": {"column": "exact_match"}}
+    assert sentence(summary) == (
         "Of 270 members 12, 4.4 % (2.5 to 7.6), come back word for word; of 90 held-out texts none, 0 to 4.1 %."
     )
     groups["members"] = cell(0, 1270, 0.0, 0.003)
     groups["held out"] = {"exact_match": {"n": 0, "count": 0, "rate": None, "interval": [0.0, 1.0]}}
-    assert sentence({"groups": groups}) == (
+    assert sentence(summary) == (
         "Of 1,270 members none, 0 to 0.3 %, come back word for word; there are no held-out texts."
     )
+    own = {side: {"own": cells["exact_match"]} for side, cells in groups.items()}
+    for column in ({"column": "own"}, None):
+        assert "come back in part, in words that only they hold" in sentence({"groups": own, "verdict": column})
 
 
 def test_the_file_is_the_same_each_time_small_and_without_a_text_in_the_open(few, many, tmp_path):

@@ -17,12 +17,14 @@ from memorization.runs import manifest_path
 
 
 def rows(own, members=20, exact=None):
-    """So many members with an own run over 50 characters, the first ten in 4 copies; 10 held-out texts without."""
+    """So many members with an own run over 50 characters, the first ten in 4 copies; 10 held-out texts without, half of
+    them in 4 copies."""
     found = [
         detection(i, own=60 + i if i < own else 9, duplicates=4 if i < 10 else 1, exact_match=exact and i < own)
         for i in range(members)
     ]
-    return found + [detection(1000 + i, own=9, exact_match=exact and False) for i in range(10)]
+    held_out = [(1000 + i, 4 if i < 5 else 1) for i in range(10)]
+    return found + [detection(i, own=9, exact_match=exact and False, duplicates=copies) for i, copies in held_out]
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_the_csv_holds_every_cell_as_it_is(two, tmp_path, capsys):
     )
     assert tuple(float(change[name]) for name in ("estimate", "low", "high")) == difference(2, 20, 0, 10)
     assert change["p"] == "" and {c["directory"] for c in cells} == {str(path) for path in two}
-    (shy,) = (c for c in cells if (c["run"], c["metric"], c["group"]) == ("prefix_length 10", "own", "1 copy"))
+    (shy,) = (c for c in cells if (c["run"], c["metric"], c["group"]) == ("prefix_length 10", "own", "members"))
     assert shy["evidence"] == "False" and 0 < float(shy["detectable_difference"]) < 1
 
 

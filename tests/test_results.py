@@ -75,15 +75,59 @@ def test_members_are_grouped_by_copies_in_powers_of_two():
         ("held out", 10),
     ]
     alike = summarize([row for row in ROWS if row.duplicates == 1], FACTS)
-    assert list(alike["groups"]) == list(alike["verdict"]) + ["held out"] == ["members", "held out"]
+    assert list(alike["groups"]) == list(alike["verdict"]["groups"]) + ["held out"] == ["members", "held out"]
 
 
-def test_the_verdict_is_of_own_runs_and_corrected_for_all_groups():
+def test_the_verdict_is_of_own_runs_against_as_many_copies_and_corrected_for_all_groups():
     rows = ROWS + [detection(100 + i, own=60, duplicates=16) for i in range(9)]
+    rows += [detection(1010 + i, own=60 if i < 1 else 9, duplicates=16) for i in range(6)]
+    rows += [detection(200 + i, own=9) for i in range(20)]
     verdict = summarize(rows, FACTS)["verdict"]
-    p = [fisher(1, 2, 1, 10), fisher(0, 2, 1, 10), fisher(10, 10, 1, 10), fisher(11, 14, 1, 10)]
-    assert [group["p"] for group in verdict.values()] == pytest.approx(holm(p))
-    assert [name for name, group in verdict.items() if group["evidence"]] == ["16 copies", "members"]
+    groups = verdict["groups"]
+    assert verdict["column"] == "own" and list(groups) == ["1 copy", "4-5 copies", "16 copies", "members"]
+    assert groups["4-5 copies"]["against"] is None and groups["4-5 copies"]["p"] is None
+    together = np.arange(14)
+    of_once, of_often = stats.hypergeom(32, 2, 22), stats.hypergeom(16, 11, 10)
+    p = np.convolve(of_once.pmf(together), of_often.pmf(together))[1 + 10 :].sum()
+    expected = holm([fisher(1, 22, 1, 10), fisher(10, 10, 1, 6), p])
+    assert [groups[name]["p"] for name in ("1 copy", "16 copies", "members")] == pytest.approx(expected)
+    assert [name for name, group in groups.items() if group["evidence"]] == ["16 copies", "members"]
+    assert (groups["members"]["members"], groups["members"]["held_out"]) == (32, 16)
+
+
+def test_where_most_members_can_have_no_own_run_the_verdict_is_of_exact_matches():
+    """Whatever held-out texts can have."""
+
+    def judged(low):
+        ids = (*range(20), *range(1000, 1020))
+        ceilings = {i: Ceiling(tokens=100, longest=500, own=i >= low, personal=False) for i in ids}
+        return summarize([detection(i, own=9, exact_match=i < 15, ceiling=ceilings[i]) for i in ids], FACTS)
+
+    summary = judged(11)
+    assert summary["verdict"]["column"] == "exact_match" and summary["verdict"]["groups"]["members"]["evidence"]
+    said = " ".join(table(summary).split())
+    assert "(By exact match, the column named in advance, as most members can have no own run." in said
+    high = judged(10)
+    assert high["verdict"]["column"] == "own" and not high["verdict"]["groups"]["members"]["evidence"]
+
+
+def test_clusters_count_as_wholes():
+    """Of 40 probes 20 come out, in 8 clusters of which each comes out or not: as of 4 of 8."""
+
+    def counted(size):
+        ids = [*range(40), *range(1000, 1040)]
+        own = {i: 60 if i % 10 < 5 and i < 40 else 9 for i in ids}
+        rows = [detection(i, own=own[i], cluster=i - i % size, matched_tokens=own[i] // 60) for i in ids]
+        return summarize(rows, FACTS)
+
+    alike = counted(5)
+    own = alike["groups"]["members"]["own"]
+    assert (own["n"], own["count"]) == (40, 20) and own["interval"] == pytest.approx(wilson(4, 8))
+    assert alike["difference"]["own"]["interval"] == pytest.approx(difference(4, 8, 0, 8)[1:])
+    student = stats.ttest_1samp([0, 1] * 4, 0).confidence_interval()
+    assert alike["groups"]["members"]["matched_tokens"]["interval"] == pytest.approx(student)
+    assert alike["verdict"]["groups"]["members"]["p"] == pytest.approx(fisher(4, 8, 0, 8), rel=0.2)
+    assert counted(1)["verdict"]["groups"]["members"]["p"] == pytest.approx(fisher(20, 40, 0, 40))
 
 
 def test_several_generations_of_a_probe_are_one_observation():
@@ -352,23 +396,47 @@ def test_the_table_shows_every_figure_beside_its_control():
 
 
 def test_the_verdict_says_yes_or_what_could_have_been_found():
-    shy = table(summarize(ROWS, FACTS))
-    assert "Verdict: no evidence at this sample size that members" in shy
+    few = " ".join(table(summarize([ROWS[0], *ROWS[-10:]], FACTS)).split())
+    assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in few
     memorized = [detection(i, own=60 if i < 15 else None, duplicates=16 if i < 16 else 1) for i in range(900)]
-    control = [detection(1000 + i, own=60 if i < 8 else None) for i in range(200)]
+    memorized += [detection(900, duplicates=4)]
+    control = [detection(1000 + i, own=60 if i < 8 else None, duplicates=1 if i < 190 else 16) for i in range(200)]
     text = " ".join(table(summarize(memorized + control, FACTS)).split())
     assert "Verdict: yes, members come out more often than held-out texts do, beyond chance, in 1 of 3 groups" in text
     assert "16 copies yes (p < 0.0001)" in text
+    assert "4 copies cannot be tested against held-out texts: too few of as many copies" in text
     assert "1 copy no evidence (p = 1); a difference of" in text and "found with 80 % power" in text
-    assert "no difference, however large" in " ".join(table(summarize(ROWS[:1] + ROWS[-1:], FACTS)).split())
+    assert "; of 900 members that have such a control" in text
+    shy = [detection(i, own=9) for i in (*range(40), *range(1000, 1040))]
+    assert "Verdict: no evidence at this sample size that members" in table(summarize(shy, FACTS))
+    sure = [detection(i, own=60) for i in (*range(40), *range(1000, 1040))]
+    assert "no difference, however large" in " ".join(table(summarize(sure, FACTS)).split())
     assert "Verdict: none, for want of" in table(summarize(ROWS[:5], FACTS))
+
+
+def test_a_group_without_a_control_is_told_beside_the_base_model():
+    rows = [detection(i, own=60 if i < 16 else 9, duplicates=16 if i < 16 else 1) for i in range(60)]
+    rows += [detection(1000 + i, own=9) for i in range(60)]
+    before = [msgspec.structs.replace(row, copied=[]) for row in rows]
+    text = " ".join(table(summarize(rows, FACTS | {"base": "b"}, before)).split())
+    assert "Verdict: no evidence at this sample size that members" in text
+    assert "Against the base model: more often beyond chance in 1 of 1 that cannot be tested against held-out" in text
+    assert "as many copies; against the base model: yes (p < 0.0001)" in text
+    assert "Against the base model: the same probes, McNemar's exact test." in text
+
+
+def test_a_true_positive_rate_without_a_lower_bound_says_so_in_words():
+    rows = [scored(i, loss=0.1 if i < 50 else 3 + i / 1e4, tokens=100) for i in (*range(50), *range(1000, 1108))]
+    text = " ".join(table(summarize(rows, FACTS)).split())
+    assert "- loss 1.00" in text and "100 [-, 100]" in text
+    assert "[-, ...]: no lower bound at 1 % from 108 held-out samples, it takes 437 that are no near-dup" in text
 
 
 @pytest.mark.parametrize("copies", [1, 3])
 def test_one_group_of_copies_is_not_shown_beside_all_members(copies):
     rows = [detection(i, duplicates=copies) for i in range(3)] + [detection(1000, duplicates=16)]
     summary = summarize(rows, FACTS)
-    assert list(summary["groups"]) == list(summary["verdict"] | {"held out": 0}) == ["members", "held out"]
+    assert list(summary["groups"]) == list(summary["verdict"]["groups"] | {"held out": 0}) == ["members", "held out"]
     assert "by copies" not in table(summary)
     several = summarize([*rows, detection(3, duplicates=16)], FACTS)
     assert [several["groups"][name]["n"] for name in several["groups"]] == [3, 1, 4, 1]

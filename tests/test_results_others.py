@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from memorization.results import others
+from memorization.results import statistics
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.others import Others
 
@@ -25,7 +25,8 @@ def measure(said, members):
     found = Others()
     for _ in found.watch(rows(said, members)):
         pass
-    return found.measure(np.arange(len(said)), members[: len(said)], (int(members.sum()), int((~members).sum())))
+    ids = np.arange(len(said))
+    return found.measure(ids, members[: len(said)], ids, (int(members.sum()), int((~members).sum())))
 
 
 def test_rates_are_the_mean_over_draws_of_equally_many_samples():
@@ -53,7 +54,7 @@ def test_rates_are_the_mean_over_draws_of_equally_many_samples():
 
 def test_false_alarms_are_at_most_one_in_twenty(monkeypatch):
     """Also where all probes say the same few samples, which a test that takes probes for independent would not bear."""
-    monkeypatch.setattr(others, "DRAWS", 199)
+    monkeypatch.setattr(statistics, "DRAWS", 199)
     rng, alarms, experiments = np.random.default_rng(2), 0, 600
     for _ in range(experiments):
         members = rng.permutation(80) < 50

@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTN
 import run_clm
 from memorization import cli, hub, provenance, runs
 from memorization.files import locked, read_json, read_jsonl, write_json
+from memorization.models import load_for_generation
 from memorization.training.blocks import COLUMNS, Blocks, collate
 from memorization.training.checkpoints import checkpoints, last_checkpoint
 from memorization.training.help import OFTEN
@@ -437,7 +438,7 @@ def test_a_damaged_set_or_model_is_refused(home, finished, tmp_path, how):
 
     model = edited(finished, tmp_path / "model", damage("model.safetensors", hurt))
     shutil.copy(runs.manifest_path(finished), runs.manifest_path(model))
-    message = "has changed since" if how == "flipped" else "it is damaged"
+    message = "has changed since" if how == "flipped" else "model.safetensors is cut short"
     argv = f"--model_name_or_path {model} --validation_file {home}/data_test --output_dir {tmp_path}/out"
     with pytest.raises(cli.UserError, match=f"model: .*{message}"):
         run_clm.main(shlex.split(argv))
@@ -499,6 +500,34 @@ def test_the_model_takes_vocabulary_and_special_tokens_from_the_tokenizer(home, 
     run_clm.main(shlex.split(argv))
     assert "the model's end-of-text token [7, 0] becomes the tokenizer's, 0" in capsys.readouterr().out
     assert read_json(tmp_path / "out" / "config.json")["eos_token_id"] == EOS
+
+
+def test_a_padding_token_beyond_the_vocabulary_is_not_used(home, finished, tmp_path, capsys):
+    """As of Llama 2 with one added, whose embeddings were not resized: the saved model would have it and not load."""
+    tokenizer = hub.load_tokenizer(home / "small")
+    made_of = {"tokenizer": provenance.tokenizer_fingerprint(tokenizer)}
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(tmp_path / "padded")
+    assert hub.load_tokenizer(tmp_path / "padded").pad_token_id == 64
+    rows = [list(range(1, length)) for length in (4, 9, 20, 31)]  # none as long as another
+    texts = [" ".join(f"w{id}" for id in ids) for ids in rows]
+    train = write_set(tmp_path / "train", "training set", [[*ids, EOS] for ids in rows], texts=texts, **made_of)
+    for name in ("padded", "small"):
+        tokens = tmp_path / name if name == "padded" else home / name
+        argv = f"--model_name_or_path {finished} --tokenizer-name {tokens} --train-file {train} --max_steps 2"
+        run_clm.main(shlex.split(f"{argv} --per_device_train_batch_size 4 --output-dir {tmp_path}/{name}_out"))
+        printed = capsys.readouterr().out
+        assert ("pads with 64, beyond the model's vocabulary of 64: padding with its end of text" in printed) == (
+            name == "padded"
+        )
+    one, other = (load_for_generation(tmp_path / f"{name}_out", "auto", "cpu") for name in ("padded", "small"))
+    assert one.config.pad_token_id == EOS == hub.load_tokenizer(tmp_path / "padded_out").pad_token_id
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in one.state_dict().items())
+
+    other_ids = write_set(tmp_path / "other", "training set", [[2, EOS]] * 3, texts=["w1"] * 3, **made_of)
+    argv = f"--model_name_or_path {finished} --tokenizer-name {tmp_path}/padded --train-file {other_ids}"
+    with pytest.raises(cli.UserError, match="other: was encoded with another tokenizer or end-of-text token than the"):
+        run_clm.main(shlex.split(f"{argv} --output-dir {tmp_path}/none"))
 
 
 def test_a_block_size_beyond_the_context_is_capped(home, tmp_path, capsys):
@@ -630,7 +659,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(home, finished, tmp_path):
         ),
         (
             "--model_name_or_path {home}/small --train_file {home}/data_train",
-            "small: a causal language model could not be loaded",
+            "small: has a configuration and no weights",
         ),
         (
             "--config_name {home}/small --train_file x --block_size 1",
@@ -657,7 +686,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(home, finished, tmp_path):
         ),
         (
             "--model_name_or_path {home}/damaged --train_file {home}/data_train",
-            "damaged: a causal language model could not be loaded",
+            "damaged: model.safetensors is damaged: it does not begin as a safetensors file does",
         ),
     ],
 )

@@ -125,14 +125,16 @@ def encode_task(args, task):
         probes = write_sets(new, made_of, batches, parts, probe, args, planted)
         write_probes(new["probes as text"], probes)
         stored, distinct = int(parts.stored.sum()), parts.first == np.arange(len(hashes))
-        too_short, left_out = stored - probe.sum(1), int((~parts.kept).sum())
+        sides = parts.member, ~parts.member
+        too_short, left_out = stored - probe.sum(1), [int((side & ~parts.kept).sum()) for side in sides]
         if not probe.any():
             raise UserError(
                 f"{name}: all {stored} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
                 "tokens; lower --prefix-length or --min-suffix-length, or give longer texts"
             )
-        trained = int((parts.member & parts.kept).sum()) + (len(planted) if args.canaries else 0)
-        numbers = trained, int((~parts.member).sum()), stored, int(probe[0].sum()), 2 * args.canaries
+        trained, held_out = (int((side & parts.kept).sum()) for side in sides)
+        trained += len(planted) if args.canaries else 0
+        numbers = trained, held_out, stored, int(probe[0].sum()), 2 * args.canaries
         rows = dict(zip(every, numbers, strict=True))
         facts = {
             "distinct_samples": int(distinct.sum()),
@@ -144,7 +146,7 @@ def encode_task(args, task):
             near, of_clusters = int(sizes[sizes > 1].sum()), int((sizes > 1).sum())
             facts |= {"near_duplicates": near, "clusters_of_near_duplicates": of_clusters}
         if args.deduplicate:
-            facts["left_out_of_training"] = left_out
+            facts |= {"left_out_of_training": left_out[0], "left_out_of_held_out": left_out[1]}
         inputs = fingerprints([*data, args.tokenizer])
         if not args.canaries and manifest_path(every["canaries"]).is_file():  # those of the encoding that is replaced
             every["canaries"].unlink(missing_ok=True)
@@ -164,9 +166,9 @@ def encode_task(args, task):
     if args.near_duplicates:
         print(f"{near} of the distinct samples are near-duplicates, in {of_clusters} clusters")
     if args.deduplicate:
-        print(f"{left_out} samples left out of training, where another one stands for them")
+        print(f"{left_out[0]} samples left out of training and {left_out[1]} held-out ones: another stands for them")
     for field, of_field, short in zip(fields, probe, too_short, strict=True):
-        members, others = ((of_field & side).sum() for side in (parts.member, ~parts.member))
+        members, others = ((of_field & side).sum() for side in sides)
         print(f"{members + others} probes: {members} members, {others} non-members; {short} {field}s too short")
     if args.canaries:
         print(f"{args.canaries} canaries in {len(planted)} of the rows to train on, {args.canaries} controls in none")
@@ -187,5 +189,5 @@ def _parted(name, path, hashes, args):
         raise UserError(f"{name}: {alike}; give two that differ at the least, to train on and to hold out{remedy}")
     member, kept = split(first, begin, args.test_size, args.seed), np.ones(len(first), bool)
     if args.deduplicate:
-        kept, copies = ~member | (begin == np.arange(len(first))), np.where(member, 1, copies)
+        kept, copies = begin == np.arange(len(first)), np.ones_like(copies)  # held-out ones too: they are the control
     return Split(first, copies, begin, member, kept)

@@ -52,6 +52,7 @@ class Probes:
     the data in which the text stands first), members (bool), duplicates (int64: copies of the text), clusters
     (int64: the id of the first sample of its cluster of near-duplicates): of each probe.
     longest_prefix: in tokens, of what is continued; longest_source: of what the encoder reads, 0 without one.
+    greatest_id: of all tokens of the samples.
     too_short: samples that leave no suffix of the least length behind the cut.
 
     Raises UserError if the probes are not there, are unfinished, have changed or are of another split than their text
@@ -70,7 +71,7 @@ class Probes:
                 f"{difference(other.made_of, self.manifest.made_of)}; run encode_<task>.py again"
             )
         self.encoding, self.tokenizer = self.manifest.identity, self.manifest.made_of["tokenizer"]
-        self.field, self.longest_source = field, 0
+        self.field, self.longest_source, self.greatest_id = field, 0, 0
         self._pairs = pairs = self.manifest.made_of.get("encoder_decoder", False)
         if pairs != (field != "suffix"):
             kind, remedy = ("encoder-decoder", "name one of source and target") if pairs else ("causal", "leave it out")
@@ -84,6 +85,8 @@ class Probes:
             if not _fit(batch, TOKENS[: 1 + pairs]):
                 raise UserError(f"{path}: tokens that do not fit their texts; run encode_<task>.py again")
             samples += len(batch)
+            greatest = (int(flat(batch[name])[0].max(initial=0)) for name, _ in TOKENS[: 1 + pairs])
+            self.greatest_id = max(self.greatest_id, *greatest)
             starts, bounds = flat(batch["target_starts" if field == "target" else "starts"])
             begin, end = cut(starts, bounds, prefix_length)
             sample = np.flatnonzero(end - begin >= least)

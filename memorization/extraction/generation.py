@@ -21,11 +21,11 @@ SAFETY = 10  # times the rounding that was seen is what may decide
 _rounding = weakref.WeakKeyDictionary()  # of models, measured once each
 
 
-def check_model(name, config, tokenizer, prefix_length, new_tokens, source_length=0):
-    """Raise UserError if a model of this config cannot hold a prefix and its continuation, or ends texts otherwise.
+def check_model(name, config, greatest_id, prefix_length, new_tokens, source_length=0):
+    """Raise UserError if a model of this config cannot hold a prefix and its continuation, or lacks one of its tokens.
 
-    name: of the model. tokenizer: of the probes; it says which token ends a generation. prefix_length: tokens that are
-    continued. source_length: that an encoder reads.
+    name: of the model. greatest_id: of the tokens of the probes; what else a tokenizer has does not matter.
+    prefix_length: tokens that are continued. source_length: that an encoder reads.
     """
     config = config.get_text_config()
     prefix_length += config.is_encoder_decoder  # the token that the decoder starts with
@@ -40,16 +40,10 @@ def check_model(name, config, tokenizer, prefix_length, new_tokens, source_lengt
             f"{name}: its context of {context} tokens is shorter than what its encoder is to read ({source_length}); "
             "lower --prefix-length"
         )
-    if config.vocab_size <= (last := max(tokenizer.get_vocab().values())):
+    if greatest_id >= config.vocab_size:
         raise UserError(
-            f"{name}: its vocabulary of {config.vocab_size} tokens is smaller than the tokenizer's of {last + 1}; "
-            "name the model that the probes were encoded for"
-        )
-    ends = config.eos_token_id  # None: it does not say
-    if ends is not None and tokenizer.eos_token_id not in (ends if isinstance(ends, list) else [ends]):
-        raise UserError(
-            f"{name}: ends a text with token {ends}, the tokenizer with {tokenizer.eos_token_id} "
-            f"({tokenizer.eos_token}); encode with the model's own tokenizer and name it by --token-path"
+            f"{name}: token id {greatest_id} of the probes is beyond its vocabulary of {config.vocab_size}; name the "
+            "model that they were encoded for"
         )
 
 

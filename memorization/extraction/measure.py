@@ -1,9 +1,12 @@
 """Stage 3's work on one model: continue each probe's prefix, score its suffix, and write a row of each."""
 
+from typing import Any, NamedTuple
+
 from tqdm import tqdm
 
 from memorization import hub, provenance, runs
 from memorization.cli import UserError
+from memorization.encoding.agreement import agrees
 from memorization.extraction.canaries import expose
 from memorization.extraction.continuing import decoded, generated, largest_batch
 from memorization.extraction.generation import is_exact
@@ -15,10 +18,42 @@ from memorization.models import CAUSAL, kind_of, load_for_generation, most_of_so
 from memorization.rows import Rows
 
 
-def matching_tokenizer(name, probes, remedy):
-    """The tokenizer of a name. Raises UserError for another one than the probes'."""
-    tokenizer = hub.load_tokenizer(name)
-    if provenance.tokenizer_fingerprint(tokenizer) != probes.tokenizer:
+class Identity(NamedTuple):
+    """What a model is. contents: its fingerprint. weights: the hashes of its files of weights. training: what made
+    them, None for a model from elsewhere."""
+
+    name: str
+    contents: str
+    weights: frozenset[str]
+    training: dict[str, Any] | None
+
+
+def identify(name):
+    """The Identity of the model of a name, which has been loaded before. Raises UserError as model_made_of does."""
+    directory = hub.directory(name)
+    hashes = provenance.model_hashes(directory)
+    contents = provenance.model_fingerprint(directory, hashes)
+    weights = frozenset(hash for file, hash in hashes.items() if provenance.is_weights(file))
+    return Identity(str(name), contents, weights, provenance.model_made_of(name, contents))
+
+
+def check_base(name, dtype, device):
+    """The Identity of the base model of a name, whose turn comes when the other one is done.
+
+    It is loaded, as it will be then, so that whatever is wrong with it is told before the work. Raises UserError as
+    load_for_generation and identify do.
+    """
+    load_for_generation(name, dtype, device)
+    return identify(name)
+
+
+def matching_tokenizer(name, probes, remedy, option=None):
+    """The tokenizer of a name. Raises UserError for one that makes other tokens of the probes' texts.
+
+    option: the flag by which another one can be named, if it can.
+    """
+    tokenizer = hub.load_tokenizer(name, option)
+    if not agrees(tokenizer, probes.path, probes.manifest.made_of):
         raise UserError(
             f"{name}: another tokenizer than the probes in {probes.path} were encoded with; encode with --tokenizer "
             f"set to it, or {remedy}"
@@ -43,19 +78,20 @@ def source_length(name, config, field):
     return most_of_source(config, field, (trained or {}).get("max_source_length"))
 
 
-def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, tuned=None, canaries=None):
+def measure(args, state, probes, tokenizer, name, dtype, path, base=None, own=None, canaries=None):
     """Write the result of the model of a name, and that of its base model beside it; return its link (main process).
 
-    tuned: where it is the base model itself, the contents of the other one. canaries: those of the encoding.
+    base: the Identity of its base model. own: where it is the base model, its own. canaries: those of the encoding.
     """
     if state.is_main_process:
         print(f"loading {name}", flush=True)
     model = load_for_generation(name, dtype, state.device)
-    contents = provenance.model_fingerprint(hub.directory(name))
-    if contents == tuned:
-        raise UserError(f"{name}: is the model itself; name by --base-model what it was before fine-tuning")
-    training = provenance.model_made_of(name, contents)
-    strange = tuned is None and training is not None and probes.encoding not in training["encoding"].split()
+    is_base, (_, contents, weights, training) = own is not None, own or identify(name)
+    if base and base.weights == weights:
+        raise UserError(
+            f"{base.name}: has the weights of the model itself; name by --base-model what it was before fine-tuning"
+        )
+    strange = not is_base and training is not None and probes.encoding not in training["encoding"].split()
     if strange and not args.unchecked:
         raise UserError(
             f"{name}: was trained on another encoding ({training['encoding']}) than the probes in {probes.path} are of "
@@ -84,14 +120,20 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
     }
     if probes.field != "suffix":
         made_of |= {"probe": probes.field, "source_length": args.source_length}
+    keys = [(id, sample) for id in probes.ids.tolist() for sample in range(args.num_samples)]
+    ranks = state.process_index, state.num_processes
+    results = {path: made_of}
+    if base:
+        of_base = {"model": base.contents, "trained_on": base.training and base.training["encoding"]}
+        results[runs.base_path(path)] = made_of | of_base | {"unchecked": False}
+    for result, of in results.items():  # may they be written? That is told before the work
+        Rows(result, "generations", Generation, of, keys, size, *ranks, args.overwrite).close()
     inputs = {name: contents, str(probes.path): probes.manifest.contents}
     exposures = None  # all that makes them
     if canaries:
         known = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
         exposures = expose(model, canaries, path, known, state, args, inputs)
     listing = path.with_suffix(".txt")
-    keys = [(id, sample) for id in probes.ids.tolist() for sample in range(args.num_samples)]
-    ranks = state.process_index, state.num_processes
     with Rows(path, "generations", Generation, made_of, keys, size, *ranks, args.overwrite) as rows:
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         if state.is_main_process:
@@ -102,10 +144,10 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
         for each in tqdm(done, total=len(batches), desc="generating", unit="batch", disable=hidden):
             rows.append(generations(tokenizer, *each, args))
         state.wait_for_everyone()
-        base = None
-        if base_model:
+        link = None
+        if base:
             del model  # there may be no room for both
-            base = measure(args, state, probes, tokenizer, base_model, precision, runs.base_path(path), tuned=contents)
+            link = measure(args, state, probes, tokenizer, base.name, precision, runs.base_path(path), own=base)
         if not state.is_main_process:
             return None
         write_listing(listing, rows, args.num_samples)  # a kill here leaves rows without a manifest, or another run's
@@ -118,7 +160,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base_model=None, 
             held_out=training and provenance.held_out_perplexities(name),
             too_short=probes.too_short,
             split={"near_duplicates": probes.manifest.made_of.get("near_duplicates")},
-            base=base,
+            base=link,
             canaries=exposures and runs.identity(exposures),
         )
         report(name, rows)

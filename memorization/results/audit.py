@@ -4,7 +4,6 @@ import json
 
 from memorization import __version__
 from memorization.detection.personal import KINDS
-from memorization.results.columns import VERDICT
 from memorization.results.evidence import RATIO, scheme
 from memorization.results.membership import resolved
 
@@ -53,7 +52,7 @@ def _run(run):
         "directory": run.directory,
         "model": facts["model"],
         "unchecked": facts["unchecked"],
-        "verdict": summary["verdict"] and {"column": VERDICT, "groups": summary["verdict"]},
+        "verdict": summary["verdict"],
         "probes": {group: cells["n"] for group, cells in summary["groups"].items()},
         "generations": summary["generations"],
         "generations_a_probe": summary["generations_a_probe"],

@@ -10,7 +10,7 @@ from memorization.detection.detections import COMMON
 
 RUNS = (50, 100, 200)  # lengths
 ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
-VERDICT = "own"  # the column that decides, named in advance: members and held-out texts are treated alike in it
+VERDICT = "own"  # the column that decides where it can: members and held-out texts are treated alike in it
 MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
 
 
@@ -76,7 +76,7 @@ def columns(span_length, loop_repeats, classifier, direction, names):
             "share",
             lambda row: _says(row, "own"),
             f"says a run of words of more than {span_length} characters that only its own sample and its "
-            "near-duplicates hold, member or not, and not in the prefix: the column of the verdict",
+            "near-duplicates hold, member or not, and not in the prefix",
             ceiling=_of(lambda ceiling: ceiling.own),
         ),
         Column(

@@ -55,12 +55,17 @@ def collect(rows, columns):
     return Probes(distinct, *of_probes, folded, len(ids), most)
 
 
+def octaves(copies):
+    """The bits of numbers of copies, int: equal for those of a group."""
+    return np.frexp(copies)[1]
+
+
 def grouped(probes):
     """dict name -> mask of probes: members by copies (1, 2-3, 4-7, ..., named by those they hold), members, held out.
 
     Where the members are one such group it is not named apart.
     """
-    scale = np.where(probes.member, np.frexp(probes.duplicates)[1], -1)  # the bits of the number of copies
+    scale = np.where(probes.member, octaves(probes.duplicates), -1)
     groups = {}
     for bits in np.unique(scale[probes.member]):
         group = scale == bits
@@ -69,23 +74,25 @@ def grouped(probes):
     return (groups if len(groups) > 1 else {}) | {MEMBERS: probes.member, HELD_OUT: ~probes.member}
 
 
-def tally(groups, measured):
+def tally(groups, measured, clusters):
     """Columns counted over groups (dict name -> mask of probes), JSON-ready. measured: list of (column, its values).
 
-    Returns columns (name, heading, kind, meaning), groups (name -> n and, for each column, its cell) and difference
-    (column -> cell, members less held out, where both have any). A cell holds n and interval (95 %), and count and rate
-    of a share, rate of a fraction, mean of a mean. A column that says nothing of any probe is left out; without probes
-    all stay.
+    clusters: of the probes, int from 0. Returns columns (name, heading, kind, meaning), groups (name -> n and, for each
+    column, its cell) and difference (column -> cell, members less held out, where both have any). A cell holds n and
+    interval (95 %, by clusters), and count and rate of a share, rate of a fraction, mean of a mean. A column that says
+    nothing of any probe is left out; without probes all stay.
     """
     measured = [(column, values) for column, values in measured if not len(values) or not np.isnan(values).all()]
     cells = {name: {"n": int(mask.sum())} for name, mask in groups.items()}
     differences = {}
     for column, values in measured:
-        found = {name: values[mask & ~np.isnan(values)] for name, mask in groups.items()}
-        for name, of_group in found.items():
-            cells[name][column.name] = cell(of_group, column.kind)
-        if len(found[MEMBERS]) and len(found[HELD_OUT]):
-            differences[column.name] = _difference(found[MEMBERS], found[HELD_OUT], column.kind)
+        known, of_all = ~np.isnan(values), ends(column.kind, values)
+        of_groups = {name: (values[mask & known], clusters[mask & known]) for name, mask in groups.items()}
+        for name, of_group in of_groups.items():
+            cells[name][column.name] = cell(*of_group, column.kind, of_all)
+        members, held_out = of_groups[MEMBERS], of_groups[HELD_OUT]
+        if len(members[0]) and len(held_out[0]):
+            differences[column.name] = _difference(members, held_out, column.kind, of_all)
     shown = ("name", "heading", "kind", "meaning", "block")
     return {
         "columns": [{name: getattr(column, name) for name in shown} for column, _ in measured],
@@ -94,32 +101,60 @@ def tally(groups, measured):
     }
 
 
-def cell(values, kind):
-    """The cell of a column's known values in a group."""
+def ends(kind, *several):
+    """(least, most) that a value of a column can be: 0 and 1, but of a mean those of all known values there are."""
+    if kind != "mean":
+        return 0.0, 1.0
+    known = np.concatenate([values[~np.isnan(values)] for values in several])
+    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+
+
+def cell(values, clusters, kind, ends):
+    """The cell of a column's known values in a group. ends: of the column."""
     cell = {"n": len(values)}
     if kind == "share":
         count = int(values.sum())
-        low, high = statistics.wilson(count, len(values))
+        low, high = statistics.wilson(*_count(values, clusters)) if len(values) else (0.0, 1.0)
         return cell | {"count": count, "rate": count / len(values) if len(values) else None, "interval": [low, high]}
-    value, low, high = statistics.mean(values) if len(values) else (None, None, None)
+    value, low, high = _mean(values, clusters, ends) if len(values) else (None, None, None)
     return cell | {_name(kind): value, "interval": None if low is None else [low, high]}
 
 
-def paired(values, base, kind):
+def paired(values, base, clusters, kind):
     """The cell of what the values of a group's probes have over their values of another kind, paired."""
     if kind == "share":
-        value, *interval = statistics.paired_difference(values > 0, base > 0)
+        pairs = min(statistics.effective(of_model, clusters) for of_model in (values, base))
+        value, *interval = statistics.paired_difference(values > 0, base > 0, pairs)
     else:
-        value, *interval = statistics.mean(values - base)
+        most = float(np.abs(values - base).max())
+        value, *interval = _mean(values - base, clusters, (-most, most))
     return {"n": len(values), _name(kind): value, "interval": None if None in interval else interval}
 
 
-def _difference(a, b, kind):
+def _difference(a, b, kind, ends):
+    """The cell of a column's values less others, each with their clusters."""
     if kind == "share":
-        value, *interval = statistics.difference(int(a.sum()), len(a), int(b.sum()), len(b))
+        value, *interval = statistics.difference(*_count(*a), *_count(*b))
         return {"rate": value, "interval": interval}
-    value, *interval = statistics.mean_difference(a, b)
-    return {_name(kind): value, "interval": None if None in interval else interval}
+    sides = _mean(*a, ends), _mean(*b, ends)
+    if any(side[1] is None for side in sides):
+        return {_name(kind): sides[0][0] - sides[1][0], "interval": None}
+    value, *interval = statistics.apart(*sides)
+    return {_name(kind): value, "interval": interval}
+
+
+def _count(values, clusters):
+    """(count, total) of values of 0 or 1, of as many as are independent (statistics.effective)."""
+    total = statistics.effective(values, clusters)
+    return float(values.sum()) * (total / len(values)), total
+
+
+def _mean(values, clusters, ends):
+    """The mean with an interval that is no narrower than Student's t and statistics.bounded_mean are, as (mean, low,
+    high): where few values are all, their ends are not known, and where few are large, t is too narrow. (mean, None,
+    None) of a single cluster."""
+    (centre, *of_t), (_, *bounded) = statistics.mean(values, clusters), statistics.bounded_mean(values, clusters, *ends)
+    return (centre, None, None) if None in of_t else (centre, min(of_t[0], bounded[0]), max(of_t[1], bounded[1]))
 
 
 def _name(kind):

@@ -23,7 +23,7 @@ def estimate(cell, signed=False):
 def grid(rows):
     """Rows of cells as aligned lines, the first column to the left and wrapped so that all fits, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    widths[0] = max(8, min(widths[0], WIDTH - sum(width + 2 for width in widths[1:])))
+    widths[0] = max(6, min(widths[0], WIDTH - sum(width + 2 for width in widths[1:])))
     lines = []
     for name, *cells in rows:
         first, *more = textwrap.wrap(name, widths[0]) or [""]

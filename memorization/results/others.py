@@ -12,8 +12,7 @@ from memorization.results import statistics
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid
 
-DRAWS, SEED = 9999, 0  # of the permutation test
-ENOUGH = 500  # draws that say as much, at which it ends: p is far from small then
+SEED = 0  # of the permutation test
 AT_ONCE = 1 << 22  # numbers in memory together
 
 
@@ -45,13 +44,13 @@ class Others:
                 self._members.append(one.members)
             yield row
 
-    def measure(self, ids, member, samples):
+    def measure(self, ids, member, clusters, samples):
         """What result.json holds of another's: dict of samples, and groups: members and held out, those that there are.
 
-        ids, member: of every probe. samples: (members, held-out ones), how many clusters there are. Of each group:
-        n; another and chance, each the rate, with its 95 % interval, of probes that say a run which only one of
-        `samples` training or held-out samples holds (the mean over all choices of so many); p and evidence of `test`,
-        corrected by Holm. Returns None where a side has no other sample.
+        ids, member, clusters (int from 0): of every probe. samples: (members, held-out ones), how many clusters there
+        are. Of each group: n; another and chance, each the rate, with its 95 % interval, of probes that say a run which
+        only one of `samples` training or held-out samples holds (the mean over all choices of so many); p and evidence
+        of `test`, corrected by Holm. Returns None where a side has no other sample.
         """
         size = min(samples) - 1  # of the side that its own sample is on, that one does not count
         if size < 1:
@@ -71,8 +70,9 @@ class Others:
                 none = np.cumprod(np.maximum(others - size - said, 0) / (others - said))  # of 1, 2, ... that it says
                 chances.append(1 - np.pad(np.append(1.0, none), (0, most - len(said)), "edge"))
                 held = np.bincount(place[trained == side], minlength=len(ids))[mask]
-                share = float(chances[-1][held].sum())
-                rate = {"rate": share / cell["n"], "interval": [*statistics.wilson(share, cell["n"])]}
+                shares = chances[-1][held]
+                share, number = float(shares.mean()), statistics.effective(shares, clusters[mask])
+                rate = {"rate": share, "interval": [*statistics.wilson(share * number, number)]}
                 cell["another" if side else "chance"] = rate
             p.append(test(place, holders, trained, mask, samples, chances))
         for cell, value in zip(found.values(), statistics.holm(p), strict=True):
@@ -96,9 +96,9 @@ def test(probes, holders, trained, mask, samples, chances):
     probes, holders, trained: int64, int64 and bool arrays of the pairs of a probe (its place) and another sample that
     alone holds a run of its generation. chances: of training and of held-out samples, by how many a probe says, that
     one is among a choice of equally many; the statistic is the rate of another's less its chance level. Without
-    memorization it does not matter on which side of the split a sample is: each of DRAWS times all samples are split
-    anew, (members, held-out ones) as `samples` says. However often a sample is said, it changes sides as a whole. Ends
-    at the draw at which ENOUGH of them say as much (Besag and Clifford 1991, Sequential Monte Carlo p-values).
+    memorization it does not matter on which side of the split a sample is: in each draw (statistics.permuted) all
+    samples are split anew, (members, held-out ones) as `samples` says. However often a sample is said, it changes sides
+    as a whole.
     """
     of_group = mask[probes]
     _, probe = np.unique(probes[of_group], return_inverse=True)
@@ -126,13 +126,11 @@ def test(probes, holders, trained, mask, samples, chances):
         return none.sum() + np.bincount(draw, more, len(ends) - 1)
 
     observed = excess([np.flatnonzero(trained[of_group][first] == few)])[0]
-    rng, seen = np.random.default_rng(SEED), np.zeros(1, int)
-    step = max(1, AT_ONCE // max(len(probe), len(known)))
-    fewer, more = sorted(samples)
-    for start in range(0, DRAWS, step):
-        numbers = rng.hypergeometric(fewer, more, len(known), min(step, DRAWS - start))  # among the samples said
+    rng, (fewer, more) = np.random.default_rng(SEED), sorted(samples)
+
+    def as_extreme(draws):
+        numbers = rng.hypergeometric(fewer, more, len(known), draws)  # among the samples said
         chosen = [rng.choice(len(known), number, replace=False, shuffle=False) for number in numbers]
-        seen = seen[-1] + np.cumsum(excess(chosen) >= observed - 1e-9)
-        if seen[-1] >= ENOUGH:
-            return ENOUGH / (start + 1 + int(np.searchsorted(seen, ENOUGH)))
-    return (1 + int(seen[-1])) / (1 + DRAWS)
+        return excess(chosen) >= observed - 1e-9
+
+    return statistics.permuted(as_extreme, max(1, AT_ONCE // max(len(probe), len(known))))

@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Template
 
 from memorization.results import audit, base, canaries, membership, reports
+from memorization.results.columns import VERDICT
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.evidence import scores
 from memorization.results.layout import visible
@@ -50,11 +51,10 @@ def page(runs, notes, drawings, masked=False):
 
 
 def sentence(summary):
-    """What a summary says, in a sentence that anyone understands."""
-    groups = summary["groups"]
-    exact = "exact_match" if "exact_match" in groups[MEMBERS] else "own"
-    how = "word for word" if exact == "exact_match" else "in part, in words that only they hold"
-    members, held_out = (groups[side].get(exact) for side in (MEMBERS, HELD_OUT))
+    """What a summary says in the column of its verdict, in a sentence that anyone understands."""
+    groups, column = summary["groups"], summary["verdict"]["column"] if summary["verdict"] else VERDICT
+    how = "in part, in words that only they hold" if column == VERDICT else "word for word"
+    members, held_out = (groups[side].get(column) for side in (MEMBERS, HELD_OUT))
     comes = "comes" if members["count"] == 1 else "come"
 
     def told(cell, what):

@@ -9,11 +9,10 @@ import numpy as np
 from memorization.extraction.scores import CHANCES, discoverable
 from memorization.results import evidence
 from memorization.results.columns import VERDICT, Column
-from memorization.results.counts import HELD_OUT, MEMBERS, collect
+from memorization.results.counts import HELD_OUT, MEMBERS, cell, collect
 from memorization.results.differences import setting
 from memorization.results.layout import visible
 from memorization.results.roc import RATES, true_positive_rate
-from memorization.results.statistics import wilson
 
 MATCHED = range(10, 101)  # tokens
 QUERIES = np.unique(np.round(np.logspace(0, 6, 61)))  # n of (n, p)
@@ -93,6 +92,7 @@ def _curves(runs):
     for number, run in enumerate(runs):
         probes = collect(run.rows, [matched, own, other, log_p_z])
         tokens, own_runs, other_runs, log_p = probes.values
+        _, clusters = np.unique(probes.clusters, return_inverse=True)
         tokens_most = (run.manifest.facts["generations"] or {}).get("max_new_tokens") or MATCHED[-1]
         ks = [k for k in MATCHED if k <= tokens_most]
         least = run.summary["facts"]["span_length"]
@@ -101,13 +101,12 @@ def _curves(runs):
         for style, (side, name) in enumerate(((probes.member, MEMBERS), (~probes.member, HELD_OUT))):
             label = f"{run.label}, {name}" if len(runs) > 1 else name
 
-            def add(key, xs, values, over, label=label, number=number, style=style, side=side):
-                known = values[side & ~np.isnan(values)]
-                if len(known) and len(xs):
-                    counts = [int(over(known, x).sum()) for x in xs]
-                    points = [(x, count / len(known), *wilson(count, len(known)), len(known))
-                              for x, count in zip(map(int, xs), counts, strict=True)]  # fmt: skip
-                    series[key].append(_series(label, points, number, style))
+            def add(key, xs, values, over, label=label, number=number, style=style, side=side, clusters=clusters):
+                here = side & ~np.isnan(values)
+                if here.any() and len(xs):
+                    cells = [cell(over(values[here], x) * 1.0, clusters[here], "share", (0, 1)) for x in xs]
+                    points = zip(map(int, xs), cells, strict=True)
+                    series[key].append(_cells(label, points, number, style))
 
             add("matched", ks, tokens, np.greater_equal)
             add("own", lengths, own_runs, np.greater)
@@ -131,14 +130,17 @@ def _roc(runs):
     for number, run in enumerate(runs, 1):
         columns = evidence.scores(run.summary["facts"]["classifier"])
         probes, series = collect(run.rows, columns), []
+        _, clusters = np.unique(probes.clusters, return_inverse=True)
         for colour, (column, values) in enumerate(zip(columns, probes.values, strict=True)):
             if not (score := run.summary["scores"].get(column.name)):
                 continue
-            members, held_out = (values[side & ~np.isnan(values)] for side in (probes.member, ~probes.member))
+            sides = [side & ~np.isnan(values) for side in (probes.member, ~probes.member)]
+            (members, held_out), of_sides = ([array[side] for side in sides] for array in (values, clusters))
             total = len(held_out)
             passed = np.unique(np.geomspace(1, total - 1, STEPS).round()) if total > 1 else np.array([])
             rates = sorted({*(passed / total).tolist(), *(rate for rate in RATES if rate * total >= 1)})
-            points = [(rate, *true_positive_rate(members, held_out, rate), len(members)) for rate in rates]
+            found = ((rate, *true_positive_rate(members, held_out, rate, of_sides)) for rate in rates)
+            points = [(rate, share, low or 0.0, high, len(members)) for rate, share, low, high in found]
             points.append((1.0, 1.0, 1.0, 1.0, len(members)))
             (low, high), area = score["auc"]["interval"], score["auc"]["rate"]
             label = f"{column.heading}: AUC {area:.2f} [{low:.2f}, {high:.2f}]"

@@ -6,7 +6,6 @@ import re
 from typing import NamedTuple
 
 from memorization.results import base, canaries, membership
-from memorization.results.columns import VERDICT
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph
 from memorization.results.tables import UNCHECKED, another, ceilings, heading, how_tested, made_with, verdict
@@ -15,7 +14,7 @@ from memorization.runs import Manifest
 SCORES = "How well a score tells members from held-out texts, with 95 % intervals:"
 FIELDS = (
     "run directory unchecked generations generations_a_probe group metric kind n count estimate low high ceiling "
-    "p evidence detectable_difference"
+    "against p evidence detectable_difference"
 ).split()
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", **{c: f"\\{c}" for c in "&%$#_{}"}}
@@ -132,6 +131,7 @@ def comma_separated(runs):
         same = {"run": run.name, "directory": run.directory, "unchecked": bool(summary["facts"].get("unchecked"))}
         same |= {name: summary[name] for name in ("generations", "generations_a_probe")}
         groups = summary["groups"] | {f"{MEMBERS} - {HELD_OUT}": summary["difference"]}
+        verdicts = summary["verdict"] or {"column": None}
         if before := summary["base"]:
             groups |= {f"{group}, base": cells for group, cells in before["groups"].items()}
             groups |= {f"{group} - {group}, base": cells for group, cells in before["difference"].items()}
@@ -140,7 +140,8 @@ def comma_separated(runs):
                 if (cell := cells.get(column["name"])) is None:
                     continue
                 low, high = cell["interval"] or (None, None)
-                tested = (summary["verdict"] or {}).get(group, {}) if column["name"] == VERDICT else {}
+                tests = verdicts["groups"] if column["name"] == verdicts["column"] else {}
+                tested = {name: value for name, value in tests.get(group, {}).items() if name in FIELDS}
                 row = {"group": group, "metric": column["name"], "kind": column["kind"], "low": low, "high": high}
                 row |= {name: cell.get(name) for name in ("n", "count", "ceiling")} | tested
                 writer.writerow(same | row | {"estimate": cell.get("rate", cell.get("mean"))})

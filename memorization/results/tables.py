@@ -6,11 +6,10 @@ import numpy as np
 
 from memorization.results import base as base_model
 from memorization.results import canaries as of_canaries
-from memorization.results import evidence, membership, statistics
+from memorization.results import evidence, membership
 from memorization.results.columns import (
     ALARMS,
     MAIN,
-    VERDICT,
     calibrated,
     columns,
     label_columns,
@@ -20,9 +19,12 @@ from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tal
 from memorization.results.layout import estimate, grid, paragraph, visible
 from memorization.results.others import Others, beside_chance, items
 from memorization.results.personal import Personal, lines_of
+from memorization.results.verdict import BASE, FALLBACK, verdict_column
+from memorization.results.verdict import verdict as verdict_of
 
 CEILING = "what it would be if every generation were its own suffix, as far as it can reach"
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
+UNTESTED = "cannot be tested against held-out texts: too few of as many copies"
 UNCHECKED = "UNCHECKED: model, data and index are not of one run, or not known to be"
 
 
@@ -33,11 +35,12 @@ def summarize(rows, facts, base=None, canaries=None):
     (profile, model, unchecked, base, and scheme, that of evidence); samples and clusters, how many distinct ones are
     members and held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label,
     and under paper with direction both, stands the same tally of the labels without the span scan, by the published
-    rule, and in direction paper. The verdict is statistics.verdict for members by copies and all, or None without
-    members or held-out texts; another is others.Others.measure, another_personal the same of items of personal data.
-    Under without_loops stands the same tally without generations that repeat themselves; personal is
-    personal.Personal.counts, scores membership.measure. base: detections of the same probes through the base model, or
-    None; under base stands base.compare, and the scores have the ratio to it. canaries: of canaries.summarize, or None.
+    rule, and in direction paper. The verdict has column, the one that decides (verdict.verdict_column), and groups, of
+    verdict.verdict: members by copies and all; it is None without members or held-out texts. another is
+    others.Others.measure, another_personal the same of items of personal data. Under without_loops stands the same
+    tally without generations that repeat themselves; personal is personal.Personal.counts, scores membership.measure.
+    base: detections of the same probes through the base model, or None; under base stands base.compare, and the scores
+    have the ratio to it. canaries: of canaries.summarize, or None.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
     every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction, bool(facts["ner_model"]))
@@ -57,6 +60,7 @@ def summarize(rows, facts, base=None, canaries=None):
     watched = others.watch(of_others.watch(personal.watch(rows)))
     probes = collect(watched, [*of_tables, *scores, *ceilings])
     groups, values = grouped(probes), iter(probes.values)
+    _, clusters = np.unique(probes.clusters, return_inverse=True)
     of_scores, of_ceilings = np.split(probes.values[len(of_tables) :], [len(scores)])
     of_scores = dict(zip((column.name for column in scores), of_scores, strict=True))
     summary = {"facts": facts, "generations": probes.generations, "generations_a_probe": probes.generations_a_probe}
@@ -64,7 +68,7 @@ def summarize(rows, facts, base=None, canaries=None):
         measured = [(column, next(values)) for column in of_table]
         if classifier and not name:
             measured.append(surest(of_scores["paraphrase"], groups[HELD_OUT]))
-        counted = tally(groups, measured)
+        counted = tally(groups, measured, clusters)
         summary |= {name: counted} if name else counted
     add_ceilings(summary["groups"], groups, limited, of_ceilings)
     summary["base"] = None
@@ -72,19 +76,22 @@ def summarize(rows, facts, base=None, canaries=None):
         of_base = collect(base, [*tables[""], *(score for score in scores if score.name == "loss")])
         if not np.array_equal(of_base.ids, probes.ids):
             raise ValueError("the base model's detections are of other probes")
-        summary["base"] = base_model.compare(groups, tables[""], probes.values[: len(tables[""])], of_base.values[:-1])
+        tuned = probes.values[: len(tables[""])]
+        summary["base"] = base_model.compare(groups, tables[""], tuned, of_base.values[:-1], clusters)
         with np.errstate(invalid="ignore"):  # of two infinities
             of_scores[evidence.RATIO.name] = of_scores["loss"] - of_base.values[-1]
         scores = [*scores, evidence.RATIO]
-    summary["scores"] = membership.measure(scores, of_scores.values(), probes.member)
+    summary["scores"] = membership.measure(scores, of_scores.values(), probes.member, clusters)
     summary["verdict"] = None
-    pairs = {name: (cells[VERDICT]["count"], cells["n"]) for name, cells in summary["groups"].items() if cells["n"]}
-    if MEMBERS in pairs and HELD_OUT in pairs:
-        held_out = pairs.pop(HELD_OUT)
-        summary["verdict"] = statistics.verdict(pairs, held_out)
-    summary["another"] = others.measure(probes.ids, probes.member, facts["clusters"])
+    cells = {column["name"]: summary["groups"][MEMBERS][column["name"]] for column in summary["columns"]}
+    decides = verdict_column({name: cell["ceiling"] for name, cell in cells.items() if "ceiling" in cell})
+    number = [column.name for column in every].index(decides)
+    if all((groups[side] & ~np.isnan(probes.values[number])).any() for side in (MEMBERS, HELD_OUT)):
+        before = None if base is None else of_base.values[number]
+        summary["verdict"] = {"column": decides, "groups": verdict_of(groups, probes, probes.values[number], before)}
+    summary["another"] = others.measure(probes.ids, probes.member, clusters, facts["clusters"])
     summary["personal"] = personal.counts()
-    summary["another_personal"] = of_others.measure(probes.ids, probes.member, facts["clusters"])
+    summary["another_personal"] = of_others.measure(probes.ids, probes.member, clusters, facts["clusters"])
     summary["canaries"] = canaries
     return summary
 
@@ -222,25 +229,41 @@ def verdict(summary):
     """The verdict of a summary in words, as lines."""
     if summary["verdict"] is None:
         return paragraph("Verdict: none, for want of members and held-out texts to compare.")
-    groups = summary["verdict"]
-    yes = sum(group["evidence"] for group in groups.values())
-    more = "members come out more often than held-out texts do, beyond chance"
-    if yes:
-        lines = paragraph(f"Verdict: yes, {more}{f', in {yes} of {len(groups)} groups' * (len(groups) > 1)}.")
-    else:
+    column, groups = summary["verdict"]["column"], summary["verdict"]["groups"]
+    tested = {against: [test for test in groups.values() if test["against"] == against] for against in (HELD_OUT, BASE)}
+    found = {against: sum(test["evidence"] for test in tests) for against, tests in tested.items()}
+    more, number = "members come out more often than held-out texts do, beyond chance", len(tested[HELD_OUT])
+    if found[HELD_OUT]:
+        lines = paragraph(f"Verdict: yes, {more}{f', in {found[HELD_OUT]} of {number} groups' * (number > 1)}.")
+    elif number:
         lines = paragraph(f"Verdict: no evidence at this sample size that {more}.")
+    else:
+        lines = paragraph(f"Verdict: none, members {UNTESTED}.")
+    if tested[BASE]:
+        groups_of = f"in {found[BASE] or 'none'} of {len(tested[BASE])} that {UNTESTED}"
+        lines += paragraph(f"Against the base model: more often beyond chance {groups_of}.")
     room = min(max(map(len, groups)), 24)
-    for name, group in groups.items():
-        p = f"p = {group['p']:.2g}" if group["p"] >= 0.0001 else "p < 0.0001"
-        if group["evidence"]:
-            said = f"yes ({p})"
-        elif group["detectable_difference"] is None:
-            said = f"no evidence ({p}); no difference, however large, would have been found with 80 % power"
-        else:
-            points = f"{100 * group['detectable_difference']:.1f} points"
-            said = f"no evidence ({p}); a difference of {points} would have been found with 80 % power"
+    for name, test in groups.items():
+        said = _outcome(test, summary["groups"][name][column]["n"])
         lines += paragraph(f"  {name.ljust(room)}  {said}", room + 4)
     return lines
+
+
+def _outcome(test, members):
+    """One group's line of the verdict. members: how many the column says something of."""
+    if test["against"] is None:
+        return UNTESTED
+    p = f"p = {test['p']:.2g}" if test["p"] >= 0.0001 else "p < 0.0001"
+    if test["evidence"]:
+        said = f"yes ({p})"
+    elif test["detectable_difference"] is None:
+        said = f"no evidence ({p}); no difference, however large, would have been found with 80 % power"
+    else:
+        points = f"{100 * test['detectable_difference']:.1f} points"
+        said = f"no evidence ({p}); a difference of {points} would have been found with 80 % power"
+    if test["against"] == BASE:
+        return f"{UNTESTED}; against the base model: {said}"
+    return said if test["members"] == members else f"{said}; of {test['members']} members that have such a control"
 
 
 def another(summary):
@@ -266,9 +289,19 @@ def how_tested(summary):
     """How the verdict of a summary was reached, as lines; none without a verdict."""
     if summary["verdict"] is None:
         return []
-    (column,) = (column for column in summary["columns"] if column["name"] == VERDICT)
-    groups = len(summary["verdict"])
+    name, tests = summary["verdict"]["column"], summary["verdict"]["groups"].values()
+    (column,) = (column for column in summary["columns"] if column["name"] == name)
+    why = ", as most members can have no own run" if name == FALLBACK else ""
+    groups = sum(test["against"] is not None for test in tests)
+    based = (
+        " Against the base model: the same probes, McNemar's exact test."
+        if any(t["against"] == BASE for t in tests)
+        else ""
+    )
     return paragraph(
-        f"(By {column['heading']}, the column named in advance; Fisher's exact test, one-sided, corrected by Holm for "
-        f"{groups} {'groups' if groups > 1 else 'group'}: any false yes has a chance of at most 5 %.)"
+        f"(By {column['heading']}, the column named in advance{why}. Members are compared with held-out samples of as "
+        "many copies: exact permutation test, one-sided, of whole clusters of near-duplicates (Fisher's where each has "
+        f"one sample).{based} Corrected by Holm for {groups} {'groups' if groups > 1 else 'group'}: under a random "
+        "split any false yes has a chance of at most 5 %. What would have been found: if the held-out rate is at the "
+        "upper end of its interval.)"
     )

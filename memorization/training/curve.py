@@ -48,7 +48,7 @@ def read_sample(data, manifests, model, source_length=None):
 
     data: the flags. manifests: of the training sets. source_length: the most tokens of a source that is trained on. The
     choice depends on the probes alone, so that the curves of several runs are of the same texts. Raises UserError for
-    probes of another encoding, or longer than the model's context.
+    probes of another encoding, of tokens that the model does not have, or longer than its context.
     """
     path, said = Path(data.memorization_probes), f"--memorization-probes {data.memorization_probes}"
     name = re.fullmatch("tokenized_(.+)_prefix", path.name)
@@ -60,6 +60,11 @@ def read_sample(data, manifests, model, source_length=None):
         raise UserError(
             f"{said}: are of another encoding ({probes.encoding}) than what is trained on "
             f"({', '.join(of)}), so members and held-out texts would be wrong; name those of its own"
+        )
+    if probes.greatest_id >= (rows := model.get_input_embeddings().num_embeddings):
+        raise UserError(
+            f"{said}: their token id {probes.greatest_id} is beyond the model's vocabulary of {rows}; name a model and "
+            "a --tokenizer-name that belong together"
         )
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if context and probes.longest_prefix + MOST > context:

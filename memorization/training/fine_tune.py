@@ -38,7 +38,7 @@ def fine_tune(kind, read, names, data, args):
 def _fine_tune(kind, read, names, data, args):
     source, from_scratch = names.model_name_or_path or names.config_name, not names.model_name_or_path
     on_first_rank(check_output_dir, args.output_dir, names.model_name_or_path, args.do_train)
-    tokenizer = hub.load_tokenizer(names.tokenizer_name or source)
+    tokenizer = hub.load_tokenizer(names.tokenizer_name or source, None if names.tokenizer_name else "--tokenizer-name")
     paths = {"training set": data.train_file, "held-out set": data.validation_file}
     paths = {name: directories for name, directories in paths.items() if directories}
     sets = on_first_rank(check_sets, paths, tokenizer, kind)
@@ -71,6 +71,10 @@ def _fine_tune(kind, read, names, data, args):
     elif args.do_train and config.eos_token_id != tokenizer.eos_token_id:
         say(f"the model's end-of-text token {config.eos_token_id} becomes the tokenizer's, {tokenizer.eos_token_id}")
         config.eos_token_id = tokenizer.eos_token_id
+    pad, rows = tokenizer.pad_token_id, model.get_input_embeddings().num_embeddings
+    if pad is not None and pad >= rows:
+        say(f"the tokenizer pads with {pad}, beyond the model's vocabulary of {rows}: padding with its end of text")
+        tokenizer.pad_token = tokenizer.eos_token  # the Trainer saves it in the configuration, which then fits no model
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     joining = partial(collate, shift=None if kind.ahead else model.prepare_decoder_input_ids_from_labels)
     if shape.get("packing"):

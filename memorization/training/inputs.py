@@ -7,9 +7,10 @@ from datasets import load_from_disk
 
 from memorization import hub
 from memorization.cli import UserError
+from memorization.encoding.agreement import agrees
 from memorization.files import read_json
 from memorization.models import ENCODER_DECODER
-from memorization.provenance import RECORD, model_fingerprint, model_made_of, tokenizer_fingerprint
+from memorization.provenance import RECORD, model_fingerprint, model_made_of
 from memorization.runs import checked, manifest_path
 from memorization.training.launch import say
 
@@ -17,9 +18,10 @@ from memorization.training.launch import say
 def check_sets(paths, tokenizer, model_kind):
     """The manifests of stage 1's sets at the paths, dict kind -> list of paths: dict kind -> list of Manifest.
 
-    model_kind: of models.py. Raises UserError if one is not what stage 1 wrote as that, if it was encoded with another
-    tokenizer or for the other kind of model, if there are two that are the same, a held-out set of an encoding of which
-    no training set is given, or one whose texts stand in the training set of another encoding.
+    model_kind: of models.py. Raises UserError if one is not what stage 1 wrote as that, if the tokenizer makes other
+    tokens of its texts, if it was encoded for the other kind of model, if there are two that are the same, a held-out
+    set of an encoding of which no training set is given, or one whose texts stand in the training set of another
+    encoding.
     """
     sets = {kind: [checked(path, kind) for path in directories] for kind, directories in paths.items()}
     found = [(path, manifest) for kind in sets for path, manifest in zip(paths[kind], sets[kind], strict=True)]
@@ -30,7 +32,7 @@ def check_sets(paths, tokenizer, model_kind):
                 f"{path}: is not encoded for {model_kind.what}; encode with{option} --encoder-decoder, or train on it "
                 f"with {script}"
             )
-        if manifest.made_of["tokenizer"] != tokenizer_fingerprint(tokenizer):
+        if not agrees(tokenizer, path, manifest.made_of):
             raise UserError(
                 f"{path}: was encoded with another tokenizer or end-of-text token than the model's; run "
                 f"encode_<task>.py with --tokenizer {tokenizer.name_or_path}"

@@ -1,0 +1,67 @@
+"""Whether a tokenizer makes of stage 1's texts the tokens that stage 1 stored (design: What makes a result).
+
+Tokenizers are compared by this, not by their files: an added padding token, or any id that no text has, makes no
+difference; another end-of-text token does, as it closes each text.
+"""
+
+import copy
+
+import numpy as np
+from tqdm import tqdm
+
+from memorization.encoding.arrow import flat
+from memorization.encoding.sets import BAR_DELAY
+from memorization.encoding.tokens import encode
+from memorization.provenance import tokenizer_fingerprint
+
+AT_ONCE = 1000  # texts
+
+
+def agrees(tokenizer, path, made_of):
+    """Whether a tokenizer makes the stored tokens of every text of a set, or of the probes, of stage 1 at a path.
+
+    tokenizer: a fast one of transformers. made_of: of the manifest. No text is read where the tokenizer's fingerprint
+    is the one that stage 1 noted; else they are read up to the first that differs.
+    """
+    if tokenizer_fingerprint(tokenizer) == made_of["tokenizer"]:
+        return True
+    from datasets import load_from_disk  # slow to import
+
+    rows = load_from_disk(str(path)).with_format("arrow")
+    backend = copy.deepcopy(tokenizer.backend_tokenizer)  # `encode` changes its settings
+    alike = _alike_pairs if made_of.get("encoder_decoder") else _alike
+    with tqdm(total=len(rows), desc="comparing tokenizers", unit=" texts", delay=BAR_DELAY) as bar:
+        for batch in rows.iter(AT_ONCE):
+            if not alike(batch.combine_chunks(), backend, tokenizer.eos_token_id, made_of):
+                return False
+            bar.update(len(batch))
+    return True
+
+
+def _alike(batch, tokenizer, eos, made_of):
+    ids, bounds = _tokens(batch["text"].to_pylist(), tokenizer, eos)
+    stored, stored_bounds = flat(batch["input_ids"].chunk(0))
+    return np.array_equal(bounds, stored_bounds) and np.array_equal(ids, stored)
+
+
+def _alike_pairs(batch, tokenizer, eos, made_of):
+    """The same for source and target apart. A text that has the separator twice may be parted at either."""
+    separator, parts, row_of = made_of["separator"], [], []
+    for row, text in enumerate(batch["text"].to_pylist()):
+        pieces = text.split(separator)
+        for n in range(1, len(pieces)):
+            parts.append((made_of["source_prefix"] + separator.join(pieces[:n]), separator.join(pieces[n:])))
+            row_of.append(row)
+    columns = "input_ids", "target_ids" if "target_ids" in batch.column_names else "labels"
+    stored = list(zip(*(batch[name].to_pylist() for name in columns), strict=True))
+    made = []
+    for texts in zip(*parts, strict=True):
+        ids, bounds = _tokens(list(texts), tokenizer, eos)
+        made.append([part.tolist() for part in np.split(ids, bounds[1:-1])])
+    alike = {row for row, *pair in zip(row_of, *made, strict=True) if tuple(pair) == stored[row]}
+    return len(alike) == len(stored)
+
+
+def _tokens(texts, tokenizer, eos):
+    ids, _, bounds, _ = encode(texts, np.zeros(len(texts), int), tokenizer, eos)
+    return ids, bounds
