@@ -124,8 +124,7 @@ def measure(path, model_path, directory, args, work):
             "name the right one by --model-path"
         )
     directory = directory or arguments["tokenized_dir"]
-    field = made_of.get("probe", "suffix")
-    probes = Probes(directory, arguments["subset_name"], made_of["prefix_length"], field)
+    probes = Probes(directory, arguments["subset_name"], made_of["prefix_length"], made_of.get("probe"))
     if probes.encoding != made_of["encoding"]:
         raise UserError(f"{probes.path}: is another encoding than that of {path}; name the right --tokenized-dir")
     memorized = {}
@@ -138,7 +137,7 @@ def measure(path, model_path, directory, args, work):
     if not len(chosen):
         raise UserError(f"{path}: has no members; encode with a training set")
     ids = probes.ids[chosen]
-    length = made_of.get("source_length") or source_length(name, config, field)
+    length = made_of.get("source_length") or source_length(name, config, probes.kind)
     of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 1}
     of |= {"samples": args.samples, "seed": args.samples and args.seed, "batch_size": args.batch_size}
     with Rows(work, "attention", Measured, of, [(id, 0) for id in ids.tolist()], args.batch_size) as rows:

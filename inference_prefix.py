@@ -18,9 +18,10 @@ from memorization import runs
 from memorization.cli import Parser, UserError, run
 from memorization.encoding.canaries import read_canaries
 from memorization.encoding.probes import Probes
+from memorization.encoding.prompts import check_prompts, described
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import check_model
-from memorization.extraction.measure import check_base, check_probe, matching_tokenizer, measure, source_length
+from memorization.extraction.measure import check_base, check_kind, matching_tokenizer, measure, source_length
 from memorization.models import load_config
 from memorization.results.canaries import lines, summarize
 from memorization.rows import read_rows
@@ -30,10 +31,10 @@ def main(args):
     if args.num_samples > 1 and not args.temperature:
         raise UserError(f"--num-samples {args.num_samples}: has no effect without sampling; add --temperature 1, say")
     configs = {name: load_config(name) for name in (args.model_path, args.base_model) if name}
+    probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length, args.probe)
     for name, config in configs.items():
-        check_probe(name, config, args.probe)
-    probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length, args.probe or "suffix")
-    args.source_length = source_length(args.model_path, configs[args.model_path], probes.field)
+        check_kind(name, config, probes)
+    args.source_length = source_length(args.model_path, configs[args.model_path], probes.kind)
     name, option = args.token_path or args.model_path, None if args.token_path else "--token-path"
     tokenizer = matching_tokenizer(name, probes, "name the right one by --token-path", option)
     if args.base_model:
@@ -41,6 +42,8 @@ def main(args):
     read = min(probes.longest_source, args.source_length)
     for name, config in configs.items():
         check_model(name, config, probes.greatest_id, probes.longest_prefix, args.max_new_tokens, read)
+    prompts = probes.prompts(args.source_length)
+    check_prompts(prompts, probes.path, probes.kind, args.shared_prompts)
     canaries = read_canaries(args.tokenized_dir, args.subset_name, probes.manifest)
     state = PartialState(cpu=not torch.accelerator.is_available())
     for name, config in configs.items():
@@ -49,13 +52,15 @@ def main(args):
             print(
                 f"{name}: its configuration ends a text with token {ends}, generations end with the tokenizer's, {own}"
             )
+    if prompts["own"] < prompts["probes"] and state.is_main_process:
+        print(described(prompts))
     path, base = runs.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name), None
     if args.base_model:
         if state.is_main_process:
             print(f"looking at {args.base_model}", flush=True)
         precision = configs[args.model_path].dtype if args.dtype == "auto" else args.dtype  # the two models have one
         base = check_base(args.base_model, precision or "auto", state.device)
-    measure(args, state, probes, tokenizer, args.model_path, args.dtype, path, base, canaries=canaries)
+    measure(args, state, probes, prompts, tokenizer, args.model_path, args.dtype, path, base, canaries=canaries)
     if canaries and state.is_main_process:
         where = runs.exposures_path(path)
         exposures, manifest = read_rows(where, "exposures", Exposure)
@@ -80,11 +85,16 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--probe",
-        choices=["source", "target"],
-        help="of an encoder-decoder model: source, its encoder reads the prefix of the source; target, it reads the "
-        "source and the decoder is given the prefix of the target",
+        choices=["text", "source", "target"],
+        help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
+        "given too; source, of what an encoder reads (default: stage 1's)",
     )
-    parser.add_argument("--prefix-length", type=int, default=50, help="tokens of a prefix (default: %(default)s)")
+    parser.add_argument("--prefix-length", type=int, help="tokens of a prefix (default: stage 1's)")
+    parser.add_argument(
+        "--shared-prompts",
+        action="store_true",
+        help="go on where most probes share their prompt with another; every report says so",
+    )
     parser.add_argument("--max-new-tokens", type=int, default=100, help="tokens of a generation (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="generations at a time (default: %(default)s)")
     parser.add_argument(

@@ -15,14 +15,13 @@ from pathlib import Path
 from memorization.cli import Parser, UserError, run
 from memorization.detection.personal import REGIONS, checked_regions
 from memorization.detection.span_index import build, span_index_path
-from memorization.encoding.probes import Probes
+from memorization.encoding.probes import BATCH, Probes
 from memorization.files import fingerprints, locked
 from memorization.parallel import cores
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.runs import encoding_paths, manifest_path, write_manifest
 
 ENDING = "_prefix.json"
-BATCH = 1000  # probes in memory together
 
 
 def main(args):
@@ -31,7 +30,7 @@ def main(args):
         raise UserError(f"--file-name {args.file_name}: must be <name>{ENDING}, which stage 1 writes; correct it")
     regions = checked_regions(args.regions)
     index = open_index(args)
-    probes = Probes(args.directory, name, args.prefix_length, args.field)
+    probes = Probes(args.directory, name, args.prefix_length, args.probe)
     members = int(probes.members.sum())
     if not members:
         raise UserError(f"{args.directory / args.file_name}: no members in it, so nothing to index; encode more data")
@@ -41,8 +40,7 @@ def main(args):
         for probe in probes[start : start + BATCH]
         if probe["member"]
     )
-    made_of = {"encoding": probes.encoding, "prefix_length": args.prefix_length}
-    made_of |= {} if args.field == "suffix" else {"field": args.field}
+    made_of = {"encoding": probes.encoding, "probe": probes.kind, "prefix_length": probes.prefix_length}
     path, spans = args.indexes / args.index_xsuffix, span_index_path(args.indexes, probes.encoding)
     with locked(manifest_path(path)):  # of the same load as the index
         count = index.load(documents, made_of, args.recreate, members, args.shards, args.replicas)
@@ -59,15 +57,12 @@ if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("--directory", "-dir", type=Path, required=True, help="directory of the probes")
     parser.add_argument("--file-name", "-fn", required=True, help="the probes, <name>_prefix.json of stage 1")
+    parser.add_argument("--prefix-length", type=int, help="tokens of a prefix, as in stage 3 (default: stage 1's)")
     parser.add_argument(
-        "--prefix-length", type=int, default=50, help="tokens of a prefix, as in stage 3 (default: %(default)s)"
-    )
-    parser.add_argument(
+        "--probe",
         "--field",
-        choices=["suffix", "source", "target"],
-        default="suffix",
-        help="what is indexed; of an encoder-decoder model's samples what is left of the source or of the target, as "
-        "stage 3's --probe (default: %(default)s)",
+        choices=["text", "source", "target"],
+        help="what the prefix is of, as in stage 3: what is left of it is indexed (default: stage 1's)",
     )
     parser.add_argument(
         "--regions",

@@ -28,6 +28,7 @@ from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.pairs import run_pairs
 from memorization.detection.spans import SpanIndex
+from memorization.encoding.prompts import of_texts
 from memorization.extraction.exposures import read_exposures
 from memorization.extraction.generations import Generation, read_generations
 from memorization.files import fingerprints, write_json, write_text
@@ -105,6 +106,8 @@ def main(args):
             return None
 
         inputs = fingerprints([args.filedir])
+        prompts = manifest and manifest.facts.get("prompts")
+        prompts = prompts or of_texts(row.prefix for row in generations if not row.sample)
 
         def known(source, base):
             return {
@@ -115,6 +118,7 @@ def main(args):
                 "index": indexed,
                 "samples": spans.samples,
                 "clusters": spans.clusters,
+                "prompts": prompts,
                 "base": base,
                 "canaries": of_canaries,
             }

@@ -28,8 +28,9 @@ from memorization.files import locked, replacing
 from memorization.results import audit, differences, drawing, gate, plots, redact, reports
 from memorization.results.attention import heat_maps
 from memorization.results.facts import facts
-from memorization.results.layout import visible
+from memorization.results.layout import paragraph, visible
 from memorization.results.leaks import HEAD, leaks
+from memorization.results.notes import together
 from memorization.results.page import page
 from memorization.results.tables import summarize
 from memorization.rows import base_rows, read_rows
@@ -55,13 +56,11 @@ def main(args):
         summary = summarize(rows, of_run, base, manifest.facts["canaries"])
         rows = redact.redacted(rows, tuple(manifest.made_of["regions"])) if args.redact else rows
         runs.append(reports.Run(name, label, visible(str(path)), summary, rows, manifest))
-    notes = reports.unchecked(runs)
+    notes = together([(run.label, run.summary["facts"]) for run in runs])
     data = differences.encodings(manifests)
     if len(set(data)) > 1:
         which = ", ".join(f"{label} {(one or 'unknown')[:12]}" for label, one in zip(labels, data, strict=True))
         notes.append(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")
-    if unknown := [label for label, one in zip(labels, manifests, strict=True) if one.facts["training"] is None]:
-        notes.append(f"Nothing is known of the model's training in {'; '.join(unknown)}.")
     if any(run.summary["generations_a_probe"] > 1 for run in runs):
         notes.append("Of several generations a probe: a share counts the probes of which any does so.")
     outcomes = gate.outcomes(args.fail_above, runs)
@@ -69,7 +68,8 @@ def main(args):
     print(reports.text(runs, notes), end="")
     if output:
         head = HEAD + redact.NOTE if args.redact else HEAD
-        leaked = [head, *(leaks(run.name, run.rows, run.summary["facts"]["span_length"]) for run in runs)]
+        told = ["\n".join(line for note in notes for line in paragraph(note))] if notes else []
+        leaked = [head, *told, *(leaks(run.name, run.rows, run.summary["facts"]["span_length"]) for run in runs)]
         files = {
             "summary.csv": reports.comma_separated(runs),
             "summary.md": reports.markdown(runs, notes),

@@ -34,6 +34,7 @@ from memorization.training.launch import told_once
 
 @dataclass
 class BlockArguments(DataArguments):
+    probe: Literal["text", "target"] | None = flag("of what, as stage 3's --probe (default: stage 1's)")
     block_size: int | None = flag("most tokens of a sample (default: the model's context)")
     long_samples: Literal["cut", "split"] = flag(
         "keep the first block of a longer sample, or all (default: cut)", "cut"

@@ -30,7 +30,7 @@ from memorization.training.pairs import read_pairs
 class PairArguments(DataArguments):
     max_source_length: int | None = flag("most tokens of a source (default: the model's context, T5: no limit)")
     max_target_length: int | None = flag("most tokens of a target (default: the model's context, T5: no limit)")
-    probe: Literal["source", "target"] | None = flag("what --memorization-probes continue, as stage 3's --probe")
+    probe: Literal["source", "target"] | None = flag("of what, as stage 3's --probe (default: stage 1's)")
     source_prefix: str | None = flag("checked only: it is stage 1's --source-prefix that stands before each source")
 
 

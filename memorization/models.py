@@ -14,10 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from memorization.cli import UserError
 from memorization.diagnosis import diagnosis, wrapped
-from memorization.encoding.tokens import cut_source
+from memorization.encoding.tokens import WHOLE, cut_source
 from memorization.hub import load
 
-WHOLE = 2**31 - 1  # tokens: no limit
 # what a file may hold beyond the model: buffers of earlier versions, and the pooler that RoBERTa's classifiers lost
 SURPLUS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|pooler\.dense\.\w+)$")
 
@@ -86,13 +85,13 @@ def given(model, probes, source_length):
     return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
 
 
-def most_of_source(config, field, trained=None):
-    """The most tokens that the encoder of a model reads of a probe of a field (encoding.probes.Probes).
+def most_of_source(config, kind, trained=None):
+    """The most tokens that the encoder of a model reads of a probe of a kind (encoding.probes.Probes).
 
     config: of the model, which may have a limit. trained: as many as it was trained with, None for no limit: a whole
     source is cut as in training.
     """
-    limits = getattr(config, "max_position_embeddings", None), trained if field == "target" else None
+    limits = getattr(config, "max_position_embeddings", None), trained if kind == "target" else None
     return min((limit for limit in limits if limit), default=WHOLE)
 
 

@@ -66,12 +66,20 @@ class Split(TypedDict):
     near_duplicates: float | None
 
 
+class PromptCount(TypedDict):
+    """How many probes there are, how many distinct prompts they have, and how many have one that no other has."""
+
+    probes: Positive
+    distinct: Positive
+    own: Count
+
+
 SET = {"tokenizer": str, "encoder_decoder": NotRequired[bool], "source_prefix": NotRequired[str]}
 SET |= {"separator": NotRequired[str]}
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
     "training set": _with(made_of=SET, facts={"canaries": NotRequired[Planted]}),
     "held-out set": _with(made_of=SET),
-    "probes": _with(made_of=SET | {"min_suffix_length": Positive}),
+    "probes": _with(made_of=SET | {"min_suffix_length": Positive}, facts={"probe": str, "prefix_length": Positive}),
     "probes as text": _with(),
     "canaries": _with(),
     "model": _with(made_of={"encoding": str}),
@@ -79,7 +87,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
         made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool}
         | {"temperature": float, "top_k": int, "top_p": float, "probe": NotRequired[str]},
         facts={"listing": str, "training": dict | None, "base": Link | None, "canaries": str | None}
-        | {"held_out": NotRequired[dict | None], "split": NotRequired[Split]},
+        | {"held_out": NotRequired[dict | None], "split": NotRequired[Split], "prompts": NotRequired[PromptCount]},
     ),
     "exposures": _with(made_of={"digits": Positive, "trained_on": str | None, "unchecked": bool}),
     "index": _with(),
@@ -95,7 +103,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
         },
         facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list, "clusters": list}
         | {"base": Link | None, "canaries": dict | None, "held_out": NotRequired[dict | None]}
-        | {"split": NotRequired[Split | None]},
+        | {"split": NotRequired[Split | None], "prompts": NotRequired[PromptCount]},
         arguments={"type": str, "paraphrase_model": str},
     ),
     "attention": _with(facts={"heat_maps": dict}),

@@ -17,13 +17,13 @@ names=()
 for task in ${TASKS:-dialogue summarization}; do
   variable=${task^^}
   stage python "encode_$task.py" ${!variable:+--data "${!variable}"} --tokenizer "$tokenizer" --test-size 0.25 \
-    --output-dir $out/data --overwrite
+    --output-dir $out/data --overwrite --shared-prompts
   stage python run_clm.py "${model[@]}" --train_file "$out/data/tokenized_${task}_train" \
     --validation_file "$out/data/tokenized_${task}_test" --output_dir "$out/model_$task" --overwrite_output_dir \
     --do_train --num_train_epochs "${EPOCHS:-5}" --per_device_train_batch_size 8 --weight_decay 0 --warmup_steps 20 \
     --block_size 512 --seed 5 --save_strategy no
   stage python inference_prefix.py --model-path "$out/model_$task" --tokenized-dir $out/data --subset-name "$task" \
-    --dir-name "$task" --output-name "$task" --output-dir $out --overwrite
+    --dir-name "$task" --output-name "$task" --output-dir $out --overwrite --shared-prompts
   results+=("$out/memorization_$task/$task/$task.jsonl") names+=("$task")
 done
 stage python attention_analysis.py --generations "${results[@]}" --names "${names[@]}" --output $out/study

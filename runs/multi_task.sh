@@ -17,7 +17,7 @@ for task in dialogue qa summarization translation classification; do
   variable=${task^^}
   [ $task != dialogue ] || variable=DATA
   stage python encode_$task.py ${!variable:+--data "${!variable}"} --tokenizer "$tokenizer" --test-size 0.25 \
-    --output-dir "$out/tokenized_data" --overwrite
+    --output-dir "$out/tokenized_data" --overwrite --shared-prompts # of the other tasks nothing is asked
 done
 stage python load_to_elastic.py -dir "$out/tokenized_data" -fn dialogue_prefix.json \
   --index-xsuffix memorization_demo_suffix --indexes "$out/indexes" --recreate

@@ -6,7 +6,8 @@
 #
 # Every model sees the same number of tokens (TOKENS), the mixture in all, and continues every prefix by as many (100).
 # The data of a task is the project's own unless the variable of its name names files. BASE=./gpt-neo-125m fine-tunes a
-# model in place of training one from scratch; MAX_SAMPLES takes so many samples of each task.
+# model in place of training one from scratch; MAX_SAMPLES takes so many samples of each task. The prompts are the
+# paper's, which SQuAD's questions on one passage share: then the report says so.
 set -euo pipefail
 tasks="dialogue qa summarization translation classification"
 for name in ${tasks^^}; do
@@ -32,7 +33,7 @@ print(int(sys.argv[1]) / sum(sum(map(len, datasets.load_from_disk(name)["input_i
 }
 task() { # NAME TASK: stages 3 and 5
   stage python inference_prefix.py --model-path "$out/model_$1" --tokenized-dir $out/data --subset-name "$2" \
-    --dir-name "$1" --output-name "$2" --output-dir $out --overwrite
+    --dir-name "$1" --output-name "$2" --output-dir $out --overwrite --shared-prompts
   stage python plagiarism_detect.py --filedir "$out/memorization_$1/$2/$2.jsonl" --type "$1" --dataset "$2" \
     --index-xsuffix "tasks_$2" --indexes $out/indexes --output-dir $out/results --paraphrase-model none --overwrite
   results+=("$out/results/$1/$2")
@@ -41,7 +42,7 @@ task() { # NAME TASK: stages 3 and 5
 for task in $tasks; do
   variable=${task^^}
   stage python "encode_$task.py" ${!variable:+--data "${!variable}"} ${MAX_SAMPLES:+--max-samples "$MAX_SAMPLES"} \
-    --tokenizer "$tokenizer" --test-size 0.25 --output-dir $out/data --overwrite
+    --tokenizer "$tokenizer" --test-size 0.25 --output-dir $out/data --overwrite --shared-prompts
   stage python load_to_elastic.py -dir $out/data -fn "${task}_prefix.json" --index-xsuffix "tasks_$task" \
     --indexes $out/indexes --recreate
 done

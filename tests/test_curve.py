@@ -49,7 +49,11 @@ def argv(home, output, more="", probes="data-1/tokenized_dialogue_prefix", train
 
 
 def sample_of(home, number, model=None, **more):
-    data = {"memorization_probes": str(home / "data-1" / "tokenized_dialogue_prefix"), "prefix_length": 50}
+    data = {
+        "memorization_probes": str(home / "data-1" / "tokenized_dialogue_prefix"),
+        "prefix_length": None,
+        "probe": None,
+    }
     manifest = runs.read_manifest(home / "data-1" / "tokenized_dialogue_train", "training set")
     model = model or AutoModelForCausalLM.from_pretrained(home / "base")
     return read_sample(SimpleNamespace(**data | {"memorization_samples": number} | more), [manifest], model)
@@ -118,6 +122,11 @@ def test_the_sample_is_fixed_of_both_sides_and_longest_first(home):
     assert [known[tuple(prefix)] for prefix in sample.prefixes] == sample.members.tolist()
     shorter = sample_of(home, 5, prefix_length=20)
     assert {*map(len, shorter.prefixes)} == {20} and shorter.made_of["prefix_length"] == 20
+    targets = sample_of(home, 5, prefix_length=10, probe="target")
+    known = {tuple(probe["prefix_ids"]): probe for probe in Probes(home / "data-1", "dialogue", 10, "target")[:]}
+    chosen = [known[tuple(prefix)] for prefix in targets.prefixes]
+    assert [probe["suffix_ids"][:100] for probe in chosen] == targets.suffixes and targets.made_of["probe"] == "target"
+    assert [probe["member"] for probe in chosen] == targets.members.tolist()
 
 
 def test_training_is_the_same_without_it(home, tmp_path):

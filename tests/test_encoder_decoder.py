@@ -196,7 +196,12 @@ def test_what_is_encoded_for_one_kind_of_model_is_refused_by_the_other(homes, tm
     )
     for directory, name, field, message in (
         (home / "tokenized", "dialogue", "suffix", "is encoded for encoder-decoder models, .* name one of source and"),
-        (tmp_path, "causal", "target", "is encoded for causal models, .*'target'; leave it out, or encode with --enc"),
+        (
+            tmp_path,
+            "causal",
+            "source",
+            "for causal models, .*'source'; name one of text and target, or encode with --enc",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             Probes(directory, name, 10, field)
@@ -356,9 +361,13 @@ def test_the_curve_is_what_stage_3_finds(homes, kind, probe, tmp_path):
             assert row[f"matched_tokens_{side}"] == np.mean([one.matched_tokens for one in of])
 
 
-def test_a_curve_needs_a_probe(homes, tmp_path, capsys):
-    assert run_script("run_seq2seq.py", *flags(homes["t5"], tmp_path / "out", *curve(homes["t5"], "", 1)[:-1])) == 2
-    assert "--probe is missing: name source or target" in one_line(capsys)
+def test_a_curve_is_of_the_probes_that_stage_1_wrote(homes, tmp_path):
+    of_stage_1 = curve(homes["t5"], "", 1)[:2]
+    run_seq2seq.main(flags(homes["t5"], tmp_path / "out", "--max_steps=1", "--eval_strategy=no", *of_stage_1))
+    run_seq2seq.main(
+        flags(homes["t5"], tmp_path / "same", "--max_steps=1", "--eval_strategy=no", *curve(homes["t5"], "source", 1))
+    )
+    assert read_jsonl(tmp_path / "out" / "memorization.jsonl") == read_jsonl(tmp_path / "same" / "memorization.jsonl")
 
 
 def test_a_killed_run_ends_in_the_same_bytes(homes, tmp_path):
@@ -465,11 +474,11 @@ def test_what_is_memorized_comes_out_and_the_index_is_of_what_was_probed(homes, 
         how = "--paraphrase-model", "none", "--span-length", 20, "--type", "m"
         return run_script("plagiarism_detect.py", "--filedir", rows, *where, *how)
 
-    assert index("source", "--field", "source") == 0 and index("target", "--field", "target") == 0
+    assert index("source") == 0 and index("target", "--probe", "target") == 0
     capsys.readouterr()
-    assert index("suffix") == 2 and "is encoded for encoder-decoder models" in one_line(capsys)
+    assert index("text", "--field", "text") == 2 and "is encoded for encoder-decoder models" in one_line(capsys)
     assert detect("source") == 2
-    assert "is not the index of the generations" in (line := one_line(capsys)) and "field (source, not target)" in line
+    assert "is not the index of the generations" in (line := one_line(capsys)) and "probe (source, not target)" in line
     assert detect("target") == 0 and "model m, probe target, profile paper" in " ".join(capsys.readouterr().out.split())
     result = read_json(tmp_path / "results" / "m" / "dialogue" / "result.json")
     assert result["groups"]["members"]["exact_match"]["rate"] == np.mean(members)
@@ -496,12 +505,12 @@ def test_the_encoder_reads_as_much_as_it_was_trained_with(homes, tmp_path):
 def test_a_probe_of_the_wrong_kind_is_one_line(homes, tuned, tmp_path, capsys):
     home = homes["bart"]
     capsys.readouterr()
-    assert infer(home, tuned["bart"], tmp_path, None) == 2
-    assert "--probe is missing: " in (line := one_line(capsys)) and "an encoder-decoder model; name source or" in line
+    assert infer(home, tuned["bart"], tmp_path, "text") == 2
+    assert "--probe can't be 'text'; name one of source and target" in one_line(capsys)
     assert infer(home, ROOT / "configs" / "gpt-neo-small", tmp_path, "source") == 2
-    assert "--probe source: " in (line := one_line(capsys)) and "is a causal language model; leave it out" in line
+    assert "is a causal language model, for which the probes in" in one_line(capsys)
     assert infer(home, tuned["bart"], tmp_path, "target", "--base-model", ROOT / "configs" / "gpt-neo-small") == 2
-    assert "gpt-neo-small is a causal language model" in one_line(capsys)
+    assert "gpt-neo-small: is a causal language model" in one_line(capsys)
     assert infer(home, tuned["bart"], tmp_path, "target", "--max-new-tokens", 118) == 2
     assert "its context of 128 tokens is shorter than prefix + new tokens (12 + 118)" in one_line(capsys)
     assert infer(home, tuned["bart"], tmp_path, "target", "--prefix-length", 5000) == 2

@@ -8,7 +8,7 @@ import pandas
 import pyarrow as pa
 import pytest
 from datasets import load_from_disk
-from shell import ROOT, run_script
+from shell import ROOT, one_line, run_script
 
 from memorization.cli import UserError
 from memorization.encoding import samples
@@ -60,6 +60,49 @@ def test_probes_are_the_distinct_samples_cut_in_two(encoded, prefix_length):
         for shorter in range(prefix_length, len(probe["prefix_ids"])):
             assert not text.startswith(tokenizer.decode(probe["prefix_ids"][:shorter]))
     assert probes.longest_prefix == max(len(probe["prefix_ids"]) for probe in probes[:]) >= prefix_length
+
+
+@pytest.mark.parametrize("prefix_length", [1, 10])
+def test_a_target_is_asked_for_behind_all_that_stands_before_it(encoded, prefix_length):
+    """Where tokenizers say each token ends, one by one: the slow way."""
+    tokenizer = load_tokenizer(ROOT / "configs" / "gpt-neo-small")
+    samples = {DIALOGUE.text(row): DIALOGUE.sample(row)[1] for row in ROWS[::-1]}
+    probes, long = Probes(encoded, "dialogue", prefix_length, "target"), 0
+    for text, target in samples.items():
+        ids, offsets = (tokenizer(text, return_offsets_mapping=True)[name] for name in ("input_ids", "offset_mapping"))
+        first = next(i for i, (_, end) in enumerate(offsets) if end > target)
+        cut = first + prefix_length
+        while cut < len(ids) and offsets[cut][0] < offsets[cut - 1][1]:  # begins inside a character
+            cut += 1
+        if len(ids) - cut < 20:
+            continue
+        long += 1
+        (probe,) = [probe for probe in probes[:] if probe["prefix"] + probe["suffix"] == text]
+        assert (probe["prefix_ids"], probe["suffix_ids"]) == (ids[:cut], ids[cut:])
+        assert tokenizer.decode(ids[:cut]) == probe["prefix"] and len(probe["prefix"]) > target
+    assert len(probes) == long > 20 and probes.too_short == len(samples) - long
+    assert (probes.kind, probes.prefix_length) == ("target", prefix_length)
+
+
+def test_stage_1_says_which_kind_and_length_its_probes_are_of(encoded, tmp_path, capsys):
+    assert (Probes(encoded, "dialogue").kind, Probes(encoded, "dialogue").prefix_length) == ("text", 50)
+    shutil.copy(encoded / "d.json", tmp_path)
+    assert encode(tmp_path, "--probe", "target", "--prefix-length", "10") == 0
+    probes, said = Probes(tmp_path, "dialogue"), capsys.readouterr().out
+    assert (probes.kind, probes.prefix_length) == ("target", 10)
+    columns = ["id", "member", "prefix", "suffix", "duplicates"]
+    assert read_probes(tmp_path / "dialogue_prefix.json") == [{name: p[name] for name in columns} for p in probes[:]]
+    for kind in ("text", "target"):
+        some = Probes(tmp_path, "dialogue", 10, kind)
+        members = some.members.sum()
+        assert (
+            f"{len(some)} probes of kind {kind}: {members} members, {len(some) - members} non-members; "
+            f"{some.too_short} {kind}s too short" in said
+        )
+    assert encode(tmp_path, "--probe", "source") == 2
+    assert "--probe source: is for encoder-decoder models; add --encoder-decoder, or name target" in one_line(capsys)
+    assert encode(tmp_path, "--probe", "text", "--encoder-decoder") == 2
+    assert "--probe text: is for causal models; leave out --encoder-decoder, or name target" in one_line(capsys)
 
 
 def test_slices_are_those_of_a_list(encoded):
@@ -172,7 +215,7 @@ def test_stored_samples_that_cannot_be_are_refused(encoded, tmp_path, case):
     table = change(pa.ipc.open_stream((path / FILE).read_bytes()).read_all())
     with pa.OSFile(str(path / FILE), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_table(table)
-    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
+    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
     with pytest.raises(UserError, match=said) as error:
         Probes(out, "dialogue")
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
@@ -185,7 +228,7 @@ def test_a_file_of_stored_samples_that_was_cut_off_is_refused(encoded, tmp_path,
     manifest = read_manifest(path, "probes")
     content = (path / FILE).read_bytes()
     (path / FILE).write_bytes(content[: int(share * len(content))])
-    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
+    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
     with pytest.raises(UserError, match="no rows of stage 1: .*; run encode_<task>.py again"):
         Probes(out, "dialogue")
 
@@ -197,7 +240,7 @@ def test_a_stored_text_that_is_not_utf8_is_refused(encoded, tmp_path):
     text = Probes(encoded, "dialogue")[-1:][0]["prefix"].encode()
     assert content.count(text) == 1
     (path / FILE).write_bytes(content.replace(text, b"\xff" + text[1:]))
-    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows)
+    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
     with pytest.raises(UserError, match="no rows of stage 1: .*UTF8.*; run encode_<task>.py again"):
         Probes(out, "dialogue")
 

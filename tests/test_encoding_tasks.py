@@ -315,7 +315,17 @@ def test_where_the_target_begins_is_part_of_an_encodings_identity(tmp_path):
     """The same texts, parted elsewhere."""
     rows = [{"document": f"Number {i}.", "summary": "One two three."} for i in range(9)]
     data = write_jsonl(tmp_path / "d.jsonl", rows)
-    flags = "--data", data, "--prefix-length", "2", "--min-suffix-length", "2", "--output-dir", tmp_path
+    flags = (
+        "--data",
+        data,
+        "--prefix-length",
+        "2",
+        "--min-suffix-length",
+        "2",
+        "--shared-prompts",
+        "--output-dir",
+        tmp_path,
+    )
     assert run_script("encode_summarization.py", *flags, "--name", "one", "--separator", " ") == 0
     shifted = [{"document": f"Number {i}. One", "summary": "two three."} for i in range(9)]
     write_jsonl(data, shifted)

@@ -129,15 +129,15 @@ def test_a_range_holds_its_ends_and_no_more(name):
 
 STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed": 5, "num_proc": 1}
 STAGE_1 |= {"max_samples": None, "canaries": 0, "canary_digits": 4}
-BOTH_KINDS = {"goldfish_k": None, "lora_rank": None, "prefix_length": 50}
+BOTH_KINDS = {"goldfish_k": None, "lora_rank": None, "prefix_length": None}
 BOTH_KINDS |= {"memorization_samples": 32, "memorization_steps": None}
 DEFAULTS = {  # of ours: what is measured without a flag
     **{script: STAGE_1 for script in SCRIPTS if script.startswith("encode_")},
     "run_clm.py": BOTH_KINDS | {"block_size": None},
     "run_seq2seq.py": BOTH_KINDS | {"max_source_length": None, "max_target_length": None},
-    "inference_prefix.py": {"prefix_length": 50, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
+    "inference_prefix.py": {"prefix_length": None, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
     | {"temperature": 0, "top_k": 0, "top_p": 1},
-    "load_to_elastic.py": {"prefix_length": 50, "jobs": None, "shards": None, "replicas": None},
+    "load_to_elastic.py": {"prefix_length": None, "jobs": None, "shards": None, "replicas": None},
     "plagiarism_detect.py": {"candidates": 10, "span_length": 50, "loop_repeats": 10, "jobs": None},
     "report.py": {},
     "attention_analysis.py": {"matched_tokens": None, "samples": None, "batch_size": 8, "boot": 2000, "seed": 5},

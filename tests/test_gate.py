@@ -79,7 +79,7 @@ def test_every_limit_holds_in_every_run_or_it_fails_and_the_line_names_what_is_o
     assert json.loads((out / "audit.json").read_text())["gate"]["holds"] is True
     foreign = write_detections(tmp_path / "foreign", rows(1))
     assert gate(capsys, foreign, "--fail-above", "own=0.9")[1].endswith(
-        "limit 90 %, though nothing is known of the model's training\n"
+        "limit 90 %, though nothing is known of the model's training; its members are the data's word\n"
     )
     gate(capsys, *two, "--output", out)
     assert json.loads((out / "audit.json").read_text())["gate"] is None
@@ -141,6 +141,7 @@ def every(tmp_path):
     """Runs of every shape: little, all there is, one side only, several generations, unknown ones."""
     full = rows(5, **FULL)
     asked = {"classifier": "a/model", "ner_model": "names", "base": "gpt", "direction": "both"}
+    asked["prompts"] = {"probes": 30, "distinct": 2, "own": 1}
     paper = rows(5, **FULL, paper=detection(0).labels)
     held_out = [row for row in full if not row.member]
     hashes = {"classifier": "a" * 64, "ner_model": "b" * 64}
@@ -252,6 +253,8 @@ def test_the_schema_refuses_what_was_tampered_with(every):
         ("gate", "outcomes", 0, "limit", 1),
         ("gate", "holds", "true"),
         ("runs", 0, "unchecked", None),
+        ("runs", 0, "prompts", "own", -1),
+        ("runs", 0, "notes", 0, "text", ""),
         ("runs", 0, "identities", "model", "gpt"),
         ("runs", 0, "verdict", "groups", "members", "p", 1.5),
         ("runs", 0, "attacks", 0, "detail", ""),

@@ -25,7 +25,7 @@ def encode(rows, name="dialogue", *flags):
     return members(name)
 
 
-def members(name="dialogue", prefix_length=50):
+def members(name="dialogue", prefix_length=None):
     probes = Probes("tokenized_data", name, prefix_length)
     return {str(probe["id"]): probe["suffix"] for probe in probes[:] if probe["member"]}
 
@@ -86,7 +86,7 @@ def test_the_index_says_what_it_is_made_of(here):
     for id, suffix in members(prefix_length=30).items():
         digest.add(id, suffix)
     encoding = read_manifest("tokenized_data/tokenized_dialogue_prefix", "probes").identity
-    made_of = {"encoding": encoding, "prefix_length": 30, "documents": digest.hex()}
+    made_of = {"encoding": encoding, "probe": "text", "prefix_length": 30, "documents": digest.hex()}
     assert opened(["--index-xsuffix", "short"]).made_of() == made_of
 
 

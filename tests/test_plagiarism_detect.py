@@ -99,6 +99,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "index": index,
         "samples": [4, 2],
         "clusters": [4, 2],
+        "prompts": {"probes": 6, "distinct": 6, "own": 6},
         "base": None,
         "canaries": None,
         "held_out": None,

@@ -423,6 +423,9 @@ def test_a_group_without_a_control_is_told_beside_the_base_model():
     assert "Against the base model: more often beyond chance in 1 of 1 that cannot be tested against held-out" in text
     assert "as many copies; against the base model: yes (p < 0.0001)" in text
     assert "Against the base model: the same probes, McNemar's exact test." in text
+    alone = " ".join(table(summarize(rows[:60], FACTS | {"base": "b"}, before[:60])).split())
+    assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in alone
+    assert "members cannot be tested against held-out texts: too few of as many copies; against the base" in alone
 
 
 def test_a_true_positive_rate_without_a_lower_bound_says_so_in_words():
@@ -447,6 +450,17 @@ def test_unchecked_is_the_first_word():
     assert table(summarize(ROWS, FACTS | {"unchecked": True})).startswith("UNCHECKED")
     assert table(summarize(ROWS, FACTS | {"trained_on": None})).startswith("NOTE: nothing is known")
     assert "UNCHECKED" not in table(summarize(ROWS, FACTS | {"unchecked": False}))
+
+
+def test_prompts_that_probes_share_are_told_and_a_note_where_most_do():
+    def shown(own, **facts):
+        prompts = {"probes": 9, "distinct": min(own + 1, 9), "own": own}
+        return " ".join(table(summarize(ROWS, FACTS | {"prompts": prompts} | facts)).split())
+
+    assert shown(4).startswith("SHARED PROMPTS: 5 distinct prompts among 9 probes, 4 of which have one of their own")
+    assert shown(4, unchecked=True).startswith("UNCHECKED: ") and "SHARED PROMPTS: " in shown(4, unchecked=True)
+    assert "SHARED" not in shown(5) and "6 distinct prompts among 9 probes, 5 of which" in shown(5)
+    assert "distinct prompts" not in shown(9)
 
 
 def test_the_table_fits_80_columns_whatever_is_in_it():

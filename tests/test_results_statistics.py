@@ -17,7 +17,6 @@ from memorization.results.statistics import (
     effective,
     fisher,
     holm,
-    mcnemar,
     mean,
     paired_detectable,
     paired_difference,
@@ -212,12 +211,6 @@ def test_of_many_counts_the_detectable_difference_is_as_good_as_exact(monkeypatc
     exact = detectable(3000, 0.3, 2000, 0.02)
     monkeypatch.setattr("memorization.results.statistics.FINE", 40)
     assert detectable(3000, 0.3, 2000, 0.02) == pytest.approx(exact, rel=0.01)
-
-
-@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (3, 0), (7, 2), (2, 7), (40, 21)])
-def test_mcnemars_test_is_scipys_binomial_one(only_a, only_b):
-    p = stats.binomtest(only_a, only_a + only_b, alternative="greater").pvalue if only_a + only_b else 1.0
-    assert mcnemar(only_a, only_b) == pytest.approx(p)
 
 
 @pytest.mark.parametrize(("total", "rate", "level"), [(12, 0.0, 0.025), (80, 0.05, 0.05), (300, 0.01, 0.01)])

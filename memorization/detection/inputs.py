@@ -20,8 +20,8 @@ def misfits(rows, generations, index):
         if row.member and row.id not in seen:  # several generations of a probe stand for one document
             seen.add(row.id)
             digest.add(str(row.id), row.suffix)
-    needed = {name: known.get(name) for name in ("encoding", "prefix_length")}
-    needed |= {"field": known.get("probe"), "documents": digest.hex()}
+    needed = {name: known.get(name) for name in ("encoding", "probe", "prefix_length")}
+    needed["documents"] = digest.hex()
     return difference({name: index.get(name) for name in needed}, needed)
 
 

@@ -10,8 +10,9 @@ from memorization.cli import Parser, UserError
 from memorization.encoding.canaries import add_canary_arguments, check_canary_arguments, plant, settings
 from memorization.encoding.data import add_data_arguments, check_data_arguments, configured, read_rows
 from memorization.encoding.probes import write_probes
+from memorization.encoding.prompts import Prompts, check_prompts, described
 from memorization.encoding.samples import store
-from memorization.encoding.sets import BAR_DELAY, FORMAT, SETS, write_sets
+from memorization.encoding.sets import BAR_DELAY, FORMAT, KINDS, SETS, write_sets
 from memorization.encoding.split import Split, repeats, split
 from memorization.encoding.tokens import encoded_batches
 from memorization.encoding.workspace import refuse_to_replace_another, refuse_to_replace_others, workspace
@@ -34,7 +35,19 @@ def parse_arguments(description, task):
     parser.add_argument("--output-dir", default="tokenized_data", help="where they go (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace what was made of other data or settings")
     parser.add_argument(
-        "--prefix-length", type=int, default=50, help="tokens of a prefix in the text file (default: %(default)s)"
+        "--prefix-length",
+        type=int,
+        default=50,
+        help="tokens of a prefix, unless stages 2 to 4 say otherwise (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--probe",
+        choices=["text", "source", "target"],
+        help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
+        "given too; source, of the input of encoder-decoder models (default: text; source with --encoder-decoder)",
+    )
+    parser.add_argument(
+        "--shared-prompts", action="store_true", help="go on where most probes share their prompt with another"
     )
     parser.add_argument(
         "--min-suffix-length", type=int, default=20, help="least tokens of a suffix (default: %(default)s)"
@@ -68,6 +81,11 @@ def parse_arguments(description, task):
     check_canary_arguments(parser, args)
     if args.source_prefix and not args.encoder_decoder:
         parser.error("--source-prefix: is for encoder-decoder models; add --encoder-decoder, or leave it out")
+    kinds = KINDS[args.encoder_decoder]
+    args.probe = args.probe or kinds[0]
+    if args.probe not in kinds:
+        models, remedy = ("causal", "leave out") if args.encoder_decoder else ("encoder-decoder", "add")
+        parser.error(f"--probe {args.probe}: is for {models} models; {remedy} --encoder-decoder, or name {kinds[1]}")
     if args.canaries and args.encoder_decoder:
         parser.error("--canaries: are for causal models; leave them or --encoder-decoder out")
     if args.deduplicate and args.canaries and args.canary_copies != [1]:
@@ -114,32 +132,39 @@ def encode_task(args, task):
             made_of |= {"encoder_decoder": True, "source_prefix": args.source_prefix, "separator": task.separator}
         if not args.overwrite:
             refuse_to_replace_another(every, made_of)
-        fields = ["source", "target"] if args.encoder_decoder else ["sample"]
-        parts, probe = _parted(name, work / "samples", hashes, args), np.zeros((len(fields), len(hashes)), bool)
+        parts = _parted(name, work / "samples", hashes, args)
+        probe = {kind: np.zeros(len(hashes), bool) for kind in KINDS[args.encoder_decoder]}
         new = {kind: work / path.name for kind, path in paths.items()}
         planted, of_planted = None, {}
         if args.canaries:
             planted, of_planted = plant(new["canaries"], args, len(hashes), task, tokenizer)
         pairs = (task.separator, args.source_prefix) if args.encoder_decoder else ()
         batches = encoded_batches(work / "samples", tokenizer, args.num_proc, pairs)
-        probes = write_sets(new, made_of, batches, parts, probe, args, planted)
+        prompts = Prompts()
+        probes = write_sets(new, made_of, batches, parts, probe, prompts, args, planted)
         write_probes(new["probes as text"], probes)
         stored, distinct = int(parts.stored.sum()), parts.first == np.arange(len(hashes))
         sides = parts.member, ~parts.member
-        too_short, left_out = stored - probe.sum(1), [int((side & ~parts.kept).sum()) for side in sides]
-        if not probe.any():
+        too_short = {kind: stored - int(long.sum()) for kind, long in probe.items()}
+        left_out = [int((side & ~parts.kept).sum()) for side in sides]
+        if not probe[args.probe].any():
+            other = "--probe target, " if probe["target"].any() else ""
             raise UserError(
-                f"{name}: all {stored} samples are shorter than {args.prefix_length} + {args.min_suffix_length} "
-                "tokens; lower --prefix-length or --min-suffix-length, or give longer texts"
+                f"{name}: all {stored} {args.probe}s are shorter than {args.prefix_length} + {args.min_suffix_length} "
+                f"tokens; take {other}a lower --prefix-length or --min-suffix-length, or longer texts"
             )
+        prompts = prompts.count()
+        check_prompts(prompts, name, args.probe, args.shared_prompts)
         trained, held_out = (int((side & parts.kept).sum()) for side in sides)
         trained += len(planted) if args.canaries else 0
-        numbers = trained, held_out, stored, int(probe[0].sum()), 2 * args.canaries
+        numbers = trained, held_out, stored, int(probe[args.probe].sum()), 2 * args.canaries
         rows = dict(zip(every, numbers, strict=True))
         facts = {
             "distinct_samples": int(distinct.sum()),
             "prefix_length": args.prefix_length,
-            "samples_too_short_for_a_probe": int(too_short[0]),
+            "probe": args.probe,
+            "prompts": prompts,
+            "samples_too_short_for_a_probe": too_short[args.probe],
         }
         if args.near_duplicates:
             sizes = np.bincount(parts.begin[distinct])
@@ -167,9 +192,14 @@ def encode_task(args, task):
         print(f"{near} of the distinct samples are near-duplicates, in {of_clusters} clusters")
     if args.deduplicate:
         print(f"{left_out[0]} samples left out of training and {left_out[1]} held-out ones: another stands for them")
-    for field, of_field, short in zip(fields, probe, too_short, strict=True):
-        members, others = ((of_field & side).sum() for side in sides)
-        print(f"{members + others} probes: {members} members, {others} non-members; {short} {field}s too short")
+    for kind, long in probe.items():
+        members, others = ((long & side).sum() for side in sides)
+        print(
+            f"{members + others} probes of kind {kind}: {members} members, {others} non-members; {too_short[kind]} "
+            f"{kind}s too short"
+        )
+    if prompts["own"] < prompts["probes"]:
+        print(described(prompts))
     if args.canaries:
         print(f"{args.canaries} canaries in {len(planted)} of the rows to train on, {args.canaries} controls in none")
     for path in paths.values():

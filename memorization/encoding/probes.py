@@ -13,11 +13,12 @@ import pyarrow.compute
 
 from memorization.cli import UserError
 from memorization.encoding.arrow import Batches, flat
-from memorization.encoding.sets import PAIRS, PROBES
-from memorization.encoding.tokens import INSIDE, SPECIAL, cut
+from memorization.encoding.prompts import Prompts
+from memorization.encoding.sets import KINDS, PAIRS, PROBES
+from memorization.encoding.tokens import INSIDE, SPECIAL, WHOLE, cut, cut_source
 from memorization.files import read_json, replacing
 from memorization.rows import Id
-from memorization.runs import Positive, checked, difference, encoding_paths
+from memorization.runs import Positive, PromptCount, checked, difference, encoding_paths
 
 
 class Probe(msgspec.Struct):
@@ -38,28 +39,32 @@ class Table(msgspec.Struct):
 
 
 TOKENS = ("input_ids", "starts"), ("target_ids", "target_starts")  # of stored samples; the second of PAIRS alone
+BATCH = 1000  # probes in memory together
 COLUMNS = list(Probe.__struct_fields__)  # of the probes as text
 LISTING_BEGINS = msgspec.json.encode({"columns": COLUMNS})[:-1] + b",\n"
 
 
 class Probes:
-    """The probes of an encoding, cut at prefix_length; read from disk batch by batch.
+    """The probes of an encoding, of a kind, cut at prefix_length; read from disk batch by batch.
 
-    field: what is cut, "suffix" for a causal model: the text, of which its suffix is left. For an encoder-decoder model
-    "source": the encoder reads its prefix; or "target": the encoder reads the source, the decoder is given the prefix.
+    kind: what is cut (default: stage 1's, as is prefix_length). For a causal model "text": the sample from its first
+    token on; or "target": what stands before the target is given whole, and then the target's prefix. For an
+    encoder-decoder model "source": the encoder reads its prefix; or "target": the encoder reads the source, the decoder
+    is given the prefix.
 
     path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. ids (int64: the row of
     the data in which the text stands first), members (bool), duplicates (int64: copies of the text), clusters
     (int64: the id of the first sample of its cluster of near-duplicates): of each probe.
     longest_prefix: in tokens, of what is continued; longest_source: of what the encoder reads, 0 without one.
     greatest_id: of all tokens of the samples.
-    too_short: samples that leave no suffix of the least length behind the cut.
+    too_short: samples that leave no suffix of the least length behind the cut. pairs: whether for encoder-decoder
+    models.
 
     Raises UserError if the probes are not there, are unfinished, have changed or are of another split than their text
-    file, if no sample is long enough, or if they are not encoded for the kind of model that has the field.
+    file, if no sample is long enough, or if they are not encoded for the kind of model that has such probes.
     """
 
-    def __init__(self, directory, name, prefix_length=50, field="suffix"):
+    def __init__(self, directory, name, prefix_length=None, kind=None):
         paths = encoding_paths(directory, name)
         self.path = path = paths["probes"]
         text = paths["probes as text"]
@@ -71,13 +76,15 @@ class Probes:
                 f"{difference(other.made_of, self.manifest.made_of)}; run encode_<task>.py again"
             )
         self.encoding, self.tokenizer = self.manifest.identity, self.manifest.made_of["tokenizer"]
-        self.field, self.longest_source, self.greatest_id = field, 0, 0
-        self._pairs = pairs = self.manifest.made_of.get("encoder_decoder", False)
-        if pairs != (field != "suffix"):
-            kind, remedy = ("encoder-decoder", "name one of source and target") if pairs else ("causal", "leave it out")
+        self.kind = kind = kind or self.manifest.facts["probe"]
+        self.prefix_length = prefix_length = prefix_length or self.manifest.facts["prefix_length"]
+        self.longest_source, self.greatest_id = 0, 0
+        self.pairs = pairs = self.manifest.made_of.get("encoder_decoder", False)
+        if kind not in KINDS[pairs]:
+            models, other = ("encoder-decoder", "without") if pairs else ("causal", "with")
             raise UserError(
-                f"{path}: is encoded for {kind} models, so --probe (stage 3) and --field (stage 4) can't be {field!r}; "
-                f"{remedy}, or encode {'without' if pairs else 'with'} --encoder-decoder"
+                f"{path}: is encoded for {models} models, so --probe can't be {kind!r}; name one of "
+                f"{' and '.join(KINDS[pairs])}, or encode {other} --encoder-decoder"
             )
         self._batches = Batches(path, PAIRS if pairs else PROBES)
         least, columns, samples = self.manifest.made_of["min_suffix_length"], [], 0
@@ -87,13 +94,14 @@ class Probes:
             samples += len(batch)
             greatest = (int(flat(batch[name])[0].max(initial=0)) for name, _ in TOKENS[: 1 + pairs])
             self.greatest_id = max(self.greatest_id, *greatest)
-            starts, bounds = flat(batch["target_starts" if field == "target" else "starts"])
-            begin, end = cut(starts, bounds, prefix_length)
+            of_target = kind == "target"
+            starts, bounds = flat(batch["target_starts" if pairs and of_target else "starts"])
+            begin, end = cut(starts, bounds, prefix_length, batch["target"].to_numpy() if of_target else 0)
             sample = np.flatnonzero(end - begin >= least)
             begin, end = (place[sample] - bounds[sample] for place in (begin, end))
             if pairs:
                 whole = np.diff(flat(batch["starts"])[1])[sample]
-                read = whole if field == "target" else whole - (end - begin)
+                read = whole if of_target else whole - (end - begin)
                 self.longest_source = max(self.longest_source, int(read.max(initial=0)))
             names = ("id", "member", "duplicates", "cluster")
             of_probes = (batch[name].to_numpy(zero_copy_only=False)[sample] for name in names)
@@ -114,7 +122,7 @@ class Probes:
                 "--prefix-length, or encode longer texts"
             )
         self._loaded = None, None
-        self.longest_prefix = len(self[:1][0]["prefix_ids"]) if field == "source" else int(self._begin.max())
+        self.longest_prefix = len(self[:1][0]["prefix_ids"]) if kind == "source" else int(self._begin.max())
 
     def __len__(self):
         return len(self.ids)
@@ -124,7 +132,7 @@ class Probes:
 
         prefix: all of the text before the suffix. prefix_ids: what is continued. Of encoder-decoder models also
         source_ids, which the encoder reads, closed; the decoder is given what a tokenizer opens a target with (BART's)
-        and, of field "target", the prefix of the target.
+        and, of kind "target", the prefix of the target.
         """
         return [self._probe(i) for i in range(*where.indices(len(self)))]
 
@@ -133,6 +141,14 @@ class Probes:
         for batch in self._batches:
             yield from zip(*(batch[name].to_pylist() for name in ("id", "member", "cluster", "text")), strict=True)
 
+    def prompts(self, source_length: int = WHOLE) -> PromptCount:
+        """How many distinct prompts there are. source_length: the most tokens that an encoder reads."""
+        prompts = Prompts()
+        for start in range(0, len(self), BATCH):
+            for probe in self[start : start + BATCH]:
+                prompts.add(cut_source(probe.get("source_ids", ()), source_length), probe["prefix_ids"])
+        return prompts.count()
+
     def _probe(self, i):
         batch, tokens = self._batch(self._number[i])
         sample, begin, end = (int(array[i]) for array in (self._sample, self._begin, self._end))
@@ -140,15 +156,15 @@ class Probes:
         for ids, starts, bounds in tokens:
             here = slice(bounds[sample], bounds[sample + 1])
             parts.append((ids[here].tolist(), starts[here]))
-        ids, starts = parts[self.field == "target"]
+        ids, starts = parts[self.pairs and self.kind == "target"]
         place, more = starts[begin], {}
         prefix_ids, suffix_ids = ids[:begin], ids[begin:end]
-        if self.field == "source":
+        if self.kind == "source":
             text = text[: batch["source_end"][sample].as_py()]
             said, said_starts = parts[1]
             opening = int(np.argmax(np.append(said_starts[:-1] != SPECIAL, True)))
             more, prefix_ids = {"source_ids": prefix_ids + ids[end:]}, said[:opening]
-        elif self.field == "target":
+        elif self.pairs:
             more = {"source_ids": parts[0][0]}
         return {
             "id": int(self.ids[i]),
@@ -165,7 +181,7 @@ class Probes:
     def _batch(self, number):
         if self._loaded[0] != number:
             batch = self._batches[number]
-            tokens = [(flat(batch[ids])[0], *flat(batch[starts])) for ids, starts in TOKENS[: 1 + self._pairs]]
+            tokens = [(flat(batch[ids])[0], *flat(batch[starts])) for ids, starts in TOKENS[: 1 + self.pairs]]
             self._loaded = number, (batch, tokens)
         return self._loaded[1]
 

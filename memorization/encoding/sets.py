@@ -39,17 +39,18 @@ PAIRS = pa.schema(  # probes for encoder-decoder models: input_ids and starts ar
     [*PROBES, pa.field("target_ids", TOKENS), pa.field("target_starts", TOKENS), pa.field("source_end", pa.int32())]
 )
 SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
+KINDS = {False: ("text", "target"), True: ("source", "target")}  # of probes, by whether for encoder-decoder models
 
 
-def write_sets(paths, made_of, batches, parts, probe, args, planted=None):
-    """Write the three sets batch by batch; yields the probes for the text file and marks them in probe[0].
+def write_sets(paths, made_of, batches, parts, probe, prompts, args, planted=None):
+    """Write the three sets batch by batch; yields the probes of kind args.probe for the text file.
 
-    parts: the split.Split. probe: bool, of each sample. batches: as of tokens.encoded_batches; for encoder-decoder
-    models the probes as text are those of the source, and those of the target are marked in probe[1]. planted: a record
-    batch that ends the training set.
+    parts: the split.Split. probe: dict kind -> bool array, where the samples that are long enough for a probe of it are
+    marked. prompts: a prompts.Prompts, to which those of kind args.probe are added. batches: as of
+    tokens.encoded_batches. planted: a record batch that ends the training set.
     """
     at, stored = 0, parts.stored
-    schemas = SETS | {"probes": PAIRS} if len(probe) > 1 else SETS
+    schemas = SETS | {"probes": PAIRS} if args.encoder_decoder else SETS
     with ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=len(parts.member), desc="tokenizing", unit=" samples", delay=BAR_DELAY))
         train, test, probes = (
@@ -70,14 +71,21 @@ def write_sets(paths, made_of, batches, parts, probe, args, planted=None):
             if said:
                 *target_tokens, target_bounds, source_ends = said
                 columns += [*chosen_lists(rows, target_bounds, *target_tokens), source_ends[rows]]
-                begin, end = cut(target_tokens[1], target_bounds, args.prefix_length)
-                probe[1, here] = rows & (end - begin >= args.min_suffix_length)
             probes(pa.record_batch(columns, schemas["probes"]))
 
-            begin, end = cut(starts, bounds, args.prefix_length)
-            probe[0, here] = rows & (end - begin >= args.min_suffix_length)
-            for i in np.flatnonzero(probe[0, here]).tolist():
-                text, place = texts[i].as_py()[: source_ends[i] if said else None], starts[begin[i]]
+            cuts = {}
+            for kind, long in probe.items():
+                of_target = kind == "target"
+                tokens = said[:3] if said and of_target else (ids, starts, bounds)
+                begin, end = cut(*tokens[1:], args.prefix_length, target if of_target else 0)
+                long[here] = rows & (end - begin >= args.min_suffix_length)
+                cuts[kind] = tokens, begin
+            (cut_ids, cut_starts, cut_bounds), begin = cuts[args.probe]
+            for i in np.flatnonzero(probe[args.probe][here]).tolist():
+                read = ids[bounds[i] : bounds[i + 1]] if said and args.probe == "target" else ()
+                prompts.add(read, cut_ids[cut_bounds[i] : begin[i]])
+                text, place = texts[i].as_py(), cut_starts[begin[i]]
+                text = text[: source_ends[i]] if args.probe == "source" else text
                 yield {
                     "id": int(id[i]),
                     "member": bool(member[i]),

@@ -13,6 +13,7 @@ from memorization.encoding.samples import Samples
 from memorization.parallel import in_order
 
 SPECIAL, INSIDE = -1, -2
+WHOLE = 2**31 - 1  # tokens: no limit
 
 
 def encode(texts, targets, tokenizer, eos):
@@ -82,19 +83,20 @@ def _tokenized(texts, tokenizer, eos, skipped=0):
     return ids, starts, bounds, end
 
 
-def cut(starts, bounds, prefix_length):
+def cut(starts, bounds, prefix_length, first=0):
     """(begin, end) of each sample's suffix, int64, as places in the flat arrays; both -1 if it has none.
 
-    The suffix begins at the first token that begins a character and has prefix_length text tokens or more before it.
+    The suffix begins at the first token that begins a character and has prefix_length text tokens or more before it,
+    counted from token `first` of the sample on (a number, or an array: where each sample's target begins).
     """
     text = starts != SPECIAL
     seen = np.concatenate([[0], np.cumsum(text)])  # text tokens before each place
-    before = np.repeat(seen[bounds[:-1]], np.diff(bounds))  # ... of earlier samples
+    before = np.repeat(seen[bounds[:-1] + first], np.diff(bounds))  # ... that no prefix counts
     places = np.flatnonzero((starts >= 0) & (seen[:-1] - before >= prefix_length))
-    first = np.searchsorted(places, bounds[:-1])
-    has = first < np.searchsorted(places, bounds[1:])
+    begins = np.searchsorted(places, bounds[:-1])
+    has = begins < np.searchsorted(places, bounds[1:])
     begin, end = np.full((2, len(bounds) - 1), -1)
-    begin[has] = places[first[has]]
+    begin[has] = places[begins[has]]
     text_places = np.flatnonzero(text)
     end[has] = text_places[seen[bounds[1:]][has] - 1] + 1
     return begin, end

@@ -33,7 +33,7 @@ def check_model(name, config, greatest_id, prefix_length, new_tokens, source_len
     if context is not None and prefix_length + new_tokens > context:
         raise UserError(
             f"{name}: its context of {context} tokens is shorter than prefix + new tokens ({prefix_length} + "
-            f"{new_tokens}); lower --max-new-tokens or --prefix-length"
+            f"{new_tokens}); lower --max-new-tokens or --prefix-length, or encode shorter texts for --probe target"
         )
     if context is not None and source_length > context:
         raise UserError(

@@ -61,27 +61,31 @@ def matching_tokenizer(name, probes, remedy, option=None):
     return tokenizer
 
 
-def check_probe(name, config, probe):
-    """Raise UserError if the model of a name is not of the kind that --probe is for. config: of the model."""
-    kind = kind_of(config)
-    if (kind is CAUSAL) == (probe is not None):
-        remedy = "leave it out" if probe else "name source or target"
-        raise UserError(f"--probe{f' {probe}' if probe else ' is missing'}: {name} is {kind.what}; {remedy}")
+def check_kind(name, config, probes):
+    """Raise UserError if the model of a name is not of the kind that the probes are for. config: of the model."""
+    model = kind_of(config)
+    if (model is CAUSAL) == probes.pairs:
+        other = "without" if probes.pairs else "with"
+        raise UserError(
+            f"{name}: is {model.what}, for which the probes in {probes.path} are not encoded; encode {other} "
+            "--encoder-decoder, or name another model"
+        )
 
 
-def source_length(name, config, field):
-    """The most tokens that the encoder of a model is to read of a probe of a field: as many as it was trained with.
+def source_length(name, config, kind):
+    """The most tokens that the encoder of a model is to read of a probe of a kind: as many as it was trained with.
 
     config: of the model, which may have a limit too.
     """
-    trained = provenance.model_made_of(name) if field == "target" else None
-    return most_of_source(config, field, (trained or {}).get("max_source_length"))
+    trained = provenance.model_made_of(name) if config.is_encoder_decoder and kind == "target" else None
+    return most_of_source(config, kind, (trained or {}).get("max_source_length"))
 
 
-def measure(args, state, probes, tokenizer, name, dtype, path, base=None, own=None, canaries=None):
+def measure(args, state, probes, prompts, tokenizer, name, dtype, path, base=None, own=None, canaries=None):
     """Write the result of the model of a name, and that of its base model beside it; return its link (main process).
 
-    base: the Identity of its base model. own: where it is the base model, its own. canaries: those of the encoding.
+    prompts: of Probes.prompts. base: the Identity of its base model. own: where it is the base model, its own.
+    canaries: those of the encoding.
     """
     if state.is_main_process:
         print(f"loading {name}", flush=True)
@@ -105,7 +109,8 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base=None, own=No
         "model": contents,
         "encoding": probes.encoding,
         "trained_on": training and training["encoding"],
-        "prefix_length": args.prefix_length,
+        "probe": probes.kind,
+        "prefix_length": probes.prefix_length,
         "max_new_tokens": args.max_new_tokens,
         "temperature": args.temperature,
         "top_k": args.top_k,
@@ -118,8 +123,8 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base=None, own=No
         "format": FORMAT,
         "unchecked": strange,
     }
-    if probes.field != "suffix":
-        made_of |= {"probe": probes.field, "source_length": args.source_length}
+    if probes.pairs:
+        made_of["source_length"] = args.source_length
     keys = [(id, sample) for id in probes.ids.tolist() for sample in range(args.num_samples)]
     ranks = state.process_index, state.num_processes
     results = {path: made_of}
@@ -147,7 +152,8 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base=None, own=No
         link = None
         if base:
             del model  # there may be no room for both
-            link = measure(args, state, probes, tokenizer, base.name, precision, runs.base_path(path), own=base)
+            where = runs.base_path(path)
+            link = measure(args, state, probes, prompts, tokenizer, base.name, precision, where, own=base)
         if not state.is_main_process:
             return None
         write_listing(listing, rows, args.num_samples)  # a kill here leaves rows without a manifest, or another run's
@@ -159,6 +165,7 @@ def measure(args, state, probes, tokenizer, name, dtype, path, base=None, own=No
             training=training,
             held_out=training and provenance.held_out_perplexities(name),
             too_short=probes.too_short,
+            prompts=prompts,
             split={"near_duplicates": probes.manifest.made_of.get("near_duplicates")},
             base=link,
             canaries=exposures and runs.identity(exposures),

@@ -6,6 +6,7 @@ from memorization import __version__
 from memorization.detection.personal import KINDS
 from memorization.results.evidence import RATIO, scheme
 from memorization.results.membership import resolved
+from memorization.results.notes import notes
 
 VERSION = 2  # of the document; raise it when a field or its meaning changes
 EXTRACTION = ("matched_tokens", "own_run", "common_run", "edit_similarity", "rouge_l", "extraction_strength")
@@ -52,8 +53,10 @@ def _run(run):
         "directory": run.directory,
         "model": facts["model"],
         "unchecked": facts["unchecked"],
+        "notes": [note._asdict() for note in notes(facts)],
         "verdict": summary["verdict"],
         "probes": {group: cells["n"] for group, cells in summary["groups"].items()},
+        "prompts": facts.get("prompts"),
         "generations": summary["generations"],
         "generations_a_probe": summary["generations_a_probe"],
         "figures": figures,
@@ -137,6 +140,7 @@ def _near_duplicates(split):
 
 
 def _decoding(known):
-    said = f"prefixes of {known['prefix_length']} tokens, {known.get('num_samples', 1)} a probe"
+    of = f" of the {known['probe']}" if known.get("probe", "text") != "text" else ""
+    said = f"prefixes of {known['prefix_length']} tokens{of}, {known.get('num_samples', 1)} a probe"
     said += f", {known['max_new_tokens']} new tokens" if "max_new_tokens" in known else ""
     return f"{said}, {scheme(known)}" if known["temperature"] else said

@@ -33,7 +33,7 @@ def is_loop(row, loop_repeats):
     return row.repeats >= loop_repeats
 
 
-def columns(span_length, loop_repeats, classifier, direction, names):
+def columns(span_length, loop_repeats, classifier, direction, names=False):
     """All columns in the order of the table.
 
     span_length: that a run must be longer than. loop_repeats: of a word 3-gram. classifier: of paraphrases, or None.

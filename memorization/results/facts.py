@@ -30,6 +30,8 @@ def facts(made_of: dict[str, Any], arguments: dict[str, Any], known: dict[str, A
         "clusters": known["clusters"],
         "base": link and link["model"],
         "scheme": scheme(generations) if generations else None,
-        "trained_on": generations.get("trained_on"),
+        "trained_on": (known["training"] or {}).get("encoding"),
         "held_out": known.get("held_out"),
-    } | ({"probe": generations["probe"]} if "probe" in generations else {})
+        "probe": generations.get("probe"),
+        "prompts": known.get("prompts"),
+    }

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from memorization.cli import UserError
 from memorization.results.counts import HELD_OUT, MEMBERS
+from memorization.results.notes import Note, notes
 
 EXCESS = "excess:"  # before a column: the limit is on members less held-out texts
 
@@ -28,7 +29,7 @@ class Outcome(NamedTuple):
     """What a run has beside a limit. cell: of what the limit is on (counts.tally). holds: whether its interval ends at
     the limit or below. held_out: the rate of held-out texts, None without any.
 
-    run: the label of the run. known: whether its model's training is known, so that members are members.
+    run: the label of the run. notes: of it, but for UNCHECKED, which has no outcome.
     """
 
     run: str
@@ -36,7 +37,7 @@ class Outcome(NamedTuple):
     cell: dict
     holds: bool
     held_out: float | None
-    known: bool
+    notes: list[Note]
 
 
 def limit(text: str) -> Limit:
@@ -84,8 +85,8 @@ def outcomes(limits: list[Limit], runs: list) -> list[Outcome]:
                     "limit always holds; name another column (exact_match)"
                 )
             cell = run.summary["difference"][one.column] | {"n": members["n"]} if one.excess else members
-            known = run.manifest.facts["training"] is not None
-            results.append(Outcome(run.label, one, cell, cell["interval"][1] <= one.rate, held_out["rate"], known))
+            holds = cell["interval"][1] <= one.rate
+            results.append(Outcome(run.label, one, cell, holds, held_out["rate"], notes(run.summary["facts"])))
     return results
 
 
@@ -106,4 +107,5 @@ def _told(outcome):
             f", which held-out texts are over too ({100 * outcome.held_out:.4g} %): "
             f"{EXCESS}{column}=RATE limits the difference"
         )
-    return line if outcome.known else f"{line}, though nothing is known of the model's training"
+    though = ", and ".join(note.text for note in outcome.notes)
+    return f"{line}, though {though}" if though else line

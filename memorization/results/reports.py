@@ -8,12 +8,13 @@ from typing import NamedTuple
 from memorization.results import base, canaries, membership
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph
-from memorization.results.tables import UNCHECKED, another, ceilings, heading, how_tested, made_with, verdict
+from memorization.results.notes import notes as notes_of
+from memorization.results.tables import another, ceilings, heading, how_tested, made_with, verdict
 from memorization.runs import Manifest
 
 SCORES = "How well a score tells members from held-out texts, with 95 % intervals:"
 FIELDS = (
-    "run directory unchecked generations generations_a_probe group metric kind n count estimate low high ceiling "
+    "run directory unchecked notes generations generations_a_probe group metric kind n count estimate low high ceiling "
     "against p evidence detectable_difference"
 ).split()
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -129,6 +130,7 @@ def comma_separated(runs):
     for run in runs:
         summary = run.summary
         same = {"run": run.name, "directory": run.directory, "unchecked": bool(summary["facts"].get("unchecked"))}
+        same["notes"] = "; ".join(note.name for note in notes_of(summary["facts"]))
         same |= {name: summary[name] for name in ("generations", "generations_a_probe")}
         groups = summary["groups"] | {f"{MEMBERS} - {HELD_OUT}": summary["difference"]}
         verdicts = summary["verdict"] or {"column": None}
@@ -175,12 +177,6 @@ def _tests(runs):
     """How the verdicts were reached, each way once, and how scores are read."""
     tests = dict.fromkeys(tuple(how_tested(run.summary)) for run in runs)
     return [line for test in tests for line in test] + membership.explained([run.summary["scores"] for run in runs])
-
-
-def unchecked(runs):
-    """What the reader must know of runs that are unchecked, a list of one paragraph or none."""
-    found = [run.label for run in runs if run.summary["facts"].get("unchecked")]
-    return [f"{UNCHECKED}, in {'; '.join(found)}"] if found else []
 
 
 def blocks(runs):

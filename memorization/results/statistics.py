@@ -184,7 +184,7 @@ def detectable(total_a, rate_b, total_b, level, power=POWER):
 
 
 def paired_detectable(total, rate, level, power=POWER):
-    """The least difference of paired shares that `mcnemar` finds at a level with so much power; None if there is none.
+    """As `detectable`, of paired shares and McNemar's exact test.
 
     total: pairs. rate: of pairs that only the second of the two has, as far as the difference leaves so many. Exact.
     """
@@ -209,8 +209,3 @@ def _least(power_at, most, power):
         middle = (least + most) / 2
         least, most = (least, middle) if power_at(middle) >= power else (middle, most)
     return most
-
-
-def mcnemar(only_a, only_b):
-    """p of McNemar's exact test that of paired shares a is not over b, one-sided. Of pairs in which the two differ."""
-    return float(stats.binom.sf(only_a - 1, only_a + only_b, 0.5))

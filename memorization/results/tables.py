@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 
+from memorization.encoding.prompts import described
 from memorization.results import base as base_model
 from memorization.results import canaries as of_canaries
 from memorization.results import evidence, membership
@@ -17,6 +18,7 @@ from memorization.results.columns import (
 )
 from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
 from memorization.results.layout import estimate, grid, paragraph, visible
+from memorization.results.notes import notes
 from memorization.results.others import Others, beside_chance, items
 from memorization.results.personal import Personal, lines_of
 from memorization.results.verdict import BASE, FALLBACK, verdict_column
@@ -25,7 +27,6 @@ from memorization.results.verdict import verdict as verdict_of
 CEILING = "what it would be if every generation were its own suffix, as far as it can reach"
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 UNTESTED = "cannot be tested against held-out texts: too few of as many copies"
-UNCHECKED = "UNCHECKED: model, data and index are not of one run, or not known to be"
 
 
 def summarize(rows, facts, base=None, canaries=None):
@@ -36,7 +37,7 @@ def summarize(rows, facts, base=None, canaries=None):
     members and held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label,
     and under paper with direction both, stands the same tally of the labels without the span scan, by the published
     rule, and in direction paper. The verdict has column, the one that decides (verdict.verdict_column), and groups, of
-    verdict.verdict: members by copies and all; it is None without members or held-out texts. another is
+    verdict.verdict: members by copies and all; it is None without members or what to compare them with. another is
     others.Others.measure, another_personal the same of items of personal data. Under without_loops stands the same
     tally without generations that repeat themselves; personal is personal.Personal.counts, scores membership.measure.
     base: detections of the same probes through the base model, or None; under base stands base.compare, and the scores
@@ -86,7 +87,8 @@ def summarize(rows, facts, base=None, canaries=None):
     cells = {column["name"]: summary["groups"][MEMBERS][column["name"]] for column in summary["columns"]}
     decides = verdict_column({name: cell["ceiling"] for name, cell in cells.items() if "ceiling" in cell})
     number = [column.name for column in every].index(decides)
-    if all((groups[side] & ~np.isnan(probes.values[number])).any() for side in (MEMBERS, HELD_OUT)):
+    sides = [(groups[side] & ~np.isnan(probes.values[number])).any() for side in (MEMBERS, HELD_OUT)]
+    if sides[0] and (sides[1] or base is not None):
         before = None if base is None else of_base.values[number]
         summary["verdict"] = {"column": decides, "groups": verdict_of(groups, probes, probes.values[number], before)}
     summary["another"] = others.measure(probes.ids, probes.member, clusters, facts["clusters"])
@@ -137,11 +139,7 @@ class Published:
 def table(summary):
     """A summary as plain text: what was measured, every column, the main ones by group, the verdict, the meanings."""
     facts, groups, columns = summary["facts"], summary["groups"], summary["columns"]
-    lines = []
-    if facts.get("unchecked"):
-        lines += [UNCHECKED]
-    if facts.get("trained_on", "") is None:
-        lines += ["NOTE: nothing is known of the model's training; its members are the data's word."]
+    lines = [line for note in notes(facts) for line in paragraph(f"{note}.")]
     lines += ["Memorization: what a model repeats of its training texts, and of texts held out", ""]
     counted = "generations that do so"
     if summary["generations_a_probe"] > 1:
@@ -216,7 +214,11 @@ def made_with(summary):
     if facts["direction"] == "both":
         facts["direction"] = "both (labels of pan)"
     made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
-    shown = ("model", "probe", "profile", "direction", "classifier") + ("ner_model",) * bool(facts.get("ner_model"))
+    if (prompts := facts.get("prompts")) and prompts["own"] < prompts["probes"]:
+        made.append(described(prompts))
+    usual = {"probe": (None, "text"), "ner_model": (None,)}
+    shown = ("model", "probe", "profile", "direction", "classifier", "ner_model")
+    shown = [name for name in shown if facts.get(name) not in usual.get(name, ())]
     return ", ".join(made + [f"{name} {visible(str(facts[name] or 'none'))}" for name in shown if name in facts])
 
 
@@ -231,16 +233,16 @@ def verdict(summary):
         return paragraph("Verdict: none, for want of members and held-out texts to compare.")
     column, groups = summary["verdict"]["column"], summary["verdict"]["groups"]
     tested = {against: [test for test in groups.values() if test["against"] == against] for against in (HELD_OUT, BASE)}
-    found = {against: sum(test["evidence"] for test in tests) for against, tests in tested.items()}
+    yes = {against: sum(test["evidence"] for test in tests) for against, tests in tested.items()}
     more, number = "members come out more often than held-out texts do, beyond chance", len(tested[HELD_OUT])
-    if found[HELD_OUT]:
-        lines = paragraph(f"Verdict: yes, {more}{f', in {found[HELD_OUT]} of {number} groups' * (number > 1)}.")
+    if yes[HELD_OUT]:
+        lines = paragraph(f"Verdict: yes, {more}{f', in {yes[HELD_OUT]} of {number} groups' * (number > 1)}.")
     elif number:
         lines = paragraph(f"Verdict: no evidence at this sample size that {more}.")
     else:
         lines = paragraph(f"Verdict: none, members {UNTESTED}.")
     if tested[BASE]:
-        groups_of = f"in {found[BASE] or 'none'} of {len(tested[BASE])} that {UNTESTED}"
+        groups_of = f"in {yes[BASE] or 'none'} of {len(tested[BASE])} that {UNTESTED}"
         lines += paragraph(f"Against the base model: more often beyond chance {groups_of}.")
     room = min(max(map(len, groups)), 24)
     for name, test in groups.items():
@@ -293,15 +295,13 @@ def how_tested(summary):
     (column,) = (column for column in summary["columns"] if column["name"] == name)
     why = ", as most members can have no own run" if name == FALLBACK else ""
     groups = sum(test["against"] is not None for test in tests)
-    based = (
-        " Against the base model: the same probes, McNemar's exact test."
-        if any(t["against"] == BASE for t in tests)
-        else ""
-    )
-    return paragraph(
-        f"(By {column['heading']}, the column named in advance{why}. Members are compared with held-out samples of as "
-        "many copies: exact permutation test, one-sided, of whole clusters of near-duplicates (Fisher's where each has "
-        f"one sample).{based} Corrected by Holm for {groups} {'groups' if groups > 1 else 'group'}: under a random "
-        "split any false yes has a chance of at most 5 %. What would have been found: if the held-out rate is at the "
-        "upper end of its interval.)"
-    )
+    lines = [
+        f"By {column['heading']}, the column named in advance{why}. Members are compared with held-out samples of as",
+        "many copies: permutation test, one-sided, of whole clusters of near-duplicates (Fisher's exact test where",
+        "each has one sample).",
+        "Against the base model: the same probes, McNemar's exact test." * any(t["against"] == BASE for t in tests),
+        f"Corrected by Holm for {groups} {'groups' if groups > 1 else 'group'}: under a random split any false yes has",
+        "a chance of at most 5 %. What would have been found: if the held-out rate is at the upper end of its",
+        "interval.",
+    ]
+    return paragraph(f"({' '.join(filter(None, lines))})")

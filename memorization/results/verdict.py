@@ -9,7 +9,7 @@ from scipy import special, stats
 
 from memorization.results import statistics
 from memorization.results.columns import VERDICT
-from memorization.results.counts import HELD_OUT, MEMBERS, octaves
+from memorization.results.counts import HELD_OUT, MEMBERS, Probes, octaves
 from memorization.results.statistics import LEVEL, detectable, effective, fisher, paired_detectable, wilson
 
 FALLBACK = "exact_match"  # decides where most members can have no own run
@@ -28,7 +28,13 @@ def verdict_column(ceilings: dict[str, float] | None) -> str:
     return FALLBACK if (ceilings or {}).get(VERDICT, 1.0) < LEAST_CEILING else VERDICT
 
 
-def verdict(groups, probes, values, base=None, level=LEVEL):
+def verdict(
+    groups: dict[str, np.ndarray],
+    probes: Probes,
+    values: np.ndarray,
+    base: np.ndarray | None = None,
+    level: float = LEVEL,
+) -> dict[str, dict]:
     """Whether each group of members comes out more often than held-out texts do, beyond chance.
 
     groups: dict name -> mask of probes, as of counts.grouped. probes: counts.Probes. values: 1.0 of a probe that comes
@@ -57,15 +63,15 @@ def verdict(groups, probes, values, base=None, level=LEVEL):
     corrected = statistics.holm([test.p() for test in distinct.values()]) if distinct else []
     p = dict(zip(distinct, corrected, strict=True))
     left = sum(value > level for value in p.values())
-    found = {}
+    results = {}
     for name in groups:
         if name == HELD_OUT:
             continue
         if name not in tests:
-            found[name] = dict.fromkeys(("against", "members", "held_out", "p", "evidence", "detectable_difference"))
+            results[name] = dict.fromkeys(("against", "members", "held_out", "p", "evidence", "detectable_difference"))
             continue
         test, evidence = tests[name], bool(p[tests[name].key] <= level)
-        found[name] = {
+        results[name] = {
             "against": test.against,
             "members": test.members,
             "held_out": test.held_out,
@@ -73,10 +79,10 @@ def verdict(groups, probes, values, base=None, level=LEVEL):
             "evidence": evidence,
             "detectable_difference": None if evidence else test.detectable(level / left),
         }
-    return found
+    return results
 
 
-def strata_of(probes):
+def strata_of(probes: Probes) -> np.ndarray:
     """Of each probe the stratum of its cluster, int64: clusters of as many copies, and about as many samples.
 
     Copies are those of the cluster's most frequent sample; samples are counted in octaves, as a cluster of more than
@@ -118,13 +124,13 @@ class Exchange:
         self.members, self.held_out = int(self._member.sum()), int((~self._member).sum())
         self.key = index.tobytes()
 
-    def log_least_p(self):
+    def log_least_p(self) -> float:
         """The logarithm of the least p there can be: of one exchange among all."""
         units, members = np.bincount(self._stratum), np.bincount(self._stratum, self._side)
         log_factorials = [special.gammaln(number + 1) for number in (units, members, units - members)]
         return float((log_factorials[1] + log_factorials[2] - log_factorials[0]).sum())
 
-    def p(self):
+    def p(self) -> float:
         """One-sided."""
         if not self._excess.any():
             return 1.0
@@ -170,22 +176,21 @@ class Exchange:
 
         return statistics.permuted(as_extreme, max(1, AT_ONCE // sum(len(units) for _, _, units, _ in kinds)))
 
-    def detectable(self, level):
+    def detectable(self, level: float) -> float | None:
         """The least difference that is found with 80 % power at a level; None if there is none.
 
         As of two samples without strata that say as much: with as many effective probes on the side of members, and of
         held-out ones what gives the same variance of the difference (with weights as of Cochran, Mantel and Haenszel).
         """
-        member, stratum = self._member, self._stratum[self._unit]
-        number, weight = [], 0.0
-        for side in (member, ~member):
-            share = effective(self._values[side], self._unit[side]) / side.sum()
-            number.append(share * np.bincount(stratum[side]))
-        weights = number[0] * number[1] / (number[0] + number[1])
-        rates = np.bincount(stratum[~member], self._values[~member]) / np.bincount(stratum[~member])
-        members, weight = number[0].sum(), weights.sum()
-        members, held_out = (int(number + 1e-9) for number in (members, members * weight / (members - weight)))
+        stratum, sizes = self._stratum[self._unit], []
+        for side in (self._member, ~self._member):
+            worth = effective(self._values[side], self._unit[side]) / side.sum()
+            sizes.append(worth * np.bincount(stratum[side]))
+        weights = sizes[0] * sizes[1] / (sizes[0] + sizes[1])
+        members, weight, out = sizes[0].sum(), weights.sum(), ~self._member
+        rates = np.bincount(stratum[out], self._values[out]) / np.bincount(stratum[out])
         rate = float(min(weights @ rates / weight, 1.0))
+        members, held_out = (int(size + 1e-9) for size in (members, members * weight / (members - weight)))
         return detectable(members, wilson(held_out * rate, held_out)[1], held_out, level)
 
 
@@ -205,25 +210,25 @@ class Paired:
         self.members, self.held_out = len(index), 0
         self.key = b"base" + index.tobytes()
 
-    def log_least_p(self):
+    def log_least_p(self) -> float:
         """The logarithm of the least p there can be, if all clusters changed."""
-        return -np.log(2) * len(np.unique(self._unit))
+        return float(-np.log(2) * len(np.unique(self._unit)))
 
-    def p(self):
+    def p(self) -> float:
         """One-sided."""
         more = np.bincount(self._unit, self._change).astype(int)
         sizes, counts = np.unique(np.abs(more[more != 0]), return_counts=True)
         parts = [(int(size), stats.binom, (count, 0.5)) for size, count in zip(sizes, counts, strict=True)]
         return at_least(int(more[more > 0].sum()), parts)
 
-    def detectable(self, level):
+    def detectable(self, level: float) -> float | None:
         """The least difference that is found with 80 % power at a level; None if there is none."""
         lost = self._change < 0
         pairs = min(effective(self._change > 0, self._unit), effective(lost, self._unit))
         return paired_detectable(int(pairs + 1e-9), wilson(float(lost.mean()) * pairs, pairs)[1], level)
 
 
-def at_least(observed, parts):
+def at_least(observed: int, parts: list) -> float:
     """The chance that a sum is `observed` or more, of independent counts, each times a size.
 
     parts: for each the size, its distribution (of scipy.stats) and the arguments of that.

@@ -38,7 +38,7 @@ class DataArguments:
     )
     memorization_samples: int = flag("so many members, and held-out probes, of them (default: %(default)s)", 32)
     memorization_steps: int | None = flag("every so many steps (default: at each evaluation, else each epoch)")
-    prefix_length: int = flag("tokens of a prefix of these probes, as stage 3's (default: %(default)s)", 50)
+    prefix_length: int | None = flag("tokens of a prefix of these probes, as stage 3's (default: stage 1's)")
     overwrite_output_dir: bool = flag("start over: remove the output directory's checkpoints first", False)
     overwrite_cache: bool = flag("published flag: has no effect, nothing is cached", False)
 
@@ -74,8 +74,6 @@ def parse_flags(script, description, data_arguments, argv=None):
             options["task_weights"] = check_weights(options["task_weights"], train or ())
         except ValueError as error:
             parser.error(f"--task-weights {options['task_weights']}: {error}")
-    if options["memorization_probes"] and "probe" in options and not options["probe"]:
-        parser.error("--probe is missing: name source or target, which --memorization-probes are to be (as in stage 3)")
     ordered = "task_weights" if options["task_weights"] else options.get("packing") and "packing"
     if ordered and options["train_sampling_strategy"]:
         parser.error(f"--train-sampling-strategy: has no effect with --{ordered.replace('_', '-')}; leave it out")

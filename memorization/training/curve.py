@@ -54,8 +54,7 @@ def read_sample(data, manifests, model, source_length=None):
     name = re.fullmatch("tokenized_(.+)_prefix", path.name)
     if not name:
         raise UserError(f"{said}: is not of the name tokenized_<name>_prefix; name the probes of stage 1")
-    field = getattr(data, "probe", "suffix")
-    probes = Probes(path.parent, name[1], data.prefix_length, field)
+    probes = Probes(path.parent, name[1], data.prefix_length, data.probe)
     if probes.encoding not in (of := [manifest.identity for manifest in manifests]):
         raise UserError(
             f"{said}: are of another encoding ({probes.encoding}) than what is trained on "
@@ -66,20 +65,21 @@ def read_sample(data, manifests, model, source_length=None):
             f"{said}: their token id {probes.greatest_id} is beyond the model's vocabulary of {rows}; name a model and "
             "a --tokenizer-name that belong together"
         )
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if context and probes.longest_prefix + MOST > context:
-        raise UserError(
-            f"{said}: {probes.longest_prefix} tokens of a prefix and {MOST} of a suffix are more "
-            f"than the model's context of {context}; leave the curve out"
-        )
     rng = np.random.default_rng(0)
     sides = [np.flatnonzero(probes.members == member) for member in SIDES]
     drawn = np.sort(np.concatenate([rng.permutation(side)[: data.memorization_samples] for side in sides])).tolist()
     chosen = [probe for i in drawn for probe in probes[i : i + 1]]
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(len(probe["prefix_ids"]) for probe in chosen)
+    if context and longest + MOST > context:
+        raise UserError(
+            f"{said}: {longest} tokens of a prefix and {MOST} of a suffix are more than the model's context of "
+            f"{context}; leave the curve out"
+        )
     chosen.sort(key=lambda probe: -len(probe["prefix_ids"]) - len(probe["suffix_ids"][:MOST]))
-    prefixes, sources = given(model, chosen, most_of_source(model.config, field, source_length))
+    prefixes, sources = given(model, chosen, most_of_source(model.config, probes.kind, source_length))
     made_of = {"probes": probes.manifest.contents, "samples": data.memorization_samples}
-    made_of |= {"prefix_length": data.prefix_length, "probe": field}
+    made_of |= {"prefix_length": probes.prefix_length, "probe": probes.kind}
     members, suffixes = zip(*((probe["member"], probe["suffix_ids"][:MOST]) for probe in chosen), strict=True)
     return Sample(np.array(members), prefixes, [*suffixes], sources or [None] * len(chosen), made_of)
 

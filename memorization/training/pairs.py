@@ -5,8 +5,7 @@ import pyarrow.compute as pc
 import torch
 
 from memorization.cli import UserError
-from memorization.encoding.tokens import cut_source
-from memorization.models import WHOLE
+from memorization.encoding.tokens import WHOLE, cut_source
 from memorization.runs import read_manifest
 from memorization.training import mitigations
 from memorization.training.blocks import COLUMNS, IGNORED, arrow, read_rows

@@ -1,0 +1,65 @@
+"""Whether the probes of a run ask different questions: how many distinct prompts they have.
+
+Probes with one prompt in common get one answer, whatever sample they are of: nothing that comes out tells one sample
+from another, and what the model knows of the others is not asked for.
+"""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import numpy as np
+
+from memorization.cli import UserError
+from memorization.runs import PromptCount
+
+
+class Prompts:
+    """The prompts of probes, as hashes of 64 bits: 8 bytes a probe. Two prompts have the same by chance in one of
+    10^7 runs of a million probes."""
+
+    def __init__(self):
+        self._hashes = bytearray()
+
+    def add(self, *parts: Iterable[int]) -> None:
+        """The next prompt. parts: token ids, of what an encoder reads and of what is continued, say."""
+        digest = blake2b(digest_size=8)
+        for part in parts:
+            ids = np.asarray(part, np.int32)
+            digest.update(len(ids).to_bytes(8, "little"))
+            digest.update(ids.tobytes())
+        self._hashes += digest.digest()
+
+    def count(self) -> PromptCount:
+        _, times = np.unique(np.frombuffer(self._hashes, np.uint64), return_counts=True)
+        return PromptCount(probes=int(times.sum()), distinct=len(times), own=int((times == 1).sum()))
+
+
+def of_texts(texts: Iterable[str]) -> PromptCount:
+    """The PromptCount of prompts of which only the texts are known."""
+    prompts = Prompts()
+    for text in texts:
+        prompts.add(np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8))
+    return prompts.count()
+
+
+def are_shared(count: PromptCount) -> bool:
+    """Whether fewer than half of the probes have a prompt that no other one has."""
+    return 2 * count["own"] < count["probes"]
+
+
+def described(count: PromptCount) -> str:
+    number = f"{count['distinct']} distinct prompt{'s' if count['distinct'] > 1 else ''}"
+    return f"{number} among {count['probes']} probes, {count['own']} of which have one of their own"
+
+
+def check_prompts(count: PromptCount, name: str, kind: str, allowed: bool) -> None:
+    """Raise UserError if most probes share their prompt, unless that is allowed.
+
+    name: of the data or the probes. kind: of the probes.
+    """
+    if are_shared(count) and not allowed:
+        other = "" if kind == "target" else "--probe target or "
+        raise UserError(
+            f"{name}: {described(count)}, and what is asked alike is answered alike; take {other}a longer "
+            "--prefix-length, or go on with --shared-prompts"
+        )
