@@ -52,10 +52,9 @@ def main(args):
         rows, manifest = read_rows(path / "detections.jsonl", "detections", Detection)
         base = base_rows(path / "detections.jsonl", manifest, Detection)
         check_rows(path / "detections.jsonl", rows, base, manifest)
-        summary = summarize(
-            rows, facts(manifest.made_of, manifest.arguments, manifest.facts), base, manifest.facts["canaries"]
-        )
-        rows = redact.redacted(rows) if args.redact else rows
+        of_run = facts(manifest.made_of, manifest.arguments, manifest.facts)
+        summary = summarize(rows, of_run, base, manifest.facts["canaries"])
+        rows = redact.redacted(rows, tuple(manifest.made_of["regions"])) if args.redact else rows
         runs.append(reports.Run(name, label, visible(str(path)), summary, rows, manifest))
     notes = together([(run.label, run.summary["facts"]) for run in runs])
     data = differences.encodings(manifests)

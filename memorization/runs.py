@@ -172,6 +172,7 @@ NEEDED = {  # kind -> what the stages read of its manifest beside what all have
             "loop_repeats": Positive,
             "classifier": str | None,
             "ner_model": str | None,
+            "regions": list[Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]],
             "unchecked": bool,
         },
         facts=OF_ALL

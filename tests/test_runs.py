@@ -116,7 +116,7 @@ SETTINGS = {
     "ner_model": None,
     "unchecked": False,
 }
-SETTINGS |= {"loop_repeats": 10, "candidates": 10, "generations": "a", "index": "b"}
+SETTINGS |= {"regions": ["US"], "loop_repeats": 10, "candidates": 10, "generations": "a", "index": "b"}
 ENCODING = {"tokenizer": "t", "min_suffix_length": 20}
 DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the stages read
     "training set": ({"tokenizer": "t"}, {}, {}),

@@ -15,9 +15,13 @@ from memorization.rows import Id
 from memorization.runs import Count, Positive
 
 REMEDY = "run plagiarism_detect.py again"
-FORMAT = 6  # of these rows; raise it when a field or its meaning changes
+FORMAT = 7  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
+# Whose personal data is. What more than ten clusters hold is of nobody in particular (a hotline, a web page): counts up
+# to ten are those that the cell size suppression policy of CMS hides.
+WHOSE = ("own", "another", "other", "shared", "prompt", "nobody")
+COMMON = 10  # other clusters
 Label = Literal[(*LABELS, "none")]
 
 
@@ -83,12 +87,45 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return "another" if self.members else "other"
 
 
-class Personal(msgspec.Struct, forbid_unknown_fields=True):
-    """Personal data of one kind in a copied run. distinctive: the run has a single holder."""
+class Personal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Personal data of one kind in a generation, compared by its normalized value (design.md, Terms).
+
+    prompted: whether it stands in the prompt. own: in a sample of its own cluster, behind the prompt. holders: how many
+    other clusters hold it, of both sides, members: how many of them are of members. sample: one that holds it, a member
+    if there is one.
+    """
 
     kind: Literal[(*KINDS, NAME)]
     generation_span: Span
-    distinctive: bool
+    prompted: bool
+    own: bool
+    holders: Count
+    members: Count
+    sample: Id | None
+    cluster: Id | None  # of that sample
+
+    def __post_init__(self):
+        if self.members > self.holders:
+            raise ValueError(f"{self.members} of {self.holders} holders are members")
+        if not (self.sample is None) == (self.cluster is None) == (not self.holders):
+            raise ValueError(f"{self.holders} holders, but sample {self.sample} of cluster {self.cluster}")
+        if self.own and self.prompted:
+            raise ValueError("its own, but in the prompt")
+
+    @property
+    def whose(self) -> Literal[WHOSE]:
+        """Who holds it: the prompt; the own cluster, and at most ten in all; one other training cluster; one other
+        held-out cluster; several; or no sample.
+        """
+        if self.prompted:
+            return "prompt"
+        if self.holders >= COMMON:
+            return "shared"
+        if self.own:
+            return "own"
+        if self.holders == 1:
+            return "another" if self.members else "other"
+        return "shared" if self.holders else "nobody"
 
 
 class Labels(msgspec.Struct, forbid_unknown_fields=True):
@@ -112,12 +149,14 @@ class Ceiling(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a detection would say if the generation were its own suffix, as far as it can reach (design.md, Terms).
 
     tokens: of the suffix, None where they are not known. longest: the length of the longest run that a training text
-    holds. own: whether one of its copied runs is its own sample's (Copied.whose).
+    holds. own: whether one of its copied runs is its own sample's (Copied.whose). personal: whether one of its items of
+    personal data is (Personal.whose), names left out.
     """
 
     tokens: Positive | None
     longest: Count
     own: bool
+    personal: bool
 
 
 class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -143,7 +182,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     copied: list[Copied]  # every run over the span length (SpanIndex.copied)
     repeats: Count  # of its most frequent word 3-gram
     entities_agree: bool | None  # in a sentence pair called a paraphrase (entities.agree); None: not asked
-    personal: list[Personal]  # in the copied runs
+    personal: list[Personal]
     own: Own
     ceiling: Ceiling | None  # of the probe, in its first generation
     labels: Labels  # in the first direction asked for
