@@ -65,7 +65,7 @@ def outcomes(limits: list[Limit], runs: list) -> list[Outcome]:
 
     Nothing measured is no pass. Raises UserError for a run that is unchecked, which may be of another model or other
     data than it says; for a column that is no share of it, or says nothing of any member, or where the limit is on the
-    difference, of any held-out text; and for a limit that no model could exceed, as its column's ceiling is not over it.
+    difference, of any held-out text; and for a limit that no model could exceed, over its column's ceiling.
     """
     results = []
     for one in limits:
