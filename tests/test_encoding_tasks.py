@@ -1,4 +1,4 @@
-"""The five tasks: what they read by default, what flags change, how their samples look; and the sixth task of docs/extending.md."""
+"""The five tasks: what they read by default, what flags change, how their samples look; and the sixth task of docs."""
 
 import gzip
 import json
