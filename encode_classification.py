@@ -6,7 +6,7 @@ encodes the project's own made-up ones; data of your own:
 
     python encode_classification.py --data sst2.csv --label-names negative,positive --tokenizer EleutherAI/gpt-neo-125m
 
-Writes, under --output-dir, the training set, the held-out set and the probes of both (README, Files).
+Writes, under --output-dir, the training set, the held-out set and the probes of both (docs/files.md).
 """
 
 if __name__ == "__main__":

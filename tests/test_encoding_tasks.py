@@ -1,4 +1,4 @@
-"""The five tasks: what they read by default, what flags change, how their samples look; and README's sixth task."""
+"""The five tasks: what they read by default, what flags change, how their samples look; and the sixth task of docs."""
 
 import gzip
 import json
@@ -380,8 +380,8 @@ def test_real_files_are_read_as_they_are(task):
 # ---- a sixth task
 
 
-def test_the_sixth_task_of_the_readme_runs_as_it_stands(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+def test_the_sixth_task_of_the_docs_runs_as_it_stands(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.DOTALL)
     (entry,) = (block for block in blocks if block.startswith("TITLES = Task("))
     (script,) = (block for block in blocks if block.endswith("TITLES)\n"))
     assert len(script.splitlines()) <= 20

@@ -1,4 +1,4 @@
-"""Limits on what may come out, so that a release pipeline can stop (README, A gate in a release pipeline)."""
+"""Limits on what may come out, so that a release pipeline can stop (docs/release-gate.md)."""
 
 import argparse
 from typing import NamedTuple
