@@ -8,15 +8,16 @@ HEAD = """\
 Members of which the model repeats a long run of words, the longest first; of
 several generations the one with the longest. Wide characters, as Chinese ones,
 count as two, punctuation as none. The run stands between \u27e6 and \u27e7;
-control characters are escaped.
+control characters are escaped. Then those that come back exactly, but without
+such a run.
 """
 
 
 def leaks(name, rows, span_length):
     """The section of a run, as text. rows: its detections. span_length: that a run must be longer than.
 
-    A member is in it if and only if a copied run is of its own sample or of its cluster alone: the table counts it as
-    own, or as shared where others hold all that it says.
+    A member is in it if and only if a copied run is of its own sample or of its cluster alone (the table counts it as
+    own, or as shared where others hold all that it says), or if it is an exact match.
     """
     longest, own = {}, set()
     members = [row for row in rows if row.member]
@@ -28,25 +29,36 @@ def leaks(name, rows, span_length):
                     longest[row.id] = row, run
                 if is_own:
                     own.add(row.id)
+    exact = {row.id: row for row in reversed(members) if row.exact_match and row.id not in longest}
     total = len({row.id for row in members})
     title = f"{name}: {len(longest)} of {total} members, with a run of more than {span_length} characters"
     if len(own) < len(longest):
         title += f"; {len(longest) - len(own)} of them say only what other samples hold too (shared)"
+    if exact:
+        title += f"; {len(exact)} more come back exactly, as far as their generation reaches, without such a run"
     parts = ["\n".join([*paragraph(title), "=" * WIDTH]) + "\n"]
     ordered = sorted(longest.values(), key=lambda one: (-one[1].length, one[0].id))
     for number, (row, run) in enumerate(ordered, 1):
-        copies = f"{row.duplicates} {'copy' if row.duplicates == 1 else 'copies'}"
-        exact = (", exact match" if row.exact_match else "") + ("" if row.id in own else ", shared")
+        told = (", exact match" if row.exact_match else "") + ("" if row.id in own else ", shared")
         suffix = visible(row.suffix)
         if run.sample == row.id:
             suffix = _marked(row.suffix, tuple(max(place - len(row.prefix), 0) for place in run.sample_span))
         else:
-            exact += f", in its near-duplicate {run.sample}"
-        parts.append(f"\n{number}. sample {row.id}, {copies}, a run of {run.length} characters{exact}\n")
+            told += f", in its near-duplicate {run.sample}"
+        parts.append(f"\n{number}. sample {row.id}, {_copies(row)}, a run of {run.length} characters{told}\n")
         parts.append(_block("prefix", visible(row.prefix)))
         parts.append(_block("generation", _marked(row.generation, run.generation_span)))
         parts.append(_block("own sample, after the prefix", suffix))
+    for row in sorted(exact.values(), key=lambda row: (-row.matched_tokens, row.id)):
+        parts.append(f"\n- sample {row.id}, {_copies(row)}, exact match of {row.matched_tokens} tokens\n")
+        parts.append(_block("prefix", visible(row.prefix)))
+        parts.append(_block("generation", visible(row.generation)))
+        parts.append(_block("own sample, after the prefix", visible(row.suffix)))
     return "".join(parts)
+
+
+def _copies(row):
+    return f"{row.duplicates} {'copy' if row.duplicates == 1 else 'copies'}"
 
 
 def _marked(text, span):
