@@ -490,3 +490,9 @@ def test_a_column_has_its_ceiling_beside_it_where_it_is_bounded():
         "ceiling",
         "32.9",
     ]
+
+
+def test_a_mean_that_nothing_bounds_has_no_line_of_its_ceiling():
+    lines = table(summarize(PASSED, FACTS)).splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("loss, mean"))
+    assert not lines[place + 1].strip()

@@ -176,7 +176,7 @@ def table(summary):
 def ceilings(column, groups):
     """The cells of a column's ceiling (members, held out, no difference) as a list, empty where it bounds nothing."""
     cells = [groups[side][column["name"]].get("ceiling") for side in (MEMBERS, HELD_OUT)]
-    if set(cells) <= {None, 1.0} and column["kind"] != "mean":
+    if set(cells) == {None} or (set(cells) <= {None, 1.0} and column["kind"] != "mean"):
         return []
     scale = 1 if column["kind"] == "mean" else 100
     return [[*("-" if cell is None else f"{scale * cell:.1f}" for cell in cells), ""]]
