@@ -6,18 +6,18 @@ from benchmarks.languages import LANGUAGES
 
 NAMES = "alpha beta gamma delta index value node edge left right total count width depth queue stack".split()
 BOILERPLATE = {  # longer than the span length
+    "English": " This answer is no substitute for a visit to your own physician, thank you for choosing our service.",
     "Chinese": "以上内容仅供参考不能代替医生的当面诊断如果症状加重请您立即到附近的医院就诊谢谢您的提问",
     "Thai": "ข้อมูลนี้ใช้เพื่อการศึกษาเท่านั้นไม่สามารถทดแทนการตรวจรักษาโดยแพทย์ได้หากอาการรุนแรงขึ้นโปรดไปโรงพยาบาลทันที",
-    "": "This answer is no substitute for a visit to your own physician, thank you for choosing our service.",
 }
 
 
-def dialogues(language, number, seed, sentences=8, boilerplate=False):
-    """So many rows of a language (of benchmarks.languages, or "code"). boilerplate: whether all end with the same."""
+def dialogues(language, number, seed, asked=3, answered=8, end=""):
+    """So many rows of a language (of benchmarks.languages, or "code"). asked, answered: sentences of theirs. end: of
+    all."""
     rng = random.Random(f"{language} {seed}")
-    end = f" {BOILERPLATE.get(language, BOILERPLATE[''])}" if boilerplate else ""
     text = code if language == "code" else LANGUAGES[language].text
-    return [_row(text(rng, 3), text(rng, sentences) + end) for _ in range(number)]
+    return [_row(text(rng, asked), text(rng, answered) + end) for _ in range(number)]
 
 
 def _row(input, output):
@@ -47,12 +47,12 @@ def a_blank(text, rng):
 
 
 def _within(text, more):
-    place = text.find(" ", 10) + 1 or 8
+    place = text.find(" ", 25) + 1 or 8
     return text[:place] + more + text[place:]
 
 
-def questions(passages, each, seed):
-    """SQuAD's JSON, as a dict: so many passages, each with so many questions."""
+def questions(passages, each, seed, sentences=12):
+    """SQuAD's JSON, as a dict: so many passages of so many sentences, each with so many questions."""
     rng, paragraphs = random.Random(seed), []
     text = LANGUAGES["English"].text
     for number in range(passages):
@@ -64,5 +64,5 @@ def questions(passages, each, seed):
             }
             for i in range(each)
         ]
-        paragraphs.append({"context": text(rng, 12), "qas": asked})
+        paragraphs.append({"context": text(rng, sentences), "qas": asked})
     return {"data": [{"title": "made up", "paragraphs": paragraphs}]}

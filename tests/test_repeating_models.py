@@ -16,7 +16,6 @@ from generations import write_generations
 from made_up_data import BOILERPLATE, a_blank, a_number, dialogues, questions, versions
 from shell import ROOT, run_script
 
-from benchmarks.languages import LANGUAGES
 from memorization.detection.detections import Detection
 from memorization.encoding.probes import Probes
 from memorization.files import read_json
@@ -36,12 +35,9 @@ def tokenizer():
     return load_tokenizer(TOKENIZER)
 
 
-def long_records(change):
-    return versions(dialogues("English", 60, 1, sentences=12), change)
-
-
-def short_records(change, language="English"):
-    return versions(dialogues(language, 60, 1, sentences=2), change)
+def records(change, asked, answered, language="English"):
+    """60 records in two versions each, which differ within the prompt."""
+    return versions(dialogues(language, 60, 1, asked, answered), change)
 
 
 def frequent(rows):
@@ -49,22 +45,23 @@ def frequent(rows):
     return [row for i, row in enumerate(rows) for _ in range((1, 4, 16)[i % 3])]
 
 
-CASES = {  # name -> (rows of a task, stage 1's script, new tokens)
-    **{name: (partial(dialogues, name, 60, 1), "dialogue", FAR) for name in (*LANGUAGES, "code")},
-    "Hindi, too short a reach for own runs": (partial(dialogues, "Hindi", 60, 1), "dialogue", NEAR),
-    "long, differ by a number": (partial(long_records, a_number), "dialogue", NEAR),
-    "long, differ by a blank": (partial(long_records, a_blank), "dialogue", NEAR),
-    "short, differ by a number": (partial(short_records, a_number), "dialogue", NEAR),
-    "short, differ by a blank": (partial(short_records, a_blank), "dialogue", NEAR),
-    "Chinese, differ by a number": (partial(short_records, a_number, "Chinese"), "dialogue", FAR),
-    "Chinese, differ by a blank": (partial(short_records, a_blank, "Chinese"), "dialogue", FAR),
-    "questions on a passage": (partial(questions, 60, 3, 1), "qa", NEAR),
+CASES = {  # name -> (rows of a task, the task, new tokens)
     **{
-        f"{name}, all end alike": (partial(dialogues, name, 60, 1, boilerplate=True), "dialogue", FAR)
-        for name in ("English", "Chinese", "Thai")
+        name: (partial(dialogues, name, 60, 1), "dialogue", FAR)
+        for name in ("English", "Arabic", "Hindi", "Chinese", "Japanese", "Thai", "code")
     },
+    "Hindi, too short a reach for own runs": (partial(dialogues, "Hindi", 60, 1), "dialogue", NEAR),
+    "long, differ by a number": (partial(records, a_number, 3, 12), "dialogue", NEAR),
+    "long, differ by a blank": (partial(records, a_blank, 3, 12), "dialogue", NEAR),
+    "short, differ by a number": (partial(records, a_number, 1, 2), "dialogue", NEAR),
+    "short, differ by a blank": (partial(records, a_blank, 1, 2), "dialogue", NEAR),
+    "Chinese, short, differ by a number": (partial(records, a_number, 1, 1, "Chinese"), "dialogue", FAR),
+    "Chinese, differ by a blank": (partial(records, a_blank, 3, 8, "Chinese"), "dialogue", FAR),
+    "questions on a passage": (partial(questions, 60, 3, 1), "qa", NEAR),
     "1, 4 and 16 copies": (lambda: frequent(dialogues("English", 120, 1)), "dialogue", NEAR),
 }
+ALIKE = {name: (partial(dialogues, name, 60, 1, end=end), "dialogue", FAR) for name, end in BOILERPLATE.items()}
+SHORT_PASSAGES = partial(questions, 60, 3, 1, sentences=5), "qa", 30  # questions on one are no near-duplicates
 
 
 class Outputs:
@@ -183,11 +180,11 @@ class Outputs:
 
 @pytest.fixture
 def outputs(tmp_path, capsys, monkeypatch):
-    """(name of a case, model) -> its Outputs. What is drawn is no part of them."""
+    """(case, model) -> its Outputs. What is drawn is no part of them."""
     monkeypatch.setattr(plots, "plots", lambda runs: [])
 
     def of(case, model):
-        data, task, new_tokens = CASES[case]
+        data, task, new_tokens = case
         return Outputs(tmp_path, data(), task, new_tokens, model, capsys)
 
     return of
@@ -211,7 +208,7 @@ def says_nothing(probes):
     return [[] for _ in probes]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_model_that_repeats_its_members_is_told_to(outputs, case):
     found = outputs(case, repeats_members)
     of_members, of_held_out = (found.result["groups"][side] for side in (MEMBERS, HELD_OUT))
@@ -226,19 +223,29 @@ def test_a_model_that_repeats_its_members_is_told_to(outputs, case):
     found.check()
 
 
-@pytest.mark.parametrize("language", ["English", "Chinese", "Thai"])
+@pytest.mark.parametrize("language", ALIKE)
 def test_what_all_samples_end_with_is_nobodys_own(outputs, language):
-    end = tokenizer()(BOILERPLATE.get(language, BOILERPLATE[""]))["input_ids"]
-    found = outputs(f"{language}, all end alike", lambda probes: [end for _ in probes])
+    end = tokenizer()(BOILERPLATE[language])["input_ids"]
+    found = outputs(ALIKE[language], lambda probes: [end for _ in probes])
     of_members, verdict = found.result["groups"][MEMBERS], found.result["verdict"]
     assert of_members["shared"]["rate"] == 1 and of_members["own"]["rate"] == of_members["exact_match"]["rate"] == 0
     assert not any(test["evidence"] for test in verdict["groups"].values()) and found.status == 0
     found.check()
 
 
-@pytest.mark.parametrize("case", ["English", "Chinese", "code", "Hindi, too short a reach for own runs"])
-def test_a_model_that_says_nothing_is_not_told_to_repeat(outputs, case):
-    found = outputs(case, says_nothing)
+def test_what_is_asked_alike_is_answered_alike_and_that_is_said(outputs):
+    """Questions on one passage on both sides: a model that repeats it says the held-out samples' as well."""
+    found = outputs(SHORT_PASSAGES, repeats_members)
+    assert found.result["groups"][MEMBERS]["exact_match"]["rate"] == 1
+    assert found.result["groups"][HELD_OUT]["exact_match"]["rate"] > 0.5
+    for output in (found.table, found.report, html.unescape(found.page)):
+        assert "SHARED PROMPTS: 60 distinct prompts among 180 probes" in " ".join(output.split())
+    found.check()
+
+
+@pytest.mark.parametrize("name", ["English", "Chinese", "code", "Hindi, too short a reach for own runs"])
+def test_a_model_that_says_nothing_is_not_told_to_repeat(outputs, name):
+    found = outputs(CASES[name], says_nothing)
     assert found.status == 0 and "0 of 42 members" in " ".join(found.leaks.split())
     assert not any(test["evidence"] for test in found.result["verdict"]["groups"].values())
     assert not any(row.copied or row.exact_match for row in found.rows)
