@@ -10,6 +10,7 @@ import json
 import re
 from argparse import Namespace
 from functools import cache, partial
+from unicodedata import east_asian_width
 
 import pytest
 from generations import write_generations
@@ -132,6 +133,9 @@ class Outputs:
         self._check_verdict(column)
         self._check_leaks()
         self._check_gate()
+        table = self.table[self.table.index("Memorization:") : self.table.index("\nwrote")]
+        for line in f"{table}\n{self.leaks}".splitlines():
+            assert sum(1 + (east_asian_width(character) in "WF") for character in line) <= 80
 
     def _check_verdict(self, column):
         yes = any(test["evidence"] for test in self.result["verdict"]["groups"].values())

@@ -458,6 +458,9 @@ def test_numbers_keep_their_meaning_when_they_are_short():
 
 
 def test_a_long_name_is_wrapped_and_nothing_hidden_in_a_text():
+    wide = grid([["模型" * 30, "1" * 10], ["small", "2"]])
+    assert wide[0].index("1" * 10) + 34 == wide[-1].index("2") - 9 == 70  # 34 characters before it take 68 columns
+    assert "".join([wide[0][:34], *wide[1:-1]]) == "模型" * 30
     assert grid([["name " * 30, "1" * 30, "2" * 30]])[0].endswith("  ".join(["1" * 30, "2" * 30]))
     assert visible("a\n\x1b[1m\\n\u202eé 日") == "a\\n\\x1b[1m\\\\n\\u202eé 日"
 

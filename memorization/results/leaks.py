@@ -1,8 +1,6 @@
 """What came out, to be read: members whose own text the model repeats, the longest run first."""
 
-import textwrap
-
-from memorization.results.layout import WIDTH, paragraph, visible
+from memorization.results.layout import WIDTH, paragraph, visible, wrapped
 
 HEAD = """\
 Members of which the model repeats a long run of words, the longest first; of
@@ -67,5 +65,5 @@ def _marked(text, span):
 
 
 def _block(title, text):
-    lines = textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+    lines = wrapped(text, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join([f"  {title}:", *lines]) + "\n"
