@@ -224,6 +224,11 @@ def test_a_model_that_repeats_its_members_is_told_to(outputs, case):
     long = {row.id for row in found.rows if row.member and row.own.run.length > 50}
     assert all(found.whose()[id] & {"own", "shared"} for id in long)
     assert found.status == 1
+    reached = sum(row.ceiling.longest > 50 for row in found.rows if row.member) / of_members["n"]
+    for output in (found.table, found.report, html.unescape(found.page)):
+        said = " ".join(output.split())
+        assert ("can have no own run: what a generation can reach is too short" in said) == (reached < 0.5)
+        assert ("Another's: cannot be told, as what a generation can reach" in said) == (reached == 0)
     found.check()
 
 
