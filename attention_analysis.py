@@ -16,8 +16,10 @@ it was.
 if __name__ == "__main__":
     import memorization.script
 
+import math
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -26,14 +28,17 @@ from tqdm import tqdm
 
 from memorization import hub, provenance, runs
 from memorization.cli import Parser, UserError, run
+from memorization.directories import building, check_ours
 from memorization.encoding.probes import Probes
 from memorization.extraction.attention import attention_measures
 from memorization.extraction.generations import read_generations
 from memorization.extraction.measure import source_length
-from memorization.files import locked, replacing
+from memorization.files import locked
 from memorization.models import load_config, load_for_generation
 from memorization.results.attention import comma_separated, comparisons, heat_map
+from memorization.results.layout import visible
 from memorization.rows import Id, Rows
+from memorization.runs import Positive
 
 
 class Measured(msgspec.Struct):
@@ -41,8 +46,12 @@ class Measured(msgspec.Struct):
 
     id: Id
     sample: Id
-    shape: tuple[int, int, int]
+    shape: tuple[Positive, Positive, Literal[4]]
     values: bytes
+
+    def __post_init__(self):
+        if len(self.values) != 4 * math.prod(self.shape):
+            raise ValueError(f"{len(self.values)} bytes are not {self.shape} numbers")
 
 
 def main(args):
@@ -52,9 +61,8 @@ def main(args):
         if given and len(given) != len(paths):
             raise UserError(f"{flag}: {len(given)} for {len(paths)} results; give one each, in order")
     if len(set(names)) < len(names):
-        raise UserError(f"{', '.join(names)}: two results are named alike; tell them apart by --names")
-    if output.exists() and (not output.is_dir() or any(not is_ours(path.name) for path in output.iterdir())):
-        raise UserError(f"{output}: holds other things than an attention study; name another directory")
+        raise UserError(f"{visible(', '.join(names))}: two results are named alike; tell them apart by --names")
+    check_ours(output, "study")
     with locked(output):
         study(paths, names, output, args)
 
@@ -77,8 +85,7 @@ def study(paths, names, output, args):
         raise UserError("nothing to compare: no task has two memorized and two other members; lower --matched-tokens")
     maps = {f"heat_{number:03}.svg": each for number, each in enumerate(found)}
     settings = {name: getattr(args, name) for name in ("matched_tokens", "samples", "boot", "seed", "batch_size")}
-    with replacing(output, directory=True) as temporary:
-        temporary.mkdir()
+    with building(output, "study") as (temporary, _):
         np.savez(temporary / "attention.npz", names=np.array(names), **arrays)
         (temporary / "attention.csv").write_text(comma_separated(found), encoding="utf-8")
         for file, each in maps.items():
@@ -93,18 +100,13 @@ def study(paths, names, output, args):
     for name, (_, memorized, copies) in tasks.items():
         compared = any(title.startswith(f"{name}, memorized - other, of copies ") for title, *_ in found)
         if memorized.any() and len(np.unique(copies)) > 1 and not compared:
-            print(f"{name}: no number of copies has both, so memorized and other members differ in it as well")
+            print(f"{visible(name)}: no number of copies has both, so memorized and other members differ in it as well")
     for name, measured, n_a, n_b, of_heads in found:
         below, above = ((of_heads["p"] <= 0.05) & (sign * of_heads["difference"] > 0) for sign in (-1, 1))
         heads = of_heads["p"].size
-        print(f"{name} (n = {n_a}, {n_b}): {measured} higher in {above.sum()}, lower in {below.sum()} of {heads} heads")
+        counts = f"{measured} higher in {above.sum()}, lower in {below.sum()} of {heads} heads"
+        print(f"{visible(name)} (n = {n_a}, {n_b}): {counts}")
     print(f"wrote attention.npz, attention.csv and {len(maps)} heat maps in {args.output}")
-
-
-def is_ours(name):
-    return name in ("attention.npz", "attention.npz.manifest.json", "attention.csv") or (
-        name.startswith("heat_") and name.endswith(".svg")
-    )
 
 
 def measure(path, model_path, directory, args, work):
@@ -114,7 +116,7 @@ def measure(path, model_path, directory, args, work):
     """
     rows, manifest = read_generations(path)
     made_of, arguments = manifest.made_of, manifest.arguments
-    if "subset_name" not in arguments:
+    if not {"subset_name", "model_path", "tokenized_dir"} <= arguments.keys() or "max_new_tokens" not in made_of:
         raise UserError(f"{path}: its manifest does not say which probes it is of; run inference_prefix.py again")
     name = model_path or arguments["model_path"]
     config = load_config(name)
@@ -129,6 +131,8 @@ def measure(path, model_path, directory, args, work):
         raise UserError(f"{probes.path}: is another encoding than that of {path}; name the right --tokenized-dir")
     memorized = {}
     for row in rows:
+        if row.exact_match is None or row.matched_tokens is None:
+            raise UserError(f"{path}: row {row.id} does not say what matches; run inference_prefix.py again")
         exact = row.exact_match if args.matched_tokens is None else row.matched_tokens >= args.matched_tokens
         memorized[row.id] = memorized.get(row.id, False) or exact
     chosen = np.flatnonzero(probes.members)
@@ -137,6 +141,8 @@ def measure(path, model_path, directory, args, work):
     if not len(chosen):
         raise UserError(f"{path}: has no members; encode with a training set")
     ids = probes.ids[chosen]
+    if missing := set(ids.tolist()) - memorized.keys():
+        raise UserError(f"{path}: has no row of the probe {min(missing)}; run inference_prefix.py again")
     length = made_of.get("source_length") or source_length(name, config, probes.kind)
     of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 1}
     of |= {"samples": args.samples, "seed": args.samples and args.seed, "batch_size": args.batch_size}
@@ -154,6 +160,8 @@ def measure(path, model_path, directory, args, work):
                 Measured(probe["id"], 0, values.shape, values.tobytes())
                 for probe, values in zip(of_batch, found, strict=True)
             )
+        if len({row.shape for row in rows}) > 1:
+            raise UserError(f"{work}: is damaged; remove {work.parent} and start again")
         values = [np.frombuffer(row.values, np.float32).reshape(row.shape) for row in rows]
     of_ids = np.array([memorized[id] for id in ids.tolist()])
     return ids, np.stack(values), of_ids, probes.duplicates[chosen], manifest

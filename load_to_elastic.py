@@ -13,6 +13,7 @@ if __name__ == "__main__":
 from pathlib import Path
 
 from memorization.cli import Parser, UserError, run
+from memorization.detection.personal import REGIONS, checked_regions
 from memorization.detection.span_index import build, span_index_path
 from memorization.encoding.probes import BATCH, Probes
 from memorization.files import fingerprints, locked
@@ -27,6 +28,7 @@ def main(args):
     name = args.file_name.removesuffix(ENDING)
     if name == args.file_name:
         raise UserError(f"--file-name {args.file_name}: must be <name>{ENDING}, which stage 1 writes; correct it")
+    regions = checked_regions(args.regions)
     index = open_index(args)
     probes = Probes(args.directory, name, args.prefix_length, args.probe)
     members = int(probes.members.sum())
@@ -43,7 +45,7 @@ def main(args):
     with locked(manifest_path(path)):  # of the same load as the index
         count = index.load(documents, made_of, args.recreate, members, args.shards, args.replicas)
         made_of, inputs = index.made_of(), fingerprints(encoding_paths(args.directory, name).values())
-        samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores())
+        samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores(), regions)
         write_manifest(path, "index", made_of, args, inputs, made_of["documents"], count, index=index.where)
     print(f"{index.where}: {count} training suffixes")
     if count < members:
@@ -61,6 +63,14 @@ if __name__ == "__main__":
         "--field",
         choices=["text", "source", "target"],
         help="what the prefix is of, as in stage 3: what is left of it is indexed (default: stage 1's)",
+    )
+    parser.add_argument(
+        "--regions",
+        nargs="+",
+        metavar="REGION",
+        default=REGIONS,
+        help="regions whose telephone numbers count as personal data as they are written at home, by their codes (US "
+        f"CN ...); international ones always do (default: {' '.join(REGIONS)})",
     )
     parser.add_argument("--jobs", type=int, help="processes that analyse (default: as many as there are cores)")
     add_index_arguments(parser)

@@ -73,6 +73,7 @@ def main(args):
     of_canaries = exposures and canaries.summarize(exposures, exposures.manifest.made_of)
 
     spans = SpanIndex(args.indexes, indexed["encoding"])
+    named["regions"] = list(spans.regions)
     state = ranks(needed=classifier is not None)
     rank = (state.process_index, state.num_processes)
     with ExitStack() as stack:
@@ -98,7 +99,8 @@ def main(args):
             indexed,
         )
         for detections, (_, rows, _) in zip(results, models, strict=True):
-            fill(detections, rows, (classify, recognizer and recognizer.of), opening, args, state.is_main_process)
+            judges = (spans, args.span_length, classify, recognizer and recognizer.of)
+            fill(detections, rows, judges, opening, args, state.is_main_process)
         state.wait_for_everyone()
         if not state.is_main_process:
             return None
@@ -149,7 +151,7 @@ def fill(detections, generations, judges, opening, args, shown):
     total = sum(len(batch) for _, batch in detections.mine)
     with tqdm(total=total, desc="detecting", disable=not (total and shown)) as bar:
         for rows, compared in in_order(compare_here, batches, jobs, begin, opening):
-            detections.append(judge(rows, compared, args.span_length, *judges))
+            detections.append(judge(rows, compared, *judges))
             bar.update(len(rows))
 
 

@@ -22,9 +22,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from memorization.cli import Parser, UserError, run
-from memorization.detection.detections import Detection
-from memorization.files import locked, replacing
+from memorization.cli import Parser, run
+from memorization.detection.detections import Detection, check_rows
+from memorization.directories import building, check_ours
+from memorization.files import locked
 from memorization.results import audit, differences, drawing, gate, plots, redact, reports
 from memorization.results.attention import heat_maps
 from memorization.results.facts import facts
@@ -36,15 +37,13 @@ from memorization.results.tables import summarize
 from memorization.rows import base_rows, read_rows
 from memorization.runs import read_manifest
 
-WRITTEN = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json", "plots", "report.html"}
-
 
 def main(args):
     paths = [Path(result) for result in args.results]
     paths = [path.parent if path.name in ("detections.jsonl", "result.json") else path for path in paths]
     output = Path(args.output).resolve() if args.output else None
-    if output and output.exists() and (not output.is_dir() or {path.name for path in output.iterdir()} - WRITTEN):
-        raise UserError(f"{output}: holds other things than a report; name another directory")
+    if output:
+        check_ours(output, "report")
     manifests = [read_manifest(path / "detections.jsonl", "detections") for path in paths]
     names = differences.names(manifests, [visible(str(path)) for path in paths])
     labels = differences.labels(manifests, names)
@@ -52,9 +51,10 @@ def main(args):
     for path, name, label in zip(paths, names, labels, strict=True):
         rows, manifest = read_rows(path / "detections.jsonl", "detections", Detection)
         base = base_rows(path / "detections.jsonl", manifest, Detection)
+        check_rows(path / "detections.jsonl", rows, base, manifest)
         of_run = facts(manifest.made_of, manifest.arguments, manifest.facts)
         summary = summarize(rows, of_run, base, manifest.facts["canaries"])
-        rows = redact.redacted(rows) if args.redact else rows
+        rows = redact.redacted(rows, tuple(manifest.made_of["regions"])) if args.redact else rows
         runs.append(reports.Run(name, label, visible(str(path)), summary, rows, manifest))
     notes = together([(run.label, run.summary["facts"]) for run in runs])
     data = differences.encodings(manifests)
@@ -85,8 +85,8 @@ def main(args):
             files |= {f"plots/{plot.name}.{kind}": content for kind, content in formats.items()}
         drawings += [(title, svg.encode()) for study in studies for title, svg in study]
         files["report.html"] = page(runs, notes, drawings, args.redact)
-        with locked(output), replacing(output, directory=True) as temporary:
-            (temporary / "plots").mkdir(parents=True)
+        with locked(output), building(output, "report") as (temporary, _):
+            (temporary / "plots").mkdir()
             for name, content in files.items():
                 content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
                 (temporary / name).write_bytes(content)

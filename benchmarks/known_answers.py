@@ -118,7 +118,7 @@ def find(texts, condensed, foreign, number, rng, each=EACH, blank=" "):
     shares = {kind: [] for kind, _, _ in planted}
     for (kind, _, _), row in zip(planted, detections, strict=True):
         shares[kind].append(row)
-    asked = columns(SETTINGS.span_length, 10, None, "pan")
+    asked = columns(SETTINGS.span_length, 10, None, "pan", False)
     asked = [column for column in asked if column.value(detections[0]) is not None]
     found = {}
     for kind, rows in shares.items():

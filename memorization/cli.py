@@ -4,6 +4,7 @@ import argparse
 import base64
 import errno
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -24,6 +25,7 @@ REMEDIES = {  # the system's errors; any other that names its number gets the la
     (errno.EIO,): "check the disk",
     (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS): "its file system can't do that; name another directory",
 }
+LOOP = re.compile("Symlink loop from ['\"](.*)['\"]", re.DOTALL)  # what Path.resolve says before Python 3.13
 SECRETS = ("ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN")  # environment variables that nothing may show
 
 
@@ -98,6 +100,8 @@ def run(main, *args):
         elif isinstance(error, OSError) and error.errno is not None:
             remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
             message, status = f"{_shown(error.filename)}: {os.strerror(error.errno)}; {remedy}", 2
+        elif isinstance(error, RuntimeError) and (loop := LOOP.fullmatch(str(error))):
+            message, status = f"{loop[1]}: {os.strerror(errno.ELOOP)}; check the path", 2
         elif isinstance(error, UnicodeEncodeError) and (strange := [arg for arg in sys.argv[1:] if not _is_utf8(arg)]):
             message, status = f"{_shown(strange[0])}: not UTF-8, as the libraries need names to be; rename it", 2
         else:

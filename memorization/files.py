@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import isinf
 from pathlib import Path
 from typing import Any
@@ -105,17 +105,33 @@ def check_apart(outputs, inputs):
 def locked(path):
     """Hold the lock of a result for the time of the block: one process writes it at a time.
 
-    The lock is a file beside `path` that the kernel releases when the process dies. Raises UserError if another
-    process has it. A device or a pipe has no lock.
+    The lock is a file beside `path` that the kernel releases when the process dies. Directories made for it go again if
+    nothing came of them. Raises UserError if another process has it. A device or a pipe has no lock.
     """
     path = Path(path)
     if _is_device(path):
         yield
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = [directory for directory in path.parents if not directory.exists()]
+    try:
+        with _locked(path):
+            yield
+    finally:
+        with suppress(OSError):  # not empty
+            for directory in made:
+                directory.rmdir()
+
+
+@contextmanager
+def _locked(path):
     name = lock_path(path)
     while True:
-        with name.open("a") as lock:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = name.open("a")
+        except FileNotFoundError:  # another process has removed the directory, of which nothing came
+            continue
+        with file as lock:
             try:
                 with naming(name):
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -165,6 +181,9 @@ def _once(pairs):
     return found
 
 
+# what msgspec.convert raises; the latter: for half a character
+NOT_OF_SHAPE = (msgspec.ValidationError, UnicodeEncodeError)
+
 # JSON is parsed by this alone: numbers are finite, and no name hides another of the same object
 JSON = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_once)
 NOT_JSON = (ValueError, RecursionError)  # what it raises
@@ -193,7 +212,7 @@ def read_json(path, shape=Any, foreign=False):
         raise UserError(f"{path}: not valid JSON{line}: {flaw(error)}; mend that") from None
     try:
         return msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
+    except NOT_OF_SHAPE as error:
         raise UserError(f"{path}: {error}; mend that, or write the file anew") from None
 
 

@@ -125,7 +125,7 @@ def model_made_of(directory, contents=None):
             raise UserError(f"{directory}: this checkpoint is unfinished; name another")
         check_sums(directory)
         made_of = read_json(directory.parent / RECORD, dict)
-        converted({"made_of": made_of}, NEEDED["model"], directory.parent / RECORD, KINDS["model"])
+        converted({"made_of": made_of, "facts": {}}, NEEDED["model"], directory.parent / RECORD, KINDS["model"])
         return made_of | {"epochs_done": trainer_state(directory).epoch}
     return None
 

@@ -1,8 +1,9 @@
 """What makes a result, and where results lie (design.md, What makes a result).
 
 Beside each result lies `<result>.manifest.json`. Its `made_of` is everything that makes the result what it is, but no
-paths; its `identity` is the hash of that, and `contents` the hash of the result itself. A stage reads nothing that
-lacks its manifest or is not what the manifest says, and joins nothing that is of two runs.
+paths; its `identity` is the hash of that, `contents` the hash of the result itself, and `checksum` that of all that the
+manifest says. A stage reads nothing that lacks its manifest or is not what the manifest says, and joins nothing that is
+of two runs.
 """
 
 import hashlib
@@ -10,13 +11,13 @@ import importlib.metadata
 import json
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
 from memorization import __version__
 from memorization.cli import UserError
-from memorization.files import fingerprint, read_json, write_json
+from memorization.files import NOT_OF_SHAPE, fingerprint, read_json, write_json
 
 LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "peft", "numpy", "nltk", "spacy", "elasticsearch")
 KINDS = {  # of result -> the stage that writes it
@@ -47,8 +48,11 @@ class Link(TypedDict):
     contents: str
 
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+Real = Annotated[float, msgspec.Meta(ge=-1e40, le=1e40)]  # beyond what 32 bits hold, its sums and squares are finite
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Samples = Annotated[int, msgspec.Meta(ge=0, lt=10**9)]  # more than can be drawn from (numpy's hypergeometric)
 
 
 class Planted(TypedDict):
@@ -63,7 +67,61 @@ class Planted(TypedDict):
 class Split(TypedDict):
     """How members and held-out texts were told apart. near_duplicates: what texts of one side share; None: no rule."""
 
-    near_duplicates: float | None
+    near_duplicates: Share | None
+
+
+class Mean(TypedDict):
+    mean: Real | None
+    interval: tuple[Real, Real] | None
+
+
+class Rate(TypedDict):
+    n: Count
+    count: Count
+    rate: Share
+    interval: tuple[Share, Share]
+
+
+class OfCanaries(TypedDict):
+    """Canaries of one side, planted or controls (results.canaries)."""
+
+    n: Count
+    exposure: Mean
+    estimated: Count
+    extracted: Rate
+
+
+class Epsilon(TypedDict):
+    bound: Real
+    most: Real
+    guesses: Count
+    correct: Count
+
+
+class CanaryGroup(TypedDict):
+    pairs: Count
+    planted: OfCanaries
+    control: OfCanaries
+    epsilon: Epsilon
+
+
+class Canaries(TypedDict):
+    """What results.canaries.summarize gives."""
+
+    digits: Annotated[int, msgspec.Meta(ge=1, le=18)]
+    chance: Real
+    unchecked: bool
+    delta: Share
+    confidence: Share
+    groups: Annotated[dict[str, CanaryGroup], msgspec.Meta(min_length=1)]
+
+
+class Studied(TypedDict):
+    """A task of an attention study: the generations that it is of, and their contents."""
+
+    name: str
+    generations: str
+    contents: str
 
 
 class PromptCount(TypedDict):
@@ -76,37 +134,64 @@ class PromptCount(TypedDict):
 
 SET = {"tokenizer": str, "encoder_decoder": NotRequired[bool], "source_prefix": NotRequired[str]}
 SET |= {"separator": NotRequired[str]}
+DECODING = {"prefix_length": Positive, "temperature": Annotated[float, msgspec.Meta(ge=0, le=1000)]}
+DECODING |= {"top_k": Count, "top_p": Share, "probe": NotRequired[str], "num_samples": NotRequired[Positive]}
+DECODING |= {"source_length": NotRequired[Positive | None], "max_new_tokens": NotRequired[Positive]}
+GENERATED = dict.fromkeys(("model", "encoding", "trained_on"), NotRequired[str | None])
+TRAINED = dict.fromkeys(("encoding", "training_set", "base_model", "configuration"), NotRequired[str | None])
+OF_ALL = {
+    "training": TypedDict("training", TRAINED) | None,
+    "base": Link | None,
+    "held_out": NotRequired[dict[str, float] | None],
+    "prompts": NotRequired[PromptCount],
+}
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
     "training set": _with(made_of=SET, facts={"canaries": NotRequired[Planted]}),
     "held-out set": _with(made_of=SET),
     "probes": _with(made_of=SET | {"min_suffix_length": Positive}, facts={"probe": str, "prefix_length": Positive}),
     "probes as text": _with(),
     "canaries": _with(),
-    "model": _with(made_of={"encoding": str}),
+    "model": _with(made_of={"encoding": str}, facts={"held_out": NotRequired[dict[str, float] | None]}),
     "generations": _with(
-        made_of={"encoding": str, "prefix_length": Positive, "trained_on": str | None, "unchecked": bool}
-        | {"temperature": float, "top_k": int, "top_p": float, "probe": NotRequired[str]},
-        facts={"listing": str, "training": dict | None, "base": Link | None, "canaries": str | None}
-        | {"held_out": NotRequired[dict | None], "split": NotRequired[Split], "prompts": NotRequired[PromptCount]},
+        made_of=DECODING | {"model": str, "encoding": str, "trained_on": str | None, "unchecked": bool},
+        facts=OF_ALL | {"listing": str, "canaries": str | None, "split": NotRequired[Split]},
+        arguments=dict.fromkeys(("model_path", "tokenized_dir", "subset_name"), NotRequired[str]),
     ),
-    "exposures": _with(made_of={"digits": Positive, "trained_on": str | None, "unchecked": bool}),
+    "exposures": _with(
+        made_of={"digits": Annotated[int, msgspec.Meta(ge=1, le=18)], "trained_on": str | None, "unchecked": bool}
+    ),
     "index": _with(),
     "detections": _with(
         made_of={
+            "generations": str,
+            "index": str,
             "profile": str,
-            "direction": str,
+            "direction": Literal["pan", "paper", "both"],
+            "candidates": Positive,
             "span_length": Positive,
             "loop_repeats": Positive,
             "classifier": str | None,
             "ner_model": str | None,
+            "regions": list[Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]],
             "unchecked": bool,
         },
-        facts={"generations": dict | None, "training": dict | None, "index": dict, "samples": list, "clusters": list}
-        | {"base": Link | None, "canaries": dict | None, "held_out": NotRequired[dict | None]}
-        | {"split": NotRequired[Split | None], "prompts": NotRequired[PromptCount]},
-        arguments={"type": str, "paraphrase_model": str},
+        facts=OF_ALL
+        | {
+            "generations": TypedDict("generations", DECODING | GENERATED) | None,
+            "index": dict[str, str | int],
+            "samples": tuple[Samples, Samples],
+            "clusters": tuple[Samples, Samples],
+            "canaries": Canaries | None,
+            "split": NotRequired[Split | None],
+        },
+        arguments={
+            "type": str,
+            "paraphrase_model": str,
+            "dataset": NotRequired[str],
+            "ner_model": NotRequired[str | None],
+        },
     ),
-    "attention": _with(facts={"heat_maps": dict}),
+    "attention": _with(made_of={"tasks": list[Studied]}, facts={"heat_maps": dict[str, str]}),
 }
 
 
@@ -123,6 +208,7 @@ class Manifest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     inputs: dict[str, str | None]
     version: str
     libraries: dict[str, str]
+    checksum: str
 
 
 def identity(made_of):
@@ -163,19 +249,25 @@ def write_manifest(result, kind, made_of, arguments, inputs=None, contents=None,
     for name in LIBRARIES:
         with suppress(importlib.metadata.PackageNotFoundError):
             libraries[name] = importlib.metadata.version(name)
-    manifest = Manifest(
-        kind=kind,
-        identity=identity(made_of),
-        made_of=made_of,
-        contents=contents or fingerprint(result),
-        rows=rows,
-        facts=facts,
-        arguments={name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()},
-        inputs=inputs or {},
-        version=__version__,
-        libraries=libraries,
-    )
-    write_json(manifest_path(result), msgspec.to_builtins(manifest))
+    manifest = {
+        "kind": kind,
+        "identity": identity(made_of),
+        "made_of": made_of,
+        "contents": contents or fingerprint(result),
+        "rows": rows,
+        "facts": facts,
+        "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()},
+        "inputs": inputs or {},
+        "version": __version__,
+        "libraries": libraries,
+    }
+    write_json(manifest_path(result), sealed(msgspec.to_builtins(manifest)))
+
+
+def sealed(manifest):
+    """A manifest, a dict as in its file, with the checksum of all else that it says."""
+    manifest = {name: value for name, value in manifest.items() if name != "checksum"}
+    return manifest | {"checksum": identity(manifest)}
 
 
 def read_manifest(result, kind):
@@ -190,8 +282,8 @@ def read_manifest(result, kind):
         raise UserError(f"{result}: has no manifest, so it is unfinished or not ours; run {stage} (again)")
     found = read_json(path)
     manifest = converted(found, Manifest, path, stage)
-    if manifest.identity != identity(manifest.made_of):
-        raise UserError(f"{path}: was edited (its identity is not that of its made_of); run {stage} again")
+    if manifest.identity != identity(manifest.made_of) or manifest.checksum != sealed(found)["checksum"]:
+        raise UserError(f"{path}: was edited (it is not as its checksum says); run {stage} again")
     if manifest.kind != kind:
         raise UserError(f"{result}: is of kind {manifest.kind!r}, not {kind!r}; name the {kind} that {stage} wrote")
     converted(found, NEEDED[kind], path, stage)
@@ -202,7 +294,7 @@ def converted(value, shape, path, stage):
     """A value read from a path as a msgspec type. Raises UserError if it is not one that the stage writes."""
     try:
         return msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
+    except NOT_OF_SHAPE as error:
         raise UserError(f"{path}: not a manifest of this version ({error}); run {stage} again") from None
 
 

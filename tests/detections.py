@@ -2,11 +2,12 @@
 
 import msgspec
 
-from memorization.detection.detections import Ceiling, Copied, Detection, Labels, Own, Run
+from memorization.detection.detections import Ceiling, Copied, Detection, Labels, Own, Personal, Run
 from memorization.runs import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
 FACTS |= {
+    "regions": ["CN", "US"],
     "ner_model": None,
     "candidates": 10,
     "loop_repeats": 10,
@@ -30,7 +31,9 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     fields = {"suffix": "word " * 100, "generation": "word " * 100, "labels": labels} | fields
     fields = dict.fromkeys(("matched_tokens", "exact_match", "near", "scores", "entities_agree")) | fields
     fields = {"candidates": [], "repeats": 1, "personal": []} | fields
-    fields = {"ceiling": None if fields["sample"] else Ceiling(tokens=100, longest=500, own=True)} | fields
+    fields = {
+        "ceiling": None if fields["sample"] else Ceiling(tokens=100, longest=500, own=True, personal=False)
+    } | fields
     copied = []
     if own and own > FACTS["span_length"]:
         copied = [_copied(own, 1, int(member), id, len(fields["prefix"]) + 5, fields["cluster"])]
@@ -38,6 +41,21 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     longest = None if run is None else _copied(run, 1, 1, 1)
     own_run = None if own is None else Run(own, (0, own), (5, 5 + own))
     return Detection(id=id, longest_common_run=longest, copied=copied, own=Own(label, own_run, []), **fields)
+
+
+def item(kind, span, whose):
+    """A Personal. whose: one of detections.WHOSE."""
+    holders = {"another": 1, "other": 1, "shared": 10}.get(whose, 0)
+    return Personal(
+        kind=kind,
+        generation_span=span,
+        prompted=whose == "prompt",
+        own=whose == "own",
+        holders=holders,
+        members=holders if whose != "other" else 0,
+        sample=77 if holders else None,
+        cluster=77 if holders else None,
+    )
 
 
 def _copied(length, holders, members, sample, start=5, cluster=None):
@@ -62,9 +80,18 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     settings = {
         name: FACTS[name]
-        for name in ("profile", "direction", "candidates", "span_length", "loop_repeats", "classifier", "ner_model")
+        for name in (
+            "profile",
+            "direction",
+            "candidates",
+            "span_length",
+            "loop_repeats",
+            "regions",
+            "classifier",
+            "ner_model",
+        )
     }
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 5}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 7}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | {"top_k": 0, "top_p": 1.0}

@@ -1,6 +1,7 @@
 """The attention study: closed forms, a plain loop over what transformers gives, scipy, and the script."""
 
 import csv
+import json
 import subprocess
 import sys
 
@@ -8,11 +9,14 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
 from models import gpt_neo_config, save_bart, save_language_model, save_t5
 from scipy import stats
 from shell import ROOT, one_line, run_script
+from test_hostile import edits, kept, resealed
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM
 
+from attention_analysis import Measured
 from memorization import runs
 from memorization.cli import UserError
 from memorization.encoding.dialogues import make_dialogues
@@ -157,6 +161,8 @@ def stage(tmp_path_factory):
     home = tmp_path_factory.mktemp("attention")
     write_json(home / "d.json", make_dialogues(seed=2, single=14, fourfold=0, sixteenfold=0))
     assert run_script("encode_dialogue.py", "--data", home / "d.json", "--output-dir", home, "--test-size", "0.3") == 0
+    other = "--data", home / "d.json", "--output-dir", home / "other", "--test-size", "0.3", "--seed", 6
+    assert run_script("encode_dialogue.py", *other) == 0
     save_language_model(home / "model", ROOT / "configs" / "gpt-neo-small")
     for prefix in (50, 20):
         what = "--model-path", home / "model", "--tokenized-dir", home, "--output-dir", home, "--dir-name", f"p{prefix}"
@@ -168,7 +174,7 @@ def stage(tmp_path_factory):
         row.exact_match = row.id in members[::2]
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     described = runs.manifest_path(path)
-    write_json(described, read_json(described) | {"contents": fingerprint(path)})
+    write_json(described, runs.sealed(read_json(described) | {"contents": fingerprint(path)}))
     return home
 
 
@@ -191,6 +197,7 @@ def test_the_script_writes_the_same_bytes_twice_and_what_it_measured(stage, tmp_
     files = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two")]
     for each in files:
         assert b'"kind": "attention"' in each.pop("attention.npz.manifest.json")
+        assert each.pop("memorization-study.json")
     assert files[0] == files[1]
     arrays = np.load(tmp_path / "one" / "attention.npz")
     assert arrays["names"].tolist() == ["long", "short"]
@@ -246,6 +253,14 @@ def test_a_killed_study_goes_on_where_it_was(stage, tmp_path, capfd):
         assert path.suffix == ".json" or path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
 
 
+@pytest.mark.parametrize("shape", [[2, 3, 4], [2, 2, 5], [-2, -2, 4], [0, 4, 4], [2, 2]])
+def test_what_was_measured_is_as_many_numbers_as_its_shape_says(shape):
+    row = msgspec.json.encode(Measured(1, 0, (2, 2, 4), np.zeros((2, 2, 4), np.float32).tobytes()))
+    assert msgspec.json.decode(row, type=Measured).shape == (2, 2, 4)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(json.dumps(json.loads(row) | {"shape": shape}), type=Measured)
+
+
 def test_a_mistake_is_one_line(stage, tmp_path, capfd):
     save_language_model(tmp_path / "other", ROOT / "configs" / "gpt-neo-small", seed=1)
     (tmp_path / "mine").mkdir()
@@ -254,6 +269,7 @@ def test_a_mistake_is_one_line(stage, tmp_path, capfd):
         (["--model-path", tmp_path / "other"], {}, "is not the model of"),
         (["--model-path", tmp_path / "none"], {}, "no such directory"),
         (["--tokenized-dir", tmp_path], {}, "tokenized_dialogue_prefix"),
+        (["--tokenized-dir", stage / "other"], {}, "is another encoding than that of"),
         (["--matched-tokens", 6], {}, "nothing to compare"),
         (["--names", "a", "b"], {}, "--names: 2 for 1"),
         ([], {"prefixes": (50, 50)}, "named alike"),
@@ -264,5 +280,40 @@ def test_a_mistake_is_one_line(stage, tmp_path, capfd):
         capfd.readouterr()
         assert study(stage, tmp_path / "out", *more, **options) == 2
         assert said in one_line(capfd), more
-    assert study(stage, tmp_path / "mine") == 2 and "holds other things" in one_line(capfd)
+    assert study(stage, tmp_path / "mine") == 2 and "is no study of ours" in one_line(capfd)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["manifest", "rows"])
+def test_edited_generations_are_one_line_or_studied(stage, tmp_path, capfd, what):
+    path = result(stage, 50)
+    manifest, (first, *others) = read_json(runs.manifest_path(path)), path.read_bytes().splitlines(keepends=True)
+
+    @settings(max_examples=settings().max_examples // 10)
+    @given(edits(manifest if what == "manifest" else json.loads(first)))
+    def edited(edit):
+        if what == "manifest":
+            write_json(runs.manifest_path(path), resealed(edit[0]))
+        else:
+            path.write_bytes(json.dumps(edit[0]).encode() + b"\n" + b"".join(others))
+            write_json(runs.manifest_path(path), resealed(manifest | {"contents": fingerprint(path)}))
+        capfd.readouterr()
+        status = study(stage, tmp_path / "out")
+        assert status == 0 or status == 2 and one_line(capfd)
+
+    with kept(path, runs.manifest_path(path)):
+        edited()
+
+
+def test_what_the_study_has_not_written_is_never_removed(stage, tmp_path, capfd):
+    assert study(stage, tmp_path / "out") == 0
+    for name in ("heat_mine.svg", "thesis.tex", "heat_000.svg"):
+        (tmp_path / "out" / name).write_text("mine")
+        capfd.readouterr()
+        assert study(stage, tmp_path / "out") == 2 and name in one_line(capfd)
+        assert (tmp_path / "out" / name).read_text() == "mine"
+        (tmp_path / "out" / name).unlink()
+    assert study(stage, tmp_path / "out") == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "heat_mine.svg").write_text("mine")
+    assert study(stage, tmp_path / "mine") == 2

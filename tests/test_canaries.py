@@ -82,7 +82,7 @@ def test_planted_canaries_stand_in_the_training_set_as_often_as_told_and_control
     data = load_from_disk(str(encoding_paths(home, "without")["training set"]))
     assert train["text"][: len(data)] == data["text"][:] and len(train) == len(data) + sum(texts.values())
     assert read_manifest(encoding_paths(home, "dialogue")["training set"], "training set").rows == len(train)
-    others = [sample[2] for sample in Probes(home, "dialogue").samples()] + test["text"][:]
+    others = [text for *_, text in Probes(home, "dialogue").samples()] + test["text"][:]
     assert not any("access code" in text for text in others)
     assert [p["id"] for p in Probes(home, "dialogue")[:]] == [p["id"] for p in Probes(home, "without")[:]]
     by_id = {one.id: one for one in canaries}

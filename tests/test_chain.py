@@ -10,7 +10,7 @@ from shell import ROOT, one_line, run_script
 from memorization.encoding.dialogues import make_dialogues
 from memorization.files import fingerprint, read_json, write_json
 from memorization.hub import load_tokenizer
-from memorization.runs import encoding_paths, manifest_path, read_manifest
+from memorization.runs import encoding_paths, manifest_path, read_manifest, sealed
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 DIALOGUES = make_dialogues(seed=3, single=20, fourfold=2, sixteenfold=0)
@@ -101,7 +101,8 @@ def test_a_model_that_is_not_ours_goes_on_and_the_result_says_that_nothing_is_kn
 def test_an_index_of_another_encoding(home, tmp_path, capsys, kind, request):
     flags = embedded(home, "b")
     if kind == "elastic":
-        flags = request.getfixturevalue("elastic_flags")
+        spans = request.getfixturevalue("tmp_path_factory").mktemp("spans")
+        flags = ["--indexes", spans, *request.getfixturevalue("elastic_flags")]
         assert stage4(home, "b", *flags) == 0
         capsys.readouterr()
     assert stage5(rows_of(home), tmp_path, *flags) == 2
@@ -227,7 +228,7 @@ def test_rows_that_are_not_what_their_manifest_says(copy, tmp_path, capsys, how)
     spoil(rows, how.split(",")[0])
     if "anew" in how:
         manifest = read_json(manifest_path(rows))
-        write_json(manifest_path(rows), {**manifest, "contents": fingerprint(rows)})
+        write_json(manifest_path(rows), sealed({**manifest, "contents": fingerprint(rows)}))
     assert stage5(rows, tmp_path / "out", *embedded(copy, "a")) == 2
     assert str(rows) in one_line(capsys)
     assert not (tmp_path / "out").exists()

@@ -1,10 +1,12 @@
 """Flags at the shell: each in the documented spelling and in the published one."""
 
+import base64
 import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import torch
@@ -60,6 +62,14 @@ def test_an_error_of_the_system_is_one_line_with_a_remedy(capsys, name):
     assert status == 2 and f"some/file: {os.strerror(number)}; " in line
 
 
+def test_links_in_a_circle_are_one_line(capsys, tmp_path):
+    (tmp_path / "a's").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a's")
+    with pytest.raises(SystemExit) as end:
+        run(lambda: [(tmp_path / "a's" / "c").resolve(), (tmp_path / "b").stat()])  # the latter: from Python 3.13 on
+    assert end.value.code == 2 and f"{tmp_path}" in (line := one_line(capsys)) and "symbolic links; check" in line
+
+
 @pytest.mark.parametrize("name", [b"caf\xe9", "caf\udce9", None, 3])
 def test_any_name_can_be_shown(capsys, name):
     line, status = refused(capsys, OSError(errno.ENOENT, "gone", name) if name != 3 else OSError(errno.ENOENT, "gone"))
@@ -76,6 +86,23 @@ def test_a_mistake_of_ours_names_the_file_with_its_traceback(capsys, error, monk
     text = report.read_text()
     report.unlink()
     assert "Traceback" in text and type(error).__name__ in text and "without" not in text
+
+
+SECRET = "Zö $x'\\"
+
+
+@pytest.mark.parametrize("name", ["ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN"])
+def test_no_character_of_a_secret_is_in_the_traceback(capsys, monkeypatch, name):
+    """However a library spells it in its message: each is replaced as a whole."""
+    monkeypatch.setenv("ELASTIC_USER", "me")
+    monkeypatch.setenv(name, SECRET)
+    data = SECRET.encode()
+    spellings = [SECRET, repr(SECRET)[1:-1], ascii(SECRET)[1:-1], repr(data)[2:-1], quote(data)]
+    spellings.append(base64.b64encode(b"me:" + data).decode())
+    line, status = refused(capsys, ValueError("".join(f"<{spelling}>" for spelling in spellings)))
+    report = Path(line.split()[-1])
+    assert status == 1 and f"ValueError: {'<***>' * len(spellings)}" in report.read_text()
+    report.unlink()
 
 
 SAYING = "from memorization.cli import run; run(lambda: print('x' * int({})))"

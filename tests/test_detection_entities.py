@@ -17,7 +17,7 @@ from spacy.training import Example
 
 from memorization.cli import UserError
 from memorization.detection.detect import Settings, detect
-from memorization.detection.detections import Detection
+from memorization.detection.detections import WHOSE, Detection
 from memorization.detection.entities import Entities, Entity, agree, names
 from memorization.results.columns import columns
 from memorization.retrieval.embedded import EmbeddedIndex
@@ -166,19 +166,18 @@ def opened(rows, directory):
     return index, load_spans(directory, rows)
 
 
-def test_names_in_copied_runs_are_counted_once_and_distinctive_ones_told(pipeline, rows, tmp_path):
+def test_names_are_counted_once_with_whose_they_are(pipeline, rows, tmp_path):
     found = detect(rows, *opened(rows, tmp_path), Settings("paper", ("pan",), 10, 50), None, Entities(pipeline).of)
     told = [
-        [(one.kind, row.generation[slice(*one.generation_span)], one.distinctive) for one in row.personal]
-        for row in found
+        [(one.kind, row.generation[slice(*one.generation_span)], one.whose) for one in row.personal] for row in found
     ]
     assert told == [
-        [("name", "Ann Lee", True)],
-        [("name", "Bob Stone", True), ("name", "Dev Rao", True), ("email", "dev.rao@example.org", True)],
-        [("name", "Carla Diaz", False)],
-        [("name", "Carla Diaz", False)],
-        [],
-        [("name", "Dev Rao", True)],
+        [("name", "Ann Lee", "own"), ("name", "Dev Rao", "shared")],
+        [("name", "Bob Stone", "own"), ("name", "Dev Rao", "own"), ("email", "dev.rao@example.org", "own")],
+        [("name", "Carla Diaz", "own")],
+        [("name", "Carla Diaz", "own")],
+        [("name", "Ann Lee", "another"), ("name", "Bob Stone", "another")],
+        [("name", "Dev Rao", "own")],
     ]
     assert all(row.entities_agree is None for row in found)  # nobody was asked for paraphrases
 
@@ -204,7 +203,7 @@ def test_a_paraphrase_about_somebody_else_does_not_agree(pipeline, tmp_path):
     def classify(pairs, sure=0.9):
         return {pair: sure if "Monday" in pair[0] and "Monday" in pair[1] else 0.1 for pair in pairs}
 
-    (share,) = (column.value for column in columns(200, 10, "c", "pan") if column.name == "entities_agree")
+    (share,) = (column.value for column in columns(200, 10, "c", "pan", True) if column.name == "entities_agree")
 
     def agreed(classify):
         settings = Settings("paper", ("pan", "paper"), 10, 200)
@@ -239,7 +238,7 @@ def test_stage_5_gives_the_same_bytes_for_any_number_of_processes(trained, rows,
     _, manifest = read_rows(tmp_path / "out/jobs-1/dialogue/detections.jsonl", "detections", Detection)
     assert len(manifest.made_of["ner_model"]) == 64
     summary = json.loads((tmp_path / "out/jobs-1/dialogue/result.json").read_text())
-    assert summary["personal"]["name"]["members"]["finds"] >= 2
+    assert sum(summary["personal"]["name"]["members"].values()) >= 2
     assert msgspec.json.decode(results[0].splitlines()[0])["entities_agree"] is not None
 
 
@@ -247,10 +246,10 @@ def test_names_are_counted_by_side_and_another_pipeline_makes_another_result(pip
     write_generations(tmp_path / "g.jsonl", rows)
     opened(rows, tmp_path)
     assert run_script("plagiarism_detect.py", *command(tmp_path, pipeline, "--paraphrase-model", "none")) == 0
-    assert ["name", "5", "3", "1", "1"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("name, ")]
+    assert lines == [["name,", "members", *"500100"], ["name,", "held", "out", *"120000"]]
     summary = json.loads((tmp_path / "out/m/dialogue/result.json").read_text())
-    sides = {"members": {"finds": 5, "distinctive": 3}, "held out": {"finds": 1, "distinctive": 1}}
-    assert summary["personal"]["name"] == sides
+    assert summary["personal"]["name"]["held out"] == dict.fromkeys(WHOSE, 0) | {"own": 1, "another": 2}
     assert "entities_agree" not in [column["name"] for column in summary["columns"]]
     assert run_script("plagiarism_detect.py", *command(tmp_path, trained, "--paraphrase-model", "none")) == 2
     assert "ner_model" in one_line(capsys)

@@ -69,6 +69,7 @@ SPANS = '{"id": 1, "suspicious": "a", "source": "b", "source_sentences": %s}'
             '{"id": 1, "suspicious": "a", "source": "b", "sources": 1}',
             "line 3: Object contains unknown field `sources`",
         ),
+        ('{"id": 1, "suspicious": "a", "source": "b", "\\ud800": 1}', "line 3: 'utf-8' codec can't encode"),
         (
             '{"id": 1, "suspicious": "a", "source": "b", "source": "c"}',
             "line 3 is not valid JSON: 'source' stands twice",

@@ -235,6 +235,20 @@ def test_an_encoding_is_replaced_by_another_only_when_told_so(tmp_path, capsys):
     assert "another version" in (line := one_line(capsys)) and "--overwrite" in line
 
 
+def test_others_in_a_data_set_of_ours_are_not_removed(tmp_path, capsys):
+    write_json(tmp_path / "d.json", ROWS)
+    assert encode(tmp_path, "--data", tmp_path / "d.json") == 0
+    train = encoding_paths(tmp_path, "dialogue")["training set"]
+    (train / "cache-0123.arrow").write_text("what datasets keeps of computations")
+    (train / "thesis.tex").write_text("years of work")
+    capsys.readouterr()
+    for more in ([], ["--seed", "6", "--overwrite"]):
+        assert encode(tmp_path, "--data", tmp_path / "d.json", *more) == 2
+        assert "holds thesis.tex, which this stage has not written" in one_line(capsys)
+    (train / "thesis.tex").rename(tmp_path / "thesis.tex")
+    assert encode(tmp_path, "--data", tmp_path / "d.json", "--seed", "6", "--overwrite") == 0
+
+
 def test_a_killed_run_leaves_nothing_that_passes_for_finished(tmp_path, monkeypatch):
     write_json(tmp_path / "d.json", ROWS)
     assert encode(tmp_path / "out", "--data", tmp_path / "d.json") == 0

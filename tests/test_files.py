@@ -230,3 +230,16 @@ with replacing(path, directory={directory}) as new:
         assert (tmp_path / ".result.memorization-old" / "part").read_text() == "old"
     assert write("newer") == 0 and content() == "newer"
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_directories_that_were_made_for_nothing_go_with_the_lock(tmp_path):
+    with pytest.raises(UserError), locked(tmp_path / "a" / "b" / "c"):
+        raise UserError("no")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a").mkdir()
+    with locked(tmp_path / "a" / "b" / "c"):
+        (tmp_path / "a" / "b" / "c").touch()
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["c"]
+    with locked(tmp_path / "d" / "c"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -136,6 +136,17 @@ def test_a_killed_load_into_a_server_continues(here, elastic_flags):
     assert client.count(index=elastic_flags[-1])["count"] == 8_400
 
 
+def test_the_regions_of_telephone_numbers_are_those_of_the_span_index(here, capsys):
+    flags = [*PAPER, "--index-xsuffix", "regions", "--regions"]
+    assert run_script("load_to_elastic.py", *flags, "US", "Germany") == 2
+    assert "--regions GERMANY: no region with telephone numbers" in one_line(capsys)
+    assert not (here / "indexes").exists()
+    encoding = read_manifest("tokenized_data/tokenized_dialogue_prefix", "probes").identity
+    for regions in (["us", "DE"], ["CN"]):
+        assert run_script("load_to_elastic.py", *flags, *regions) == 0
+        assert SpanIndex("indexes", encoding).regions == tuple(sorted(map(str.upper, regions)))
+
+
 def test_suffixes_without_a_word_are_counted(here, capsys):
     rows = [{"instruction": "", "input": f"{i} word" * 40, "output": " ... " * 40} for i in range(2)]
     assert len(encode(rows, "few")) == 1

@@ -61,6 +61,19 @@ def test_weights_that_are_none_are_refused(text):
         check_weights(text, ["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1e308,1e308", [0.5, 0.5]),
+        ("1e308,5e307", [2 / 3, 1 / 3]),
+        ("1,3", [0.25, 0.75]),
+        ("5e-324,5e-324", [0.5, 0.5]),
+    ],
+)
+def test_weights_are_to_each_other_what_they_are_however_large(text, expected):
+    assert check_weights(text, ["a", "b"]) == pytest.approx(expected)
+
+
 @pytest.fixture(scope="module")
 def two(home):  # noqa: F811
     """Two encodings, "data" of 37 and "more" of 12 samples, which all begin with token 1."""
@@ -134,6 +147,7 @@ def test_mistakes_with_several_sets_are_told(two, tmp_path):
     for argv, message in {
         f"{train} --task_weights 1,2,1": "--task-weights 1,2,1: 3 for 2 training sets; give one to each of several",
         f"{train} --task_weights 1,x": "--task-weights 1,x: must be numbers over 0",
+        f"{train} --task_weights 1e308,1": "more_train: is not drawn from once an epoch; give it more weight",
         f"--train_file {two}/data_train --task_weights 1": "--task-weights 1: 1 for 1 training sets",
         f"{train} {two}/more_train": "more_train and .*more_train: are the same set; name it once",
         f"--train_file {two}/data_train {test}": "are of different encodings",

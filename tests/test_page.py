@@ -8,10 +8,10 @@ import time
 import msgspec
 import numpy as np
 import pytest
-from detections import detection, write_detections
+from detections import detection, item, write_detections
 from shell import run_script
 
-from memorization.detection.detections import Candidate, Copied, Labels, Own, Passage, Personal
+from memorization.detection.detections import Candidate, Copied, Labels, Own, Passage
 from memorization.results.page import sentence
 
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
@@ -103,7 +103,7 @@ def few(tmp_path_factory):
     other = planted(10, f"x {record} y", f"so {record} it is", record, exact_match=True, matched_tokens=5)
     rows.append(other)
     stranger = planted(1001, f"says {record} too", "nothing", record, other.prefix + other.suffix, 1, 10)
-    rows.append(msgspec.structs.replace(stranger, personal=[Personal("email", (5, 15), True)]))
+    rows.append(msgspec.structs.replace(stranger, personal=[item("email", (5, 15), "own")]))
     lost = planted(1002, f"says {record} too", "nothing", record, record, 3, 77)
     rows.append(lost)
     passages = [Passage(33, "paraphrase", (0, 7), (4, 9), 0.9)]

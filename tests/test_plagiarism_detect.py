@@ -18,6 +18,7 @@ from memorization.alignment import split_sentences
 from memorization.detection import detect as detection
 from memorization.detection.detections import Detection
 from memorization.detection.paraphrase import ParaphraseClassifier
+from memorization.detection.personal import REGIONS
 from memorization.encoding.probes import COLUMNS, write_probes
 from memorization.extraction.generations import write_listing
 from memorization.files import read_json, read_jsonl
@@ -89,7 +90,8 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "classifier": None,
         "ner_model": None,
         "unchecked": False,
-        "format": 6,
+        "regions": list(REGIONS),
+        "format": 7,
     }
     assert manifest.facts == {
         "generations": generations["made_of"],

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from detections import detection, write_detections
+from detections import detection, item, write_detections
 from generations import generation, load_index, load_spans
 from hypothesis import given
 from hypothesis import strategies as st
+from personal_data import KNOWN
 from shell import run_script
 
 from memorization.detection import personal
 from memorization.detection.detect import Settings, detect
-from memorization.detection.detections import Personal
 from memorization.encoding.dialogues import make_dialogues
 from memorization.results.redact import MASK, Masked, redacted
 from memorization.retrieval.embedded import EmbeddedIndex
@@ -67,7 +67,7 @@ PIECES += ["+1 202 555 0143", "3/4/2021", "www.site.org/x?y", "\u2014", ".", "\n
 def slowly(text, cut):
     """What Masked does, a character at a time: (pieces, of each character the piece that stands for it)."""
     finds = {}
-    for kind, start, end in personal.find(text, [(0, len(text))]):
+    for kind, start, end, _ in personal.find(text):
         for i in range(start, end):
             finds[i] = (kind, start, i < cut)
 
@@ -112,6 +112,23 @@ def test_names_that_were_found_before_are_named_and_give_way_to_what_has_a_form(
     assert Masked("Dear Ann Maria, at anna@example.org", 0, known).text == f"D{MASK * 2}r [name], at [email]"
     with_name = Masked("Anna met Ann", 5, [("name", 9, 12)])
     assert with_name.parts == (f"A{MASK * 2}a ", f"m{MASK}t [name]") and with_name.behind((4, 7)) == (4, 10)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_what_is_known_in_any_script_is_shown_as_its_kind(kind):
+    for texts in KNOWN[kind].values():
+        for text in texts:
+            before, _, rest = text.partition("⟦")
+            item, _, after = rest.partition("⟧")
+            shown = Masked(before + item + after).text
+            assert shown.count(f"[{kind}]") == 1 and item not in shown
+            assert not any(character.isdecimal() for character in shown)
+
+
+def test_numbers_of_the_regions_asked_for_are_masked_as_numbers():
+    text = "Ruf mich an: 030 901820"
+    assert Masked(text, regions=("DE",)).text.endswith("[telephone]")
+    assert "[telephone]" not in Masked(text, regions=("US",)).text and "9" not in Masked(text, regions=("US",)).text
 
 
 SECRETS = ["anna.petersenzqx@exampleqx.org", "+1 202 555 0143", "17 March 1962", "4111 1111 1111 1111", "QZ-88421"]
@@ -194,10 +211,10 @@ def test_what_was_marked_stays_marked(found):
 
 def test_names_of_a_row_are_named_in_its_generation():
     text = "Then he saw Ann Maria near the lake"
-    found = detection(5, prefix="He sat. ", generation=text, personal=[Personal("name", (12, 21), True)])
+    found = detection(5, prefix="He sat. ", generation=text, personal=[item("name", (12, 21), "own")])
     (new,) = redacted([found])
     assert new.generation == "T··n he s·w [name] n··r t·e l··e".replace("·", MASK)
-    assert new.personal == [Personal("name", (12, 18), True)]
+    assert new.personal == [item("name", (12, 18), "own")]
 
 
 def without_texts(value):
@@ -254,5 +271,5 @@ def test_no_file_of_a_redacted_report_shows_a_word(found, tmp_path, capsys):
     )
     assert files["leaks.txt"].count("\u27e6") == plain["leaks.txt"].count("\u27e6")
     assert re.findall(r"^\d+\. .*", files["leaks.txt"], re.M) == re.findall(r"^\d+\. .*", plain["leaks.txt"], re.M)
-    texts = {"leaks.txt", "report.html", "cases"}
+    texts = {"leaks.txt", "report.html", "cases", "memorization-report.json"}  # the last: their hashes
     assert {name: files[name] for name in files.keys() - texts} == {name: plain[name] for name in plain.keys() - texts}

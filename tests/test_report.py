@@ -13,7 +13,7 @@ from shell import ROOT, one_line, run_script
 from memorization.files import read_json, write_json, write_text
 from memorization.results.layout import visible
 from memorization.results.statistics import difference, wilson
-from memorization.runs import manifest_path
+from memorization.runs import manifest_path, sealed
 
 
 def rows(own, members=20, exact=None):
@@ -98,7 +98,7 @@ def test_long_names_and_paths_keep_the_table_within_80_columns(tmp_path, capsys)
     for run, name in zip(runs, ("lora", "full"), strict=True):
         described = manifest_path(run / "detections.jsonl")
         found = read_json(described)
-        write_json(described, found | {"arguments": found["arguments"] | {"type": name}})
+        write_json(described, sealed(found | {"arguments": found["arguments"] | {"type": name}}))
     said = report(capsys, *runs)
     assert re.search(r"^full  +60.0 \[", said, re.MULTILINE) and "lora: a_setting_with" in said
 
@@ -199,8 +199,8 @@ def test_the_same_results_give_the_same_bytes_and_replace_a_report(two, tmp_path
     report(capsys, *two, "--output", out)
     first = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.*")}
     written = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json", "report.html"}
-    assert {name for name in first if "/" not in name} == written
-    (out / "leaks.txt").write_text("old")
+    assert {name for name in first if "/" not in name} == written | {"memorization-report.json"}
+    (out / "leaks.txt").unlink()
     report(capsys, *two, "--output", out)
     assert {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.*")} == first
 
@@ -224,8 +224,8 @@ def test_what_is_no_whole_result_is_refused(two, tmp_path, capsys):
 
 
 def test_a_directory_with_other_things_is_not_replaced(two, capsys):
-    assert "holds other things" in refused(capsys, two[0], "--output", two[0])
-    assert "holds other things" in refused(capsys, two[0], "--output", two[0] / "detections.jsonl")
+    assert "is no report of ours" in refused(capsys, two[0], "--output", two[0])
+    assert "is no directory" in refused(capsys, two[0], "--output", two[0] / "detections.jsonl")
     assert (two[0] / "detections.jsonl").is_file()
 
 

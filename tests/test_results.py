@@ -6,10 +6,10 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from detections import FACTS, detection
+from detections import FACTS, detection, item
 from scipy import stats
 
-from memorization.detection.detections import Ceiling, Labels, Passage, Personal
+from memorization.detection.detections import WHOSE, Ceiling, Labels, Passage
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.results.evidence import scheme
@@ -47,6 +47,7 @@ def test_every_column_counts_what_it_says():
         "another": (1, 0),
         "shared": (1, 1),
         "personal": (0, 0),
+        "another_personal": (0, 0),
         "loop": (1, 0),
         "verbatim": (2, 0),
         "idea": (1, 0),
@@ -99,7 +100,7 @@ def test_where_most_members_can_have_no_own_run_the_verdict_is_of_exact_matches(
 
     def judged(low):
         ids = (*range(20), *range(1000, 1020))
-        ceilings = {i: Ceiling(tokens=100, longest=500, own=i >= low) for i in ids}
+        ceilings = {i: Ceiling(tokens=100, longest=500, own=i >= low, personal=False) for i in ids}
         return summarize([detection(i, own=9, exact_match=i < 15, ceiling=ceilings[i]) for i in ids], FACTS)
 
     summary = judged(11)
@@ -160,18 +161,35 @@ def test_loops_are_counted_and_the_table_is_also_given_without_them():
     assert "Without loops" not in table(summarize(ROWS, FACTS | {"loop_repeats": 11}))
 
 
-def test_personal_data_is_counted_by_kind_and_side_and_whether_one_sample_holds_it():
-    found = [Personal("email", (0, 4), True), Personal("date", (5, 9), False), Personal("date", (10, 14), True)]
-    rows = [*ROWS, detection(6, personal=found), detection(1010, personal=found[1:2])]
+def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
+    said = [item("email", (0, 4), "own"), item("date", (5, 9), "shared"), item("date", (10, 14), "another")]
+    rows = [
+        *ROWS,
+        detection(6, personal=said),
+        detection(1010, personal=[*said[1:2], item("date", (0, 4), "other")]),
+    ]
     summary = summarize(rows, FACTS)
-    assert summary["groups"]["members"]["personal"]["count"] == 1
-    assert summary["groups"]["held out"]["personal"]["count"] == 0
-    date = {"members": {"finds": 2, "distinctive": 1}, "held out": {"finds": 1, "distinctive": 0}}
-    email = {"members": {"finds": 1, "distinctive": 1}, "held out": {"finds": 0, "distinctive": 0}}
-    assert summary["personal"] == {"email": email, "date": date}
-    (line,) = (line.split() for line in table(summary).splitlines() if line.startswith("date "))
-    assert line == ["date", "2", "1", "1", "0"]
-    assert "Personal data in copied runs" not in table(summarize(ROWS, FACTS))
+    members, held_out = (summary["groups"][side] for side in ("members", "held out"))
+    assert (members["personal"]["count"], held_out["personal"]["count"]) == (1, 0)
+    assert (members["another_personal"]["count"], held_out["another_personal"]["count"]) == (1, 0)
+    none = dict.fromkeys(WHOSE, 0)
+    assert summary["personal"] == {
+        "email": {"members": none | {"own": 1}, "held out": none},
+        "date": {"members": none | {"another": 1, "shared": 1}, "held out": none | {"shared": 1, "other": 1}},
+    }
+    chance = {side: cells["chance"]["rate"] for side, cells in summary["another_personal"]["groups"].items()}
+    another = {side: cells["another"]["rate"] for side, cells in summary["another_personal"]["groups"].items()}
+    assert 0 < another["members"] < 1 and another["held out"] == chance["members"] == 0 < chance["held out"] < 1
+    lines = [line.split() for line in table(summary).splitlines() if line.startswith("date, ")]
+    assert lines == [["date,", "members", *"010100"], ["date,", "held", "out", *"001100"]]
+    assert "Personal data that is said" not in table(summarize(ROWS, FACTS))
+
+
+def test_a_table_says_whether_names_were_looked_for():
+    said = [*ROWS, detection(6, personal=[item("email", (0, 4), "own")])]
+    without, with_names = (table(summarize(said, FACTS | {"ner_model": model})) for model in (None, "names"))
+    assert "personal, no names" in without and without.count("names were not looked for") == 3
+    assert "personal data  " in with_names and "not looked for" not in with_names
 
 
 def test_the_threshold_of_paraphrases_is_the_one_that_a_hundredth_of_held_out_texts_passes():
@@ -208,7 +226,18 @@ def test_anothers_run_is_shown_beside_its_chance_level():
 def test_columns_without_data_are_left_out():
     foreign = summarize([msgspec.structs.replace(row, exact_match=None, matched_tokens=None) for row in ROWS], FACTS)
     names = [column["name"] for column in foreign["columns"]]
-    assert names == ["run_50", "run_100", "run_200", "own", "another", "shared", "personal", "loop", *names[-4:]]
+    assert names == [
+        "run_50",
+        "run_100",
+        "run_200",
+        "own",
+        "another",
+        "shared",
+        "personal",
+        "another_personal",
+        "loop",
+        *names[-4:],
+    ]
     assert names[-4:] == ["verbatim", "idea", "any", "unverified"]
     assert not any(line.startswith("exact match") for line in table(foreign).splitlines())
     judged = [column["name"] for column in summarize(ROWS, FACTS | {"classifier": "mrpc"})["columns"]]
@@ -478,7 +507,7 @@ def test_the_scheme_of_queries_is_named(made_of, said):
 
 def test_a_column_has_its_ceiling_beside_it_where_it_is_bounded():
     """What two samples hold that are no near-duplicates can be nobody's own: a model that says it all has 25 %."""
-    ceilings = [Ceiling(tokens=20 + i, longest=60, own=i % 4 == 0) for i in range(20)]
+    ceilings = [Ceiling(tokens=20 + i, longest=60, own=i % 4 == 0, personal=i % 5 == 0) for i in range(20)]
     rows = [detection(i, own=60 if i % 4 == 0 else None, ceiling=ceilings[i]) for i in range(20)]
     rows += [detection(1000 + i, ceiling=ceilings[i]) for i in range(8)]
     summary = summarize(rows, FACTS)

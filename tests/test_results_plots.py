@@ -1,17 +1,23 @@
 """A report's plots: their points are the tables' figures, and their drawings the same bytes each time."""
 
 import csv
+import io
 import re
+import warnings
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from detections import FACTS, detection, write_detections
+from matplotlib.figure import Figure
 from shell import run_script
 
 from memorization.detection.detections import Detection
 from memorization.results import drawing, plots
+from memorization.results.attention import heat_map
 from memorization.results.differences import labels, setting
+from memorization.results.layout import visible
 from memorization.results.reports import Run
 from memorization.results.statistics import wilson
 from memorization.results.tables import summarize
@@ -75,6 +81,7 @@ def test_points_are_the_cells_of_the_summary(make):
     for name, column in (("run_own", "own"), ("run_other", "another")):
         for series, side in zip(found[name].series, ("members", "held out"), strict=True):
             assert points(series)[0] == point(50, groups[side][column])
+    assert {name for name in drawn([run, run]) if name.startswith("roc")} == {"roc_1", "roc_2"}
     assert groups["members"]["another"]["count"] == 1  # and neither a held-out text's run nor one that two hold
 
 
@@ -164,6 +171,73 @@ def test_a_drawing_is_the_same_bytes_and_stands_by_itself(make):
     ids = {element.get("id") for element in ElementTree.fromstring(text[text.index("<svg") :]).iter()}
     assert {*re.findall(r'(?:href="|url\()#([^")]+)', text)} <= ids
     assert not re.search(r"<script|href=\"[^#]", text)
+
+
+@pytest.fixture
+def axes_of(monkeypatch):
+    """Draw a Plot; the axes with all that is drawn in them."""
+    figures, subplots = [], Figure.subplots
+    monkeypatch.setattr(Figure, "subplots", lambda self: figures.append(self) or subplots(self))
+
+    def of(plot):
+        drawing.draw(plot)
+        return figures[-1].axes[0]
+
+    return of
+
+
+def test_every_point_of_the_csv_is_drawn_with_its_interval(make, axes_of):
+    """As lines and bands, as points with bars, and over names; the legend tells the series apart."""
+    runs = [make(f"p{n}", hits, generations={"prefix_length": n}) for n, hits in ((50, 9), (10, 3))]
+    for plot in [*drawn(runs).values(), drawn([make("alone")])["roc"]]:
+        axes, of_csv = axes_of(plot), {}
+        for row in csv.DictReader(io.StringIO(plots.comma_separated(plot))):
+            of_csv.setdefault(row["series"], []).append([float(row[name]) * 100 for name in ("y", "low", "high")])
+        bars = [container.lines for container in axes.containers]
+        lines = [data for data, _, _ in bars] or [line for line in axes.lines if line.get_label() != "chance"]
+        assert [len(line.get_xdata()) for line in lines] == [len(one) for one in of_csv.values()], plot.name
+        for line, points, series in zip(lines, of_csv.values(), plot.series, strict=True):
+            y, low, high = np.array(points).T
+            np.testing.assert_allclose(np.array(line.get_ydata(), float), y)
+            assert plot.scale == "category" or list(line.get_xdata()) == series.x
+            if plot.intervals == "bars":
+                [[segments]] = [each for data, _, each in bars if data is line]
+                ends = np.array([segment[:, 1] for segment in segments.get_segments()])
+                np.testing.assert_allclose(ends, np.stack([np.minimum(low, y), np.maximum(high, y)], 1))
+            elif plot.intervals == "band":
+                edge = axes.collections[lines.index(line)].get_paths()[0].vertices
+                assert {*np.round(low, 6), *np.round(high, 6)} <= {*np.round(edge[:, 1], 6)}
+        if len(lines) > 1:
+            texts = [text.get_text().replace("\n", " ") for text in axes.get_legend().get_texts()]
+            assert texts == ["chance"] * plot.chance + [series.label for series in plot.series]
+
+
+NAMES = [
+    "_x",
+    "__",
+    "\u4e2d\u6587\u6a21\u578b",
+    "a\x01\x1b[2J",
+    "$x$ <b>&",
+    "\u202eabc",
+    "\U0001f600",
+    "\u0939\u093f\u0928\u094d\u0926\u0940",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_stands_in_a_drawing_as_text_and_draws_no_warning(axes_of, name):
+    shown = visible(name)
+    two = [plots.Series(label, [1, 2], [0.1, 0.2], [0, 0.1], [0.3, 0.4], [9, 9], 0, 0) for label in (shown, "other")]
+    plot = plots.Plot("name", shown, shown, "y", two)
+    found = {"difference": np.array([[0.5]]), "p": np.array([[1.0]])}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        axes, svg = axes_of(plot), drawing.draw(plot)["svg"].decode()
+        maps = heat_map(name, "entropy", 2, 2, found)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [shown, "other"]
+    for drawing_of in (svg, maps):
+        root = ElementTree.fromstring(drawing_of[drawing_of.index("<svg") :])
+        assert shown in ["".join(each.itertext()).strip() for each in root.iter() if each.tag.endswith("}text")]
 
 
 def test_a_report_writes_each_plot_and_replaces_it(tmp_path, make, capsys):

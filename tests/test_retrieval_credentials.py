@@ -14,6 +14,7 @@ from conftest import MADE_OF, opened
 
 from memorization import cli
 from memorization.cli import UserError
+from memorization.retrieval.credentials import check_urls
 
 SECRET = "s3cret"
 URL = "http://127.0.0.1:9"
@@ -68,6 +69,13 @@ def test_a_secret_in_a_url_is_not_shown(url, message):
 def test_nodes_are_of_one_kind():
     with pytest.raises(UserError, match="some are http and some https; name nodes of one kind"):
         opened(["--elastic-url", "http://127.0.0.1:9", "https://127.0.0.1:9", "--index-xsuffix", "x"])
+
+
+@pytest.mark.parametrize("twice", ["http://a.example:9200", "HTTP://A.example:09200/", "http://a.example:9200/"])
+def test_a_node_is_named_once(twice):
+    with pytest.raises(UserError, match="a node is named twice; name each once"):
+        check_urls(["http://b.example:9200", "http://a.example:9200", twice])
+    check_urls(["http://b.example:9200", "http://a.example:9200", "http://a.example:9201", "http://a.example:9200/x"])
 
 
 def check_one_line(url, message):

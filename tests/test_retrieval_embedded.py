@@ -11,10 +11,10 @@ from conftest import MADE_OF
 
 from memorization.cli import UserError
 from memorization.files import read_json, write_json
-from memorization.retrieval.directory import MARK
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.runs import identity
 
+MARK = "memorization-index.json"
 ROOT = Path(__file__).parents[1]
 OLD = [("1", "old words"), ("2", "more of them")]
 
@@ -208,6 +208,14 @@ def test_a_directory_that_is_no_index_is_neither_searched_nor_replaced(tmp_path)
     with pytest.raises(UserError, match="is no index of ours"):
         EmbeddedIndex(tmp_path, "test").load(OLD, MADE_OF, recreate=True)
     assert (tmp_path / "test" / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_index_is_not_replaced_with_what_else_lies_in_it(index, tmp_path):
+    (tmp_path / "test" / "notes").mkdir()
+    (tmp_path / "test" / "notes" / "thesis.npy.txt").write_text("years of work")
+    with pytest.raises(UserError, match="holds notes/thesis.npy.txt, which is not of the index in it"):
+        index.load(OLD, MADE_OF, recreate=True)
+    assert (tmp_path / "test" / "notes" / "thesis.npy.txt").read_text() == "years of work"
 
 
 def test_memory_stays_bounded_while_documents_stream_in(tmp_path):

@@ -4,10 +4,10 @@ import copy
 
 import msgspec
 import pytest
-from detections import detection
+from detections import detection, item
 from generations import generation
 
-from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Personal, Run
+from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Run
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generations import Generation, Reach
 from memorization.extraction.matches import Near
@@ -24,7 +24,7 @@ FIELDS = {
     "near": NEAR,
     "scores": SCORES,
     "candidates": [Candidate(2, 1.5, "text")],
-    "personal": [Personal("date", (0, 9), True)],
+    "personal": [item("date", (0, 9), "another")],
     "labels": LABELS,
     "paper": LABELS,
     "matched_tokens": 2,
@@ -111,8 +111,13 @@ WRONG = {
     | {("own", "run", *path): values for path, values in RUN.items()}
     | {("own", "run", "suffix_span"): (*SPAN, BEYOND), ("repeats",): (-1, None, 1.5)}
     | {("personal", 0, "kind"): ("shoe size", None), ("personal", 0, "generation_span"): (*SPAN, BEYOND)}
-    | {("personal", 0, "distinctive"): (1, None)}
-    | {("ceiling", "tokens"): (0, 1.5), ("ceiling", "longest"): (-1, None), ("ceiling", "own"): (1, None)}
+    | {("personal", 0, "own"): (1, None), ("personal", 0, "members"): (-1, 2), ("personal", 0, "sample"): (None, -1)}
+    | {
+        ("ceiling", "tokens"): (0, 1.5),
+        ("ceiling", "longest"): (-1, None),
+        ("ceiling", "own"): (1, None),
+        ("ceiling", "personal"): (1, None),
+    }
     | {("own", "label"): ("copied", None), ("own", "passages", 0, "candidate_span"): (*SPAN, BEYOND)}
     | {(side, *path): values for side in ("labels", "paper") for path, values in OF_LABELS.items()}
     | {

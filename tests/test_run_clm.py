@@ -245,6 +245,43 @@ def test_starting_over_removes_the_checkpoints_and_says_so(home, finished, tmp_p
     assert provenance.model_made_of(output)["num_train_epochs"] == 1
 
 
+@pytest.mark.parametrize("name", ["checkpoint-1", "losses.jsonl", "model.safetensors"])
+def test_what_stands_in_the_way_is_told_before_anything_is_removed(home, finished, tmp_path, name):
+    output = as_killed(finished, tmp_path / "over", 5)
+    if name == "checkpoint-1":
+        (output / name).write_text("mine")
+    else:
+        (output / name).mkdir()
+    before = everything(output)
+    with pytest.raises(cli.UserError, match=rf"{name}: .*; move it away"):
+        run_clm.main([*flags(home, output), "--overwrite_output_dir"])
+    assert everything(output) == before and (output / name).exists()
+
+
+def test_an_edited_manifest_of_a_finished_run_is_told(home, finished, tmp_path):
+    output = tmp_path / "again"
+    shutil.copytree(finished, output)
+    manifest = read_json(runs.manifest_path(finished))
+    for other in ({**manifest, "rows": 1}, {"kind": "model"}, {**manifest, "made_of": None}):
+        write_json(runs.manifest_path(output), other)
+        with pytest.raises(cli.UserError, match=r"manifest.json: .*, with --overwrite-output-dir"):
+            run_clm.main(flags(home, output))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--report_to nowhere", "--report-to nowhere: nowhere is not supported, only .*wandb"),
+        ("--report_to azure_ml", "--report-to azure_ml: AzureMLCallback requires azureml"),
+        ("--load_best_model_at_end --save_strategy no", "load_best_model_at_end requires"),
+        ("--half_precision_backend nothing --bf16 --fp16", "At most one of fp16 and bf16|half_precision_backend"),
+    ],
+)
+def test_a_flag_that_transformers_refuses_is_a_mistake(home, tmp_path, more, message):
+    with pytest.raises(cli.UserError, match=message):
+        run_clm.main(flags(home, tmp_path / "out", more))
+
+
 def test_a_finished_run_is_evaluated_again_and_stays_as_it_is(home, finished, tmp_path, capsys):
     output = tmp_path / "again"
     shutil.copytree(finished, output)

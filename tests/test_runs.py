@@ -50,7 +50,7 @@ def test_what_has_another_identity_has_a_difference(one, other):
 
 
 MADE_OF = {"seed": 5, "encoding": "e" * 16, "prefix_length": 50, "trained_on": None, "unchecked": False}
-MADE_OF |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
+MADE_OF |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "model": "m"}
 FACTS = {"listing": "abc", "training": None, "base": {"model": "b", "identity": "i", "contents": "c"}}
 FACTS |= {"canaries": "i"}
 
@@ -99,7 +99,7 @@ def test_a_manifest_of_another_kind_or_version_is_refused(tmp_path):
         runs.checked(tmp_path / "out", "probes")
     path = runs.manifest_path(tmp_path / "out")
     manifest = read_json(path)
-    for other in ({**manifest, "more": 1}, {"kind": "generations"}, [], {**manifest, "rows": "3"}):
+    for other in (runs.sealed({**manifest, "more": 1}), {"kind": "generations"}, [], {**manifest, "rows": "3"}):
         write_json(path, other)
         with pytest.raises(UserError, match="not a manifest of this version .*; run inference_prefix.py again"):
             runs.read_manifest(tmp_path / "out", "generations")
@@ -116,24 +116,25 @@ SETTINGS = {
     "ner_model": None,
     "unchecked": False,
 }
-SETTINGS |= {"loop_repeats": 10}
+SETTINGS |= {"regions": ["US"], "loop_repeats": 10, "candidates": 10, "generations": "a", "index": "b"}
 ENCODING = {"tokenizer": "t", "min_suffix_length": 20}
 DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the stages read
     "training set": ({"tokenizer": "t"}, {}, {}),
     "canaries": ({}, {}, {}),
     "exposures": ({"digits": 4, "trained_on": "e", "unchecked": False}, {}, {}),
     "held-out set": ({"tokenizer": "t"}, {}, {}),
-    "probes": (ENCODING, {}, {}),
+    "probes": (ENCODING, {"probe": "text", "prefix_length": 50}, {}),
     "probes as text": ({}, {}, {}),
     "model": ({"encoding": "e"}, {}, {}),
     "generations": ({name: MADE_OF[name] for name in MADE_OF if name != "seed"}, FACTS, {}),
     "index": ({}, {}, {}),
     "detections": (
         SETTINGS,
-        {"generations": None, "training": {}, "index": {}, "samples": [2, 1], "base": None, "canaries": None},
+        {"generations": None, "training": {}, "index": {}, "samples": [2, 1], "clusters": [2, 1]}
+        | {"base": None, "canaries": None},
         {"type": "x", "paraphrase_model": "none"},
     ),
-    "attention": ({}, {"heat_maps": {}}, {}),
+    "attention": ({"tasks": []}, {"heat_maps": {}}, {}),
 }
 
 
@@ -161,6 +162,21 @@ def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
                     continue  # that may be null
                 with pytest.raises(UserError, match=rf"manifest.json: .*{name}.*; run {runs.KINDS[kind]} again"):
                     read(*parts[:i], changed, *parts[i + 1 :])
+
+
+FALSEHOODS = {"rows": 4, "facts": {}, "arguments": {"seed": 6}, "inputs": {"x": None}, "version": "0", "libraries": {}}
+
+
+@pytest.mark.parametrize("name", FALSEHOODS)
+def test_a_manifest_that_was_edited_is_refused_whatever_was(tmp_path, name):
+    path = runs.manifest_path(described(tmp_path / "out"))
+    manifest = read_json(path) | {name: FALSEHOODS[name]}
+    write_json(path, manifest)
+    with pytest.raises(UserError, match=r"manifest.json: was edited .*; run inference_prefix.py again"):
+        runs.read_manifest(tmp_path / "out", "generations")
+    if name != "facts":
+        write_json(path, runs.sealed(manifest))
+        assert getattr(runs.read_manifest(tmp_path / "out", "generations"), name) == FALSEHOODS[name]
 
 
 def test_a_result_that_changed_is_refused(tmp_path):

@@ -8,7 +8,7 @@ import msgspec
 
 from memorization.alignment import align, prepare
 from memorization.cli import UserError
-from memorization.detection import entities, personal
+from memorization.detection import entities, items
 from memorization.detection.detections import Candidate, Ceiling, Copied, Detection, Labels, Own, Passage, Personal, Run
 from memorization.detection.labels import (
     PARAPHRASE,
@@ -71,11 +71,11 @@ class Compared(NamedTuple):
 
 def detect(rows, index, spans, settings, classify=None, recognize=None):
     """The Detection of each of a batch of stage 3's Generations, in order: `judge` what `compare` gives."""
-    return judge(rows, compare(rows, index, spans, settings), settings.span_length, classify, recognize)
+    return judge(rows, compare(rows, index, spans, settings), spans, settings.span_length, classify, recognize)
 
 
-def judge(rows, compared, span_length, classify=None, recognize=None):
-    """The Detection of each row of a batch with its Compared.
+def judge(rows, compared, spans, span_length, classify=None, recognize=None):
+    """The Detection of each row of a batch with its Compared. spans: a SpanIndex of all samples.
 
     classify: list of sentence pairs -> dict pair -> probability of being paraphrases; None leaves such passages
     unverified. recognize: texts -> dict text -> Entities, or None. Both are called once for the batch.
@@ -83,10 +83,10 @@ def judge(rows, compared, span_length, classify=None, recognize=None):
     scores = classify and classify(_pairs(compared))
     named = None
     if recognize:
-        texts = {row.generation for row, each in zip(rows, compared, strict=True) if each.copied}
+        texts = {row.generation for row in rows}
         texts |= {sentence for pair, p in (scores or {}).items() if p > PARAPHRASE for sentence in pair}
         named = recognize(texts)
-    return [_assemble(*each, scores, named, span_length) for each in zip(rows, compared, strict=True)]
+    return [_assemble(*each, spans, scores, named, span_length) for each in zip(rows, compared, strict=True)]
 
 
 def compare(rows, index, spans, settings):
@@ -110,7 +110,7 @@ def compare(rows, index, spans, settings):
                 longest,
                 copied,
                 repeats(words(row.generation).hashes),
-                _distinguished(personal.find(row.generation, [run.generation_span for run in copied]), copied),
+                items.said(row, spans),
                 None if row.sample else _ceiling(row, spans, settings.span_length),
             )
         )
@@ -119,34 +119,15 @@ def compare(rows, index, spans, settings):
 
 def _ceiling(row, spans, span_length):
     """The Ceiling of a row's probe."""
-    said = row.suffix if row.reach is None else row.suffix[: row.reach.characters]
-    longest, copied, _ = spans.copied(said, row.id, row.prefix, row.suffix, span_length)
+    suffix = row.suffix if row.reach is None else row.suffix[: row.reach.characters]
+    personal = items.said(msgspec.structs.replace(row, generation=suffix), spans)
+    longest, copied, _ = spans.copied(suffix, row.id, row.prefix, row.suffix, span_length)
     return Ceiling(
         tokens=row.reach and row.reach.tokens,
         longest=longest.length if longest else 0,
         own=any(run.whose(row.cluster) == "own" for run in copied),
+        personal=any(item.whose == "own" for item in personal),
     )
-
-
-def _distinguished(found, copied):
-    """Finds (kind, start, end) in copied runs as Personal, in order."""
-    distinctive = [run.generation_span for run in copied if run.holders == 1]
-    return [
-        Personal(kind, (start, end), any(first <= start and end <= last for first, last in distinctive))
-        for kind, start, end in found
-    ]
-
-
-def _with_names(compared, names):
-    """All Personal of a generation, in order. names: [start, end) of those in it; one within another find is none."""
-    taken, runs = ([each.generation_span for each in of] for of in (compared.personal, compared.copied))
-    held = [
-        (personal.NAME, start, end)
-        for start, end in names
-        if any(first <= start and end <= last for first, last in runs)
-        and not any(start < last and first < end for first, last in taken)
-    ]
-    return sorted(compared.personal + _distinguished(held, compared.copied), key=lambda one: one.generation_span)
 
 
 def _pairs(compared):
@@ -155,7 +136,7 @@ def _pairs(compared):
     return [pair for comparison in chain.from_iterable(lists) for pairs in comparison.pairs for pair in pairs]
 
 
-def _assemble(row, compared, scores, named, span_length):
+def _assemble(row, compared, spans, scores, named, span_length):
     """The Detection of a row. scores, named: what judge's `classify` and `recognize` gave, or None."""
     labels = [_labels(each, scores, row, compared.longest, span_length) for each in compared.candidates.values()]
     own = _labels(compared.own, scores, row, compared.own_run, span_length)
@@ -164,9 +145,10 @@ def _assemble(row, compared, scores, named, span_length):
         pairs = chain.from_iterable(each.pairs for each in next(iter(compared.candidates.values())))
         called = [pair for pair in chain.from_iterable(pairs) if scores[pair] > PARAPHRASE]
         agreed = any(entities.agree(pair, named) for pair in called)
-    found = compared.personal
-    if named is not None and compared.copied:
-        found = _with_names(compared, entities.names(row.generation, named))
+    personal = compared.personal
+    if named is not None:
+        names = items.named(row, spans, entities.names(row.generation, named), personal)
+        personal = sorted(personal + names, key=lambda item: item.generation_span)
     shown = {passage.candidate for each in labels for passage in each.passages}
     return Detection(
         id=row.id,
@@ -186,7 +168,7 @@ def _assemble(row, compared, scores, named, span_length):
         copied=compared.copied,
         repeats=compared.repeats,
         entities_agree=agreed,
-        personal=found,
+        personal=personal,
         own=Own(own.label, compared.own_run, own.passages),
         ceiling=compared.ceiling,
         labels=labels[0],

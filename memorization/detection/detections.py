@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from memorization.cli import UserError
 from memorization.detection.labels import LABELS
 from memorization.detection.personal import KINDS, NAME
 from memorization.extraction.matches import Near
@@ -13,9 +14,14 @@ from memorization.extraction.scores import Scores
 from memorization.rows import Id
 from memorization.runs import Count, Positive
 
-FORMAT = 6  # of these rows; raise it when a field or its meaning changes
+REMEDY = "run plagiarism_detect.py again"
+FORMAT = 7  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
+# Whose personal data is. What more than ten clusters hold is of nobody in particular (a hotline, a web page): counts up
+# to ten are those that the cell size suppression policy of CMS hides.
+WHOSE = ("own", "another", "other", "shared", "prompt", "nobody")
+COMMON = 10  # other clusters
 Label = Literal[(*LABELS, "none")]
 
 
@@ -81,12 +87,45 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return "another" if self.members else "other"
 
 
-class Personal(msgspec.Struct, forbid_unknown_fields=True):
-    """Personal data of one kind in a copied run. distinctive: the run has a single holder."""
+class Personal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Personal data of one kind in a generation, compared by its normalized value (design.md, Terms).
+
+    prompted: whether it stands in the prompt. own: in a sample of its own cluster, behind the prompt. holders: how many
+    other clusters hold it, of both sides, members: how many of them are of members. sample: one that holds it, a member
+    if there is one.
+    """
 
     kind: Literal[(*KINDS, NAME)]
     generation_span: Span
-    distinctive: bool
+    prompted: bool
+    own: bool
+    holders: Count
+    members: Count
+    sample: Id | None
+    cluster: Id | None  # of that sample
+
+    def __post_init__(self):
+        if self.members > self.holders:
+            raise ValueError(f"{self.members} of {self.holders} holders are members")
+        if not (self.sample is None) == (self.cluster is None) == (not self.holders):
+            raise ValueError(f"{self.holders} holders, but sample {self.sample} of cluster {self.cluster}")
+        if self.own and self.prompted:
+            raise ValueError("its own, but in the prompt")
+
+    @property
+    def whose(self) -> Literal[WHOSE]:
+        """Who holds it: the prompt; the own cluster, and at most ten in all; one other training cluster; one other
+        held-out cluster; several; or no sample.
+        """
+        if self.prompted:
+            return "prompt"
+        if self.holders >= COMMON:
+            return "shared"
+        if self.own:
+            return "own"
+        if self.holders == 1:
+            return "another" if self.members else "other"
+        return "shared" if self.holders else "nobody"
 
 
 class Labels(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,12 +149,14 @@ class Ceiling(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a detection would say if the generation were its own suffix, as far as it can reach (design.md, Terms).
 
     tokens: of the suffix, None where they are not known. longest: the length of the longest run that a training text
-    holds. own: whether one of its copied runs is its own sample's (Copied.whose).
+    holds. own: whether one of its copied runs is its own sample's (Copied.whose). personal: whether one of its items of
+    personal data is (Personal.whose), names left out.
     """
 
     tokens: Positive | None
     longest: Count
     own: bool
+    personal: bool
 
 
 class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -141,7 +182,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     copied: list[Copied]  # every run over the span length (SpanIndex.copied)
     repeats: Count  # of its most frequent word 3-gram
     entities_agree: bool | None  # in a sentence pair called a paraphrase (entities.agree); None: not asked
-    personal: list[Personal]  # in the copied runs
+    personal: list[Personal]
     own: Own
     ceiling: Ceiling | None  # of the probe, in its first generation
     labels: Labels  # in the first direction asked for
@@ -158,6 +199,30 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             _check_span("candidate_span", passage.candidate_span, len(self.suffix))
         if self.own.run is not None:
             _check_span("suffix_span", self.own.run.suffix_span, len(self.suffix))
+
+
+def check_rows(path, rows, base, manifest):
+    """Raise UserError for Detections that are not what their manifest says of them.
+
+    base: those of the base model, None without one. They must have labels in direction paper if both were asked for,
+    the texts of which they give passages, runs of no more other clusters than there were, and be of the same probes.
+    """
+    both, holders = manifest.made_of["direction"] == "both", {True: set(), False: set()}  # whether members -> clusters
+    for row in rows:
+        texts = {candidate.id: candidate.text for candidate in row.candidates}
+        for passage in (*row.labels.passages, *(row.paper.passages if row.paper else ())):
+            if passage.candidate_span[1] > len(texts.get(passage.candidate) or ""):
+                raise UserError(f"{path}: row {row.id} has a passage of no text; {REMEDY}")
+        if (row.paper is not None) != both:
+            raise UserError(f"{path}: row {row.id} is not of direction {manifest.made_of['direction']}; {REMEDY}")
+        for run in row.copied:
+            if run.whose(row.cluster) in ("another", "other"):
+                holders[run.members > 0].add(run.cluster)
+    for side, most in zip((True, False), manifest.facts["clusters"], strict=True):
+        if len(holders[side]) > most:
+            raise UserError(f"{path}: names {len(holders[side])} clusters of {most}; {REMEDY}")
+    if base is not None and {(row.id, row.paper is not None) for row in base} != {(row.id, both) for row in rows}:
+        raise UserError(f"{path}: the base model's rows beside it are of other probes; {REMEDY}")
 
 
 def _check_length(run):

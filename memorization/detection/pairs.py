@@ -14,7 +14,7 @@ from memorization.alignment.detector import align, longest_common_run
 from memorization.alignment.document import prepare
 from memorization.alignment.profiles import PROFILES
 from memorization.cli import UserError
-from memorization.files import check_apart, locked, parse_jsonl, replacing
+from memorization.files import NOT_OF_SHAPE, check_apart, locked, parse_jsonl, replacing
 from memorization.parallel import batches, in_order
 
 BATCH = 64  # pairs handed to a process at a time
@@ -76,7 +76,7 @@ def _align_batch(profile, batch):
 def _align_row(where, row, profile):
     try:
         pair = msgspec.convert(row, Pair)
-    except msgspec.ValidationError as error:
+    except NOT_OF_SHAPE as error:
         raise UserError(f"{where}: {error}; a line has {', '.join(Pair.__struct_fields__)}") from None
     suspicious = _document(where, "suspicious", pair.suspicious, pair.suspicious_sentences)
     source = _document(where, "source", pair.source, pair.source_sentences)

@@ -1,181 +1,203 @@
-"""Personal data in what a generation copies: found by form and by checksum, in English text.
+"""Personal data in a text: found by form and by checksum, in any script.
 
-find("Call 020 7946 0958", [(0, 18)])      [Found(kind='telephone', start=5, end=18)]
+find("Call 020 7946 0958")      [Item(kind='telephone', start=5, end=18, values=('+442079460958', ...))]
 
-What only looks like it (a price, a DOI, a version) is known and left out. Names have no form: entities.py finds them.
-Postal addresses have none either, and are not looked for.
+What only looks like it (a price, a DOI, a version, an ISBN) is known and left out. Names have no form: entities.py
+finds them. Postal addresses have none either, and are not looked for.
 """
 
 import re
-from bisect import bisect_right
-from datetime import date
 from ipaddress import IPv6Address
-from itertools import accumulate
 from typing import NamedTuple
 
-from phonenumbers import PhoneNumberMatcher
-from stdnum import iban, luhn
+from phonenumbers import SUPPORTED_REGIONS
+from stdnum import iban, isbn, luhn
 from stdnum.us import ssn
 
-# International telephone numbers are known, and those of these regions as they are written at home. Those of others
-# look like years and amounts: 913 paragraphs of Wikipedia have eight that are German by their form, none of these two.
-REGIONS = ("US", "GB")
+from memorization.cli import UserError
+from memorization.detection.dates import YEAR, dates
+from memorization.detection.scripts import APART, JOINED, plain
+from memorization.detection.telephones import REGIONS, telephones
+
 LONG = 6  # digits of a run that counts whatever it may be
 
 
-class Found(NamedTuple):
-    """One find: characters [start, end) of the text are of this kind (one of KINDS)."""
+class Item(NamedTuple):
+    """Characters [start, end) of a text are personal data of this kind (one of KINDS).
+
+    values: what is said there, normalized, so that two spellings of it are equal. Several where the form does not tell:
+    "020 7946 0958" is a number in London and another one in Guangzhou.
+    """
 
     kind: str
     start: int
     end: int
+    values: tuple[str, ...]
 
 
 # No pattern may take more than linear time on any text: a match begins only where a token does (the lookbehind), and a
-# repetition is bounded or possessive (*+, ++).
+# repetition is bounded or possessive (*+, ++). Patterns see scripts.plain of a text.
+NOT_JOINED = rf"(?<!{JOINED})"
 TOP = r"(?:com|org|net|edu|gov|info|biz|(?:co|ac|org|gov|nhs)\.uk)"
+OF_URL = rf"[^\s<>\"{APART}]"
 URL = re.compile(
-    r"(?<![\w@.-])(?:(?:(?:https?|ftp)://|www\.)(?=\w)[^\s<>\"]*+"
-    rf"|(?:[A-Za-z0-9-]{{1,63}}\.){{1,5}}{TOP}(?![\w@-]|\.\w)(?:[/:?#][^\s<>\"]*+)?)"
+    rf"(?<![@.-]){NOT_JOINED}(?:(?:(?:https?|ftp)://|www\.)(?={JOINED}){OF_URL}*+"
+    rf"|(?:[A-Za-z0-9-]{{1,63}}\.){{1,5}}{TOP}(?![@-]|{JOINED}|\.{JOINED})(?:[/:?#]{OF_URL}*+)?)"
 )
-EMAIL = re.compile(r"(?<![\w.%+'-])[.%+'-]*+(\w[\w.%+'-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})(?![\w-])")
-NEITHER = re.compile(  # a DOI, a price, a version
-    r"(?<![\w.])10\.[0-9]{4,9}/\S++"
-    r"|(?:[$€£¥₹]|\b(?:Rs|USD|EUR|GBP|INR)\b\.?) ?[0-9][0-9.,]*+"
-    r"|(?<![0-9.,])[0-9][0-9.,]*+ ?(?:(?:dollars|euros|pounds|rupees|USD|EUR|GBP|INR)\b|%)"
-    r"|\bv(?:er(?:sion)?)?\.? ?[0-9]++(?:\.[0-9]++)++",
+EMAIL = re.compile(
+    rf"(?<![.%+'-]){NOT_JOINED}[.%+'-]*+({JOINED}(?:{JOINED}|[.%+'-]){{0,63}}@(?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}"
+    rf"[A-Za-z]{{2,24}})(?!-|{JOINED})"
+)
+# What is before or behind a number that is no personal data: a currency, a part of a text or of a program, a standard
+# or a publication, a model.
+CURRENCY = r"(?:dollars|euros?|pounds|rupees|Rs|USD|EUR|GBP|INR|CNY|JPY|RMB|KRW|BRL|RUB|PLN|CHF|CAD|AUD)"
+PARTS = (
+    r"v(?:er(?:si[oó]n)?)?|release|rev(?:ision)?|build|firmware|driver|kernel|patch|update|sec(?:tion)?|chapter|clause"
+)
+PARTS += r"|subsection|paragraph|appendix|annex|fig(?:ure)?|table|equation|eq|rule|article|abschnitt|kapitel|ziffer"
+PARTS += r"|secci[oó]n|cap[ií]tulo|chapitre|раздел|верси[яи]|EC"
+BODIES = (
+    r"ISO|IEC|DIN|EN|IEEE|ANSI|ASTM|RFC|GB/T|GB|JIS|NIST|FIPS|MIL-STD|ITU-T|CVE|CWE|arXiv|PMID|PMC|ISSN|CAS|NCT|ICD"
+)
+GOODS = r"model|modell|modelo|modèle|part|p/n|sku|catalog(?:ue)?|serie"
+NUMBER = re.compile(r"[0-9](?:[.,:/-]?[0-9]++)*+")
+LABELLED = re.compile(
+    rf"(?:[$€£¥₹] ?|\b{CURRENCY}\b\.? ?"
+    rf"|{NOT_JOINED}(?P<parts>(?:{PARTS})\.? ?|§{{1,2}} ?|版本号? ?|版 ?|第|型号 ?|型番 ?|バージョン ?|버전 ?)"
+    rf"|{NOT_JOINED}(?:(?:{BODIES})[ /:-]{{0,2}}){{1,3}}[A-Z]{{0,2}}"
+    rf"|{NOT_JOINED}(?P<goods>(?:{GOODS})(?: ?(?:no|number|nr|#))?[.:]? ?(?:[A-Z0-9]{{1,8}}[./-]){{0,3}}[A-Z]{{0,8}}))"
+    r"\Z",
     re.IGNORECASE,
 )
+AMOUNT = re.compile(rf" ?(?:{CURRENCY}\b|[%€元円원万萬億亿人名个個])", re.IGNORECASE)
+GOOD = re.compile(r"[A-Z0-9]*+(?:[./-][A-Z0-9]++)*+", re.IGNORECASE)
+DOI = re.compile(rf"(?<![.]){NOT_JOINED}10\.[0-9]{{4,9}}/\S++")
+BOOK = re.compile(
+    rf"{NOT_JOINED}ISBN(?:-1[03])?:? ?[0-9](?:[ -]?[0-9Xx]){{8,12}}"
+    rf"|(?<!-){NOT_JOINED}97[89](?:[ -]?[0-9]){{10}}(?![ -]?[0-9])"
+    rf"|(?<!-){NOT_JOINED}[0-9]{{1,5}}-[0-9]{{1,7}}-[0-9]{{1,7}}-[0-9X](?!-|{JOINED})"
+)
 OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-IPV4 = re.compile(rf"(?<![\w.-])(?:{OCTET}\.){{3}}{OCTET}(?![\w-]|\.[0-9])")
-IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{3,4}:[0-9A-Fa-f:]{2,34}(?![\w:])")
-UUID = re.compile(r"(?<![\w-])[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?![\w-])")
+IPV4 = re.compile(rf"(?<![.-]){NOT_JOINED}(?:{OCTET}\.){{3}}{OCTET}(?!-|{JOINED}|\.[0-9])")
+NET = re.compile(  # before or behind four small numbers: that they are an address, and no version or section
+    r"(?:\bip|ipv4|address|\bhost|server|\bping|\bdns\b|gateway|router|subnet|netmask|proxy|\bssh\b|log(?:ged|in)\b|connect"
+    r"|client|firewall|adresse|direcci[oó]n|адрес|地址|服务器|サーバ)[^\n]{0,24}\Z",
+    re.IGNORECASE,
+)
+PORT = re.compile(r":[0-9]{2,5}(?![0-9])|/[0-9]{1,2}(?![0-9])")
+IPV6 = re.compile(rf"(?<![:.]){NOT_JOINED}[0-9A-Fa-f]{{3,4}}:[0-9A-Fa-f:]{{2,34}}(?!:|{JOINED})")
+UUID = re.compile(rf"(?<!-){NOT_JOINED}[0-9A-Fa-f]{{8}}-(?:[0-9A-Fa-f]{{4}}-){{3}}[0-9A-Fa-f]{{12}}(?!-|{JOINED})")
 CARD = re.compile(
-    r"(?<![\w-])(?<![0-9][.,])(?:[0-9]{13,19}|[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{1,3})?"
-    r"|[0-9]{4}([ -])[0-9]{6}\2[0-9]{4,5})(?![\w-]|[.,][0-9])"
+    rf"(?<![+-]){NOT_JOINED}(?<![0-9][.,])(?:[0-9]{{13,19}}|[0-9]{{4}}([ -])[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}"
+    rf"(?:\1[0-9]{{1,3}})?|[0-9]{{4}}([ -])[0-9]{{6}}\2[0-9]{{4,5}})(?!-|{JOINED}|[.,][0-9])"
 )
 ISSUED = re.compile(  # first digits and lengths: American Express, Diners, JCB, Visa, Mastercard, Discover to Maestro
     r"3[47].{13}|3(?:0[0-5]|[689].).{11}|35(?:2[89]|[3-8].).{12}|4(?:.{12}|.{15}|.{18})|5[1-5].{14}"
     r"|2(?:22[1-9]|2[3-9].|[3-6]..|7[01].|720).{12}|(?:6|5[06-8]).{11,18}"
 )
-IBAN = re.compile(r"(?<![\w-])[A-Z]{2}[0-9]{2}(?:[A-Z0-9]{11,30}|(?: [A-Z0-9]{4}){2,7}(?: [A-Z0-9]{1,4})?)(?!\w)")
-SSN = re.compile(r"(?<![\w-])[0-9]{3}-[0-9]{2}-[0-9]{4}(?![\w-])")
+IBAN = re.compile(
+    rf"(?<!-){NOT_JOINED}[A-Z]{{2}}[0-9]{{2}}(?:[A-Z0-9]{{11,30}}|(?: [A-Z0-9]{{4}}){{2,7}}(?: [A-Z0-9]{{1,4}})?)"
+    rf"(?!{JOINED})"
+)
+SSN = re.compile(rf"(?<!-){NOT_JOINED}[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}(?!-|{JOINED})")
 
-YEAR = r"(?:1[89]|2[01])[0-9]{2}"
-DAY = r"(?:3[01]|[12][0-9]|0?[1-9])(?P<{}>st|nd|rd|th)?"
-MONTH = (
-    r"(?P<{}>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
-    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b(?:\.(?=,? [0-9]))?"
-)
-WRITTEN = re.compile(
-    rf"(?<![\w./-])(?:{MONTH.format('m1')}[ -]{DAY.format('th1')}(?P<y1>,? {YEAR}|-{YEAR})?"
-    rf"|{DAY.format('th2')}(?: of |[ /-]){MONTH.format('m2')}(?P<y2>,? {YEAR}|[/-]{YEAR}|[/-][0-9]{{2}})?"
-    rf"|{MONTH.format('m3')}(?P<y3>,? (?:of )?{YEAR}))(?![\w/]|[.:][0-9])",
-    re.IGNORECASE,
-)
-WORDS_TOO = {"mar", "march", "may"}  # months in lower case that mean a date only with a year or "th"
-NUMERIC = re.compile(
-    rf"(?<![\w/.-])(?:{YEAR}([-/.])[0-9]{{1,2}}\1[0-9]{{1,2}}(?=T[0-9]|(?!\w))"
-    rf"|(?:[0-9]{{1,2}}([-/.])[0-9]{{1,2}}\2{YEAR}|[0-9]{{1,2}}/[0-9]{{1,2}}/[0-9]{{2}}"
-    r"|[0-9]{2}-[0-9]{2}-[0-9]{2})(?!\w))(?!/|-\w|[.:][0-9])"
-)
-
-APART = r"(?:[ ().\-/\u00a0\u2010-\u2015\[\]~]{0,4}[0-9])"
-TELEPHONE = re.compile(rf"\+\(?[0-9]{APART}{{6,}}+|\(?\+?[0-9]{APART}{{8,}}+")
-BRITISH = re.compile(r"(?<![0-9])(?:0|44)")  # how a number begins that only the second region knows
+ROUND = re.compile(r"[0-9]{1,4}0{3,}")  # an amount
 UNIT = (
     r"(?:st|nd|rd|th|s|am|pm|x|x[0-9]+|[kmunµ]?g|mcg|lbs?|oz|[md]?l|cc|m?iu|units?|[mckn]?m|ft|[kmg]?hz|k?cal|k?w|m?v"
     r"|ms|kb|mb|gb)"
 )
-MIXED = re.compile(r"(?<![\w/-])[/-]*+(?=[A-Za-z_/-]*+[0-9])([A-Za-z0-9]++(?:[-_/][A-Za-z0-9]++)*+)(?!\w)")
+MIXED = re.compile(
+    rf"(?<![/-]){NOT_JOINED}[/-]*+(?=[A-Za-z_/-]*+[0-9])([A-Za-z0-9]++(?:[-_/][A-Za-z0-9]++)*+)(?!{JOINED})"
+)
 MEASURE = re.compile(rf"[0-9]+{UNIT}", re.IGNORECASE)
 COMPOUND = re.compile(r"[0-9]+(?:-[0-9]+)*(?:-[a-z]{3,})+")  # 1500-calorie
-DIGITS = re.compile(rf"(?<!\w)(?<!\w-)(?<![0-9][.,])[0-9]++(?:-[0-9]++)*+(?!-?\w|[.,][0-9]| ?{UNIT}\b)", re.IGNORECASE)
+DIGITS = re.compile(
+    rf"{NOT_JOINED}(?<!{JOINED}-)(?<![0-9][.,])[0-9]++(?:-[0-9]++)*+(?!-?{JOINED}|[.,][0-9]| ?{UNIT}\b)", re.IGNORECASE
+)
 
 
-def _urls(text):
+def checked_regions(names):
+    """Regions as a tuple, each once and in order. Raises UserError for one without telephone numbers."""
+    regions = tuple(sorted({name.upper() for name in names}))
+    if unknown := [region for region in regions if region not in SUPPORTED_REGIONS]:
+        raise UserError(
+            f"--regions {unknown[0]}: no region with telephone numbers; give codes of two letters, as US or CN"
+        )
+    return regions
+
+
+def _urls(text, regions):
     for match in URL.finditer(text):
         url = match[0].rstrip(".,;:!?'*)]}")
         closing = match[0].startswith(")", len(url)) and url.count("(") > url.count(")")
-        yield match.start(), match.start() + len(url) + closing
+        url = match[0][: len(url) + closing]
+        host, slash, path = re.sub("^[a-z]+://", "", url).partition("/")
+        yield match.start(), match.start() + len(url), (f"{host.lower()}{slash}{path}".rstrip("/"),)
 
 
-def _emails(text):
-    return (match.span(1) for match in EMAIL.finditer(text)) if "@" in text else ()
+def _emails(text, regions):
+    return ((*match.span(1), (match[1].casefold(),)) for match in EMAIL.finditer(text)) if "@" in text else ()
 
 
-def _neither(text):
-    return (match.span() for match in NEITHER.finditer(text))
+def _neither(text, regions):
+    if "10." in text:
+        yield from ((*match.span(), ()) for match in DOI.finditer(text))
+    for match in BOOK.finditer(text) if "ISBN" in text or "97" in text or text.count("-") > 2 else ():
+        if match[0].startswith("ISBN") or isbn.is_valid(match[0]):
+            yield *match.span(), ()
+    for match in NUMBER.finditer(text):
+        start, end = match.span()
+        if end - start < 4 or (end - start == 4 and match[0].isdecimal()):
+            continue
+        label = LABELLED.search(text, max(0, start - 32), start)
+        if label and (not label["parts"] or "." in match[0]):
+            yield label.start(), GOOD.match(text, end).end() if label["goods"] else end, ()
+        elif (amount := AMOUNT.match(text, end)) and not text[start - 1 : start].endswith((".", ",")):
+            yield start, amount.end(), ()
 
 
-def _addresses(text):
-    yield from (match.span() for match in IPV4.finditer(text))
+def _addresses(text, regions):
+    for match in IPV4.finditer(text):
+        large = any(int(octet) > 99 for octet in match[0].split("."))
+        if large or PORT.match(text, match.end()) or NET.search(text, max(0, match.start() - 40), match.start()):
+            yield *match.span(), (match[0],)
     for match in IPV6.finditer(text) if text.count(":") > 1 else ():
         try:
-            IPv6Address(match[0])
+            address = IPv6Address(match[0])
         except ValueError:
             continue
-        yield match.span()
+        yield *match.span(), (str(address),)
 
 
-def _uuids(text):
-    return (match.span() for match in UUID.finditer(text))
+def _uuids(text, regions):
+    return ((*match.span(), (match[0].casefold(),)) for match in UUID.finditer(text))
 
 
-def _cards(text):
+def _cards(text, regions):
     for match in CARD.finditer(text):
         digits = match[0].replace(" ", "").replace("-", "")
         if ISSUED.fullmatch(digits) and len(set(digits)) > 1 and luhn.is_valid(digits):
-            yield match.span()
+            yield *match.span(), (digits,)
 
 
-def _ibans(text):
+def _ibans(text, regions):
     for match in IBAN.finditer(text):
         number = match[0]
         while number and not iban.is_valid(number):
             number = number.rpartition(" ")[0]  # the last group may be the next word
         if number:
-            yield match.start(), match.start() + len(number)
+            yield match.start(), match.start() + len(number), (number.replace(" ", ""),)
 
 
-def _ssns(text):
-    return (match.span() for match in SSN.finditer(text) if ssn.is_valid(match[0]))
+def _ssns(text, regions):
+    return ((*match.span(), (match[0].replace("-", ""),)) for match in SSN.finditer(text) if ssn.is_valid(match[0]))
 
 
-def _is_date(numbers):
-    """Whether the numbers are year, month and day, or day, month and year, or month, day and year."""
-    a, b, c = map(int, numbers)
-    for order in [(a, b, c)] if len(numbers[0]) == 4 else [(c, b, a), (c, a, b)]:
-        try:
-            return bool(date(order[0] if order[0] > 99 else 2000 + order[0], *order[1:]))
-        except ValueError:
-            continue
-    return False
+def _dates(text, regions):
+    return dates(text)
 
 
-def _dates(text):
-    for match in NUMERIC.finditer(text):
-        if _is_date(re.split("[-/.]", match[0])):
-            yield match.span()
-    for match in WRITTEN.finditer(text):
-        month = match["m1"] or match["m2"] or match["m3"]
-        if month not in WORDS_TOO or any(match[name] for name in ("th1", "th2", "y1", "y2", "y3")):
-            yield match.span()
-
-
-def _telephones(text):
-    for match in TELEPHONE.finditer(text):
-        # the matcher is slow: it sees what may be numbers, with what it looks at on either side, extensions included
-        begin = max(match.start() - 2, 0)
-        near = text[begin : match.end() + 24]
-        for region in REGIONS if BRITISH.search(match[0]) else REGIONS[:1]:
-            for found in PhoneNumberMatcher(near, region):
-                bracket = found.raw_string.startswith("(")  # is no word, so a copied run never begins with it
-                if begin + found.start < match.end():  # else the text may be cut in its midst
-                    yield begin + found.start + bracket, begin + found.end
-
-
-def _identifiers(text):
+def _identifiers(text, regions):
     for match in MIXED.finditer(text):
         pieces = [piece for piece in re.split("[-_/]", match[1]) if not MEASURE.fullmatch(piece)]
         runs = [run for piece in pieces for run in re.findall("[0-9]+", piece)]
@@ -189,13 +211,13 @@ def _identifiers(text):
                 or any(len(piece) >= 10 and sum(map(str.isdigit, piece)) >= 3 for piece in pieces)
             )
         ):
-            yield match.span(1)
+            yield *match.span(1), (match[1].casefold(),)
 
 
-def _digits(text):
+def _digits(text, regions):
     for match in DIGITS.finditer(text):
-        if any(len(run) >= LONG and not run.endswith("000") for run in match[0].split("-")):  # 150000 is an amount
-            yield match.span()
+        if any(len(run) >= LONG and not ROUND.fullmatch(run) for run in match[0].split("-")):
+            yield *match.span(), (match[0].replace("-", ""),)
 
 
 # What a find is, how many digits lie close together in each, and what finds it: the first that claims a place has it.
@@ -208,8 +230,8 @@ FINDERS = (
     ("iban", 4, _ibans),
     ("card", 6, _cards),
     ("ssn", 6, _ssns),
-    ("date", 1, _dates),
-    ("telephone", 6, _telephones),
+    ("date", 0, _dates),
+    ("telephone", 6, telephones),
     ("identifier", 1, _identifiers),
     ("digits", 6, _digits),
 )
@@ -218,24 +240,18 @@ KINDS = ("email", "telephone", "card", "iban", "ssn", "date", "url", "ip", "iden
 NAME = "name"  # a kind that no form tells
 
 
-def find(text, spans):
-    """The personal data of a text that was copied: a list of Found, in order, none overlapping another.
+def find(text, regions=REGIONS):
+    """The personal data of a text: a list of Item, in order, none overlapping another.
 
-    spans: the copied runs, [start, end) in characters of the text. The whole text is searched, and what lies wholly
-    within one of the spans counts: a number that was copied only half does not.
+    regions: those whose telephone numbers are known as they are written at home (checked_regions).
     """
-    spans = sorted((start, end) for start, end in spans)
-    if not spans:
-        return []
-    starts, ends = [start for start, _ in spans], list(accumulate((end for _, end in spans), max))
+    text = plain(text)
     close = next((n for n, pattern in CLOSE.items() if pattern.search(text)), 0)
-    taken, found = bytearray(len(text)), []
+    taken, items = bytearray(len(text)), []
     for kind, digits, finder in FINDERS:
-        for start, end in finder(text) if close >= digits else ():
-            if taken.find(1, start, end) >= 0:
-                continue
-            taken[start:end] = bytes([1]) * (end - start)
-            before = bisect_right(starts, start)
-            if kind and before and end <= ends[before - 1]:
-                found.append(Found(kind, start, end))
-    return sorted(found, key=lambda one: one.start)
+        for start, end, values in finder(text, regions) if close >= digits else ():
+            if taken.find(1, start, end) < 0:
+                taken[start:end] = bytes([1]) * (end - start)
+                if kind:
+                    items.append(Item(kind, start, end, values))
+    return sorted(items, key=lambda item: item.start)

@@ -4,6 +4,7 @@ Stage 4 writes it to <indexes>/spans-<encoding>/, for all prefix lengths; stage 
 either side lie in parts of at most PART words (or one longer text), each with a suffix array of its own.
 """
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,13 +14,17 @@ import pydivsufsort
 from tqdm import tqdm
 
 from memorization.cli import UserError
+from memorization.detection.items import Writer, keys
+from memorization.detection.personal import REGIONS, find
 from memorization.detection.suffixes import holders, longest_matches
+from memorization.directories import changed, mark_path
+from memorization.files import NOT_OF_SHAPE
 from memorization.parallel import batches, in_order
-from memorization.retrieval.directory import MARK, building, changed, mapped, read_mark, save
+from memorization.retrieval.directory import KIND, building, mapped, read_mark, save
 from memorization.runs import Count
 from memorization.words import words
 
-FORMAT = 3  # of these files; raise it when they or the words change
+FORMAT = 4  # of these files; raise it when they or the words change
 PART = 1 << 24  # words, sorted in memory together: that takes a gigabyte
 BATCH = 500  # samples handed to a process at a time
 SAMPLES = {
@@ -53,9 +58,9 @@ def read_whole(path, encoding):
         return None
     try:
         mark = msgspec.convert(mark, Mark)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{path / MARK}: is no mark of a span index ({error}); move {path} away") from None
-    if mark.made_of != {"encoding": encoding}:
+    except NOT_OF_SHAPE as error:
+        raise UserError(f"{mark_path(path, KIND)}: is no mark of a span index ({error}); move {path} away") from None
+    if mark.made_of.get("encoding") != encoding:
         raise UserError(
             f"{path}: is of the encoding {mark.made_of.get('encoding')}; remove it and run load_to_elastic.py again"
         )
@@ -64,18 +69,24 @@ def read_whole(path, encoding):
     return mark
 
 
-def build(path, samples, encoding, total, jobs):
+def build(path, samples, encoding, total, jobs, regions=REGIONS):
     """Write the span index of the samples, an iterable of (id, member, cluster, text), unless it is there.
 
-    Returns how many are members, and how many held out.
+    regions: whose telephone numbers are known among the items of personal data (personal.checked_regions). Returns how
+    many are members, and how many held out.
     """
-    if mark := read_whole(path, encoding):
+    made_of = {"encoding": encoding, "regions": " ".join(regions)}
+    if (mark := read_whole(path, encoding)) and mark.made_of == made_of:
         return mark.samples
     with building(path) as (directory, mark), (directory / "texts.utf8").open("wb") as texts:
         known, parts, end = {name: [] for name in SAMPLES}, {True: _Part(), False: _Part()}, 0
+        items = Writer()
         written = []  # whether each part is of members
         bar = tqdm(samples, total=total, desc="spans", unit="sample")
-        for batch, (hashes, bounds, counts) in in_order(_words, batches(bar, BATCH), jobs):
+        for batch, (hashes, bounds, counts, of_samples) in in_order(
+            partial(_words, regions), batches(bar, BATCH), jobs
+        ):
+            items.add(of_samples)
             places = np.cumsum(counts)[:-1]
             for (id, member, cluster, text), *one in zip(
                 batch, np.split(hashes, places), np.split(bounds, places), strict=True
@@ -94,17 +105,20 @@ def build(path, samples, encoding, total, jobs):
                 written.append(member)
         for name, type in SAMPLES.items():
             save(directory / f"{name}.npy", np.array(known[name], type))
+        items.write(directory)
         members = sum(known["members"])
-        mark |= {"format": FORMAT, "made_of": {"encoding": encoding}, "parts": written}
+        mark |= {"format": FORMAT, "made_of": made_of, "parts": written}
         mark |= {"samples": (members, len(known["ids"]) - members)}
     return mark["samples"]
 
 
-def _words(batch):
-    """(words, bounds, counts): the words of all texts of a batch and their bounds, and how many each has."""
+def _words(regions, batch):
+    """(words, bounds, counts, items): the words of all texts of a batch and their bounds, how many each has, and the
+    keys of its items of personal data.
+    """
     found = [words(text) for *_, text in batch]
     hashes, bounds = (np.concatenate([getattr(one, name) for one in found]) for name in ("hashes", "bounds"))
-    return hashes, bounds, [len(one.hashes) for one in found]
+    return hashes, bounds, [len(one.hashes) for one in found], [keys(find(text, regions)) for *_, text in batch]
 
 
 class _Part:

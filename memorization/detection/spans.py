@@ -5,6 +5,7 @@ import numpy as np
 from memorization.alignment.verbatim import common_runs
 from memorization.cli import UserError
 from memorization.detection.detections import Copied, Run
+from memorization.detection.items import ItemIndex
 from memorization.detection.own import own_runs
 from memorization.detection.span_index import Part, read_whole, span_index_path
 from memorization.retrieval.directory import mapped
@@ -16,6 +17,8 @@ OWN, ALIKE, MEMBER, HELD_OUT, PROMPT = range(5)  # whose a place is: the first o
 
 class SpanIndex:
     """All samples of an encoding. samples, clusters: how many are members, and how many held out. texts: by number.
+
+    items: an items.ItemIndex. regions: whose telephone numbers it knows.
 
     mark: of the span index, where that has been looked through. Raises UserError if stage 4 has not written it, or if
     it has changed since.
@@ -30,6 +33,8 @@ class SpanIndex:
             mapped(path / f"{name}.npy") for name in ("ids", "members", "clusters")
         )
         self.samples = list(self.mark.samples)
+        self.regions = tuple(self.mark.made_of["regions"].split())
+        self.items = ItemIndex(path, self.ids, self.members, self._clusters)
         _, first, cluster, sizes = np.unique(self._clusters, return_index=True, return_inverse=True, return_counts=True)
         self.clusters = [int((self.members[first] == member).sum()) for member in (True, False)]
         self._alike = sizes[cluster] > 1  # whether a sample has near-duplicates
@@ -129,6 +134,16 @@ class SpanIndex:
             cluster=int(self._clusters[own]),
             sample_span=(prefix + run.span[0], prefix + run.span[1]),
         )
+
+    def holding(self, text):
+        """The numbers of the samples that hold the words of a text, one after the other, an array in order."""
+        hashes = words(text).hashes
+        if not len(hashes):
+            return np.empty(0, np.int64)
+        run = np.zeros(1, np.int64), np.full(1, len(hashes))
+        queries = [part.query(hashes) for part in self._parts]
+        held = [part.holders(query, *run) for part, query in zip(self._parts, queries, strict=True) if min(query) >= 0]
+        return np.unique(np.concatenate([np.empty(0, np.int64), *(rows[:, 1] for rows in held)]))
 
     def _copied(self, ours, queries, runs, own, cut, of_members):
         """(Copied, rank of the place that is shown) of each run of words [begin, end) of a generation, as two lists.

@@ -1,7 +1,7 @@
 """Where stage 1 works, and what it may replace."""
 
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from memorization.cli import UserError
 from memorization.encoding.arrow import ROWS
@@ -15,34 +15,37 @@ from memorization.runs import difference, identity, manifest_path, read_manifest
 def workspace(result):
     """A directory beside a result for the time of the block, in which one process works on it at a time.
 
-    What a killed process left there goes; so do the directories made for the result if nothing came of it.
+    What a killed process left there goes.
     """
-    made = [directory for directory in result.parents if not directory.exists()]
     work = result.with_name(f".{result.name}.memorization-work")
-    try:
-        with locked(result), naming(work):
+    with locked(result), naming(work):
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        try:
+            yield work
+        finally:
             shutil.rmtree(work, ignore_errors=True)
-            work.mkdir()
-            try:
-                yield work
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-    finally:
-        with suppress(OSError):  # not empty
-            for directory in made:
-                directory.rmdir()
 
 
 def refuse_to_replace_others(paths):
     """Raise UserError if something lies in a result's place that this stage has not made.
 
-    Its own it knows by the manifest, or, left without one by a kill among the last steps, by what it consists of.
+    Its own it knows by the manifest, or, left without one by a kill among the last steps, by what it consists of. A
+    directory may hold no more than that, and what `datasets` keeps there of computations.
     """
+    files = {ROWS, "state.json", "dataset_info.json"}
     for path in paths.values():
-        if not path.exists() or manifest_path(path).is_file():
+        described = manifest_path(path).is_file()
+        if not path.exists() or described and not path.is_dir():
             continue
         if path.is_dir():
-            ours = {file.name for file in path.iterdir()} == {ROWS, "state.json", "dataset_info.json"}
+            names = {file.name for file in path.iterdir() if not file.match("cache-*.arrow")}
+            if described and (others := sorted(names - files)):
+                raise UserError(
+                    f"{path}: holds {others[0]}, which this stage has not written; move it away, or write elsewhere "
+                    "(--name)"
+                )
+            ours = described or names == files
         else:
             with path.open("rb") as file:
                 ours = file.readline().startswith((LISTING_BEGINS, FILE_BEGINS))

@@ -1,16 +1,12 @@
 """How much of a suffix a generation reproduces, in tokens (Carlini et al. 2023; design: Terms)."""
 
-from typing import Annotated
-
 import msgspec
 import numpy as np
-from msgspec import Meta
 from rapidfuzz.distance import LCSseq, Levenshtein
 
-from memorization.runs import Count
+from memorization.runs import Count, Share
 
 NEAR = 0.1  # of its tokens: the edit distance of a near copy
-Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Near(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

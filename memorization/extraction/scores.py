@@ -8,15 +8,14 @@ import zlib
 import msgspec
 import numpy as np
 
-from memorization.extraction.matches import Share
-from memorization.runs import Count, Positive
+from memorization.runs import Count, Positive, Real, Share
 
 LENGTHS = (10, 25, 50, 100)  # tokens of an exact match
 QUERIES = (1, 10, 100, 1_000, 10_000)
 CHANCES = (0.5, 0.9)
 LEAST = 0.2  # of the tokens, the least likely: min-k % and min-k %++
 
-Log = float | None  # None stands for minus infinity, which JSON does not have: probability 0
+Log = Real | None  # None stands for minus infinity, which JSON does not have: probability 0
 
 
 class Scores(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

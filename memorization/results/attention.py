@@ -9,7 +9,12 @@ import numpy as np
 from scipy import stats
 
 from memorization.cli import UserError
+from memorization.directories import changed, files_of, read_mark
+from memorization.files import read_text
+from memorization.results import drawing
+from memorization.results.layout import visible
 from memorization.results.statistics import LEVEL, holm
+from memorization.runs import checked, identity
 
 MEASURES = ("entropy", "gini", "effective_tokens", "prefix_mass")
 TITLES = ("entropy / its maximum", "Gini coefficient", "effective number of tokens", "mass on the prefix")
@@ -92,12 +97,11 @@ def heat_map(name, measure, n_a, n_b, found):
 
     The same bytes for the same numbers.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     layers, heads = found["p"].shape
-    most = abs(found["difference"]).max() or 1.0
-    with rc_context({"svg.hashsalt": "attention", "svg.fonttype": "none", "text.parse_math": False}):
+    most, name = abs(found["difference"]).max() or 1.0, visible(name)
+    with drawing.settings(name, "attention"):
         figure = Figure((2.5 + 0.35 * heads, 1.8 + 0.35 * layers), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(found["difference"], cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
@@ -117,13 +121,14 @@ def heat_maps(directory, generations):
     """(title, SVG) of every heat map that attention_analysis.py wrote to a directory, in order.
 
     generations: those that are looked at, as detections name what made them. Raises UserError for a study that is of
-    none of them.
+    none of them, or in which a file is not as it was written.
     """
-    from memorization.files import read_text
-    from memorization.runs import checked, identity
-
     manifest = checked(Path(directory) / "attention.npz", "attention")
     ours = {identity([task["generations"], task["contents"]]) for task in manifest.made_of["tasks"]}
     if not ours & set(generations):
         raise UserError(f"{directory}: is a study of other generations than those of these results; name theirs")
-    return [(title, read_text(Path(directory) / name)) for name, title in manifest.facts["heat_maps"].items()]
+    maps = manifest.facts["heat_maps"]
+    written = files_of(read_mark(directory, "study"))
+    if wrong := changed(Path(directory), {name: written.get(name) for name in maps}):
+        raise UserError(f"{directory}: {wrong} is not as it was written; run attention_analysis.py again")
+    return [(visible(title), read_text(Path(directory) / name)) for name, title in maps.items()]

@@ -63,6 +63,7 @@ def _run(run):
         "another": summary["another"],
         "scores": summary["scores"],
         "personal": summary["personal"],
+        "another_personal": summary["another_personal"],
         "canaries": summary["canaries"],
         "base": summary["base"],
         "identities": identities(run.manifest),
@@ -113,7 +114,7 @@ def attacks(run):
     yield "alignment with candidates", True, aligned
     classifier = facts["classifier"]
     yield "paraphrase classifier", bool(classifier), classifier or "none was asked: paraphrases are unverified"
-    yield "personal data by form", True, f"in copied runs: {', '.join(KINDS)}"
+    yield "personal data by form", True, f"{', '.join(KINDS)}; telephone numbers of {', '.join(facts['regions'])}"
     named = facts.get("ner_model")
     yield "personal names", bool(named), named or "no --ner-model, so names were not looked for"
     rates = ", ".join(f"{100 * float(rate):g} %" for rate in resolvable) or "none"

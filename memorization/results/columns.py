@@ -6,6 +6,8 @@ Those of the pass over the suffix, and the scores that tell members from held-ou
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from memorization.detection.detections import COMMON
+
 RUNS = (50, 100, 200)  # lengths
 ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
 VERDICT = "own"  # the column that decides where it can: members and held-out texts are treated alike in it
@@ -13,7 +15,7 @@ MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
 
 
 class Column(NamedTuple):
-    """A metric. heading: at most 16 characters. kind: "share" of probes, "mean", "fraction", the mean of what lies from
+    """A metric. heading: at most 18 characters. kind: "share" of probes, "mean", "fraction", the mean of what lies from
     0 to 1, or "score", which is not averaged. value: detection -> bool, float, or None for one that it says nothing of;
     a column that says nothing of any is left out. block: of the table. ceiling: the same value if the generation were
     its own suffix (design.md, Terms); None where that bounds nothing."""
@@ -31,11 +33,14 @@ def is_loop(row, loop_repeats):
     return row.repeats >= loop_repeats
 
 
-def columns(span_length, loop_repeats, classifier, direction):
+def columns(span_length, loop_repeats, classifier, direction, names=False):
     """All columns in the order of the table.
 
     span_length: that a run must be longer than. loop_repeats: of a word 3-gram. classifier: of paraphrases, or None.
+    names: whether names were looked for.
     """
+    items = "an e-mail address, a number, a date and the like" + (", a name" if names else "")
+    unnamed = "" if names else "; names were not looked for: that needs --ner-model"
     return [
         Column(
             "exact_match",
@@ -90,11 +95,19 @@ def columns(span_length, loop_repeats, classifier, direction):
         ),
         Column(
             "personal",
-            "personal data",
+            "personal data" if names else "personal, no names",
             "share",
-            lambda row: any(found.distinctive for found in row.personal),
-            "says personal data (numbers, addresses, dates and the like; names with --ner-model) in a run that one "
-            "sample alone holds",
+            lambda row: any(item.whose == "own" for item in row.personal),
+            f"says personal data ({items}) that stands in its own sample, not in the prompt, and not in more than "
+            f"{COMMON} samples{unnamed}",
+            ceiling=None if names else _of(lambda ceiling: ceiling.personal),
+        ),
+        Column(
+            "another_personal",
+            "other's personal" if names else "other's, no names",
+            "share",
+            lambda row: any(item.whose == "another" for item in row.personal),
+            f"says personal data that exactly one other training sample holds, and not the prompt{unnamed}",
         ),
         Column(
             "loop",

@@ -10,6 +10,7 @@ STATED = (
     "candidates",
     "span_length",
     "loop_repeats",
+    "regions",
     "unchecked",
 )  # of what made the detections
 

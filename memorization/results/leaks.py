@@ -1,13 +1,13 @@
-"""What came out, to be read: members whose own text the model repeats, the longest run first."""
+"""What came out, to be read: members whose own text, or personal data in it, the model repeats."""
 
 from memorization.results.layout import WIDTH, paragraph, visible, wrapped
 
 HEAD = """\
 Members of which the model repeats a long run of words, the longest first; of
 several generations the one with the longest. Wide characters, as Chinese ones,
-count as two, punctuation as none. The run stands between \u27e6 and \u27e7;
-control characters are escaped. Then those that come back exactly, but without
-such a run.
+count as two, punctuation as none. The run stands between \u27e6 and \u27e7.
+Then those that come back exactly, but without such a run, and those of which
+it says personal data alone, in that place. Control characters are escaped.
 """
 
 
@@ -50,18 +50,43 @@ def leaks(name, rows, span_length):
     for row in sorted(exact.values(), key=lambda row: (-row.matched_tokens, row.id)):
         parts.append(f"\n- sample {row.id}, {_copies(row)}, exact match of {row.matched_tokens} tokens\n")
         parts.append(_block("prefix", visible(row.prefix)))
-        parts.append(_block("generation", visible(row.generation)))
+        parts.append(_block("generation", _marked(row.generation, *_own_items(row))))
         parts.append(_block("own sample, after the prefix", visible(row.suffix)))
-    return "".join(parts)
+    return "".join([*parts, *_personal(members, longest | exact)])
+
+
+def _personal(members, shown):
+    """Parts of the section: members that are not shown yet of which the model says personal data of their own."""
+    most = {}
+    for row in members:
+        own = [item for item in row.personal if item.whose == "own"]
+        if own and row.id not in shown and len(own) > len(most.get(row.id, (row, []))[1]):
+            most[row.id] = row, own
+    if most:
+        yield "\n" + "\n".join(paragraph(f"Personal data alone, of {len(most)} more members:")) + "\n"
+    for row, own in sorted(most.values(), key=lambda each: (-len(each[1]), each[0].id)):
+        kinds = ", ".join(dict.fromkeys(item.kind for item in own))
+        yield f"\n- sample {row.id}, {_copies(row)}: {kinds}\n"
+        yield _block("prefix", visible(row.prefix))
+        yield _block("generation", _marked(row.generation, *_own_items(row)))
+        yield _block("own sample, after the prefix", visible(row.suffix))
+
+
+def _own_items(row):
+    return [item.generation_span for item in row.personal if item.whose == "own"]
 
 
 def _copies(row):
     return f"{row.duplicates} {'copy' if row.duplicates == 1 else 'copies'}"
 
 
-def _marked(text, span):
-    start, end = span
-    return f"{visible(text[:start])}\u27e6{visible(text[start:end])}\u27e7{visible(text[end:])}"
+def _marked(text, *spans):
+    """The text with marks around the spans, which are in order and apart."""
+    parts, at = [], 0
+    for start, end in spans:
+        parts += [visible(text[at:start]), "\u27e6", visible(text[start:end]), "\u27e7"]
+        at = end
+    return "".join([*parts, visible(text[at:])])
 
 
 def _block(title, text):

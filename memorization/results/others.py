@@ -10,24 +10,38 @@ from scipy import sparse
 
 from memorization.results import statistics
 from memorization.results.counts import HELD_OUT, MEMBERS
+from memorization.results.layout import estimate, grid
 
 SEED = 0  # of the permutation test
 AT_ONCE = 1 << 22  # numbers in memory together
 
 
-class Others:
-    """Of each generation, the other clusters that alone hold one of its runs. Rows are watched as they pass by."""
+def runs(row):
+    """The runs of a Detection that one other cluster alone holds."""
+    return (run for run in row.copied if run.whose(row.cluster) in ("another", "other"))
 
-    def __init__(self):
+
+def items(row):
+    """The items of personal data in a Detection that one other cluster alone holds."""
+    return (item for item in row.personal if item.whose in ("another", "other"))
+
+
+class Others:
+    """Of each generation, the other clusters that alone hold something that it says. Rows are watched as they pass by.
+
+    said: of a row, what it says: `runs` or `items`.
+    """
+
+    def __init__(self, said=runs):
+        self._said = said
         self._probes, self._holders, self._members = array("q"), array("q"), array("b")
 
     def watch(self, rows):
         for row in rows:
-            for run in row.copied:
-                if run.whose(row.cluster) in ("another", "other"):
-                    self._probes.append(row.id)
-                    self._holders.append(run.cluster)
-                    self._members.append(run.members)
+            for one in self._said(row):
+                self._probes.append(row.id)
+                self._holders.append(one.cluster)
+                self._members.append(one.members)
             yield row
 
     def measure(self, ids, member, clusters, samples):
@@ -64,6 +78,16 @@ class Others:
         for cell, value in zip(found.values(), statistics.holm(p), strict=True):
             cell |= {"p": float(value), "evidence": bool(value <= statistics.LEVEL)}
         return {"samples": size, "groups": found}
+
+
+def beside_chance(measured):
+    """What Others.measure gives, as the lines of a table."""
+    number = measured["samples"]
+    body = [["probes", f"of {number} members", f"of {number} held out", "p"]]
+    for name, group in measured["groups"].items():
+        p = f"{group['p']:.2g}" if group["p"] >= 0.0001 else "< 0.0001"
+        body.append([name, estimate(group["another"]), estimate(group["chance"]), p])
+    return grid(body)
 
 
 def test(probes, holders, trained, mask, samples, chances):

@@ -1,7 +1,7 @@
 "use strict";
 // Cases are drawn in blocks, when they come near the view, and let go when they are far from it. Texts are set as text only.
 (async () => {
-  const BLOCK = 25, PRINTED = 2, COLOURS = 6, NAMES = ["its own", "one other's", "held by several"];
+  const BLOCK = 25, PRINTED = 2, COLOURS = 6, NAMES = ["its own", "one other's", "held by several"], WHOSE = { own: "its own", another: "one other's", other: "one held-out sample's", shared: "in several samples", prompt: "in the prompt", nobody: "in no sample" };
   const $ = (id) => document.getElementById(id);
   const list = $("list");
 
@@ -122,7 +122,7 @@
     }
     made.append(body);
     const facts = one.copied.map(([, , whose, holders, members, sample, , , length], n) => `run ${n + 1}: ${length} characters, ${NAMES[whose]}${holders > 1 ? ` (${holders} samples, near-duplicates counted once, ${members} of them members)` : whose === 1 ? ` (sample ${sample})` : ""}`);
-    for (const kind of new Set(one.personal.map((each) => each[2]))) facts.push(`personal data: ${kind}`);
+    for (const item of new Set(one.personal.map((each) => `${each[2]} (${WHOSE[each[3]]})`))) facts.push(`personal data: ${item}`);
     for (const [name, value] of Object.entries(one.scores)) facts.push(`${name} ${value}`);
     made.append(element("p", { className: "facts", textContent: facts.join("; ") }));
     return made;
@@ -169,7 +169,7 @@
     if (wanted.copies && one.copies !== +wanted.copies) return false;
     if (wanted.label && one.label !== wanted.label) return false;
     if (wanted.whose === "-" ? one.copied.length : wanted.whose && !one.copied.some((run) => run[2] === +wanted.whose)) return false;
-    if (wanted.personal && !one.personal.some((each) => wanted.personal === "*" || each[2] === wanted.personal)) return false;
+    if (wanted.personal && !one.personal.some((each) => wanted.personal === "*" ? each[3] === "own" || each[3] === "another" : each[2] === wanted.personal)) return false;
     if (!wanted.text) return true;
     const text = wanted.text.toLowerCase();
     return String(one.id) === text || [one.prefix, one.suffix, one.generation].some((place) => (lower[place] ??= texts[place].toLowerCase()).includes(text));

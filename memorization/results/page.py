@@ -151,7 +151,7 @@ def _cases(runs, masked):
     (places in texts), exact, tokens and matched (characters) that match, label, copied ([start, end] in the generation,
     whose, holders, members, sample, [start, end] in that sample, length in columns), passages ([start, end], sample or
     null for its own, [start, end] in its suffix, label), others (sample -> the text of its suffix), personal ([start,
-    end], kind, distinctive), longest (of the lengths), scores.
+    end], kind, whose), longest (of the lengths), scores.
     """
     texts, cases = {}, []
     evidence = [score for score in scores(None) if score.name in ("loss", "log_p_z", "extraction_strength", "min_k")]
@@ -199,7 +199,7 @@ def _cases(runs, masked):
             ]
             case["others"] = {id: place(text) for id, text in given.items() if id != row.id}
             case["personal"] = [
-                [*generation.span(found.generation_span), found.kind, found.distinctive] for found in row.personal
+                [*generation.span(item.generation_span), item.kind, item.whose] for item in row.personal
             ]
             case["longest"] = max((found.length for found in row.copied), default=0)
             case["scores"] = {

@@ -33,13 +33,14 @@ class Masked:
     """A text, masked, in two parts that are shown apart: up to `cut` characters, and from there on.
 
     A word across the cut is masked as one; personal data across it is named in both parts. known: (kind, start, end) of
-    personal data that no form tells, as names; what has a form goes before one that overlaps it.
+    personal data that no form tells, as names; what has a form goes before one that overlaps it. regions: of
+    personal.find.
     """
 
-    def __init__(self, text, cut=0, known=()):
+    def __init__(self, text, cut=0, known=(), regions=personal.REGIONS):
         at, parts, self._finds, length = 0, [], [], 0
         masked = HIDDEN.sub(MASK, text)
-        finds = personal.find(text, [(0, len(text))])
+        finds = [item[:3] for item in personal.find(text, regions)]
         finds += [one for one in known if not any(start < one[2] and one[1] < end for _, start, end in finds)]
         for kind, start, end in sorted(finds, key=lambda find: find[1]):
             for begin, stop in ((start, cut), (cut, end)) if start < cut < end else ((start, end),):
@@ -74,29 +75,30 @@ class Masked:
         return begin - self.cut, end - self.cut
 
 
-def redacted(rows):
+def redacted(rows, regions=personal.REGIONS):
     """The rows, a list of Detections, with masked texts; spans are of these, their lengths stay those of the originals.
 
-    A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as it is.
+    regions: of personal.find. A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as
+    it is.
     """
     samples = {row.id: (row.prefix, row.suffix) for row in rows}
 
     @cache
     def sample(id):
         prefix, suffix = samples[id]
-        return Masked(prefix + suffix, len(prefix))
+        return Masked(prefix + suffix, len(prefix), regions=regions)
 
     @cache
     def candidate(id, text):
-        return sample(id) if samples.get(id, ("", ""))[1] == text else Masked(text)
+        return sample(id) if samples.get(id, ("", ""))[1] == text else Masked(text, regions=regions)
 
-    return [_redacted(row, samples, sample, candidate) for row in tqdm(rows, "mask", unit="row", disable=None)]
+    return [_redacted(row, samples, sample, candidate, regions) for row in tqdm(rows, "mask", unit="row", disable=None)]
 
 
-def _redacted(row, samples, sample, candidate):
+def _redacted(row, samples, sample, candidate, regions):
     cut = len(row.prefix)
-    known = [(find.kind, *(cut + place for place in find.generation_span)) for find in row.personal]
-    generation = Masked(row.prefix + row.generation, cut, known)
+    known = [(item.kind, *(cut + place for place in item.generation_span)) for item in row.personal]
+    generation = Masked(row.prefix + row.generation, cut, known, regions)
     own, texts = sample(row.id), {one.id: one.text for one in row.candidates}
 
     def moved(found, **spans):

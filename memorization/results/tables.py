@@ -20,7 +20,7 @@ from memorization.results.columns import (
 from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
 from memorization.results.layout import estimate, grid, paragraph, visible
 from memorization.results.notes import notes
-from memorization.results.others import Others
+from memorization.results.others import Others, beside_chance, items
 from memorization.results.personal import Personal, lines_of
 from memorization.results.verdict import BASE, FALLBACK, LEAST_CEILING, verdict_column
 from memorization.results.verdict import verdict as verdict_of
@@ -40,13 +40,13 @@ def summarize(rows, facts, base=None, canaries=None):
     and under paper with direction both, stands the same tally of the labels without the span scan, by the published
     rule, and in direction paper. The verdict has column, the one that decides (verdict.verdict_column), and groups, of
     verdict.verdict: members by copies and all; it is None without members or what to compare them with. another is
-    others.Others.measure. Under without_loops stands the same tally without generations that repeat themselves;
-    personal is personal.Personal.counts, scores membership.measure. base: detections of the same probes through the
-    base model, or None; under base stands base.compare, and the scores have the ratio to it. canaries: of
-    canaries.summarize, or None.
+    others.Others.measure, another_personal the same of items of personal data. Under without_loops stands the same
+    tally without generations that repeat themselves; personal is personal.Personal.counts, scores membership.measure.
+    base: detections of the same probes through the base model, or None; under base stands base.compare, and the scores
+    have the ratio to it. canaries: of canaries.summarize, or None.
     """
     classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
-    every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction)
+    every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction, bool(facts["ner_model"]))
     tables = {
         "": every + evidence.columns(),
         "without_loops": [without_loops(column, facts["loop_repeats"]) for column in every if column.name != "loop"],
@@ -55,12 +55,13 @@ def summarize(rows, facts, base=None, canaries=None):
     }
     if facts["direction"] == "both":
         tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
-    others, personal = Others(), Personal()
+    others, personal, of_others = Others(), Personal(), Others(items)
     scores = evidence.scores(classifier)
     limited = [column for column in every if column.ceiling]
     of_tables = [column for of_table in tables.values() for column in of_table]
     ceilings = [column._replace(value=column.ceiling) for column in limited]
-    probes = collect(others.watch(personal.watch(rows)), [*of_tables, *scores, *ceilings])
+    watched = others.watch(of_others.watch(personal.watch(rows)))
+    probes = collect(watched, [*of_tables, *scores, *ceilings])
     groups, values = grouped(probes), iter(probes.values)
     _, clusters = np.unique(probes.clusters, return_inverse=True)
     of_scores, of_ceilings = np.split(probes.values[len(of_tables) :], [len(scores)])
@@ -94,6 +95,7 @@ def summarize(rows, facts, base=None, canaries=None):
         summary["verdict"] = {"column": decides, "groups": verdict_of(groups, probes, probes.values[number], before)}
     summary["another"] = others.measure(probes.ids, probes.member, clusters, facts["clusters"])
     summary["personal"] = personal.counts()
+    summary["another_personal"] = of_others.measure(probes.ids, probes.member, clusters, facts["clusters"])
     summary["canaries"] = canaries
     return summary
 
@@ -165,7 +167,11 @@ def table(summary):
     for name, block in blocks.items():
         lines += [*paragraph(evidence.TITLES[name].format(scheme=facts["scheme"])), "", *grid([head[0], *block]), ""]
     lines += [*membership.lines(summary["scores"]), *base_model.lines(summary, heading)]
-    lines += [*of_canaries.lines(summary["canaries"]), *lines_of(summary["personal"]), *unlooped(summary)]
+    lines += [
+        *of_canaries.lines(summary["canaries"]),
+        *lines_of(summary["personal"], summary["another_personal"], facts["ner_model"]),
+        *unlooped(summary),
+    ]
     headings = {}
     for column in (*columns, *summary["scores"].values()):
         headings.setdefault(column["meaning"], []).append(column["heading"])
@@ -277,10 +283,6 @@ def another(summary):
     if (found := summary["another"]) is None:
         return []
     number, groups = found["samples"], found["groups"]
-    body = [["probes", f"of {number} members", f"of {number} held out", "p"]]
-    for name, group in groups.items():
-        p = f"{group['p']:.2g}" if group["p"] >= 0.0001 else "< 0.0001"
-        body.append([name, estimate(group["another"]), estimate(group["chance"]), p])
     yes = [name for name, group in groups.items() if group["evidence"]]
     more = "one other training sample's text comes out more often than one held-out sample's"
     said = f"yes, {more}, beyond chance, from probes: {', '.join(yes)}" if yes else f"no evidence that {more}"
@@ -288,7 +290,7 @@ def another(summary):
         said = f"cannot be told, as {TOO_SHORT}"
     return [
         *paragraph(f"Another's: {said}."),
-        *grid(body),
+        *beside_chance(found),
         *paragraph(
             f"(Probes, in %, that say a run of over {summary['facts']['span_length']} characters which exactly one "
             f"other sample holds, of {number} training samples, and by chance of {number} held-out ones: the mean over "

@@ -11,24 +11,27 @@ import sys
 
 from memorization.cli import UserError
 
-URL = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\]):(\d{1,5})(?:/[\w.~/-]*)?", re.ASCII | re.IGNORECASE)
+URL = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\]):(\d{1,5})(/[\w.~/-]*)?", re.ASCII | re.IGNORECASE)
 
 
 def check_urls(urls):
-    """Raise UserError unless each names scheme, host and port, and nothing else but a path, and all one scheme."""
+    """Raise UserError unless each names scheme, host and port, and nothing else but a path, all one scheme, and each
+    another node."""
     found = [URL.fullmatch(url) for url in urls]
     for match, url in zip(found, urls, strict=True):
         if not match and re.search("@|%40", url):
             raise UserError(
                 "--elastic-url: holds a user name or password; give them as ELASTIC_USER and ELASTIC_PASSWORD instead"
             )
-        if not match or not 0 < int(match[2]) < 1 << 16:
+        if not match or not 0 < int(match[3]) < 1 << 16:
             raise UserError(
                 "--elastic-url: each must name scheme, host and port and nothing else, as http://localhost:9200 does "
                 "(this one is not shown, as it may hold a secret)"
             )
     if len({match[1].lower() for match in found}) > 1:
         raise UserError("--elastic-url: some are http and some https; name nodes of one kind")
+    if len({(match[2].lower(), int(match[3]), (match[4] or "").rstrip("/")) for match in found}) < len(found):
+        raise UserError("--elastic-url: a node is named twice; name each once")
 
 
 def credentials():

@@ -8,8 +8,9 @@ import numpy as np
 from tqdm import tqdm
 
 from memorization.cli import UserError
+from memorization.directories import changed
 from memorization.retrieval import bm25
-from memorization.retrieval.directory import building, changed, mapped, read_mark, save
+from memorization.retrieval.directory import building, mapped, read_mark, save
 from memorization.retrieval.documents import Documents
 from memorization.retrieval.index import Hit, Index
 from memorization.retrieval.parts import Part, PartWriter

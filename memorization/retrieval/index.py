@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from memorization.cli import UserError
+from memorization.files import NOT_OF_SHAPE
 from memorization.retrieval.analysis import tokenize
 from memorization.retrieval.documents import FORMAT, Mark
 from memorization.retrieval.stopwords import STOP_WORDS
@@ -105,7 +106,7 @@ class Index(ABC):
             )
         try:
             return msgspec.convert(mark, Mark)
-        except msgspec.ValidationError as error:
+        except NOT_OF_SHAPE as error:
             raise UserError(f"{self.where}: its mark is damaged ({error}); {self._remedy()}") from None
 
     def made_of(self):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations import get_reporting_integration_callbacks
 
 from memorization import flags
 from memorization.files import read_json
@@ -92,6 +93,11 @@ def parse_flags(script, description, data_arguments, argv=None):
         names, data, args = parser.parse_dict(options)
     except ValueError as error:
         parser.error(str(error))
+    try:
+        for callback in get_reporting_integration_callbacks(args.report_to):
+            callback()
+    except (ValueError, RuntimeError, ImportError) as error:  # it is none, or its library is missing
+        parser.error(f"--report-to {' '.join(args.report_to)}: {error}")
     if args.deepspeed:
         if mismatches := args.hf_deepspeed_config.mismatches:
             parser.error(f"{args.deepspeed}: {', '.join(mismatches)}; write auto there")

@@ -8,13 +8,14 @@ from pathlib import Path
 from memorization.cli import FULL, UserError
 from memorization.files import naming, read_json, write_json
 from memorization.provenance import RECORD, SUMS, check_sums, model_fingerprint, trainer_state
-from memorization.runs import difference, manifest_path
+from memorization.runs import difference, manifest_path, read_manifest
 from memorization.training.curve import CURVE
 from memorization.training.launch import say
 from memorization.training.losses import LOSSES
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 FIGURES = (LOSSES, CURVE, "train_results.json", "eval_results.json")
+FILES = (*FIGURES, RECORD, "config.json", "model.safetensors", "trainer_state.json", "training_args.bin")
 REMEDY = "--overwrite-output-dir starts over, or name another --output-dir"
 
 
@@ -46,6 +47,19 @@ def _numbered(output_dir):
     return [path for path in Path(output_dir).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
 
 
+def check_places(output_dir):
+    """Raise UserError if something in output_dir stands in the way of what a run writes or removes there.
+
+    So it is known before anything is removed, or trained.
+    """
+    for path in _numbered(output_dir):
+        if path.is_symlink() or not path.is_dir():
+            raise UserError(f"{path}: is no directory, but has a checkpoint's name; move it away")
+    for name in FILES:
+        if (path := Path(output_dir, name)).exists() and not path.is_file():
+            raise UserError(f"{path}: is no file, but has the name of one that is written there; move it away")
+
+
 def is_finished(output_dir, made_of):
     """Whether the run of this making is finished in output_dir; False if it can start or go on there.
 
@@ -53,19 +67,24 @@ def is_finished(output_dir, made_of):
     """
     output_dir = Path(output_dir)
     manifest, record = manifest_path(output_dir), output_dir / RECORD
-    finished = read_json(manifest, dict) if manifest.is_file() else {}
     there = [file for pattern in WEIGHTS for file in output_dir.glob(pattern)]
     there += [path for path in _numbered(output_dir) if (path / "trainer_state.json").is_file()]
     if not there:
         return False
-    before = finished.get("made_of") if finished else read_json(record, dict) if record.is_file() else None
+    finished = None
+    if manifest.is_file():
+        try:
+            finished = read_manifest(output_dir, "model")
+        except UserError as error:
+            raise UserError(f"{error}, with --overwrite-output-dir") from None
+    before = finished.made_of if finished else read_json(record, dict) if record.is_file() else None
     if before is None:
         raise UserError(f"{there[-1]}: nothing says of which run it is, as {RECORD} would; {REMEDY}")
     if differs := difference(before, made_of):
         raise UserError(f"{output_dir}: is of a run with another {differs}; {REMEDY}")
-    if finished and finished["contents"] != model_fingerprint(output_dir):
+    if finished and finished.contents != model_fingerprint(output_dir):
         raise UserError(f"{output_dir}: its model has changed since it was trained; {REMEDY}")
-    return bool(finished)
+    return finished is not None
 
 
 def begin(output_dir, made_of, start_over):

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from memorization import hub, provenance, runs
+from memorization.cli import UserError
 from memorization.files import locked
 from memorization.models import check_precision, held_here, load_for_training
 from memorization.training.blocks import collate
@@ -18,7 +19,7 @@ from memorization.training.launch import check_saves_whole, on_first_rank, say
 from memorization.training.lora import add_adapters, save_merged
 from memorization.training.losses import check_finite
 from memorization.training.made_of import made_of
-from memorization.training.mixture import joined
+from memorization.training.mixture import joined, shares
 from memorization.training.packing import PackingCheck, Packs, collate_packs
 from memorization.training.trainer import OUTPUT, TokenTrainer
 
@@ -58,6 +59,11 @@ def _fine_tune(kind, read, names, data, args):
         curve = on_first_rank(read_sample, data, sets["training set"], model, shape.get("max_source_length"))
 
     trained = samples.get("training set")
+    if data.task_weights and not (draws := shares(sum(map(len, trained)), data.task_weights)).all():
+        never = paths["training set"][draws.argmin()]
+        raise UserError(
+            f"{never}: is not drawn from once an epoch; give it more weight (--task-weights), or leave it out"
+        )
     run, finished = None, False
     if args.do_train:
         shape |= {"task_weights": data.task_weights, "lora_rank": names.lora_rank}

@@ -12,6 +12,7 @@ from memorization.files import read_json
 from memorization.models import ENCODER_DECODER
 from memorization.provenance import RECORD, model_fingerprint, model_made_of
 from memorization.runs import checked, manifest_path
+from memorization.training.checkpoints import check_places
 from memorization.training.launch import say
 
 
@@ -71,6 +72,8 @@ def check_output_dir(output_dir, model, trains):
     model = Path(model).resolve() if model else None
     if trains and model and output_dir in (model, *model.parents):
         raise UserError(f"{output_dir}: holds the model to fine-tune; name another --output-dir")
+    if trains:
+        check_places(output_dir)
     if not trains and model != output_dir and (manifest.is_file() or (output_dir / RECORD).is_file()):
         raise UserError(f"{output_dir}: holds another model than the one to evaluate; name another --output-dir")
 

@@ -55,6 +55,7 @@ def check_weights(text, sets):
         raise ValueError("must be numbers over 0 with commas between them, as 1,2,1")
     if len(weights) != len(sets) or len(sets) < 2:
         raise ValueError(f"{len(weights)} for {len(sets)} training sets; give one to each of several")
+    weights = [weight / max(weights) for weight in weights]  # of numbers however large the sum is finite
     return [weight / sum(weights) for weight in weights]
 
 

@@ -1,0 +1,98 @@
+"""A directory of ours: built aside, it takes its place whole, and says in its mark what we have written there.
+
+The mark lies in it, memorization-<kind>.json, with the SHA-256 of each file and a checksum of its own. What the mark
+does not know, or knows otherwise, is somebody else's: a directory that holds such a thing is never replaced.
+"""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from memorization.cli import UserError
+from memorization.files import fingerprint, read_json, recover, replacing, write_json
+from memorization.runs import identity
+
+
+def mark_path(path, kind):
+    """Where the mark of a directory of a kind lies."""
+    return Path(path) / f"memorization-{kind}.json"
+
+
+@contextmanager
+def building(path, kind, ours=()):
+    """Yield an empty directory and the dict to fill for its mark; it takes the place of `path` if the block ends well.
+
+    The mark is written last, with the hash of each file, `files`. ours: as of check_ours, which is asked before the
+    block and again behind it. The caller holds the lock of `path`; what killed builds left is cleared first.
+    """
+    recover(path)
+    check_ours(path, kind, ours)
+    with replacing(path, directory=True) as directory:
+        directory.mkdir()
+        mark = {}
+        yield directory, mark
+        files = sorted(file for file in directory.rglob("*") if file.is_file())
+        mark["files"] = {file.relative_to(directory).as_posix(): fingerprint(file) for file in files}
+        write_json(mark_path(directory, kind), mark | {"checksum": identity(mark)})
+        check_ours(path, kind, ours)
+
+
+def check_ours(path, kind, ours=()):
+    """Raise UserError if `path` is there and is not a directory that holds nothing but what we have written.
+
+    ours: endings of names of files that nobody writes by hand, which are ours in a directory with a mark, changed or
+    not. An empty directory may be replaced.
+    """
+    if not path.exists():
+        return
+    remedy = "name another directory, or move it away"
+    if not path.is_dir():
+        raise UserError(f"{path}: is no directory; {remedy}")
+    if not (first := next(path.iterdir(), None)):
+        return
+    if not (mark := mark_path(path, kind)).is_file():
+        raise UserError(f"{path}: holds {first.name}, and is no {kind} of ours; {remedy}")
+    others = [name for name in _entries(path) if name != mark.name and not name.endswith(tuple(ours))]
+    files = files_of(read_mark(path, kind)) if others else {}
+    for name in others:
+        if name not in files:
+            raise UserError(f"{path}: holds {name}, which is not of the {kind} in it; {remedy}")
+        if (path / name).is_symlink() or changed(path, {name: files[name]}):
+            raise UserError(f"{path}: {name} has been changed since it was written; {remedy}")
+
+
+def read_mark(path, kind):
+    """What the mark of a directory holds, {} where it has none. Raises UserError if it has changed."""
+    mark = read_json(file) if (file := mark_path(path, kind)).is_file() else {}
+    if isinstance(mark, dict) and "checksum" in mark and mark.pop("checksum") != identity(mark):
+        raise UserError(f"{file}: has changed since it was written; make the {kind} anew, elsewhere if need be")
+    return mark
+
+
+def changed(path, files):
+    """The name of a file in the directory that is not as it was written, or None. files: name -> its SHA-256."""
+    for name, hash in files.items():
+        file = path / name
+        if ".." in Path(name).parts or not file.is_file() or fingerprint(file) != hash:
+            return name
+    return None
+
+
+def files_of(mark):
+    """The files of a mark, a dict name -> hash; none of a mark that names none."""
+    files = mark.get("files") if isinstance(mark, dict) else None
+    return files if isinstance(files, dict) else {}
+
+
+def _entries(directory):
+    """The names of all that is no directory in a directory and below it, and of the empty directories."""
+    for path, directories, names in os.walk(directory, onerror=_raise):
+        here = Path(path).relative_to(directory)
+        links = [name for name in directories if (Path(path) / name).is_symlink()]
+        yield from sorted((here / name).as_posix() for name in [*names, *links])
+        if not (names or directories or here == Path()):
+            yield here.as_posix()
+
+
+def _raise(error):
+    raise error
