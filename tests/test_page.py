@@ -265,6 +265,21 @@ def test_what_is_marked_are_the_spans_of_the_rows_and_all_text_is_text(few, brow
 
 
 @needs_browser
+def test_a_run_has_the_same_length_wherever_it_is_told(browser, tmp_path):
+    """Wide characters count as two, near-duplicates that hold it as one sample."""
+    run = "这个句子有二十个汉字在里面而且没有标点符号"
+    row = planted(1, f"x {run}", f"y {run}", run, holders=2)
+    wide = msgspec.structs.replace(row.copied[0], length=2 * len(run))
+    row = msgspec.structs.replace(row, copied=[wide], longest_common_run=wide)
+    result = write_detections(tmp_path / "result", [row], training={})
+    assert run_script("report.py", result, "--output", tmp_path / "report") == 0
+    opened(browser, tmp_path / "report" / "report.html")
+    card = browser.execute_script("return document.querySelector('article').textContent")
+    assert f"longest run {2 * len(run)} characters" in card
+    assert f"run 1: {2 * len(run)} characters, held by several (2 samples, near-duplicates counted once" in card
+
+
+@needs_browser
 def test_the_page_asks_for_nothing_and_may_not(few, browser):
     opened(browser, few[1] / "report.html")
     asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]

@@ -487,6 +487,9 @@ def test_numbers_keep_their_meaning_when_they_are_short():
 
 
 def test_a_long_name_is_wrapped_and_nothing_hidden_in_a_text():
+    wide = grid([["模型" * 30, "1" * 10], ["small", "2"]])
+    assert wide[0].index("1" * 10) + 34 == wide[-1].index("2") - 9 == 70  # 34 characters before it take 68 columns
+    assert "".join([wide[0][:34], *wide[1:-1]]) == "模型" * 30
     assert grid([["name " * 30, "1" * 30, "2" * 30]])[0].endswith("  ".join(["1" * 30, "2" * 30]))
     assert visible("a\n\x1b[1m\\n\u202eé 日") == "a\\n\\x1b[1m\\\\n\\u202eé 日"
 
@@ -519,3 +522,9 @@ def test_a_column_has_its_ceiling_beside_it_where_it_is_bounded():
         "ceiling",
         "32.9",
     ]
+
+
+def test_a_mean_that_nothing_bounds_has_no_line_of_its_ceiling():
+    lines = table(summarize(PASSED, FACTS)).splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("loss, mean"))
+    assert not lines[place + 1].strip()

@@ -121,7 +121,7 @@
       made.append(views);
     }
     made.append(body);
-    const facts = one.copied.map(([from, to, whose, holders, members, sample], n) => `run ${n + 1}: ${to - from} characters, ${NAMES[whose]}${holders > 1 ? ` (${holders} samples, ${members} of them members)` : whose === 1 ? ` (sample ${sample})` : ""}`);
+    const facts = one.copied.map(([, , whose, holders, members, sample, , , length], n) => `run ${n + 1}: ${length} characters, ${NAMES[whose]}${holders > 1 ? ` (${holders} samples, near-duplicates counted once, ${members} of them members)` : whose === 1 ? ` (sample ${sample})` : ""}`);
     for (const item of new Set(one.personal.map((each) => `${each[2]} (${WHOSE[each[3]]})`))) facts.push(`personal data: ${item}`);
     for (const [name, value] of Object.entries(one.scores)) facts.push(`${name} ${value}`);
     made.append(element("p", { className: "facts", textContent: facts.join("; ") }));

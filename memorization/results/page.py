@@ -149,9 +149,9 @@ def _cases(runs, masked):
 
     texts: each once. A case: run, id, sample (number of the generation), member, copies, prefix, suffix, generation
     (places in texts), exact, tokens and matched (characters) that match, label, copied ([start, end] in the generation,
-    whose, holders, members, sample, [start, end] in that sample), passages ([start, end], sample or null for its own,
-    [start, end] in its suffix, label), others (sample -> the text of its suffix), personal ([start, end], kind,
-    whose), longest, scores.
+    whose, holders, members, sample, [start, end] in that sample, length in columns), passages ([start, end], sample or
+    null for its own, [start, end] in its suffix, label), others (sample -> the text of its suffix), personal ([start,
+    end], kind, whose), longest (of the lengths), scores.
     """
     texts, cases = {}, []
     evidence = [score for score in scores(None) if score.name in ("loss", "log_p_z", "extraction_strength", "min_k")]
@@ -180,6 +180,7 @@ def _cases(runs, masked):
                     found.members,
                     found.sample,
                     *(_Units(whole[found.sample]).span(found.sample_span) if found.sample in whole else (0, 0)),
+                    found.length,
                 ]
                 for found in row.copied
             ]

@@ -11,6 +11,7 @@ from memorization.results import evidence, membership
 from memorization.results.columns import (
     ALARMS,
     MAIN,
+    RUNS,
     calibrated,
     columns,
     label_columns,
@@ -21,11 +22,12 @@ from memorization.results.layout import estimate, grid, paragraph, visible
 from memorization.results.notes import notes
 from memorization.results.others import Others, beside_chance, items
 from memorization.results.personal import Personal, lines_of
-from memorization.results.verdict import BASE, FALLBACK, verdict_column
+from memorization.results.verdict import BASE, FALLBACK, LEAST_CEILING, verdict_column
 from memorization.results.verdict import verdict as verdict_of
 
 CEILING = "what it would be if every generation were its own suffix, as far as it can reach"
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
+TOO_SHORT = "what a generation can reach is too short for a run that long (stage 3, --max-new-tokens)"
 UNTESTED = "cannot be tested against held-out texts: too few of as many copies"
 
 
@@ -182,10 +184,18 @@ def table(summary):
 def ceilings(column, groups):
     """The cells of a column's ceiling (members, held out, no difference) as a list, empty where it bounds nothing."""
     cells = [groups[side][column["name"]].get("ceiling") for side in (MEMBERS, HELD_OUT)]
-    if set(cells) <= {None, 1.0} and column["kind"] != "mean":
+    if set(cells) == {None} or (set(cells) <= {None, 1.0} and column["kind"] != "mean"):
         return []
     scale = 1 if column["kind"] == "mean" else 100
     return [[*("-" if cell is None else f"{scale * cell:.1f}" for cell in cells), ""]]
+
+
+def within_reach(summary):
+    """The share of members whose suffix has, as far as a generation can reach, a run longer than the span length, or at
+    the most so many; None where that is not known."""
+    known = [length for length in RUNS if length <= summary["facts"]["span_length"]]
+    cells = [summary["groups"][MEMBERS].get(f"run_{length}", {}).get("ceiling") for length in known]
+    return min((cell for cell in cells if cell is not None), default=None)
 
 
 def _together(headings):
@@ -276,6 +286,8 @@ def another(summary):
     yes = [name for name, group in groups.items() if group["evidence"]]
     more = "one other training sample's text comes out more often than one held-out sample's"
     said = f"yes, {more}, beyond chance, from probes: {', '.join(yes)}" if yes else f"no evidence that {more}"
+    if not yes and within_reach(summary) == 0:
+        said = f"cannot be told, as {TOO_SHORT}"
     return [
         *paragraph(f"Another's: {said}."),
         *beside_chance(found),
@@ -294,6 +306,8 @@ def how_tested(summary):
     name, tests = summary["verdict"]["column"], summary["verdict"]["groups"].values()
     (column,) = (column for column in summary["columns"] if column["name"] == name)
     why = ", as most members can have no own run" if name == FALLBACK else ""
+    if why and (reached := within_reach(summary)) is not None and reached < LEAST_CEILING:
+        why += f": {TOO_SHORT}"
     groups = sum(test["against"] is not None for test in tests)
     lines = [
         f"By {column['heading']}, the column named in advance{why}. Members are compared with held-out samples of as",
