@@ -35,7 +35,7 @@ def main(args):
     for rule in ("none", "0.8"):
         with tempfile.TemporaryDirectory() as work:
             command = [sys.executable, args.encode, "--data", *args.data, "--output-dir", work, "--name", "data"]
-            command += ["--near-duplicates", rule, *shlex.split(args.flags)]
+            command += ["--near-duplicates", rule, *shlex.split(args.flags or "")]
             subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             probes = Probes(work, "data")
             total = probes.manifest.rows
@@ -63,6 +63,6 @@ if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("--encode", default="encode_dialogue.py", help="stage 1's script (default: %(default)s)")
     parser.add_argument("--data", nargs="+", required=True, help="files as the script reads them")
-    parser.add_argument("--flags", default="", help="further flags of the script")
+    parser.add_argument("--flags", help="further flags of the script, in one text")
     parser.add_argument("--tokenizer", default=str(ROOT / "configs" / "gpt-neo-small"), help="the script's tokenizer")
     run(main, parser.parse_args())

@@ -23,7 +23,7 @@ def encoded(tmp_path_factory):
     canaries = "--canaries", 4, "--canary-copies", 1, "--canary-digits", 2
     assert run_script("encode_dialogue.py", "--max-samples", 40, "--output-dir", home / "causal", *canaries) == 0
     pairs = "--encoder-decoder", "--tokenizer", home / "t5", "--source-prefix", "translate: ", "--min-suffix-length", 2
-    small = "--max-samples", 40, "--prefix-length", 5, "--output-dir", home / "pairs"
+    small = "--max-samples", 40, "--prefix-length", 5, "--shared-prompts", "--output-dir", home / "pairs"
     assert run_script("encode_translation.py", *small, *pairs) == 0
     found = {"causal": ("dialogue", ROOT / "configs" / "gpt-neo-small"), "pairs": ("translation", home / "t5")}
     return {kind: (runs.encoding_paths(home / kind, name), tokenizer) for kind, (name, tokenizer) in found.items()}

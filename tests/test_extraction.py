@@ -266,7 +266,7 @@ TEXTS = {0: "", 7: "one line", 12: "two\nlines", 3: "ends with a blank line\n", 
 
 
 MADE_OF = {"encoding": "e" * 16, "prefix_length": 50, "trained_on": None, "unchecked": False}
-MADE_OF |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
+MADE_OF |= {"model": "m", "temperature": 0.0, "top_k": 0, "top_p": 1.0}
 
 
 def generation(id, text, sample=0):

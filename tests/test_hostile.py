@@ -46,6 +46,17 @@ VALUES = [
 ]
 VALUES += [float("nan"), float("inf"), [], [1], {}, {"x": {"y": [None]}}, MISSING, MORE]
 
+ITEM = Personal(
+    kind="email",
+    generation_span=(0, 9),
+    prompted=False,
+    own=True,
+    holders=1,
+    members=1,
+    sample=2,
+    cluster=2,
+)
+
 
 def like(value):
     """Other values of the same type."""
@@ -126,7 +137,7 @@ def rows():
         near = Near(edit_similarity=0.5, rouge_l=0.25, common_run=3, near_copy=id < 3)
         fields = {"near": near, "scores": Scores(**scores), "labels": labels, "paper": labels, "duplicates": 1 + id % 2}
         fields |= {"candidates": [Candidate(3, 1.5, "the text of three"), Candidate(4, 1.0, None)], "matched_tokens": 4}
-        fields |= {"exact_match": id == 1, "personal": [Personal("email", (0, 9), True)], "entities_agree": id == 2}
+        fields |= {"exact_match": id == 1, "personal": [ITEM], "entities_agree": id == 2}
         found.append(detection(id, own=60 + id % 9, run=55, others=[(3, 1, 1), (4, 2, 1)], **fields))
         found.append(detection(id, own=20, sample=1, **fields | {"scores": None, "candidates": found[-1].candidates}))
     return found

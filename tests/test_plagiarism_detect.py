@@ -226,7 +226,7 @@ def test_what_stage_3_let_pass_is_said_here_too(stage, tmp_path, capsys):
     _, manifest = detect(stage, tmp_path, "--filedir", path)
     assert manifest.made_of["unchecked"] is True
     assert "UNCHECKED" in capsys.readouterr().out
-    assert read_json(tmp_path / "m" / "dialogue" / "result.json")["facts"]["trained_on"] == "fedcba9876543210"
+    assert manifest.facts["generations"]["trained_on"] == "fedcba9876543210"
 
 
 def test_an_index_is_what_it_says_itself_whatever_lies_beside_it(stage, tmp_path, capsys):
