@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from memorization.cli import Parser, run
+from memorization.cli import Parser, UserError, run
 from memorization.detection.span_index import build, span_index_path
 from memorization.detection.spans import SpanIndex
 from memorization.encoding.probes import Probes
@@ -35,8 +35,10 @@ def main(args):
     for rule in ("none", "0.8"):
         with tempfile.TemporaryDirectory() as work:
             command = [sys.executable, args.encode, "--data", *args.data, "--output-dir", work, "--name", "data"]
-            command += ["--near-duplicates", rule, *shlex.split(args.flags or "")]
-            subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            command += ["--tokenizer", args.tokenizer, "--near-duplicates", rule, *shlex.split(args.flags or "")]
+            ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            if ended.returncode:
+                raise UserError(ended.stderr.splitlines()[-1])
             probes = Probes(work, "data")
             total = probes.manifest.rows
             build(span_index_path(work, probes.encoding), probes.samples(), probes.encoding, total, cores())
@@ -64,5 +66,7 @@ if __name__ == "__main__":
     parser.add_argument("--encode", default="encode_dialogue.py", help="stage 1's script (default: %(default)s)")
     parser.add_argument("--data", nargs="+", required=True, help="files as the script reads them")
     parser.add_argument("--flags", help="further flags of the script, in one text")
-    parser.add_argument("--tokenizer", default=str(ROOT / "configs" / "gpt-neo-small"), help="the script's tokenizer")
+    parser.add_argument(
+        "--tokenizer", default=str(ROOT / "configs" / "gpt-neo-small"), help="path or hub name (default: %(default)s)"
+    )
     run(main, parser.parse_args())
