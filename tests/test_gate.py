@@ -296,3 +296,18 @@ def test_a_limit_that_no_model_could_exceed_is_refused(tmp_path, capsys):
     status, _, line = gate(capsys, path, "--fail-above", "own=0.5")
     assert status == 2 and "has 50 %, so this limit always holds" in line
     assert gate(capsys, path, "--fail-above", "own=0.4")[0] == 0
+
+
+def test_a_limit_on_what_hardly_a_sample_holds_says_so(tmp_path, capsys):
+    """Personal data may be rare in the data: that is no mistake of the limit's, but must not read as an all-clear."""
+
+    def told(name, share):
+        held = [Ceiling(tokens=100, longest=500, own=True, personal=i < 100 * share) for i in range(100)]
+        rows = [detection(i, ceiling=held[i]) for i in range(100)]
+        path = write_detections(tmp_path / name, [*rows, detection(1000)], training={})
+        status, out, _ = gate(capsys, path, "--fail-above", "personal=0.05")
+        assert status == 0
+        return out
+
+    assert "limit 5 %, which no model could exceed: the samples' own texts have 1 %\n" in told("rare", 0.01)
+    assert "no model could exceed" not in told("held", 0.5)

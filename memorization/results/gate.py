@@ -108,5 +108,7 @@ def _told(outcome):
             f", which held-out texts are over too ({100 * outcome.held_out:.4g} %): "
             f"{EXCESS}{column}=RATE limits the difference"
         )
+    if (ceiling := outcome.cell.get("ceiling", 1.0)) <= limit:
+        line += f", which no model could exceed: the samples' own texts have {100 * ceiling:.4g} %"
     though = ", and ".join(note.text for note in outcome.notes)
     return f"{line}, though {though}" if though else line
