@@ -54,11 +54,10 @@ class SpanIndex:
         """
         ours = words(generation)
         own, cut, first = self._own(id, prefix, suffix)
-        text = np.empty(0, np.int32)
+        queries = [part.query(ours.hashes) for part in self._parts]
         if own >= 0:
             part, (begin, end) = self._of(own)
-            text, query = part.text[begin:end], part.query(ours.hashes)
-        queries = [part.query(ours.hashes) for part in self._parts]
+            text, query = part.text[begin:end], queries[self._parts.index(part)]
         sides = np.zeros((2, len(ours.hashes)), np.int64)  # words that held-out, that training texts go along with
         for each, matches in zip(self._parts, queries, strict=True):
             side = sides[int(each.member)]
