@@ -258,3 +258,8 @@ def test_data_that_is_all_alike_is_one_line(tmp_path, capsys):
     assert encode(tmp_path, "all", "--deduplicate", "--canaries", "3") == 2
     assert "--deduplicate: leaves one copy of each text, of canaries too; add --canary-copies 1" in one_line(capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["d.json"]
+
+
+def test_a_share_that_is_none_is_refused_in_words(tmp_path, capsys):
+    assert encode(tmp_path, "x", "--near-duplicates", "most") == 2
+    assert "'most': give a share of the word 5-grams, as 0.8, or none" in one_line(capsys)

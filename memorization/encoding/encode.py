@@ -1,5 +1,6 @@
 """The body of stage 1: a task's data as tokenized training and held-out sets and the probes of both."""
 
+import argparse
 import os
 from pathlib import Path
 
@@ -94,7 +95,10 @@ def parse_arguments(description, task):
 
 
 def _share(text: str) -> float | None:
-    return None if text == "none" else float(text)
+    try:
+        return None if text == "none" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a share of the word 5-grams, as 0.8, or none") from None
 
 
 def encode_task(args, task):
