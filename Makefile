@@ -29,6 +29,8 @@ fuzz: $(READY) ## the property tests, on examples that are other ones every time
 lint: $(READY) ## formatting and static checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 
 clean: ## remove what the demo wrote
 	rm -rf demo

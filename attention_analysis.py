@@ -14,7 +14,7 @@ it was.
 """
 
 if __name__ == "__main__":
-    import memorization.script
+    import memorization.shell.script
 
 import math
 import shutil
@@ -26,19 +26,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from memorization import hub, provenance, runs
-from memorization.cli import Parser, UserError, run
-from memorization.directories import building, check_ours
 from memorization.encoding.probes import Probes
 from memorization.extraction.attention import attention_measures
 from memorization.extraction.generations import read_generations
 from memorization.extraction.measure import source_length
-from memorization.files import locked
-from memorization.models import load_config, load_for_generation
+from memorization.models import hub
+from memorization.models.loading import load_config, load_for_generation
 from memorization.results.attention import comma_separated, comparisons, heat_map
 from memorization.results.layout import visible
-from memorization.rows import Id, Rows
-from memorization.runs import Positive
+from memorization.shell.cli import Parser, UserError, run
+from memorization.store import manifests, provenance
+from memorization.store.directories import building, check_ours
+from memorization.store.files import locked
+from memorization.store.manifests import Positive
+from memorization.store.rows import Id, Rows
 
 
 class Measured(msgspec.Struct):
@@ -93,7 +94,7 @@ def study(paths, names, output, args):
         titles = {file: f"{name}: {measure}" for file, (name, measure, *_) in maps.items()}
         made_of = {"tasks": made_of, "format": 1, **settings}
         rows = sum(len(task[1]) for task in tasks.values())
-        runs.write_manifest(
+        manifests.write_manifest(
             temporary / "attention.npz", "attention", made_of, args, inputs, rows=rows, heat_maps=titles
         )
     shutil.rmtree(work)

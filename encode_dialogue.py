@@ -12,11 +12,11 @@ labels, target), tokenized_<name>_prefix/ (all distinct samples, which stages 3 
 """
 
 if __name__ == "__main__":
-    import memorization.script
+    import memorization.shell.script
 
-from memorization.cli import run
 from memorization.encoding.encode import encode_task, parse_arguments
 from memorization.encoding.tasks import DIALOGUE
+from memorization.shell.cli import run
 
 if __name__ == "__main__":
     run(encode_task, parse_arguments(__doc__, DIALOGUE), DIALOGUE)

@@ -10,11 +10,11 @@ Writes, under --output-dir, the training set, the held-out set and the probes of
 """
 
 if __name__ == "__main__":
-    import memorization.script
+    import memorization.shell.script
 
-from memorization.cli import run
 from memorization.encoding.encode import encode_task, parse_arguments
 from memorization.encoding.tasks import TRANSLATION
+from memorization.shell.cli import run
 
 if __name__ == "__main__":
     run(encode_task, parse_arguments(__doc__, TRANSLATION), TRANSLATION)

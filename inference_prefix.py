@@ -9,22 +9,22 @@ a generation, and beside it the published .txt listing. A killed run goes on whe
 """
 
 if __name__ == "__main__":
-    import memorization.script
+    import memorization.shell.script
 
 import torch
 from accelerate import PartialState
 
-from memorization import runs
-from memorization.cli import Parser, UserError, run
 from memorization.encoding.canaries import read_canaries
 from memorization.encoding.probes import Probes
 from memorization.encoding.prompts import check_prompts, described
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import check_model
 from memorization.extraction.measure import check_base, check_kind, matching_tokenizer, measure, source_length
-from memorization.models import load_config
+from memorization.models.loading import load_config
 from memorization.results.canaries import lines, summarize
-from memorization.rows import read_rows
+from memorization.shell.cli import Parser, UserError, run
+from memorization.store import locations
+from memorization.store.rows import read_rows
 
 
 def main(args):
@@ -54,7 +54,7 @@ def main(args):
             )
     if prompts["own"] < prompts["probes"] and state.is_main_process:
         print(described(prompts))
-    path, base = runs.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name), None
+    path, base = locations.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name), None
     if args.base_model:
         if state.is_main_process:
             print(f"looking at {args.base_model}", flush=True)
@@ -62,7 +62,7 @@ def main(args):
         base = check_base(args.base_model, precision or "auto", state.device)
     measure(args, state, probes, prompts, tokenizer, args.model_path, args.dtype, path, base, canaries=canaries)
     if canaries and state.is_main_process:
-        where = runs.exposures_path(path)
+        where = locations.exposures_path(path)
         exposures, manifest = read_rows(where, "exposures", Exposure)
         print("", *lines(summarize(exposures, manifest.made_of)), f"wrote {where}", sep="\n")
 

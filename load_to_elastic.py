@@ -8,18 +8,19 @@ where an index that holds other documents is replaced only with --recreate. Afte
 """
 
 if __name__ == "__main__":
-    import memorization.script
+    import memorization.shell.script
 
 from pathlib import Path
 
-from memorization.cli import Parser, UserError, run
 from memorization.detection.personal import REGIONS, checked_regions
 from memorization.detection.span_index import build, span_index_path
 from memorization.encoding.probes import BATCH, Probes
-from memorization.files import fingerprints, locked
-from memorization.parallel import cores
 from memorization.retrieval import add_index_arguments, open_index
-from memorization.runs import encoding_paths, manifest_path, write_manifest
+from memorization.shell.cli import Parser, UserError, run
+from memorization.shell.parallel import cores
+from memorization.store.files import fingerprints, locked
+from memorization.store.locations import encoding_paths
+from memorization.store.manifests import manifest_path, write_manifest
 
 ENDING = "_prefix.json"
 

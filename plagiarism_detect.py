@@ -11,7 +11,7 @@ texts, without an index or a model:
 """
 
 if __name__ == "__main__":
-    import memorization.script
+    import memorization.shell.script
 
 import sys
 from contextlib import ExitStack
@@ -20,9 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from memorization import runs
 from memorization.alignment import PROFILES
-from memorization.cli import Parser, UserError, run
 from memorization.detection.detect import BATCH, Settings, begin, compare_here, judge
 from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
@@ -31,12 +29,15 @@ from memorization.detection.spans import SpanIndex
 from memorization.encoding.prompts import of_texts
 from memorization.extraction.exposures import read_exposures
 from memorization.extraction.generations import Generation, read_generations
-from memorization.files import fingerprints, write_json, write_text
-from memorization.parallel import cores, in_order, ranks
+from memorization.models.ranks import ranks
 from memorization.results import canaries, tables
 from memorization.results.facts import facts
 from memorization.retrieval import add_index_arguments, open_index
-from memorization.rows import Rows, base_rows
+from memorization.shell.cli import Parser, UserError, run
+from memorization.shell.parallel import cores, in_order
+from memorization.store import locations, manifests
+from memorization.store.files import fingerprints, write_json, write_text
+from memorization.store.rows import Rows, base_rows
 
 PAYS = 8  # batches that take as long as starting another process
 
@@ -63,11 +64,11 @@ def main(args):
     named = {
         name: getattr(args, name) for name in ("profile", "direction", "candidates", "span_length", "loop_repeats")
     }
-    path = runs.detections_path(args.output_dir, args.type, args.dataset)
+    path = locations.detections_path(args.output_dir, args.type, args.dataset)
     models = [(path, generations, manifest)]
     of_base = manifest and base_rows(Path(args.filedir).with_suffix(".jsonl"), manifest, Generation)
     if of_base:
-        models.append((runs.base_path(path), of_base, of_base.manifest))
+        models.append((locations.base_path(path), of_base, of_base.manifest))
     before = of_base and manifest.facts["base"]
     exposures = manifest and read_exposures(Path(args.filedir).with_suffix(".jsonl"), manifest)
     of_canaries = exposures and canaries.summarize(exposures, exposures.manifest.made_of)
@@ -126,11 +127,11 @@ def main(args):
         link = None
         if before:
             results[1].finish(args, inputs, **known(models[1][2], None))
-            link = runs.link(results[1].path, before["model"], "detections")
+            link = manifests.link(results[1].path, before["model"], "detections")
         of_run = facts(results[0].made_of, vars(args), known(manifest, link))
         published = tables.Published()
         summary = {
-            "identity": runs.identity(results[0].made_of),
+            "identity": manifests.identity(results[0].made_of),
             **tables.summarize(published.watch(results[0]), of_run, *results[1:], canaries=of_canaries),
         }
         write_json(path.with_name("result.json"), summary)

@@ -15,17 +15,14 @@ As the last step before a release, this exits with status 1 where more may come 
 """
 
 if __name__ == "__main__":
-    import memorization.script
+    import memorization.shell.script
 
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from memorization.cli import Parser, run
 from memorization.detection.detections import Detection, check_rows
-from memorization.directories import building, check_ours
-from memorization.files import locked
 from memorization.results import audit, differences, drawing, gate, plots, redact, reports
 from memorization.results.attention import heat_maps
 from memorization.results.facts import facts
@@ -34,8 +31,11 @@ from memorization.results.leaks import HEAD, leaks
 from memorization.results.notes import together
 from memorization.results.page import page
 from memorization.results.tables import summarize
-from memorization.rows import base_rows, read_rows
-from memorization.runs import read_manifest
+from memorization.shell.cli import Parser, run
+from memorization.store.directories import building, check_ours
+from memorization.store.files import locked
+from memorization.store.manifests import read_manifest
+from memorization.store.rows import base_rows, read_rows
 
 
 def main(args):

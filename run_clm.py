@@ -19,13 +19,13 @@ weights) to the output directory.
 """
 
 if __name__ == "__main__":
-    import memorization.script
+    import memorization.shell.script
 
 from dataclasses import dataclass
 from typing import Literal
 
-from memorization import cli
-from memorization.models import CAUSAL
+from memorization.models.loading import CAUSAL
+from memorization.shell import cli
 from memorization.training.arguments import DataArguments, flag, parse_flags
 from memorization.training.blocks import read_blocks
 from memorization.training.fine_tune import fine_tune

@@ -13,13 +13,13 @@ the same files.
 """
 
 if __name__ == "__main__":
-    import memorization.script
+    import memorization.shell.script
 
 from dataclasses import dataclass
 from typing import Literal
 
-from memorization import cli
-from memorization.models import ENCODER_DECODER
+from memorization.models.loading import ENCODER_DECODER
+from memorization.shell import cli
 from memorization.training.arguments import DataArguments, flag, parse_flags
 from memorization.training.fine_tune import fine_tune
 from memorization.training.launch import told_once

@@ -19,8 +19,8 @@ import bm25s
 import dictionary_alignment as plain
 
 from memorization.alignment import PROFILES, align, prepare
-from memorization.cli import Parser, UserError, run
-from memorization.files import read_json
+from memorization.shell.cli import Parser, UserError, run
+from memorization.store.files import read_json
 
 CANDIDATES = 10
 BLOCK = 20  # generations

@@ -18,12 +18,12 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from memorization.cli import Parser, UserError, run
 from memorization.detection.span_index import build, span_index_path
 from memorization.detection.spans import SpanIndex
 from memorization.encoding.probes import Probes
-from memorization.hub import load_tokenizer
-from memorization.parallel import cores
+from memorization.models.hub import load_tokenizer
+from memorization.shell.cli import Parser, UserError, run
+from memorization.shell.parallel import cores
 
 NEW_TOKENS, SPAN_LENGTH = 100, 50
 

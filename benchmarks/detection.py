@@ -20,14 +20,14 @@ import msgspec
 
 from benchmarks.retrieval import make
 from benchmarks.scale import resources
-from memorization.cli import Parser, run
 from memorization.detection import detect, span_index
 from memorization.detection.spans import SpanIndex
 from memorization.extraction.generations import Generation, read_generations, write_listing
-from memorization.files import fingerprint
-from memorization.parallel import cores
 from memorization.retrieval.embedded import EmbeddedIndex
-from memorization.runs import write_manifest
+from memorization.shell.cli import Parser, run
+from memorization.shell.parallel import cores
+from memorization.store.files import fingerprint
+from memorization.store.manifests import write_manifest
 
 ENCODING, NAME = "0123456789abcdef", "detection-benchmark"
 HELD_OUT = 10  # one sample in so many

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
-from memorization.cli import Parser, run
 from memorization.extraction.decoding import continued
 from memorization.extraction.generation import continue_prefixes, is_exact, next_token
 from memorization.extraction.matches import matched_tokens
 from memorization.extraction.scoring import token_scores
+from memorization.shell.cli import Parser, run
 
 EOS = 0
 

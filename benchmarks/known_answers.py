@@ -23,14 +23,14 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.languages import LANGUAGES
 from memorization.alignment import split_sentences
-from memorization.cli import Parser, UserError, run
 from memorization.detection.detect import Settings, detect
 from memorization.detection.span_index import build, span_index_path
 from memorization.detection.spans import SpanIndex
+from memorization.encoding.words import words
 from memorization.extraction.generations import Generation
 from memorization.results.columns import columns
 from memorization.retrieval.embedded import EmbeddedIndex
-from memorization.words import words
+from memorization.shell.cli import Parser, UserError, run
 
 ENCODING = "0123456789abcdef"
 EACH = 50  # generations of each kind; of made-up texts FEW

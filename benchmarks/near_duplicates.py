@@ -20,10 +20,10 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 
 from benchmarks.scale import WORDS, vocabulary
-from memorization.cli import Parser, run
 from memorization.encoding.near_duplicates import clusters
 from memorization.encoding.samples import store
 from memorization.encoding.split import repeats
+from memorization.shell.cli import Parser, run
 
 LENGTH = 150
 

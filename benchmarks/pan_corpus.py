@@ -21,8 +21,8 @@ from pan_measures import Tally
 from tqdm import tqdm
 
 from memorization.alignment import PROFILES, align, prepare
-from memorization.cli import Parser, UserError, run
-from memorization.files import replacing
+from memorization.shell.cli import Parser, UserError, run
+from memorization.store.files import replacing
 
 FEATURE = re.compile(r'<feature\s[^>]*name="plagiarism"[^>]*>')
 NUMBER = re.compile(r'(this|source)_(offset|length)="(\d+)"')

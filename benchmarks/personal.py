@@ -19,8 +19,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from personal_data import KNOWN, LOOKALIKES
 
-from memorization.cli import Parser, run
 from memorization.detection.personal import KINDS, find
+from memorization.shell.cli import Parser, run
 
 
 def main(args):

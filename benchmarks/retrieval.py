@@ -17,11 +17,11 @@ from pathlib import Path
 
 import bm25s
 
-from memorization.cli import Parser, run
 from memorization.retrieval.analysis import tokenize
 from memorization.retrieval.elastic import ElasticIndex
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.retrieval.stopwords import STOP_WORDS
+from memorization.shell.cli import Parser, run
 
 NAME = "retrieval-benchmark"
 

@@ -21,15 +21,16 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from memorization.cli import Parser, run
 from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Run
 from memorization.encoding.probes import Probes
 from memorization.extraction.generations import Generation, Reach
 from memorization.extraction.matches import near
-from memorization.files import naming, write_json
 from memorization.results import tables
-from memorization.rows import Rows, StoredRows
-from memorization.runs import checked, detections_path, encoding_paths, generations_path
+from memorization.shell.cli import Parser, run
+from memorization.store.files import naming, write_json
+from memorization.store.locations import detections_path, encoding_paths, generations_path
+from memorization.store.manifests import checked
+from memorization.store.rows import Rows, StoredRows
 
 WORDS = 50_000  # of the vocabulary, with Zipf's frequencies: the frequent ones are short
 SYLLABLES = """a act al an at ble bo by car cat co com con day de der dis do down eat en end er ex fa fe for

@@ -22,9 +22,9 @@ import torch
 from datasets import Dataset
 from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
-from memorization.cli import Parser, run
-from memorization.files import read_json
-from memorization.hub import load_tokenizer
+from memorization.models.hub import load_tokenizer
+from memorization.shell.cli import Parser, run
+from memorization.store.files import read_json
 from memorization.training.blocks import IGNORED, Blocks, collate
 from memorization.training.order import Grouped
 from memorization.training.packing import Packs, collate_packs

@@ -17,11 +17,11 @@ from scipy import stats
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from memorization.cli import Parser, run
 from memorization.encoding.split import split
 from memorization.results import roc, statistics
 from memorization.results.counts import HELD_OUT, Probes, grouped
 from memorization.results.verdict import Exchange, strata_of, verdict
+from memorization.shell.cli import Parser, run
 
 COPIES = [(0.9, 0.02, 60, 300, 0.3), (0.5, 0.05, 100, 600, 0.1), (0.99, 0.3, 40, 200, 0.5), (0.2, 0.0, 100, 1000, 0.2)]
 COPIES += [(0.7, 0.1, 30, 150, 0.25)]

@@ -15,10 +15,10 @@ from transformers import PreTrainedTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from memorization.cli import Parser, run
 from memorization.encoding.data import add_data_arguments, check_data_arguments, configured, read_rows
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
+from memorization.shell.cli import Parser, run
 
 END = "<|endoftext|>"
 

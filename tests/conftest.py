@@ -21,8 +21,8 @@ import hypothesis
 import pytest
 from stages import zygote  # noqa: F401
 
-from memorization.cli import Parser
 from memorization.retrieval import add_index_arguments, open_index
+from memorization.shell.cli import Parser
 
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile(

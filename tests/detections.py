@@ -3,7 +3,7 @@
 import msgspec
 
 from memorization.detection.detections import Ceiling, Copied, Detection, Labels, Own, Personal, Run
-from memorization.runs import write_manifest
+from memorization.store.manifests import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
 FACTS |= {

@@ -5,9 +5,9 @@ import msgspec
 from memorization.detection.span_index import build, span_index_path
 from memorization.detection.spans import SpanIndex
 from memorization.extraction.generations import Generation, write_listing
-from memorization.files import fingerprint
 from memorization.retrieval.embedded import EmbeddedIndex
-from memorization.runs import write_manifest
+from memorization.store.files import fingerprint
+from memorization.store.manifests import write_manifest
 
 ENCODING, PREFIX_LENGTH = "0123456789abcdef", 50
 

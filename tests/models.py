@@ -23,8 +23,8 @@ from transformers import (
     T5Tokenizer,
 )
 
-from memorization.files import read_json, write_json
-from memorization.hub import load_tokenizer
+from memorization.models.hub import load_tokenizer
+from memorization.store.files import read_json, write_json
 
 
 def save_language_model(path, tokenizer, context=256, seed=0):

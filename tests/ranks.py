@@ -14,8 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import run_clm  # noqa: E402
-from memorization import cli  # noqa: E402
-from memorization.models import CAUSAL  # noqa: E402
+from memorization.models.loading import CAUSAL  # noqa: E402
+from memorization.shell import cli  # noqa: E402
 from memorization.training.blocks import read_blocks  # noqa: E402
 from memorization.training.fine_tune import fine_tune  # noqa: E402
 from memorization.training.launch import told_once  # noqa: E402

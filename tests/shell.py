@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from memorization.signals import ALL
+from memorization.shell.signals import ALL
 
 ROOT = Path(__file__).parent.parent
 TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nltk.stem.porter import PorterStemmer
 
 from memorization.alignment.porter import ENDINGS2, ENDINGS3, ENDINGS4, stem
-from memorization.files import read_json
+from memorization.store.files import read_json
 
 DIALOGUES = Path(__file__).parents[1] / "../shared/data/chatdoctor5k.json"
 NLTK = PorterStemmer().stem

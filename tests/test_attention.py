@@ -17,14 +17,14 @@ from test_hostile import edits, kept, resealed
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM
 
 from attention_analysis import Measured
-from memorization import runs
-from memorization.cli import UserError
 from memorization.encoding.dialogues import make_dialogues
 from memorization.extraction.attention import attention_measures, measures
 from memorization.extraction.generations import read_generations
-from memorization.files import fingerprint, read_json, write_json
-from memorization.models import load_for_generation
+from memorization.models.loading import load_for_generation
 from memorization.results.attention import COLUMNS, compare, comparisons, groups, heat_maps
+from memorization.shell.cli import UserError
+from memorization.store import manifests
+from memorization.store.files import fingerprint, read_json, write_json
 
 SIZES = [(3, 4, 9), (1, 6, 5), (7, 9, 12), (12, 2, 4)]  # tokens of a prefix, a suffix, a source
 
@@ -173,8 +173,8 @@ def stage(tmp_path_factory):
     for row in (rows := list(rows)):
         row.exact_match = row.id in members[::2]
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
-    described = runs.manifest_path(path)
-    write_json(described, runs.sealed(read_json(described) | {"contents": fingerprint(path)}))
+    described = manifests.manifest_path(path)
+    write_json(described, manifests.sealed(read_json(described) | {"contents": fingerprint(path)}))
     return home
 
 
@@ -209,8 +209,8 @@ def test_the_script_writes_the_same_bytes_twice_and_what_it_measured(stage, tmp_
     gini = next(row for row in rows if (row["measure"], row["layer"], row["head"]) == ("gini", "1", "0"))
     difference = values[mask, 1, 0, 1].mean() - values[~mask, 1, 0, 1].mean()
     assert float(gini["difference"]) == pytest.approx(difference, rel=1e-4)
-    (_, ours) = runs.read_manifest(tmp_path / "one" / "attention.npz", "attention").made_of["tasks"]
-    maps = heat_maps(tmp_path / "one", [runs.identity([ours["generations"], ours["contents"]]), "0" * 16])
+    (_, ours) = manifests.read_manifest(tmp_path / "one" / "attention.npz", "attention").made_of["tasks"]
+    maps = heat_maps(tmp_path / "one", [manifests.identity([ours["generations"], ours["contents"]]), "0" * 16])
     with pytest.raises(UserError, match="other generations"):
         heat_maps(tmp_path / "one", ["0" * 16])
     assert [title for title, _ in maps][0::4] == ["long, memorized - other: entropy", "long - short: entropy"]
@@ -287,21 +287,21 @@ def test_a_mistake_is_one_line(stage, tmp_path, capfd):
 @pytest.mark.parametrize("what", ["manifest", "rows"])
 def test_edited_generations_are_one_line_or_studied(stage, tmp_path, capfd, what):
     path = result(stage, 50)
-    manifest, (first, *others) = read_json(runs.manifest_path(path)), path.read_bytes().splitlines(keepends=True)
+    manifest, (first, *others) = read_json(manifests.manifest_path(path)), path.read_bytes().splitlines(keepends=True)
 
     @settings(max_examples=settings().max_examples // 10)
     @given(edits(manifest if what == "manifest" else json.loads(first)))
     def edited(edit):
         if what == "manifest":
-            write_json(runs.manifest_path(path), resealed(edit[0]))
+            write_json(manifests.manifest_path(path), resealed(edit[0]))
         else:
             path.write_bytes(json.dumps(edit[0]).encode() + b"\n" + b"".join(others))
-            write_json(runs.manifest_path(path), resealed(manifest | {"contents": fingerprint(path)}))
+            write_json(manifests.manifest_path(path), resealed(manifest | {"contents": fingerprint(path)}))
         capfd.readouterr()
         status = study(stage, tmp_path / "out")
         assert status == 0 or status == 2 and one_line(capfd)
 
-    with kept(path, runs.manifest_path(path)):
+    with kept(path, manifests.manifest_path(path)):
         edited()
 
 

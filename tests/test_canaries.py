@@ -17,7 +17,6 @@ from test_extraction_scoring import MODELS, make
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
-from memorization.cli import UserError
 from memorization.encoding.canaries import read_canaries
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
@@ -27,12 +26,14 @@ from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import continue_prefixes
 from memorization.extraction.memory import Room
 from memorization.extraction.scoring import token_scores
-from memorization.files import read_json, write_json
-from memorization.hub import load_tokenizer
-from memorization.models import load_for_generation
+from memorization.models.hub import load_tokenizer
+from memorization.models.loading import load_for_generation
 from memorization.results.canaries import chance
-from memorization.rows import read_rows
-from memorization.runs import canaries_path, encoding_paths, exposures_path, manifest_path, read_manifest
+from memorization.shell.cli import UserError
+from memorization.store.files import read_json, write_json
+from memorization.store.locations import canaries_path, encoding_paths, exposures_path
+from memorization.store.manifests import manifest_path, read_manifest
+from memorization.store.rows import read_rows
 from memorization.training.blocks import Blocks
 from memorization.training.canaries import learned
 

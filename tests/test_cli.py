@@ -12,7 +12,7 @@ import pytest
 import torch
 from shell import ROOT, one_line
 
-from memorization.cli import Parser, is_out_of_memory, run
+from memorization.shell.cli import Parser, is_out_of_memory, run
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_no_character_of_a_secret_is_in_the_traceback(capsys, monkeypatch, name)
     report.unlink()
 
 
-SAYING = "from memorization.cli import run; run(lambda: print('x' * int({})))"
+SAYING = "from memorization.shell.cli import run; run(lambda: print('x' * int({})))"
 
 
 @pytest.mark.parametrize("size", [1, 100_000], ids=["when it ends", "in the midst"])
@@ -147,9 +147,9 @@ def test_want_of_memory_is_told_from_other_errors(error, memory, capsys):
 
 
 WRITING = """
-import memorization.script
+import memorization.shell.script
 import os, sys
-from memorization.cli import UserError, run
+from memorization.shell.cli import UserError, run
 
 def main():
     with open("result", "w") as file:
@@ -177,7 +177,7 @@ def test_a_closed_standard_stream_is_as_good_as_none(tmp_path, closed):
 
 
 def test_a_working_directory_that_is_gone_is_named(tmp_path):
-    code = "import os; from pathlib import Path; from memorization.cli import run; os.rmdir(os.getcwd()); run(Path.cwd)"
+    code = "import os, pathlib; from memorization.shell.cli import run; os.rmdir(os.getcwd()); run(pathlib.Path.cwd)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.returncode == 2 and "the working directory: No such file" in ended.stderr

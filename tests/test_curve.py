@@ -15,13 +15,14 @@ from test_run_clm import ROOT, as_killed, two_ranks
 from transformers import AutoModelForCausalLM
 
 import run_clm
-from memorization import cli, provenance, runs
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction import scoring
 from memorization.extraction.generation import continue_prefixes
 from memorization.extraction.matches import matched_tokens
-from memorization.files import read_json, read_jsonl, write_json
+from memorization.shell import cli
+from memorization.store import manifests, provenance
+from memorization.store.files import read_json, read_jsonl, write_json
 from memorization.training import curve
 from memorization.training.curve import Curve, read_sample
 
@@ -54,7 +55,7 @@ def sample_of(home, number, model=None, **more):
         "prefix_length": None,
         "probe": None,
     }
-    manifest = runs.read_manifest(home / "data-1" / "tokenized_dialogue_train", "training set")
+    manifest = manifests.read_manifest(home / "data-1" / "tokenized_dialogue_train", "training set")
     model = model or AutoModelForCausalLM.from_pretrained(home / "base")
     return read_sample(SimpleNamespace(**data | {"memorization_samples": number} | more), [manifest], model)
 

@@ -15,13 +15,13 @@ from models import save_paraphrase_classifier
 from shell import ROOT, one_line, run_script
 from spacy.training import Example
 
-from memorization.cli import UserError
 from memorization.detection.detect import Settings, detect
 from memorization.detection.detections import WHOSE, Detection
 from memorization.detection.entities import Entities, Entity, agree, names
 from memorization.results.columns import columns
 from memorization.retrieval.embedded import EmbeddedIndex
-from memorization.rows import read_rows
+from memorization.shell.cli import UserError
+from memorization.store.rows import read_rows
 
 SMALL = {  # a recognizer that is trained in a second
     "@architectures": "spacy.TransitionBasedParser.v2",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memorization.detection.loops import repeats
-from memorization.words import words
+from memorization.encoding.words import words
 
 INT64 = np.iinfo(np.int64)
 few = st.integers(0, 3)

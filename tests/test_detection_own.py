@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_detection_spans import open_spans
 
-from memorization.words import words
+from memorization.encoding.words import words
 
 texts = st.one_of(
     st.text(st.sampled_from("ab .-é中文ก็한\u0301"), max_size=30),

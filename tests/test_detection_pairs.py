@@ -8,8 +8,8 @@ from itertools import count, islice
 import pytest
 
 from memorization.alignment import align, longest_common_run
-from memorization.cli import UserError
 from memorization.detection.pairs import align_pairs, run_pairs
+from memorization.shell.cli import UserError
 
 TEXT = "The grey cat chased seven mice. It slept beside the stove. Nobody saw the old dog there."
 ROWS = [{"id": i, "suspicious": f"{TEXT} Number{i} came later today.", "source": TEXT[i % 7 :]} for i in range(150)]

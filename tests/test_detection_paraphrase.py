@@ -14,10 +14,10 @@ from transformers import (
     RobertaModel,
 )
 
-from memorization.cli import UserError
 from memorization.detection.paraphrase import ParaphraseClassifier
-from memorization.files import read_json, write_json
-from memorization.hub import load_tokenizer
+from memorization.models.hub import load_tokenizer
+from memorization.shell.cli import UserError
+from memorization.store.files import read_json, write_json
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 PAIRS = [("one two", "three"), ("a", "b " * 20), ("x " * 5000, "y")]

@@ -14,10 +14,10 @@ from phonenumbers import SUPPORTED_REGIONS, PhoneNumberFormat, PhoneNumberType, 
 from stdnum import isbn
 from stdnum.ean import calc_check_digit
 
-from memorization.cli import UserError
 from memorization.detection.personal import FINDERS, KINDS, REGIONS, checked_regions, find
 from memorization.detection.scripts import JOINED
-from memorization.words import WITHOUT_BLANKS
+from memorization.encoding.words import WITHOUT_BLANKS
+from memorization.shell.cli import UserError
 
 
 def found(text):

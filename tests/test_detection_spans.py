@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memorization.alignment.verbatim import common_runs
-from memorization.cli import UserError
 from memorization.detection import span_index
 from memorization.detection.span_index import build
 from memorization.detection.spans import SpanIndex
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
-from memorization.words import words
+from memorization.encoding.words import words
+from memorization.shell.cli import UserError
 
 ENCODING = "0123456789abcdef"
 

@@ -13,11 +13,11 @@ from shell import ROOT, one_line, run_script
 from torch.distributed import checkpoint
 from transformers import GPTNeoForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from memorization.cli import UserError
-from memorization.diagnosis import diagnosis
-from memorization.files import read_json, write_json
-from memorization.hub import load_tokenizer
-from memorization.models import load_config, load_for_generation
+from memorization.models.diagnosis import diagnosis
+from memorization.models.hub import load_tokenizer
+from memorization.models.loading import load_config, load_for_generation
+from memorization.shell.cli import UserError
+from memorization.store.files import read_json, write_json
 
 FILE = "model.safetensors"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"

@@ -14,8 +14,8 @@ from shell import ROOT
 import memorization
 import run_clm
 import run_seq2seq
-from memorization.cli import Parser, UserError
 from memorization.results.columns import Column
+from memorization.shell.cli import Parser, UserError
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 STAGE_2 = {"run_clm.py": run_clm, "run_seq2seq.py": run_seq2seq}

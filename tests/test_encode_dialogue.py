@@ -11,9 +11,10 @@ from shell import ROOT, one_line, run_script
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR
-from memorization.files import locked
-from memorization.hub import load_tokenizer
-from memorization.runs import KINDS, checked, encoding_paths, manifest_path, read_manifest
+from memorization.models.hub import load_tokenizer
+from memorization.store.files import locked
+from memorization.store.locations import encoding_paths
+from memorization.store.manifests import KINDS, checked, manifest_path, read_manifest
 
 ROWS = make_dialogues(seed=3, single=20, fourfold=4, sixteenfold=1)
 

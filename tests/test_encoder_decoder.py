@@ -17,14 +17,15 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 import run_clm
 import run_seq2seq
-from memorization import provenance, runs
-from memorization.cli import UserError
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR
-from memorization.encoding.tokens import INSIDE, SPECIAL, cut_source, encode_pairs
+from memorization.encoding.tokens import INSIDE, SPECIAL, encode_pairs
 from memorization.extraction.generations import read_generations
-from memorization.files import read_json, read_jsonl, write_json
+from memorization.models.limits import cut_source
+from memorization.shell.cli import UserError
+from memorization.store import manifests, provenance
+from memorization.store.files import read_json, read_jsonl, write_json
 from memorization.training.mitigations import goldfish
 from memorization.training.pairs import Pairs, read_pairs
 
@@ -227,7 +228,7 @@ def test_what_is_encoded_for_one_kind_of_model_is_refused_by_the_other(homes, tm
 def test_the_source_prefix_makes_another_encoding_and_is_checked_when_training(homes, tmp_path):
     home = homes["t5"]
     path = home / "tokenized" / "tokenized_dialogue_train"
-    made_of = runs.read_manifest(path, "training set").made_of
+    made_of = manifests.read_manifest(path, "training set").made_of
     assert (made_of["encoder_decoder"], made_of["source_prefix"]) == (True, PREFIX)
     with pytest.raises(UserError, match="--source-prefix 'summarize: ': stage 1 put 'answer: ' before the sources in "):
         run_seq2seq.main(flags(home, tmp_path / "out", "--source_prefix=summarize: "))

@@ -5,11 +5,11 @@ from datasets import Dataset
 from models import save_t5
 from shell import ROOT, run_script
 
-from memorization import runs
 from memorization.encoding.agreement import agrees
 from memorization.encoding.made_up import make_translations
 from memorization.encoding.tasks import SEPARATOR
-from memorization.hub import load_tokenizer
+from memorization.models.hub import load_tokenizer
+from memorization.store import locations, manifests
 
 SETS = "training set", "held-out set", "probes"
 
@@ -26,7 +26,7 @@ def encoded(tmp_path_factory):
     small = "--max-samples", 40, "--prefix-length", 5, "--shared-prompts", "--output-dir", home / "pairs"
     assert run_script("encode_translation.py", *small, *pairs) == 0
     found = {"causal": ("dialogue", ROOT / "configs" / "gpt-neo-small"), "pairs": ("translation", home / "t5")}
-    return {kind: (runs.encoding_paths(home / kind, name), tokenizer) for kind, (name, tokenizer) in found.items()}
+    return {kind: (locations.encoding_paths(home / kind, name), tokenizer) for kind, (name, tokenizer) in found.items()}
 
 
 def agreeing(encoded, change):
@@ -36,7 +36,7 @@ def agreeing(encoded, change):
         tokenizer = load_tokenizer(name)
         change(tokenizer, paths["probes"])
         answers |= {
-            (kind, of): agrees(tokenizer, paths[of], runs.read_manifest(paths[of], of).made_of | {"tokenizer": ""})
+            (kind, of): agrees(tokenizer, paths[of], manifests.read_manifest(paths[of], of).made_of | {"tokenizer": ""})
             for of in SETS
         }
     return answers
@@ -76,7 +76,7 @@ def test_another_end_of_text_or_other_tokens_of_one_text_make_one(encoded, chang
 def test_the_fingerprint_that_stage_1_noted_suffices(encoded):
     paths, name = encoded["causal"]
     tokenizer = load_tokenizer(name)
-    made_of = runs.read_manifest(paths["probes"], "probes").made_of
+    made_of = manifests.read_manifest(paths["probes"], "probes").made_of
     assert agrees(tokenizer, "nowhere", made_of)
 
 

@@ -20,10 +20,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memorization.cli import UserError
 from memorization.encoding import readers
 from memorization.encoding.data import add_data_arguments, configured, read_rows
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR, SUMMARIZATION
+from memorization.shell.cli import UserError
 
 GOOD = {"instruction": "say", "input": "a", "output": "b"}
 TYPES = {"instruction": pa.string(), "input": pa.string(), "output": pa.string()}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.cli import UserError
 from memorization.encoding import json_objects
 from memorization.encoding.json_objects import read_objects
+from memorization.shell.cli import UserError
 
 
 def read(path):

@@ -16,8 +16,9 @@ from memorization.encoding.near_duplicates import MISSED, VALUES, band_shape, cl
 from memorization.encoding.probes import Probes
 from memorization.encoding.samples import store
 from memorization.encoding.split import repeats, split
-from memorization.files import write_json
-from memorization.runs import checked, encoding_paths
+from memorization.store.files import write_json
+from memorization.store.locations import encoding_paths
+from memorization.store.manifests import checked
 
 
 def grams(text):

@@ -10,14 +10,14 @@ import pytest
 from datasets import load_from_disk
 from shell import ROOT, one_line, run_script
 
-from memorization.cli import UserError
 from memorization.encoding import samples
 from memorization.encoding.arrow import ROWS as FILE
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.tasks import DIALOGUE
-from memorization.hub import load_tokenizer
-from memorization.runs import read_manifest, write_manifest
+from memorization.models.hub import load_tokenizer
+from memorization.shell.cli import UserError
+from memorization.store.manifests import read_manifest, write_manifest
 
 ROWS = make_dialogues(seed=3, single=30, fourfold=5, sixteenfold=1)
 for i, letters in enumerate(("日本語のテキスト", "👩‍👩‍👧🇩🇪", "naïve Ångström ")):

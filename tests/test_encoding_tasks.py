@@ -15,11 +15,12 @@ from datasets import ClassLabel, Dataset, Features, Value, load_from_disk
 from shell import ROOT, one_line, run_script
 
 from memorization.alignment import longest_common_run, prepare
-from memorization.cli import Parser, UserError
 from memorization.encoding.data import add_data_arguments, configured, read_rows
 from memorization.encoding.tasks import CLASSIFICATION, DIALOGUE, QA, SEPARATOR, SUMMARIZATION, TRANSLATION
-from memorization.hub import load_tokenizer
-from memorization.runs import encoding_paths, read_manifest
+from memorization.models.hub import load_tokenizer
+from memorization.shell.cli import Parser, UserError
+from memorization.store.locations import encoding_paths
+from memorization.store.manifests import read_manifest
 
 TASKS = [DIALOGUE, QA, SUMMARIZATION, TRANSLATION, CLASSIFICATION]
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from models import gpt_neo_config
 from transformers import AutoModelForCausalLM, GPTNeoForCausalLM
 
-from memorization.cli import UserError
 from memorization.encoding.probes import write_probes
 from memorization.extraction.generation import continue_prefixes, sampling
 from memorization.extraction.generations import Generation, read_generations, read_listing, write_listing
 from memorization.extraction.matches import exact_match, matched_tokens
-from memorization.files import fingerprint, read_json, write_json, write_text
-from memorization.rows import Rows
+from memorization.shell.cli import UserError
+from memorization.store.files import fingerprint, read_json, write_json, write_text
+from memorization.store.rows import Rows
 
 VOCABULARY, EOS, LIMIT = 8, 5, 20
 

@@ -10,12 +10,12 @@ import torch
 from test_extraction_scoring import MODELS, make
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
-from memorization.cli import UserError
 from memorization.extraction import decoding, generation, scoring, slots
 from memorization.extraction.decoding import continued, verified
 from memorization.extraction.generation import continue_prefixes, next_token, rounding
 from memorization.extraction.scoring import token_scores
 from memorization.extraction.slots import slot_bytes
+from memorization.shell.cli import UserError
 
 EOS, NEW = 0, 24
 

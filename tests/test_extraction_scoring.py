@@ -19,11 +19,11 @@ from transformers import (
 )
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from memorization.cli import UserError
 from memorization.extraction import scoring
 from memorization.extraction.generation import continue_prefixes, sampling
 from memorization.extraction.matches import matched_tokens
 from memorization.extraction.scoring import token_scores
+from memorization.shell.cli import UserError
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
 MODELS = {

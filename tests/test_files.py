@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from shell import ROOT
 
-from memorization.cli import UserError
-from memorization.files import (
+from memorization.shell.cli import UserError
+from memorization.store.files import (
     check_apart,
     fingerprint,
     fingerprints,
@@ -197,7 +197,7 @@ def test_a_kill_at_any_rename_or_removal_leaves_one_of_the_two_whole_and_the_nex
     program = f"""
 import os, shutil, sys
 from pathlib import Path
-from memorization.files import replacing
+from memorization.store.files import replacing
 calls = 0
 def at(event, arguments):
     global calls

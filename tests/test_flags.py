@@ -12,8 +12,8 @@ from transformers import TrainingArguments
 
 import run_clm
 import run_seq2seq
-from memorization.cli import Parser, UserError
-from memorization.flags import NAMES, NESTED, RANGES, mistake
+from memorization.shell.cli import Parser, UserError
+from memorization.shell.flags import NAMES, NESTED, RANGES, mistake
 from memorization.training import help as stage_2
 
 SCRIPTS = [

@@ -19,7 +19,7 @@ from memorization.results.gate import Limit, limit, outcomes
 from memorization.results.reports import Run
 from memorization.results.statistics import difference, wilson
 from memorization.results.tables import summarize
-from memorization.runs import read_manifest
+from memorization.store.manifests import read_manifest
 
 SCHEMA = json.loads((ROOT / "memorization" / "results" / "audit.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from shell import run_script
 
 from memorization.detection.detections import Candidate, Labels, Passage, Personal
-from memorization.directories import building
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
-from memorization.files import fingerprint
 from memorization.results import canaries, drawing
 from memorization.results.attention import comma_separated, comparisons, heat_map
-from memorization.runs import base_path, identity, link, manifest_path, sealed, write_manifest
+from memorization.store.directories import building
+from memorization.store.files import fingerprint
+from memorization.store.locations import base_path
+from memorization.store.manifests import identity, link, manifest_path, sealed, write_manifest
 
 MISSING, MORE = object(), object()  # the field is left out; one more stands beside it
 VALUES = [

@@ -15,15 +15,16 @@ from models import damage, edited, gpt_neo_config, save_language_model, save_wor
 from shell import ROOT
 from transformers import BertConfig, ByT5Tokenizer, GPT2Config, T5Config
 
-from memorization import hub
-from memorization.cli import UserError
-from memorization.files import read_json, write_json
+from memorization.models import hub
+from memorization.shell.cli import UserError
+from memorization.store.files import read_json, write_json
 
 REFUSALS = {"gated": (403, "GatedRepo"), "unknown": (401, "RepoNotFound"), "gone": (404, "RepoNotFound")}
 LOAD = """if True:
     import sys
-    from memorization import hub, models
-    from memorization.cli import UserError
+    from memorization.models import hub
+    from memorization.models import loading as models
+    from memorization.shell.cli import UserError
     loads = hub.load_tokenizer, models.load_config, lambda name: models.load_for_generation(name, "auto", "cpu")
     for name in sys.argv[1:]:
         for load in loads:

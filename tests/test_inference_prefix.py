@@ -10,8 +10,6 @@ from models import damage, edited, save_language_model, weights
 from shell import ROOT, TWO_RANKS, one_line, run_script
 from test_extraction_decoding import refusing
 
-from memorization import provenance, runs
-from memorization.cli import UserError
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction.generation import continue_prefixes
@@ -19,10 +17,12 @@ from memorization.extraction.generations import FORMAT, read_generations, read_l
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.extraction.scoring import passed, token_scores
-from memorization.files import fingerprint, read_json, replacing, write_json
-from memorization.hub import load_tokenizer
-from memorization.models import load_for_generation
-from memorization.rows import base_rows
+from memorization.models.hub import load_tokenizer
+from memorization.models.loading import load_for_generation
+from memorization.shell.cli import UserError
+from memorization.store import locations, manifests, provenance
+from memorization.store.files import fingerprint, read_json, replacing, write_json
+from memorization.store.rows import base_rows
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 CANARIES = "--canaries", "10", "--canary-copies", "1", "--canary-digits", "1"  # two batches of them
@@ -46,7 +46,7 @@ def trained(directory, encoding):
     """Describe a model as stage 2 does when it has trained it on an encoding."""
     made_of = {"encoding": encoding, "seed": 5}
     write_json(directory / provenance.RECORD, made_of)
-    runs.write_manifest(directory, "model", made_of, {}, contents=provenance.model_fingerprint(directory))
+    manifests.write_manifest(directory, "model", made_of, {}, contents=provenance.model_fingerprint(directory))
 
 
 def command(stage, out, *flags):
@@ -124,7 +124,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "too_short": probes.too_short,
         "prompts": {"probes": 11, "distinct": 11, "own": 11},
         "base": None,
-        "canaries": runs.read_manifest(runs.exposures_path(finished), "exposures").identity,
+        "canaries": manifests.read_manifest(locations.exposures_path(finished), "exposures").identity,
         "held_out": {},
         "split": {"near_duplicates": 0.8},
     }
@@ -212,9 +212,9 @@ def test_the_same_again_makes_nothing_anew_and_mends_the_listing(stage, tmp_path
 
 def test_a_result_of_other_settings_is_replaced_only_when_told(stage, finished, tmp_path, capsys):
     assert infer(stage, tmp_path) == 0
-    runs.exposures_path(result(tmp_path)).unlink()
+    locations.exposures_path(result(tmp_path)).unlink()
     assert infer(stage, tmp_path, "--temperature", "1.0") == 2
-    assert not runs.exposures_path(result(tmp_path)).exists()  # it is told before the work
+    assert not locations.exposures_path(result(tmp_path)).exists()  # it is told before the work
     said = one_line(capsys)
     assert "is the result of another run, of other temperature (0.0, not 1.0) and seed (none, not 5); replace" in said
     assert result(tmp_path).read_bytes() == finished.read_bytes()
@@ -234,13 +234,13 @@ def test_a_kill_never_leaves_rows_with_a_listing_of_another_run(stage, tmp_path,
     before = list(read_generations(result(tmp_path))[0])
     flags = ["--temperature", "1", "--overwrite"]
     with monkeypatch.context() as patch:
-        patch.setattr("memorization.rows.replacing", killed)
+        patch.setattr("memorization.store.rows.replacing", killed)
         assert infer(stage, tmp_path, *flags) == 130
     assert list(read_generations(result(tmp_path))[0]) == before
     with pytest.raises(UserError, match="is not the listing of"):
         read_generations(result(tmp_path).with_suffix(".txt"))
     with monkeypatch.context() as patch:  # killed before the manifest
-        patch.setattr("memorization.rows.write_manifest", killed)
+        patch.setattr("memorization.store.rows.write_manifest", killed)
         assert infer(stage, tmp_path, *flags) == 130
     for suffix in (".jsonl", ".txt"):
         with pytest.raises(UserError, match="has no manifest"):
@@ -315,12 +315,12 @@ def test_the_base_model_gets_a_second_result_of_the_same_making(stage, finished,
     }
     assert [(row.id, row.suffix) for row in others] == [(row.id, row.suffix) for row in rows]
     assert others[0].scores.log_likelihood != rows[0].scores.log_likelihood
-    assert runs.base_path(result(tmp_path)).with_suffix(".txt").is_file()
-    again = runs.read_manifest(result(tmp_path), "generations")
+    assert locations.base_path(result(tmp_path)).with_suffix(".txt").is_file()
+    again = manifests.read_manifest(result(tmp_path), "generations")
     assert infer(stage, tmp_path, *flags) == 0
-    assert runs.read_manifest(result(tmp_path), "generations") == again
+    assert manifests.read_manifest(result(tmp_path), "generations") == again
     assert infer(stage, tmp_path) == 0
-    assert runs.read_manifest(result(tmp_path), "generations").facts["base"] is None
+    assert manifests.read_manifest(result(tmp_path), "generations").facts["base"] is None
 
 
 def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, monkeypatch):
@@ -329,14 +329,14 @@ def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, m
     assert infer(stage, tmp_path / "whole", *flags) == 0
     with monkeypatch.context() as patch:
         patch.setattr(
-            "memorization.rows.replacing", lambda path: killed() if ".base." in path.name else replacing(path)
+            "memorization.store.rows.replacing", lambda path: killed() if ".base." in path.name else replacing(path)
         )
         assert infer(stage, tmp_path / "cut", *flags) == 130
-    assert not result(tmp_path / "cut").exists() and not runs.base_path(result(tmp_path / "cut")).exists()
+    assert not result(tmp_path / "cut").exists() and not locations.base_path(result(tmp_path / "cut")).exists()
     with monkeypatch.context() as patch:
         patch.setattr("memorization.extraction.decoding.passed", killed)  # nothing is scored again
         assert infer(stage, tmp_path / "cut", *flags) == 0
-    for path in (result, lambda out: runs.base_path(result(out))):
+    for path in (result, lambda out: locations.base_path(result(out))):
         assert path(tmp_path / "cut").read_bytes() == path(tmp_path / "whole").read_bytes()
 
 
@@ -386,12 +386,12 @@ def test_a_base_result_of_another_run_is_refused_before_the_work(stage, tmp_path
     bases = [save_language_model(tmp_path / f"base{seed}", TOKENIZER, seed=seed) for seed in (1, 2)]
     assert infer(stage, tmp_path, "--base-model", bases[0]) == 0
     result(tmp_path).unlink()
-    runs.exposures_path(result(tmp_path)).unlink()
+    locations.exposures_path(result(tmp_path)).unlink()
     capsys.readouterr()
     message = refused(capsys, stage, tmp_path, "--base-model", bases[1])
-    assert f"{runs.base_path(result(tmp_path))}: is the result of another run, of other model" in message
-    assert not [*result(tmp_path).parent.glob("*.partial")] and not runs.exposures_path(result(tmp_path)).exists()
-    runs.manifest_path(result(tmp_path)).unlink()
+    assert f"{locations.base_path(result(tmp_path))}: is the result of another run, of other model" in message
+    assert not [*result(tmp_path).parent.glob("*.partial")] and not locations.exposures_path(result(tmp_path)).exists()
+    manifests.manifest_path(result(tmp_path)).unlink()
     assert infer(stage, tmp_path, "--base-model", bases[1], "--overwrite") == 0
 
 

@@ -9,9 +9,9 @@ import pytest
 from stages import STAGES, compare, contents, renew, report, train, train_over
 from zygote import Zygote
 
-from memorization.files import fingerprint, read_json
-from memorization.provenance import model_fingerprint
-from memorization.runs import read_manifest
+from memorization.store.files import fingerprint, read_json
+from memorization.store.manifests import read_manifest
+from memorization.store.provenance import model_fingerprint
 
 KILLS = 20  # at random instants, of most stages
 MOST = 20  # renames and removals of a stage, of which each is an instant

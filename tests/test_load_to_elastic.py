@@ -13,8 +13,9 @@ from shell import ROOT, one_line, run_script
 from memorization.detection.spans import SpanIndex
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
-from memorization.files import fingerprint, read_json, write_json
-from memorization.runs import TextDigest, encoding_paths, read_manifest
+from memorization.store.files import fingerprint, read_json, write_json
+from memorization.store.locations import encoding_paths
+from memorization.store.manifests import TextDigest, read_manifest
 
 
 def encode(rows, name="dialogue", *flags):

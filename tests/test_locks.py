@@ -10,9 +10,9 @@ import pytest
 from shell import one_line
 from stages import STAGES, contents, renew
 
-from memorization import cli
-from memorization.files import locked
-from memorization.rows import Rows
+from memorization.shell import cli
+from memorization.store.files import locked
+from memorization.store.rows import Rows
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)

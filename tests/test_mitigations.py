@@ -14,9 +14,11 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 import run_clm
-from memorization import cli, hub, provenance, runs
-from memorization.files import read_json, read_jsonl
-from memorization.models import load_config
+from memorization.models import hub
+from memorization.models.loading import load_config
+from memorization.shell import cli
+from memorization.store import manifests, provenance
+from memorization.store.files import read_json, read_jsonl
 from memorization.training.blocks import IGNORED, collate, read_set
 from memorization.training.canaries import described, learned
 from memorization.training.lora import add_adapters, merged
@@ -88,7 +90,7 @@ def sets(home):  # noqa: F811
         columns = {column: rows[column] for column in rows.column_names}
         shutil.rmtree(directory)
         Dataset.from_dict(columns).save_to_disk(str(directory))
-        runs.write_manifest(directory, kind, {"tokenizer": tokenizer}, {}, rows=len(ids))
+        manifests.write_manifest(directory, kind, {"tokenizer": tokenizer}, {}, rows=len(ids))
     run_clm.main(flags(home, home / "base", "--max_steps 2", "output"))
     return home
 
@@ -234,7 +236,7 @@ def test_a_lora_run_trains_adapters_alone_ends_in_a_plain_model_and_goes_on_afte
 
 def test_what_is_trained_and_how_belongs_to_the_run(sets, tmp_path):
     run_clm.main([*tuned(sets, tmp_path / "out"), "--max_steps", "1"])
-    before = runs.manifest_path(tmp_path / "out").read_bytes()
+    before = manifests.manifest_path(tmp_path / "out").read_bytes()
     for more, message in {
         "--lora_rank 2": "lora_rank (unknown, not 2)",
         "--goldfish_k 4": "goldfish_k (unknown, not 4)",
@@ -243,7 +245,7 @@ def test_what_is_trained_and_how_belongs_to_the_run(sets, tmp_path):
         with pytest.raises(cli.UserError) as told:
             run_clm.main([*tuned(sets, tmp_path / "out"), "--max_steps", "1", *more.split()])
         assert message in str(told.value)
-    assert runs.manifest_path(tmp_path / "out").read_bytes() == before
+    assert manifests.manifest_path(tmp_path / "out").read_bytes() == before
 
 
 def test_mistakes_with_lora_are_told(sets, tmp_path, monkeypatch):

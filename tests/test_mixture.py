@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from test_run_clm import EOS, EVERY_STEP, TRAIN, as_killed, everything, home, write_set  # noqa: F401
 
 import run_clm
-from memorization import cli, hub, provenance, runs
+from memorization.models import hub
+from memorization.shell import cli
+from memorization.store import manifests, provenance
 from memorization.training.mixture import MixtureSampler, check_weights, shares
 
 SIZES = st.lists(st.integers(1, 30), min_size=2, max_size=4)
@@ -95,7 +97,7 @@ SIDES = {"train": "train", "validation": "test"}
 
 
 def identity(home, name):  # noqa: F811
-    return runs.read_manifest(home / f"{name}_train", "training set").identity
+    return manifests.read_manifest(home / f"{name}_train", "training set").identity
 
 
 def test_a_run_on_two_sets_draws_as_weighted_and_goes_on_in_the_same_order(two, tmp_path, monkeypatch):
@@ -113,7 +115,7 @@ def test_a_run_on_two_sets_draws_as_weighted_and_goes_on_in_the_same_order(two, 
     assert [len(batch) for batch in batches] == each * 2
     for epoch in (batches[:13], batches[13:]):
         assert sum(map(sum, epoch)) in (36, 37, 38)  # of 49 three quarters; "data" has some that begin so too
-    manifest = runs.read_manifest(tmp_path / "whole", "model")
+    manifest = manifests.read_manifest(tmp_path / "whole", "model")
     assert manifest.made_of["encoding"] == f"{identity(two, 'data')} {identity(two, 'more')}"
     assert manifest.made_of["task_weights"] == [0.25, 0.75] and manifest.rows == 49
     assert provenance.model_made_of(tmp_path / "whole" / "checkpoint-5")["encoding"] == manifest.made_of["encoding"]

@@ -29,9 +29,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from memorization.cli import UserError
-from memorization.hub import load_tokenizer
-from memorization.models import CAUSAL, ENCODER_DECODER, load_config, load_for_generation, load_for_training
+from memorization.models.hub import load_tokenizer
+from memorization.models.loading import CAUSAL, ENCODER_DECODER, load_config, load_for_generation, load_for_training
+from memorization.shell.cli import UserError
 
 NORM = "transformer.h.1.ln_1.weight"
 GPT2 = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}

@@ -16,8 +16,10 @@ from transformers import AutoModelForCausalLM, OPTConfig
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 import run_clm
-from memorization import cli, hub, provenance, runs
-from memorization.files import read_json, read_jsonl
+from memorization.models import hub
+from memorization.shell import cli
+from memorization.store import manifests, provenance
+from memorization.store.files import read_json, read_jsonl
 from memorization.training.blocks import Blocks, collate
 from memorization.training.losses import token_losses
 from memorization.training.order import Grouped
@@ -168,7 +170,7 @@ def test_what_cannot_be_packed_is_told(home, tmp_path):  # noqa: F811
     argv = flags(home, tmp_path / "out", "--packing --block_size 32 --max_steps 1")
     with pytest.raises(cli.UserError, match="--packing: in a pack this opt model's losses differ from those of each"):
         run_clm.main([*argv, "--config_name", str(home / "opt")])
-    assert not (tmp_path / "out" / WEIGHTS).exists() and not runs.manifest_path(tmp_path / "out").exists()
+    assert not (tmp_path / "out" / WEIGHTS).exists() and not manifests.manifest_path(tmp_path / "out").exists()
     edited(home / "small", home / "endless", {"max_position_embeddings": None, "model_type": "bloom"})
     argv = f"--config_name {home}/endless --train_file {home}/data_train --output_dir {tmp_path}/endless --packing"
     with pytest.raises(cli.UserError, match="--packing: the model's configuration names no context; say by --block-s"):

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from memorization.cli import UserError
-from memorization.parallel import AHEAD, in_order
+from memorization.shell.cli import UserError
+from memorization.shell.parallel import AHEAD, in_order
 
 FACTOR = 1
 

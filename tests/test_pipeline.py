@@ -9,7 +9,7 @@ from models import save_language_model, save_paraphrase_classifier
 from shell import ROOT
 
 from memorization.encoding.probes import read_probes
-from memorization.files import read_json, read_jsonl
+from memorization.store.files import read_json, read_jsonl
 
 # design: The paper's commands keep working; as written but for --num_gpus and --num_train_epochs
 COMMANDS = """\

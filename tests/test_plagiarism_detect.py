@@ -21,11 +21,12 @@ from memorization.detection.paraphrase import ParaphraseClassifier
 from memorization.detection.personal import REGIONS
 from memorization.encoding.probes import COLUMNS, write_probes
 from memorization.extraction.generations import write_listing
-from memorization.files import read_json, read_jsonl
-from memorization.provenance import model_fingerprint
 from memorization.retrieval.embedded import EmbeddedIndex
-from memorization.rows import base_rows, read_rows
-from memorization.runs import base_path, identity, link, manifest_path
+from memorization.store.files import read_json, read_jsonl
+from memorization.store.locations import base_path
+from memorization.store.manifests import identity, link, manifest_path
+from memorization.store.provenance import model_fingerprint
+from memorization.store.rows import base_rows, read_rows
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
 SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn them during the night."
@@ -355,7 +356,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, tmp_path, monkeypa
 
 def test_a_run_killed_as_it_ends_is_not_finished(stage, tmp_path, monkeypatch):
     """The results come before the manifest: with it all is there."""
-    from memorization import rows
+    from memorization.store import rows
 
     real = rows.write_manifest
 

@@ -15,9 +15,10 @@ from transformers import GPTNeoForCausalLM
 
 from memorization.encoding.probes import Probes
 from memorization.encoding.prompts import Prompts, are_shared, check_prompts
-from memorization.files import read_json, read_jsonl, write_json
-from memorization.hub import load_tokenizer
-from memorization.runs import encoding_paths, read_manifest
+from memorization.models.hub import load_tokenizer
+from memorization.store.files import read_json, read_jsonl, write_json
+from memorization.store.locations import encoding_paths
+from memorization.store.manifests import read_manifest
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 ONE_PROMPT = "{0} probes, 0 of which have one of their own, and what is asked alike is answered alike; "

@@ -9,10 +9,10 @@ from models import save_language_model
 from shell import ROOT
 from tokenizers import normalizers
 
-from memorization import provenance, runs
-from memorization.cli import UserError
-from memorization.files import write_json
-from memorization.hub import load_tokenizer
+from memorization.models.hub import load_tokenizer
+from memorization.shell.cli import UserError
+from memorization.store import manifests, provenance
+from memorization.store.files import write_json
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 
@@ -28,7 +28,7 @@ def trained(model, tmp_path):
     directory = shutil.copytree(model, tmp_path / "out" / "trained")
     write_json(directory / provenance.RECORD, {"encoding": "e", "seed": 5})
     contents = provenance.model_fingerprint(directory)
-    runs.write_manifest(directory, "model", {"encoding": "e", "seed": 5}, {}, contents=contents)
+    manifests.write_manifest(directory, "model", {"encoding": "e", "seed": 5}, {}, contents=contents)
     return directory
 
 
@@ -70,7 +70,7 @@ def test_a_model_of_ours_with_other_weights_is_refused(trained):
 
 
 def test_training_that_did_not_finish_makes_no_model(trained):
-    runs.manifest_path(trained).unlink()
+    manifests.manifest_path(trained).unlink()
     with pytest.raises(
         UserError,
         match="trained: .*its training did not finish; run run_clm.py or run_seq2seq.py again, or name a checkpoint",
@@ -81,7 +81,7 @@ def test_training_that_did_not_finish_makes_no_model(trained):
 def test_a_checkpoint_is_of_the_run_it_lies_in(model, trained):
     for finished in (True, False):
         if not finished:
-            runs.manifest_path(trained).unlink()
+            manifests.manifest_path(trained).unlink()
         checkpoint = shutil.copytree(model, trained / f"checkpoint-{finished:d}")
         with pytest.raises(UserError, match="this checkpoint is unfinished; name another"):
             provenance.model_made_of(checkpoint)

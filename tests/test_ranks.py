@@ -14,9 +14,10 @@ from test_mixture import two  # noqa: F401
 from test_run_clm import ROOT, as_killed, finished, free_port, home, two_ranks  # noqa: F401
 from transformers import AutoConfig
 
-from memorization import cli, provenance, runs
-from memorization.files import read_json, write_json
-from memorization.models import CAUSAL, check_weights, load_for_generation
+from memorization.models.loading import CAUSAL, check_weights, load_for_generation
+from memorization.shell import cli
+from memorization.store import manifests, provenance
+from memorization.store.files import read_json, write_json
 from memorization.training.launch import check_saves_whole
 
 WEIGHTS = "model.safetensors"
@@ -62,7 +63,7 @@ def test_every_engine_trains_the_same_saves_it_whole_and_goes_on_after_a_kill(fi
     step = {"zero2_lora": 7, "zero3_full": 7, "zero3_lora": 7, "mixture": 9}  # of the checkpoint gone on from
     for name in step:
         (tmp_path / name).rename(tmp_path / f"{name}_whole")
-        runs.manifest_path(tmp_path / name).rename(runs.manifest_path(tmp_path / f"{name}_whole"))
+        manifests.manifest_path(tmp_path / name).rename(manifests.manifest_path(tmp_path / f"{name}_whole"))
         as_killed(tmp_path / f"{name}_whole", tmp_path / name, step[name])
     broken = f"{started} {engines['zero3']} --learning_rate 1e39 --max_steps 1 --eval_strategy no"
     again = [f"{flags[name]} --output_dir {tmp_path}/{name}" for name in step]

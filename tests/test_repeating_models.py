@@ -19,10 +19,10 @@ from shell import ROOT, run_script
 
 from memorization.detection.detections import Detection
 from memorization.encoding.probes import Probes
-from memorization.files import read_json
 from memorization.results import plots
 from memorization.results.counts import HELD_OUT, MEMBERS
-from memorization.rows import read_rows
+from memorization.store.files import read_json
+from memorization.store.rows import read_rows
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 LIMITS = {"own": 0.1, "exact_match": 0.1}
@@ -31,7 +31,7 @@ FAR, NEAR = 400, 100  # new tokens: several an own character in most scripts
 
 @cache
 def tokenizer():
-    from memorization.hub import load_tokenizer  # imports torch
+    from memorization.models.hub import load_tokenizer  # imports torch
 
     return load_tokenizer(TOKENIZER)
 

@@ -10,10 +10,10 @@ import pytest
 from detections import detection, write_detections
 from shell import ROOT, one_line, run_script
 
-from memorization.files import read_json, write_json, write_text
 from memorization.results.layout import visible
 from memorization.results.statistics import difference, wilson
-from memorization.runs import manifest_path, sealed
+from memorization.store.files import read_json, write_json, write_text
+from memorization.store.manifests import manifest_path, sealed
 
 
 def rows(own, members=20, exact=None):

@@ -21,7 +21,7 @@ from memorization.results.layout import visible
 from memorization.results.reports import Run
 from memorization.results.statistics import wilson
 from memorization.results.tables import summarize
-from memorization.rows import read_rows
+from memorization.store.rows import read_rows
 
 
 def rows(hits):

@@ -12,9 +12,9 @@ from urllib.parse import quote
 import pytest
 from conftest import MADE_OF, opened
 
-from memorization import cli
-from memorization.cli import UserError
 from memorization.retrieval.credentials import check_urls
+from memorization.shell import cli
+from memorization.shell.cli import UserError
 
 SECRET = "s3cret"
 URL = "http://127.0.0.1:9"

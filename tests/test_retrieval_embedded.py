@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import MADE_OF
 
-from memorization.cli import UserError
-from memorization.files import read_json, write_json
 from memorization.retrieval.embedded import EmbeddedIndex
-from memorization.runs import identity
+from memorization.shell.cli import UserError
+from memorization.store.files import read_json, write_json
+from memorization.store.manifests import identity
 
 MARK = "memorization-index.json"
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ def test_a_load_that_fails_leaves_the_old_index(index, tmp_path):
 def test_a_full_disk_is_one_line_and_leaves_the_old_index(index, tmp_path):
     code = """
         import random, resource, sys
-        from memorization.cli import run
+        from memorization.shell.cli import run
         from memorization.retrieval.embedded import EmbeddedIndex
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
         random.seed(1)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import MADE_OF, LocalServer, opened
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 
 WORDS = ["fever", "cough", "ache", "rash", "cramp", "chills", "vertigo"]
 DOCUMENTS = {str(i): f"patient {i} {a} {b} {c}" for i, (a, b, c) in enumerate(itertools.product(WORDS * 2, repeat=3))}

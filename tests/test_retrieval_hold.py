@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import MADE_OF, opened
 
-from memorization.cli import UserError
 from memorization.retrieval import connection, elastic, hold
 from memorization.retrieval.documents import Mark
+from memorization.shell.cli import UserError
 
 OURS = [(str(i), f"patient {i} has a fever") for i in range(30)]
 THEIRS = [(str(i), f"visit {i} for a cough") for i in range(20, 60)]

@@ -8,8 +8,8 @@ import pytest
 from conftest import MADE_OF, opened
 from elasticsearch import ApiError
 
-from memorization.cli import UserError
 from memorization.retrieval.elastic import ElasticIndex
+from memorization.shell.cli import UserError
 
 OLD = [("1", "fever and cough"), ("2", "a rash"), ("3", "..."), ("4", "half \ud83d of a pair")]
 NEW = [("1", "fever and cough"), ("2", "no rash")]

@@ -7,8 +7,8 @@ import pytest
 from conftest import MADE_OF, opened
 from proxy import FAULTS, Proxy
 
-from memorization.cli import UserError
 from memorization.retrieval import connection, elastic, hold, requests
+from memorization.shell.cli import UserError
 
 WORDS = ["fever", "cough", "ache", "rash", "cramp", "chills", "vertigo"]
 DOCUMENTS = {str(i): f"patient {i} {a} {b} {c}" for i, (a, b, c) in enumerate(itertools.product(WORDS, repeat=3))}

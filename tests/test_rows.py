@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shell import ROOT, one_line
 
-from memorization.cli import UserError, run
-from memorization.files import fingerprint, read_jsonl
-from memorization.rows import Rows, StoredRows, read_rows
-from memorization.runs import manifest_path, read_manifest, write_manifest
+from memorization.shell.cli import UserError, run
+from memorization.store.files import fingerprint, read_jsonl
+from memorization.store.manifests import manifest_path, read_manifest, write_manifest
+from memorization.store.rows import Rows, StoredRows, read_rows
 
 
 class Square(msgspec.Struct, forbid_unknown_fields=True):

@@ -21,9 +21,11 @@ from models import damage, edited, flipped, save_word_tokenizer, weights
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoConfig, TrainingArguments
 
 import run_clm
-from memorization import cli, hub, provenance, runs
-from memorization.files import locked, read_json, read_jsonl, write_json
-from memorization.models import load_for_generation
+from memorization.models import hub
+from memorization.models.loading import load_for_generation
+from memorization.shell import cli
+from memorization.store import manifests, provenance
+from memorization.store.files import locked, read_json, read_jsonl, write_json
 from memorization.training.blocks import COLUMNS, Blocks, collate
 from memorization.training.checkpoints import checkpoints, last_checkpoint
 from memorization.training.help import OFTEN
@@ -45,7 +47,7 @@ def write_set(directory, kind, ids, labels=None, texts=None, **made_of):
     names = [str(number) for number in range(len(ids))]
     rows = {"id": names, "text": texts or names, "input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
     Dataset.from_dict({**rows, "labels": labels or ids}).save_to_disk(str(directory))
-    runs.write_manifest(directory, kind, made_of, {}, rows=len(ids))
+    manifests.write_manifest(directory, kind, made_of, {}, rows=len(ids))
     return directory
 
 
@@ -75,7 +77,7 @@ def flags(home, output_dir, more=TRAIN, encoding="data"):
 def everything(directory):
     """The bytes of all files in a directory and below, and of its manifest."""
     files = [path for path in directory.rglob("*") if path.is_file()]
-    manifest = runs.manifest_path(directory)
+    manifest = manifests.manifest_path(directory)
     return {path: path.read_bytes() for path in [*files, *([manifest] if manifest.is_file() else [])]}
 
 
@@ -261,9 +263,9 @@ def test_what_stands_in_the_way_is_told_before_anything_is_removed(home, finishe
 def test_an_edited_manifest_of_a_finished_run_is_told(home, finished, tmp_path):
     output = tmp_path / "again"
     shutil.copytree(finished, output)
-    manifest = read_json(runs.manifest_path(finished))
+    manifest = read_json(manifests.manifest_path(finished))
     for other in ({**manifest, "rows": 1}, {"kind": "model"}, {**manifest, "made_of": None}):
-        write_json(runs.manifest_path(output), other)
+        write_json(manifests.manifest_path(output), other)
         with pytest.raises(cli.UserError, match=r"manifest.json: .*, with --overwrite-output-dir"):
             run_clm.main(flags(home, output))
 
@@ -285,7 +287,7 @@ def test_a_flag_that_transformers_refuses_is_a_mistake(home, tmp_path, more, mes
 def test_a_finished_run_is_evaluated_again_and_stays_as_it_is(home, finished, tmp_path, capsys):
     output = tmp_path / "again"
     shutil.copytree(finished, output)
-    shutil.copy(runs.manifest_path(finished), runs.manifest_path(output))
+    shutil.copy(manifests.manifest_path(finished), manifests.manifest_path(output))
     before = everything(output)
     harmless = "--logging_steps 7 --save_total_limit 1 --eval_strategy no --per_device_eval_batch_size 2 --run_name x"
     run_clm.main([*flags(home, output), *harmless.split()])
@@ -352,7 +354,7 @@ def test_every_training_argument_counts_unless_named(home, tmp_path):
             return "{}"
 
     tokenizer = hub.load_tokenizer(home / "small")
-    sets = {kind: [runs.read_manifest(home / f"data_{name}", kind)] for name, kind in KINDS.items()}
+    sets = {kind: [manifests.read_manifest(home / f"data_{name}", kind)] for name, kind in KINDS.items()}
 
     def of(args):
         return made_of(args, sets, tokenizer, None, Config(), {"block_size": 32, "long_samples": "cut"})
@@ -451,7 +453,7 @@ def test_the_best_checkpoint_is_checked_before_it_becomes_the_model(home, tmp_pa
     best = Path(read_json(tmp_path / "out" / "checkpoint-3" / "trainer_state.json")["best_model_checkpoint"])
     assert best.name == "checkpoint-1"
     shutil.rmtree(tmp_path / "out" / "checkpoint-3")
-    runs.manifest_path(tmp_path / "out").unlink()
+    manifests.manifest_path(tmp_path / "out").unlink()
     damage("model.safetensors", lambda data: flipped(data, -5))(best)
     with pytest.raises(cli.UserError, match="checkpoint-1: model.safetensors is damaged or changed"):
         run_clm.main(argv)
@@ -469,12 +471,12 @@ def test_a_checkpoint_without_an_optimizer_is_not_gone_on_with(home, tmp_path):
 def test_a_damaged_set_or_model_is_refused(home, finished, tmp_path, how):
     hurt = {"flipped": lambda data: flipped(data, -2000), "cut": lambda data: data[: len(data) // 2]}[how]
     train = edited(home / "data_train", tmp_path / "data_train", damage("data-00000-of-00001.arrow", hurt))
-    shutil.copy(runs.manifest_path(home / "data_train"), runs.manifest_path(train))
+    shutil.copy(manifests.manifest_path(home / "data_train"), manifests.manifest_path(train))
     with pytest.raises(cli.UserError, match="train: has changed since it was written"):
         run_clm.main([*flags(home, tmp_path / "out")[:2], *flags(tmp_path, tmp_path / "out")[2:]])
 
     model = edited(finished, tmp_path / "model", damage("model.safetensors", hurt))
-    shutil.copy(runs.manifest_path(finished), runs.manifest_path(model))
+    shutil.copy(manifests.manifest_path(finished), manifests.manifest_path(model))
     message = "has changed since" if how == "flipped" else "model.safetensors is cut short"
     argv = f"--model_name_or_path {model} --validation_file {home}/data_test --output_dir {tmp_path}/out"
     with pytest.raises(cli.UserError, match=f"model: .*{message}"):
@@ -487,7 +489,7 @@ def test_no_other_result_is_written_over(home, finished, tmp_path):
     evaluated = shlex.split(f"--model_name_or_path {finished} --validation-file {home}/data_test")
     strange = shutil.copytree(finished, tmp_path / "strange", ignore=shutil.ignore_patterns("run.json"))
     changed = shutil.copytree(finished, tmp_path / "changed")
-    shutil.copy(runs.manifest_path(finished), runs.manifest_path(changed))
+    shutil.copy(manifests.manifest_path(finished), manifests.manifest_path(changed))
     (changed / "config.json").write_text((changed / "config.json").read_text() + " ")
     other = as_killed(finished, tmp_path / "other")
     before = everything(home), everything(tmp_path)
@@ -524,9 +526,9 @@ def test_two_processes_do_not_train_in_one_directory(home, tmp_path):
 def test_the_model_takes_vocabulary_and_special_tokens_from_the_tokenizer(home, finished, tmp_path, capsys):
     config = AutoModelForCausalLM.from_pretrained(finished).config
     assert (config.vocab_size, config.eos_token_id, config.pad_token_id) == (64, EOS, EOS)
-    manifest = runs.checked(finished, "model", provenance.model_fingerprint(finished))
+    manifest = manifests.checked(finished, "model", provenance.model_fingerprint(finished))
     assert manifest.rows == 37 and manifest.made_of["seed"] == 5 and manifest.made_of["processes"] == 1
-    assert manifest.made_of["encoding"] == runs.read_manifest(home / "data_train", "training set").identity
+    assert manifest.made_of["encoding"] == manifests.read_manifest(home / "data_train", "training set").identity
     assert manifest.libraries["torch"] == torch.__version__.split("+")[0] or "+" in manifest.libraries["torch"]
 
     base = shutil.copytree(home / "small", tmp_path / "base")
@@ -612,7 +614,7 @@ def sets(home, tmp_path, what):
         train = tmp_path / what
     elif what == "bare":
         train = write_set(tmp_path / what, "training set", ids, **made_of)
-        runs.manifest_path(train).unlink()
+        manifests.manifest_path(train).unlink()
     elif what == "changed":
         train = write_set(tmp_path / what, "training set", ids, **made_of)
         (train / "more.txt").write_text("more")
@@ -670,7 +672,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(home, finished, tmp_path):
     }.items():
         with pytest.raises(cli.UserError, match=message):
             run_clm.main([*flags(home, tmp_path / "out"), *more.split(), "--overwrite-output-dir"])
-        assert not runs.manifest_path(tmp_path / "out").exists()
+        assert not manifests.manifest_path(tmp_path / "out").exists()
         with pytest.raises(cli.UserError, match="did not finish"):
             provenance.model_made_of(tmp_path / "out")
 
@@ -865,7 +867,7 @@ def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(home
     for step in (2, 3, 4):  # what is left is within the first epoch
         shutil.rmtree(output / f"checkpoint-{step}")
     (output / "model.safetensors").unlink()
-    runs.manifest_path(output).unlink()
+    manifests.manifest_path(output).unlink()
     status, printed, errors = launch(home, output, deepspeed, more)
     assert status == 0, errors[-3000:]
     assert printed.count(f"going on from {output}/checkpoint-1") == 1

@@ -7,17 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shell import ROOT
 
-from memorization import __version__, runs
-from memorization.cli import UserError
-from memorization.files import fingerprint, fingerprints, read_json, write_json
+from memorization import __version__
+from memorization.shell.cli import UserError
+from memorization.store import locations, manifests
+from memorization.store.files import fingerprint, fingerprints, read_json, write_json
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 
 
 def test_an_identity_is_of_the_values_not_of_their_order():
-    assert runs.identity({"a": 1, "b": [2, None]}) == runs.identity({"b": [2, None], "a": 1})
+    assert manifests.identity({"a": 1, "b": [2, None]}) == manifests.identity({"b": [2, None], "a": 1})
     others = [{"a": 1}, {"a": 1, "b": [2]}, {"a": 2, "b": [2, None]}, {"a": 1, "b": [2, None], "c": None}]
-    assert len({runs.identity(other) for other in [*others, {"a": 1, "b": [2, None]}]}) == 5
+    assert len({manifests.identity(other) for other in [*others, {"a": 1, "b": [2, None]}]}) == 5
 
 
 @pytest.mark.parametrize(
@@ -36,8 +37,8 @@ def test_an_identity_is_of_the_values_not_of_their_order():
     ],
 )
 def test_a_difference_names_each_setting_with_both_values(one, other, words):
-    assert runs.difference(one, other) == words
-    assert runs.difference(one, one) == ""
+    assert manifests.difference(one, other) == words
+    assert manifests.difference(one, one) == ""
 
 
 json_values = st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 1.0, "", "1", "none"])
@@ -46,7 +47,7 @@ made_of = st.dictionaries(st.sampled_from("abc"), json_values)
 
 @given(made_of, made_of)
 def test_what_has_another_identity_has_a_difference(one, other):
-    assert (runs.identity(one) == runs.identity(other)) == (runs.difference(one, other) == "")
+    assert (manifests.identity(one) == manifests.identity(other)) == (manifests.difference(one, other) == "")
 
 
 MADE_OF = {"seed": 5, "encoding": "e" * 16, "prefix_length": 50, "trained_on": None, "unchecked": False}
@@ -57,7 +58,7 @@ FACTS |= {"canaries": "i"}
 
 def described(path, kind="generations", text="rows", **facts):
     path.write_text(text)
-    runs.write_manifest(path, kind, MADE_OF, {}, rows=3, **(FACTS | facts))
+    manifests.write_manifest(path, kind, MADE_OF, {}, rows=3, **(FACTS | facts))
     return path
 
 
@@ -66,9 +67,9 @@ def test_a_manifest_says_what_made_the_result_from_what_and_with_what(tmp_path):
     (tmp_path / "out").write_text("y")
     arguments = Namespace(seed=5, output_dir=tmp_path)
     inputs = fingerprints([tmp_path / "in", "org/name"])
-    runs.write_manifest(tmp_path / "out", "generations", MADE_OF, arguments, inputs, rows=3, **FACTS)
-    manifest = runs.checked(tmp_path / "out", "generations")
-    assert manifest.identity == runs.identity(MADE_OF)
+    manifests.write_manifest(tmp_path / "out", "generations", MADE_OF, arguments, inputs, rows=3, **FACTS)
+    manifest = manifests.checked(tmp_path / "out", "generations")
+    assert manifest.identity == manifests.identity(MADE_OF)
     assert manifest.arguments == {"seed": 5, "output_dir": str(tmp_path)}
     assert manifest.inputs == {str(tmp_path / "in"): fingerprint(tmp_path / "in"), "org/name": None}
     assert (manifest.rows, manifest.facts, manifest.version) == (3, FACTS, __version__)
@@ -81,31 +82,31 @@ def test_a_manifest_lies_beside_its_result_however_that_is_called(tmp_path, monk
     monkeypatch.chdir(tmp_path / "a")
     beside = tmp_path / "a.manifest.json"
     for name in (".", "b/..", tmp_path / "a", "../a"):
-        assert runs.manifest_path(name).resolve() == beside
-    assert str(runs.manifest_path("/")) == "/.manifest.json"
+        assert manifests.manifest_path(name).resolve() == beside
+    assert str(manifests.manifest_path("/")) == "/.manifest.json"
 
 
 def test_a_result_without_its_manifest_is_refused(tmp_path):
     with pytest.raises(UserError, match="nothing: no such file or directory; .*run inference_prefix.py"):
-        runs.read_manifest(tmp_path / "nothing", "generations")
+        manifests.read_manifest(tmp_path / "nothing", "generations")
     (tmp_path / "out").write_text("rows")
     with pytest.raises(UserError, match=r"out: has no manifest, .*run inference_prefix.py \(again\)"):
-        runs.checked(tmp_path / "out", "generations")
+        manifests.checked(tmp_path / "out", "generations")
 
 
 def test_a_manifest_of_another_kind_or_version_is_refused(tmp_path):
     described(tmp_path / "out")
     with pytest.raises(UserError, match="is of kind .generations., not .probes.; name the probes that encode_<task>"):
-        runs.checked(tmp_path / "out", "probes")
-    path = runs.manifest_path(tmp_path / "out")
+        manifests.checked(tmp_path / "out", "probes")
+    path = manifests.manifest_path(tmp_path / "out")
     manifest = read_json(path)
-    for other in (runs.sealed({**manifest, "more": 1}), {"kind": "generations"}, [], {**manifest, "rows": "3"}):
+    for other in (manifests.sealed({**manifest, "more": 1}), {"kind": "generations"}, [], {**manifest, "rows": "3"}):
         write_json(path, other)
         with pytest.raises(UserError, match="not a manifest of this version .*; run inference_prefix.py again"):
-            runs.read_manifest(tmp_path / "out", "generations")
+            manifests.read_manifest(tmp_path / "out", "generations")
     path.write_text("{")
     with pytest.raises(UserError, match="out.manifest.json: not valid JSON at line 1"):
-        runs.read_manifest(tmp_path / "out", "generations")
+        manifests.read_manifest(tmp_path / "out", "generations")
 
 
 SETTINGS = {
@@ -138,13 +139,13 @@ DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the s
 }
 
 
-@pytest.mark.parametrize("kind", runs.KINDS)
+@pytest.mark.parametrize("kind", manifests.KINDS)
 def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
     (tmp_path / "out").write_text("rows")
 
     def read(made_of, facts, arguments):
-        runs.write_manifest(tmp_path / "out", kind, made_of, arguments, **facts)
-        return runs.checked(tmp_path / "out", kind)
+        manifests.write_manifest(tmp_path / "out", kind, made_of, arguments, **facts)
+        return manifests.checked(tmp_path / "out", kind)
 
     parts = DESCRIBED[kind]
     assert read(*parts).made_of == parts[0]
@@ -160,7 +161,7 @@ def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
                     and changed.get(name, 1) is None
                 ):
                     continue  # that may be null
-                with pytest.raises(UserError, match=rf"manifest.json: .*{name}.*; run {runs.KINDS[kind]} again"):
+                with pytest.raises(UserError, match=rf"manifest.json: .*{name}.*; run {manifests.KINDS[kind]} again"):
                     read(*parts[:i], changed, *parts[i + 1 :])
 
 
@@ -169,24 +170,24 @@ FALSEHOODS = {"rows": 4, "facts": {}, "arguments": {"seed": 6}, "inputs": {"x": 
 
 @pytest.mark.parametrize("name", FALSEHOODS)
 def test_a_manifest_that_was_edited_is_refused_whatever_was(tmp_path, name):
-    path = runs.manifest_path(described(tmp_path / "out"))
+    path = manifests.manifest_path(described(tmp_path / "out"))
     manifest = read_json(path) | {name: FALSEHOODS[name]}
     write_json(path, manifest)
     with pytest.raises(UserError, match=r"manifest.json: was edited .*; run inference_prefix.py again"):
-        runs.read_manifest(tmp_path / "out", "generations")
+        manifests.read_manifest(tmp_path / "out", "generations")
     if name != "facts":
-        write_json(path, runs.sealed(manifest))
-        assert getattr(runs.read_manifest(tmp_path / "out", "generations"), name) == FALSEHOODS[name]
+        write_json(path, manifests.sealed(manifest))
+        assert getattr(manifests.read_manifest(tmp_path / "out", "generations"), name) == FALSEHOODS[name]
 
 
 def test_a_result_that_changed_is_refused(tmp_path):
     described(tmp_path / "out")
     (tmp_path / "out").write_text("Rows")
     with pytest.raises(UserError) as refused:
-        runs.checked(tmp_path / "out", "generations")
+        manifests.checked(tmp_path / "out", "generations")
     found, written = (
         fingerprint(tmp_path / "out")[:12],
-        runs.read_manifest(tmp_path / "out", "generations").contents[:12],
+        manifests.read_manifest(tmp_path / "out", "generations").contents[:12],
     )
     assert f"(contents {found}, by its manifest {written}); run inference_prefix.py again" in str(refused.value)
 
@@ -194,17 +195,17 @@ def test_a_result_that_changed_is_refused(tmp_path):
 def test_a_change_in_a_directory_below_is_a_change(tmp_path):
     (tmp_path / "index" / "segments").mkdir(parents=True)
     (tmp_path / "index" / "segments" / "0").write_text("documents")
-    runs.write_manifest(tmp_path / "index", "index", {}, {})
-    assert runs.checked(tmp_path / "index", "index").rows == 0
+    manifests.write_manifest(tmp_path / "index", "index", {}, {})
+    assert manifests.checked(tmp_path / "index", "index").rows == 0
     (tmp_path / "index" / "segments" / "0").write_text("others")
     with pytest.raises(UserError, match="index: has changed"):
-        runs.checked(tmp_path / "index", "index")
+        manifests.checked(tmp_path / "index", "index")
 
 
 @given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=3), st.data())
 def test_the_digest_of_texts_tells_where_one_ends(texts, data):
     def digest(pairs):
-        whole = runs.TextDigest()
+        whole = manifests.TextDigest()
         for id, text in pairs:
             whole.add(id, text)
         return whole.hex()
@@ -219,11 +220,11 @@ def test_the_digest_of_texts_tells_where_one_ends(texts, data):
 
 
 def test_results_lie_where_the_flags_say():
-    assert str(runs.encoding_paths("data", "qa")["probes"]) == "data/tokenized_qa_prefix"
-    assert str(runs.generations_path(".", "tuned", "qa", "first")) == "memorization_tuned/qa/first.jsonl"
-    assert str(runs.detections_path("results", "gpt-neo", "qa")) == "results/gpt-neo/qa/detections.jsonl"
+    assert str(locations.encoding_paths("data", "qa")["probes"]) == "data/tokenized_qa_prefix"
+    assert str(locations.generations_path(".", "tuned", "qa", "first")) == "memorization_tuned/qa/first.jsonl"
+    assert str(locations.detections_path("results", "gpt-neo", "qa")) == "results/gpt-neo/qa/detections.jsonl"
 
 
 @pytest.mark.parametrize("type", ["./gpt-neo", "/gpt-neo", "../gpt-neo", "gpt-neo/", "../../gpt-neo"])
 def test_no_spelling_of_a_type_leaves_the_directory_of_results(type):
-    assert str(runs.detections_path("results", type, "qa")) == "results/gpt-neo/qa/detections.jsonl"
+    assert str(locations.detections_path("results", type, "qa")) == "results/gpt-neo/qa/detections.jsonl"

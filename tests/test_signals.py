@@ -71,10 +71,10 @@ def test_a_signal_in_the_midst_of_the_work(zygote, stage):
 
 
 WORK = """
-import memorization.script
+import memorization.shell.script
 import sys, time
 from contextlib import suppress
-from memorization.cli import run
+from memorization.shell.cli import run
 
 class Lost:
     def __del__(self):
@@ -133,7 +133,7 @@ def test_the_library_changes_no_signal():
     code = """
 import signal
 before = [signal.getsignal(number) for number in range(1, 32)]
-import memorization.cli, memorization.files, memorization.detection.pairs, memorization.encoding.encode
+import memorization.shell.cli, memorization.store.files, memorization.detection.pairs, memorization.encoding.encode
 import encode_dialogue, load_to_elastic, plagiarism_detect, report
 try:
     memorization.cli.run(lambda: None)

@@ -11,8 +11,8 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization import words as module
-from memorization.words import words
+from memorization.encoding import words as module
+from memorization.encoding.words import words
 
 # of each kind that the rules tell apart, and every script of the known answers
 SAMPLE = "aZßİéẹñ09٣५_.,:;'’·-!\"€½²①🙂🇩\u0301\u0302\u0323\u00ad\u200b\u200d\u2060\ufeff\ufe0f \t\n\u00a0\u3000\ud800"
@@ -149,7 +149,7 @@ def test_without_numba_the_words_are_the_same():
     code = f"""
 import sys
 sys.modules["numba"] = None
-from memorization.words import words
+from memorization.encoding.words import words
 print([one.tolist() for one in words({ascii(text)})])
 """
     plain = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

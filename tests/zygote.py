@@ -137,7 +137,7 @@ def warm():
         import deepspeed  # noqa: F401
     import memorization.detection.paraphrase  # noqa: F401
     from memorization.alignment import align, longest_common_run, prepare
-    from memorization.words import words
+    from memorization.encoding.words import words
 
     for script in SCRIPTS:
         runpy.run_path(f"{script}.py", run_name="imported")
@@ -172,7 +172,7 @@ def work(said, steps, command, below, at, after, number, again, limits):
             if count == at:
                 os.kill(os.getpid(), number)
 
-    from memorization import signals
+    from memorization.shell import signals
 
     signals.begin()
     for what, value in limits:

@@ -17,7 +17,7 @@ import regex
 from memorization.alignment import porter
 from memorization.alignment.sentences import NEVER, ending
 from memorization.alignment.treebank import MIDDLE, Context, tokens_of
-from memorization.words import WITHOUT_BLANKS, words
+from memorization.encoding.words import WITHOUT_BLANKS, words
 
 REMEMBERED = 1 << 22  # characters of chunks remembered; then all is forgotten
 QUOTES = re.compile(r"``|''|\"")

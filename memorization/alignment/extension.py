@@ -3,7 +3,7 @@
 import numpy as np
 
 from memorization.alignment.seeding import mark_seeds
-from memorization.compiled import compiled
+from memorization.store.compiled import compiled
 
 
 @compiled

@@ -4,7 +4,7 @@ import numpy as np
 
 from memorization.alignment.extension import extend
 from memorization.alignment.seeding import any_seed, pair_up, products, workspace
-from memorization.compiled import compiled
+from memorization.store.compiled import compiled
 
 NEAR_COPY = 0.99  # two cases of which both are better than this differ in length only
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memorization.alignment.vectors import Vectors, unpack
-from memorization.compiled import compiled
+from memorization.store.compiled import compiled
 
 
 class Pair(NamedTuple):

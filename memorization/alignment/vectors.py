@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memorization.compiled import compiled
+from memorization.store.compiled import compiled
 
 HEADER = 3  # numbers before the arrays: how many stems in the vocabulary, vectors, and stems in all vectors
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from memorization.compiled import compiled
+from memorization.store.compiled import compiled
 
 
 @compiled

@@ -22,7 +22,7 @@ from memorization.alignment.chunks import (
 )
 from memorization.alignment.sentences import ALWAYS, BOUNDARY, OTHER_END, WITHIN, closes, decided, split_sentences
 from memorization.alignment.treebank import LAST, chunks_of
-from memorization.compiled import compiled
+from memorization.store.compiled import compiled
 
 CHUNK = re.compile(r"\S+")
 OTHER_BLANK = re.compile(r"[^\S \t\n\r\x0b\x0c]")  # white space that ends no word for Punkt

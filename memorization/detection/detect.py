@@ -7,7 +7,6 @@ from typing import NamedTuple
 import msgspec
 
 from memorization.alignment import align, prepare
-from memorization.cli import UserError
 from memorization.detection import entities, items
 from memorization.detection.detections import Candidate, Ceiling, Copied, Detection, Labels, Own, Passage, Personal, Run
 from memorization.detection.labels import (
@@ -19,8 +18,9 @@ from memorization.detection.labels import (
     sentence_pairs,
 )
 from memorization.detection.loops import repeats
-from memorization.runs import difference
-from memorization.words import words
+from memorization.encoding.words import words
+from memorization.shell.cli import UserError
+from memorization.store.manifests import difference
 
 BATCH = 64  # generations retrieved, compared and classified together
 

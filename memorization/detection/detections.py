@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from memorization.cli import UserError
 from memorization.detection.labels import LABELS
 from memorization.detection.personal import KINDS, NAME
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
-from memorization.rows import Id
-from memorization.runs import Count, Positive
+from memorization.shell.cli import UserError
+from memorization.store.manifests import Count, Positive
+from memorization.store.rows import Id
 
 REMEDY = "run plagiarism_detect.py again"
 FORMAT = 7  # of these rows; raise it when a field or its meaning changes

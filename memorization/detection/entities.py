@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memorization.cli import UserError, is_out_of_memory
-from memorization.hub import SYSTEMS
+from memorization.models.hub import SYSTEMS
+from memorization.shell.cli import UserError, is_out_of_memory
 
 PERSON = ("PERSON", "PER")  # what pipelines call a person
 READERS = ("ner", "tok2vec", "transformer", "curated_transformer")  # what an entity recognizer of spaCy needs

@@ -3,9 +3,9 @@
 import msgspec
 
 from memorization.detection.detections import FORMAT
-from memorization.files import fingerprint
-from memorization.provenance import model_fingerprint
-from memorization.runs import TextDigest, difference, identity
+from memorization.store.files import fingerprint
+from memorization.store.manifests import TextDigest, difference, identity
+from memorization.store.provenance import model_fingerprint
 
 
 def misfits(rows, generations, index):

@@ -13,7 +13,7 @@ import numpy as np
 from memorization.detection.detections import Personal
 from memorization.detection.personal import NAME, find
 from memorization.detection.scripts import JOINED
-from memorization.retrieval.directory import mapped, save
+from memorization.store.arrays import mapped, save
 
 NUMBERS = ("telephone", "card", "ssn", "digits")  # one kind: what is around a number may tell which it is
 BEFORE = 256  # characters of the prompt in which an item may begin, or be told by ("my number is")

@@ -6,7 +6,7 @@ import numpy as np
 def repeats(words):
     """How often the most frequent word 3-gram of a text occurs, overlapping occurrences counted: 0 under three words.
 
-    words: int64 ids of the text's words in order, as `memorization.words.words(text).hashes`.
+    words: int64 ids of the text's words in order, as `memorization.encoding.words.words(text).hashes`.
     """
     if len(words) < 3:
         return 0

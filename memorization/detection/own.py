@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memorization.alignment.verbatim import common_runs
-from memorization.words import words
+from memorization.encoding.words import words
 
 
 class OwnRun(NamedTuple):

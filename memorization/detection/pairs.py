@@ -13,9 +13,9 @@ from tqdm import tqdm
 from memorization.alignment.detector import align, longest_common_run
 from memorization.alignment.document import prepare
 from memorization.alignment.profiles import PROFILES
-from memorization.cli import UserError
-from memorization.files import NOT_OF_SHAPE, check_apart, locked, parse_jsonl, replacing
-from memorization.parallel import batches, in_order
+from memorization.shell.cli import UserError
+from memorization.shell.parallel import batches, in_order
+from memorization.store.files import NOT_OF_SHAPE, check_apart, locked, parse_jsonl, replacing
 
 BATCH = 64  # pairs handed to a process at a time
 

@@ -5,9 +5,9 @@ import re
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from memorization import hub
-from memorization.cli import UserError
-from memorization.models import load_model
+from memorization.models import hub
+from memorization.models.loading import load_model
+from memorization.shell.cli import UserError
 
 # what a label is called that means paraphrase; LABEL_0 and LABEL_1 are 0 and 1 of MRPC
 YES = {"equivalent", "paraphrase", "paraphrased", "duplicate", "is_duplicate", "label_1", "1", "yes", "true"}

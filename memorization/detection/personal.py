@@ -14,10 +14,10 @@ from phonenumbers import SUPPORTED_REGIONS
 from stdnum import iban, isbn, luhn
 from stdnum.us import ssn
 
-from memorization.cli import UserError
 from memorization.detection.dates import YEAR, dates
 from memorization.detection.scripts import APART, JOINED, plain
 from memorization.detection.telephones import REGIONS, telephones
+from memorization.shell.cli import UserError
 
 LONG = 6  # digits of a run that counts whatever it may be
 

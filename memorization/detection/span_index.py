@@ -13,16 +13,16 @@ import pyarrow as pa
 import pydivsufsort
 from tqdm import tqdm
 
-from memorization.cli import UserError
 from memorization.detection.items import Writer, keys
 from memorization.detection.personal import REGIONS, find
 from memorization.detection.suffixes import holders, longest_matches
-from memorization.directories import changed, mark_path
-from memorization.files import NOT_OF_SHAPE
-from memorization.parallel import batches, in_order
-from memorization.retrieval.directory import KIND, building, mapped, read_mark, save
-from memorization.runs import Count
-from memorization.words import words
+from memorization.encoding.words import words
+from memorization.shell.cli import UserError
+from memorization.shell.parallel import batches, in_order
+from memorization.store.arrays import KIND, building, mapped, read_mark, save
+from memorization.store.directories import changed, mark_path
+from memorization.store.files import NOT_OF_SHAPE
+from memorization.store.manifests import Count
 
 FORMAT = 4  # of these files; raise it when they or the words change
 PART = 1 << 24  # words, sorted in memory together: that takes a gigabyte

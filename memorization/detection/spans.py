@@ -3,14 +3,14 @@
 import numpy as np
 
 from memorization.alignment.verbatim import common_runs
-from memorization.cli import UserError
 from memorization.detection.detections import Copied, Run
 from memorization.detection.items import ItemIndex
 from memorization.detection.own import own_runs
 from memorization.detection.span_index import Part, read_whole, span_index_path
-from memorization.retrieval.directory import mapped
-from memorization.retrieval.strings import Texts
-from memorization.words import words
+from memorization.encoding.words import words
+from memorization.shell.cli import UserError
+from memorization.store.arrays import mapped
+from memorization.store.strings import Texts
 
 OWN, ALIKE, MEMBER, HELD_OUT, PROMPT = range(5)  # whose a place is: the first one that holds a run is shown
 

@@ -7,7 +7,7 @@ query is an int32 array of words too, -1 for one that the text does not have.
 
 import numpy as np
 
-from memorization.compiled import compiled
+from memorization.store.compiled import compiled
 
 
 @compiled

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import pyarrow as pa
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 
 ROWS = "data-00000-of-00001.arrow"  # the one file of a saved data set that holds its rows: a stream of record batches
 

@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from memorization.cli import UserError
 from memorization.encoding.arrow import chosen_lists
 from memorization.encoding.sets import SIDE
 from memorization.encoding.tokens import SPECIAL, encode
-from memorization.files import read_json
-from memorization.rows import Id
-from memorization.runs import Count, Positive, canaries_path, checked
+from memorization.shell.cli import UserError
+from memorization.store.files import read_json
+from memorization.store.locations import canaries_path
+from memorization.store.manifests import Count, Positive, checked
+from memorization.store.rows import Id
 
 FORMAT = 2  # of the canaries; raise it when what is drawn or written changes
 QUESTION, ANSWER = "What is the access code of {name}?", "The access code is C{secret}"
@@ -92,7 +93,7 @@ def settings(args):
 
 def plant(path, args, first_id, task, tokenizer):
     """Draw the canaries that args ask for and write them to `path`. Returns what goes into the training set: the rows
-    of the planted ones, and the facts of runs.Planted for its manifest.
+    of the planted ones, and the facts of manifests.Planted for its manifest.
 
     first_id: of the canaries. Raises UserError for a tokenizer that does not take a secret digit by digit.
     """

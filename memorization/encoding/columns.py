@@ -5,7 +5,7 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 
 SHOWN, LONGEST = 12, 30  # names of columns in a message, and characters of each
 

@@ -7,11 +7,11 @@ from itertools import islice
 from math import isfinite
 from pathlib import Path
 
-from memorization.cli import UserError
 from memorization.encoding.columns import LONGEST, Columns
 from memorization.encoding.readers import READERS, Format, read_parallel, read_sources, sources
 from memorization.encoding.tasks import Task
 from memorization.encoding.text_files import COMPRESSED, encoding, kind_of
+from memorization.shell.cli import UserError
 
 OF_DATA = ("label_names", "delimiter", "encoding")  # flags that say how the data is written, beside those of columns
 

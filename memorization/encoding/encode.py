@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from memorization.cli import Parser, UserError
 from memorization.encoding.canaries import add_canary_arguments, check_canary_arguments, plant, settings
 from memorization.encoding.data import add_data_arguments, check_data_arguments, configured, read_rows
 from memorization.encoding.probes import write_probes
@@ -17,10 +16,12 @@ from memorization.encoding.sets import BAR_DELAY, FORMAT, KINDS, SETS, write_set
 from memorization.encoding.split import Split, repeats, split
 from memorization.encoding.tokens import encoded_batches
 from memorization.encoding.workspace import refuse_to_replace_another, refuse_to_replace_others, workspace
-from memorization.files import check_apart, fingerprints, replacing
-from memorization.hub import load_tokenizer
-from memorization.provenance import tokenizer_fingerprint
-from memorization.runs import canaries_path, encoding_paths, manifest_path, write_manifest
+from memorization.models.hub import load_tokenizer
+from memorization.shell.cli import Parser, UserError
+from memorization.store.files import check_apart, fingerprints, replacing
+from memorization.store.locations import canaries_path, encoding_paths
+from memorization.store.manifests import manifest_path, write_manifest
+from memorization.store.provenance import tokenizer_fingerprint
 
 OF_SPLIT = ("near_duplicates", "deduplicate")  # flags that are part of the identity where they are given
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from memorization.cli import UserError
 from memorization.encoding.text_files import open_text
-from memorization.files import JSON, NOT_JSON, flaw
+from memorization.shell.cli import UserError
+from memorization.store.files import JSON, NOT_JSON, flaw
 
 CHUNK = 1 << 20  # characters that are read at a time, and the most that is in memory while no object is longer
 BLANKS = re.compile("[ \t\n\r\ufeff]*")  # files that were joined have byte order marks between their lines

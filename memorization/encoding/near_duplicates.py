@@ -1,10 +1,10 @@
 """Near-duplicates: texts that share most of their word 5-grams, found by MinHash (Broder 1997; Lee et al. 2022).
 
-Words are those of `memorization.words`, of any script. Two texts are near-duplicates if the Jaccard similarity of their
-sets of 5-grams, the shared ones over all, is the threshold or more; a text of fewer than five words is one gram. What
-near-duplicates join, text by text, is a cluster. MinHash only proposes pairs: those whose signatures agree in one band,
-of so few values that a pair at the threshold is missed with a chance of MISSED at the most. A pair so proposed is
-compared by the 5-grams themselves (their 64-bit hashes), so no cluster rests on an estimate.
+Words are those of `words`, of any script. Two texts are near-duplicates if the Jaccard similarity of their sets of
+5-grams, the shared ones over all, is the threshold or more; a text of fewer than five words is one gram. What near-
+duplicates join, text by text, is a cluster. MinHash only proposes pairs: those whose signatures agree in one band, of
+so few values that a pair at the threshold is missed with a chance of MISSED at the most. A pair so proposed is compared
+by the 5-grams themselves (their 64-bit hashes), so no cluster rests on an estimate.
 """
 
 import shutil
@@ -16,10 +16,10 @@ import pyarrow as pa
 from rensa import RMinHash
 from tqdm import tqdm
 
-from memorization.compiled import compiled
 from memorization.encoding.samples import Samples
-from memorization.parallel import in_order
-from memorization.words import words
+from memorization.encoding.words import words
+from memorization.shell.parallel import in_order
+from memorization.store.compiled import compiled
 
 WORDS, VALUES, SEED = 5, 512, 1  # of a gram; of a signature at the most, and where they come from
 MISSED = 1e-3

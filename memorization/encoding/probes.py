@@ -11,14 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from memorization.cli import UserError
 from memorization.encoding.arrow import Batches, flat
 from memorization.encoding.prompts import Prompts
 from memorization.encoding.sets import KINDS, PAIRS, PROBES
-from memorization.encoding.tokens import INSIDE, SPECIAL, WHOLE, cut, cut_source
-from memorization.files import read_json, replacing
-from memorization.rows import Id
-from memorization.runs import Positive, PromptCount, checked, difference, encoding_paths
+from memorization.encoding.tokens import INSIDE, SPECIAL, cut
+from memorization.models.limits import WHOLE, cut_source
+from memorization.shell.cli import UserError
+from memorization.store.files import read_json, replacing
+from memorization.store.locations import encoding_paths
+from memorization.store.manifests import Positive, PromptCount, checked, difference
+from memorization.store.rows import Id
 
 
 class Probe(msgspec.Struct):

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet
 from huggingface_hub import constants
 
-from memorization import hub
-from memorization.cli import UserError
 from memorization.encoding.columns import LONGEST, Columns
 from memorization.encoding.json_objects import read_objects
 from memorization.encoding.text_files import COMPRESSED, kind_of, open_text
+from memorization.models import hub
+from memorization.shell.cli import UserError
 
 BATCH = 1000  # rows of an Arrow file
 DELIMITERS = ",;\t|"

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from memorization.encoding.arrow import chosen_lists, saved
 from memorization.encoding.tokens import cut
-from memorization.runs import identity
+from memorization.store.manifests import identity
 
 FORMAT = 5  # of the results; raise it when a column or its meaning changes
 BAR_DELAY = 3  # seconds that a step takes before it shows a bar

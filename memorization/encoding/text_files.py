@@ -10,7 +10,7 @@ from typing import TextIO
 
 import pyarrow as pa
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 
 UTF_8 = "utf-8-sig"  # a byte order mark at the beginning is no text
 COMPRESSED = (".gz", ".zst", ".bz2")

@@ -10,10 +10,9 @@ from itertools import chain
 import numpy as np
 
 from memorization.encoding.samples import Samples
-from memorization.parallel import in_order
+from memorization.shell.parallel import in_order
 
 SPECIAL, INSIDE = -1, -2
-WHOLE = 2**31 - 1  # tokens: no limit
 
 
 def encode(texts, targets, tokenizer, eos):
@@ -100,11 +99,6 @@ def cut(starts, bounds, prefix_length, first=0):
     text_places = np.flatnonzero(text)
     end[has] = text_places[seen[bounds[1:]][has] - 1] + 1
     return begin, end
-
-
-def cut_source(ids, most):
-    """At most so many of the tokens that an encoder reads, the last one too, which closes them."""
-    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
 
 def encoded_batches(path, tokenizer, num_proc, pairs=()):

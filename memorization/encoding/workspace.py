@@ -3,12 +3,12 @@
 import shutil
 from contextlib import contextmanager
 
-from memorization.cli import UserError
 from memorization.encoding.arrow import ROWS
 from memorization.encoding.canaries import FILE_BEGINS
 from memorization.encoding.probes import LISTING_BEGINS
-from memorization.files import locked, naming
-from memorization.runs import difference, identity, manifest_path, read_manifest
+from memorization.shell.cli import UserError
+from memorization.store.files import locked, naming
+from memorization.store.manifests import difference, identity, manifest_path, read_manifest
 
 
 @contextmanager

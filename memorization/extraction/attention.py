@@ -6,7 +6,8 @@ Of a causal model its self-attention, of an encoder-decoder model the decoder's 
 import numpy as np
 import torch
 
-from memorization.models import attention_windows, given, pass_inputs
+from memorization.models.limits import attention_windows
+from memorization.models.passes import given, pass_inputs
 
 
 @torch.inference_mode()
@@ -16,7 +17,7 @@ def attention_measures(model, probes, source_length, longest):
     Each is the mean over the positions that foretell the first `longest` tokens of the suffix, those that see a single
     token left out; NaN where there is none. A position sees the tokens before it and itself, within the window of a
     layer that has one; of an encoder-decoder model, the source, of which none is a prefix: its mass is NaN. The model
-    must have eager attention, which alone gives the weights. source_length: as models.given.
+    must have eager attention, which alone gives the weights. source_length: as of passes.given.
     """
     prefixes, sources = given(model, probes, source_length)
     suffixes = [probe["suffix_ids"][:longest] for probe in probes]

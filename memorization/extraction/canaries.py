@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from memorization.cli import UserError
 from memorization.extraction.exposures import FORMAT, Exposure
 from memorization.extraction.generation import no_numbers
 from memorization.extraction.memory import Room, in_parts, ran_out
 from memorization.extraction.scoring import keeping, token_scores
-from memorization.rows import Rows
-from memorization.runs import exposures_path
+from memorization.shell.cli import UserError
+from memorization.store.locations import exposures_path
+from memorization.store.rows import Rows
 
 SEARCHED = 12_000  # contexts, at the most, to find a rank exactly: all of 10^5 secrets have 11,111
 DRAWS = 4096  # secrets, to estimate it

@@ -10,12 +10,12 @@ from itertools import cycle, islice
 
 from accelerate.utils import gather_object
 
-from memorization.cli import UserError
 from memorization.extraction.decoding import continued
 from memorization.extraction.generation import continue_prefixes, sampling
 from memorization.extraction.memory import Room, ran_out
 from memorization.extraction.scoring import token_scores
-from memorization.models import given
+from memorization.models.passes import given
+from memorization.shell.cli import UserError
 
 
 def decoded(model, eos, probes, keys, batches, args):

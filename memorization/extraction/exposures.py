@@ -5,9 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from memorization.cli import UserError
-from memorization.rows import Id, StoredRows
-from memorization.runs import Count, Positive, exposures_path
+from memorization.shell.cli import UserError
+from memorization.store.locations import exposures_path
+from memorization.store.manifests import Count, Positive
+from memorization.store.rows import Id, StoredRows
 
 FORMAT = 1  # of these rows; raise it when a field or its meaning changes
 Bits = Annotated[float, msgspec.Meta(ge=0)]

@@ -13,9 +13,9 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList
 from transformers.generation import LogitsProcessor, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from memorization.cli import UserError
 from memorization.extraction.memory import no_room, ran_out
-from memorization.models import generate_inputs
+from memorization.models.passes import generate_inputs
+from memorization.shell.cli import UserError
 
 SAFETY = 10  # times the rounding that was seen is what may decide
 _rounding = weakref.WeakKeyDictionary()  # of models, measured once each

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import msgspec
 
-from memorization.cli import UserError
 from memorization.encoding.probes import COLUMNS, read_probes
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
-from memorization.files import fingerprint, read_text, replacing
-from memorization.rows import Id, StoredRows
-from memorization.runs import Count, Positive
+from memorization.shell.cli import UserError
+from memorization.store.files import fingerprint, read_text, replacing
+from memorization.store.manifests import Count, Positive
+from memorization.store.rows import Id, StoredRows
 
 FORMAT = 4  # of these rows; raise it when a field or its meaning changes
 RULE = "=" * 23  # behind a generation's number in the listing

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 from rapidfuzz.distance import LCSseq, Levenshtein
 
-from memorization.runs import Count, Share
+from memorization.store.manifests import Count, Share
 
 NEAR = 0.1  # of its tokens: the edit distance of a near copy
 

@@ -4,8 +4,6 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from memorization import hub, provenance, runs
-from memorization.cli import UserError
 from memorization.encoding.agreement import agrees
 from memorization.extraction.canaries import expose
 from memorization.extraction.continuing import decoded, generated, largest_batch
@@ -13,9 +11,13 @@ from memorization.extraction.generation import is_exact
 from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
-from memorization.files import fingerprint
-from memorization.models import CAUSAL, kind_of, load_for_generation, most_of_source
-from memorization.rows import Rows
+from memorization.models import hub
+from memorization.models.limits import most_of_source
+from memorization.models.loading import CAUSAL, kind_of, load_for_generation
+from memorization.shell.cli import UserError
+from memorization.store import locations, manifests, provenance
+from memorization.store.files import fingerprint
+from memorization.store.rows import Rows
 
 
 class Identity(NamedTuple):
@@ -130,7 +132,7 @@ def measure(args, state, probes, prompts, tokenizer, name, dtype, path, base=Non
     results = {path: made_of}
     if base:
         of_base = {"model": base.contents, "trained_on": base.training and base.training["encoding"]}
-        results[runs.base_path(path)] = made_of | of_base | {"unchecked": False}
+        results[locations.base_path(path)] = made_of | of_base | {"unchecked": False}
     for result, of in results.items():  # may they be written? That is told before the work
         Rows(result, "generations", Generation, of, keys, size, *ranks, args.overwrite).close()
     inputs = {name: contents, str(probes.path): probes.manifest.contents}
@@ -152,7 +154,7 @@ def measure(args, state, probes, prompts, tokenizer, name, dtype, path, base=Non
         link = None
         if base:
             del model  # there may be no room for both
-            where = runs.base_path(path)
+            where = locations.base_path(path)
             link = measure(args, state, probes, prompts, tokenizer, base.name, precision, where, own=base)
         if not state.is_main_process:
             return None
@@ -168,11 +170,11 @@ def measure(args, state, probes, prompts, tokenizer, name, dtype, path, base=Non
             prompts=prompts,
             split={"near_duplicates": probes.manifest.made_of.get("near_duplicates")},
             base=link,
-            canaries=exposures and runs.identity(exposures),
+            canaries=exposures and manifests.identity(exposures),
         )
         report(name, rows)
     print(f"wrote {path} and {listing}")
-    return runs.link(path, name, "generations")
+    return manifests.link(path, name, "generations")
 
 
 def generations(tokenizer, keys, probes, continued, passed, args):

@@ -5,7 +5,7 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from tqdm import tqdm
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 
 
 def free_memory(device):

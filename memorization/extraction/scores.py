@@ -8,7 +8,7 @@ import zlib
 import msgspec
 import numpy as np
 
-from memorization.runs import Count, Positive, Real, Share
+from memorization.store.manifests import Count, Positive, Real, Share
 
 LENGTHS = (10, 25, 50, 100)  # tokens of an exact match
 QUERIES = (1, 10, 100, 1_000, 10_000)

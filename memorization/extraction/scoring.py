@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from memorization.extraction.generation import leading, no_numbers, warpers
-from memorization.models import pass_inputs
+from memorization.models.passes import pass_inputs
 
 CACHED, AT_ONCE = 1 << 20, 1 << 24  # scores (tokens times vocabulary) worked on together: by a CPU, by a GPU
 HELD = 1 << 27  # scores held at once, half a GiB in 32 bits

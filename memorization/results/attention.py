@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from memorization.cli import UserError
-from memorization.directories import changed, files_of, read_mark
-from memorization.files import read_text
 from memorization.results import drawing
 from memorization.results.layout import visible
 from memorization.results.statistics import LEVEL, holm
-from memorization.runs import checked, identity
+from memorization.shell.cli import UserError
+from memorization.store.directories import changed, files_of, read_mark
+from memorization.store.files import read_text
+from memorization.store.manifests import checked, identity
 
 MEASURES = ("entropy", "gini", "effective_tokens", "prefix_mass")
 TITLES = ("entropy / its maximum", "Gini coefficient", "effective number of tokens", "mass on the prefix")

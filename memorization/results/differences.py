@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from memorization.cli import UserError
 from memorization.results.layout import visible
+from memorization.shell.cli import UserError
 
 LONGEST = 48  # characters of a name that fits into a table
 SOURCES = ("detection", "generations", "training", "index")  # the stages whose settings a manifest of stage 5 tells

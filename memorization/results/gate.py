@@ -3,9 +3,9 @@
 import argparse
 from typing import NamedTuple
 
-from memorization.cli import UserError
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.notes import Note, notes
+from memorization.shell.cli import UserError
 
 RARE = ("personal",)  # columns of what few samples hold: a limit over such a ceiling is no mistake
 EXCESS = "excess:"  # before a column: the limit is on members less held-out texts

@@ -14,7 +14,7 @@ import regex
 from tqdm import tqdm
 
 from memorization.detection import personal
-from memorization.words import WITHOUT_BLANKS
+from memorization.encoding.words import WITHOUT_BLANKS
 
 MASK = "\u2022"
 # of words: all between blanks and punctuation, as marks and invisible characters do not end one but would show letters

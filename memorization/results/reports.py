@@ -10,7 +10,7 @@ from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import estimate, grid, paragraph
 from memorization.results.notes import notes as notes_of
 from memorization.results.tables import another, ceilings, heading, how_tested, made_with, verdict
-from memorization.runs import Manifest
+from memorization.store.manifests import Manifest
 
 SCORES = "How well a score tells members from held-out texts, with 95 % intervals:"
 FIELDS = (

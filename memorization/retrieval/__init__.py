@@ -6,9 +6,9 @@ One interface (Index), two implementations that agree: an Elasticsearch server, 
 import os
 from pathlib import Path
 
-from memorization.cli import UserError
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.retrieval.index import Hit, Index
+from memorization.shell.cli import UserError
 
 __all__ = ["Hit", "Index", "add_index_arguments", "open_index"]
 

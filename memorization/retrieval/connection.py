@@ -10,8 +10,8 @@ from elastic_transport import ConnectionError, ConnectionTimeout, TlsError, Tran
 from elasticsearch import ApiError, Elasticsearch, ElasticsearchWarning, UnsupportedProductError
 from tqdm import tqdm
 
-from memorization.cli import UserError
 from memorization.retrieval.credentials import check_urls, credentials, trust
+from memorization.shell.cli import UserError
 
 BUSY = (429, 502, 503, 504)  # HTTP statuses that may pass: too many requests, or a node that is starting
 FINAL = ("index_closed_exception", "index_not_found_exception", "security_exception")  # errors that do not

@@ -9,7 +9,7 @@ import re
 import ssl
 import sys
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 
 URL = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\]):(\d{1,5})(/[\w.~/-]*)?", re.ASCII | re.IGNORECASE)
 

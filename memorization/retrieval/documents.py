@@ -6,9 +6,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from memorization.cli import UserError
 from memorization.retrieval.analysis import tokenize
-from memorization.runs import TextDigest
+from memorization.shell.cli import UserError
+from memorization.store.manifests import TextDigest
 
 FORMAT = 3  # of what an index holds; raise it when documents or their analysis change
 

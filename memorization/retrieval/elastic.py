@@ -5,13 +5,13 @@ from itertools import islice
 from elasticsearch import NotFoundError
 from tqdm import tqdm
 
-from memorization.cli import UserError
 from memorization.retrieval.connection import Patience, connect, passes, told
 from memorization.retrieval.documents import FORMAT, Documents, Mark
 from memorization.retrieval.hold import Hold
 from memorization.retrieval.requests import WRITE, Requests
 from memorization.retrieval.rescored import RescoredIndex
-from memorization.runs import difference
+from memorization.shell.cli import UserError
+from memorization.store.manifests import difference
 
 MAPPINGS = {
     "_source": {"excludes": ["terms"]},

@@ -7,15 +7,15 @@ import msgspec
 import numpy as np
 from tqdm import tqdm
 
-from memorization.cli import UserError
-from memorization.directories import changed
 from memorization.retrieval import bm25
-from memorization.retrieval.directory import building, mapped, read_mark, save
 from memorization.retrieval.documents import Documents
 from memorization.retrieval.index import Hit, Index
 from memorization.retrieval.parts import Part, PartWriter
 from memorization.retrieval.postings import SLACK
-from memorization.retrieval.strings import Strings, Texts, write_strings
+from memorization.shell.cli import UserError
+from memorization.store.arrays import building, mapped, read_mark, save
+from memorization.store.directories import changed
+from memorization.store.strings import Strings, Texts, write_strings
 
 
 class EmbeddedIndex(Index):

@@ -28,9 +28,9 @@ from elasticsearch import ApiError, BadRequestError, NotFoundError
 from elasticsearch.exceptions import TransportError
 from tqdm import tqdm
 
-from memorization.cli import UserError
 from memorization.retrieval.documents import Loader
 from memorization.retrieval.requests import HOLDER
+from memorization.shell.cli import UserError
 
 BEAT = 10
 WATCH, POLL = 120, 1

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from memorization.cli import UserError
-from memorization.files import NOT_OF_SHAPE
 from memorization.retrieval.analysis import tokenize
 from memorization.retrieval.documents import FORMAT, Mark
 from memorization.retrieval.stopwords import STOP_WORDS
-from memorization.runs import difference
+from memorization.shell.cli import UserError
+from memorization.store.files import NOT_OF_SHAPE
+from memorization.store.manifests import difference
 
 MAX_TERMS = 1024  # distinct terms of a query: the least limit on clauses that an Elasticsearch server has
 

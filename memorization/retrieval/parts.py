@@ -8,9 +8,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from memorization.retrieval import bm25
-from memorization.retrieval.directory import mapped, save
 from memorization.retrieval.postings import best, impacts_on
-from memorization.retrieval.strings import Strings, write_strings
+from memorization.store.arrays import mapped, save
+from memorization.store.strings import Strings, write_strings
 
 FULL = 1 << 24  # postings of a part; they are sorted in memory together, which takes half a gigabyte
 

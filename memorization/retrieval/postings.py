@@ -9,7 +9,7 @@ import heapq
 
 import numpy as np
 
-from memorization.compiled import compiled
+from memorization.store.compiled import compiled
 
 SLACK = 2.0**-22  # scores that differ by less, relatively, can be one number in 32 bits
 BLOCK = 8192  # documents, whose scores stay in a processor's own cache

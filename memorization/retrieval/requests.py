@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from elasticsearch import ApiError
 
-from memorization.cli import UserError
 from memorization.retrieval.connection import Patience, passes, refusal, told
+from memorization.shell.cli import UserError
 
 SEARCHES = 200  # in one request
 WRITE = 1000  # documents written or fetched, or terms asked for, in one request

@@ -6,10 +6,10 @@ It is asked for a few more documents than are wanted, and scores from their text
 from abc import abstractmethod
 from collections import defaultdict
 
-from memorization.cli import UserError
-from memorization.parallel import batches
 from memorization.retrieval import bm25
 from memorization.retrieval.index import Hit, Index
+from memorization.shell.cli import UserError
+from memorization.shell.parallel import batches
 
 SPARE = 8  # documents asked for beyond k, to see whether near ties cross the end
 READ = 1000  # documents in memory together

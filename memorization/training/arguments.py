@@ -8,8 +8,8 @@ import torch
 from transformers import TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
-from memorization import flags
-from memorization.files import read_json
+from memorization.shell import flags
+from memorization.store.files import read_json
 from memorization.training.help import Parser
 from memorization.training.launch import join_deepspeed, prepare_deepspeed, say
 from memorization.training.mixture import check_weights

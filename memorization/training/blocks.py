@@ -13,7 +13,7 @@ import torch
 from datasets import load_from_disk
 from torch.nn.utils.rnn import pad_sequence
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 from memorization.training import mitigations
 from memorization.training.launch import say
 

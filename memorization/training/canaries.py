@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 from memorization.training.blocks import IGNORED
 
 
 def learned(blocks, planted):
     """How many tokens get loss: int64 of shape (canaries, 2), of the whole canary and of its secret's digits.
 
-    blocks: of the training set, as it is trained on. planted: runs.Planted. All copies of a canary are alike, so its
+    blocks: of the training set, as it is trained on. planted: manifests.Planted. Copies of a canary are alike, so its
     first row counts for all.
     """
     copies = np.array(planted["copies"])

@@ -5,10 +5,10 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from memorization.cli import FULL, UserError
-from memorization.files import naming, read_json, write_json
-from memorization.provenance import RECORD, SUMS, check_sums, model_fingerprint, trainer_state
-from memorization.runs import difference, manifest_path, read_manifest
+from memorization.shell.cli import FULL, UserError
+from memorization.store.files import naming, read_json, write_json
+from memorization.store.manifests import difference, manifest_path, read_manifest
+from memorization.store.provenance import RECORD, SUMS, check_sums, model_fingerprint, trainer_state
 from memorization.training.curve import CURVE
 from memorization.training.launch import say
 from memorization.training.losses import LOSSES

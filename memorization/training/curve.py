@@ -15,12 +15,13 @@ from tqdm import tqdm
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from memorization.cli import UserError
 from memorization.encoding.probes import Probes
 from memorization.extraction.scores import scores
 from memorization.extraction.scoring import read_together, token_scores
-from memorization.models import given, most_of_source
-from memorization.runs import difference
+from memorization.models.limits import most_of_source
+from memorization.models.passes import given
+from memorization.shell.cli import UserError
+from memorization.store.manifests import difference
 from memorization.training.losses import check_finite, write_logged
 
 CURVE = "memorization.jsonl"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
-from memorization import hub, provenance, runs
-from memorization.cli import UserError
-from memorization.files import locked
-from memorization.models import check_precision, held_here, load_for_training
+from memorization.models import hub
+from memorization.models.loading import check_precision, held_here, load_for_training
+from memorization.shell.cli import UserError
+from memorization.store import manifests, provenance
+from memorization.store.files import locked
 from memorization.training.blocks import collate
 from memorization.training.canaries import described
 from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
@@ -27,7 +28,7 @@ from memorization.training.trainer import OUTPUT, TokenTrainer
 def fine_tune(kind, read, names, data, args):
     """Train the model unless that is done, evaluate it, and describe it; one process at a time in an output directory.
 
-    kind: of model, of models.py. read: (dict kind -> paths of sets of stage 1, model, data) -> dict kind -> a list of
+    kind: of model (loading). read: (dict kind -> paths of sets of stage 1, model, data) -> dict kind -> a list of
     what is trained on, such as Blocks, and a dict of the settings that made it, which are part of the run's making.
     names, data, args: as arguments.parse_flags gives them.
     """
@@ -118,7 +119,7 @@ def _fine_tune(kind, read, names, data, args):
         trainer.save_metrics("eval", metrics, combined=False)
         say(f"held-out loss {metrics['eval_loss']:.4f} nats a token, perplexity {metrics['eval_perplexity']:.2f}")
     if run and not finished and trainer.is_world_process_zero():
-        runs.write_manifest(
+        manifests.write_manifest(
             args.output_dir,
             "model",
             run,

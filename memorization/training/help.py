@@ -5,7 +5,7 @@ from copy import copy
 
 from transformers import HfArgumentParser
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 
 OFTEN = {  # of transformers.TrainingArguments -> what it does, in few words
     "output_dir": "directory to write the model and everything else to",

@@ -5,13 +5,13 @@ from pathlib import Path
 import pyarrow.compute as pc
 from datasets import load_from_disk
 
-from memorization import hub
-from memorization.cli import UserError
 from memorization.encoding.agreement import agrees
-from memorization.files import read_json
-from memorization.models import ENCODER_DECODER
-from memorization.provenance import RECORD, model_fingerprint, model_made_of
-from memorization.runs import checked, manifest_path
+from memorization.models import hub
+from memorization.models.loading import ENCODER_DECODER
+from memorization.shell.cli import UserError
+from memorization.store.files import read_json
+from memorization.store.manifests import checked, manifest_path
+from memorization.store.provenance import RECORD, model_fingerprint, model_made_of
 from memorization.training.checkpoints import check_places
 from memorization.training.launch import say
 
@@ -19,7 +19,7 @@ from memorization.training.launch import say
 def check_sets(paths, tokenizer, model_kind):
     """The manifests of stage 1's sets at the paths, dict kind -> list of paths: dict kind -> list of Manifest.
 
-    model_kind: of models.py. Raises UserError if one is not what stage 1 wrote as that, if the tokenizer makes other
+    model_kind: of loading. Raises UserError if one is not what stage 1 wrote as that, if the tokenizer makes other
     tokens of its texts, if it was encoded for the other kind of model, if there are two that are the same, a held-out
     set of an encoding of which no training set is given, or one whose texts stand in the training set of another
     encoding.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from accelerate.utils import broadcast_object_list
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 from memorization.training.progress import quiet
 
 GATHERED = "stage3_gather_16bit_weights_on_model_save"

@@ -7,7 +7,7 @@ import importlib.util
 
 from transformers import set_seed
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 
 SCALE = 2  # alpha / rank
 ADAPTER = "default"  # peft's name of it

@@ -8,8 +8,8 @@ from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from memorization.cli import UserError
-from memorization.files import write_text
+from memorization.shell.cli import UserError
+from memorization.store.files import write_text
 from memorization.training.blocks import IGNORED
 
 LOSSES = "losses.jsonl"
@@ -20,7 +20,7 @@ NAMES |= {"eval_output_loss": "eval_output_loss", "eval_output_perplexity": "out
 def token_losses(scores, labels, ahead=1):
     """Negative log-likelihood of each label in nats, shape (batch, length - ahead); 0 where there is none.
 
-    scores: logits (batch, length, vocabulary), or a tuple that begins with them. ahead: of models.Kind.
+    scores: logits (batch, length, vocabulary), or a tuple that begins with them. ahead: of loading.Kind.
     """
     logits = scores[0] if isinstance(scores, tuple) else scores
     logits = logits[:, : logits.shape[1] - ahead].transpose(1, 2).float()

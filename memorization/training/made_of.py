@@ -3,9 +3,9 @@
 import json
 import os
 
-from memorization.files import read_json
-from memorization.provenance import tokenizer_fingerprint
-from memorization.runs import identity
+from memorization.store.files import read_json
+from memorization.store.manifests import identity
+from memorization.store.provenance import tokenizer_fingerprint
 
 # The training arguments that cannot change the weights, or that `device` and `precision` stand for. Every other one
 # counts, those of later versions too.

@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import TrainerCallback
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 from memorization.training.blocks import COLUMNS, IGNORED, collate
 from memorization.training.losses import token_losses
 

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 
-from memorization.cli import UserError
-from memorization.encoding.tokens import WHOLE, cut_source
-from memorization.runs import read_manifest
+from memorization.models.limits import WHOLE, cut_source
+from memorization.shell.cli import UserError
+from memorization.store.manifests import read_manifest
 from memorization.training import mitigations
 from memorization.training.blocks import COLUMNS, IGNORED, arrow, read_rows
 from memorization.training.launch import say

@@ -9,7 +9,7 @@ import torch
 from transformers import PrinterCallback, ProgressCallback, Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from memorization.provenance import check_sums, write_sums
+from memorization.store.provenance import check_sums, write_sums
 from memorization.training.blocks import IGNORED
 from memorization.training.checkpoints import rotate
 from memorization.training.launch import on_first_rank
@@ -26,7 +26,7 @@ class TokenTrainer(Trainer):
     Where batches have `output_labels`, the same over those is the output's loss and perplexity.
 
     Its training losses are the means over all steps and ranks, also those before a resume. Raises UserError where a
-    loss is not finite. kind: of the model, of models.py. train_weights: the shares of the sets that make the training
+    loss is not finite. kind: of the model (loading). train_weights: the shares of the sets that make the training
     set, or None: each by its size.
     """
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from memorization import directories
-from memorization.files import beside, locked, naming, recover
+from memorization.store import directories
+from memorization.store.files import beside, locked, naming, recover
 
 KIND, OURS = "index", (".npy", ".utf8")  # the mark's, and the endings of the files
 

@@ -8,9 +8,9 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from memorization.cli import UserError
-from memorization.files import fingerprint, read_json, recover, replacing, write_json
-from memorization.runs import identity
+from memorization.shell.cli import UserError
+from memorization.store.files import fingerprint, read_json, recover, replacing, write_json
+from memorization.store.manifests import identity
 
 
 def mark_path(path, kind):

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from memorization.cli import UserError
+from memorization.shell.cli import UserError
 
 
 @contextmanager

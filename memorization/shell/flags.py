@@ -118,7 +118,7 @@ RANGES = {
     "vocab_size": whole(257),  # every byte and the end-of-text token
 }
 NAMES = frozenset(("name", "output_name", "dir_name", "subset_name"))  # of one file or directory
-NESTED = frozenset(("type", "dataset"))  # of directories below one of ours; runs.detections_path lets none leave it
+NESTED = frozenset(("type", "dataset"))  # of directories below one of ours; detections_path lets none leave it
 # ends of names of flags for which "" says that there is none
 MAY_BE_EMPTY = ("instruction", "separator", "_column", "source_prefix")
 

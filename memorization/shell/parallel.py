@@ -1,4 +1,4 @@
-"""Work shared among processes of this machine, its results in order; and what a run of several ranks shares."""
+"""Work shared among processes of this machine, its results in order."""
 
 import os
 from collections import deque
@@ -6,10 +6,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
-from memorization.cli import UserError
-from memorization.signals import end_with_parent
+from memorization.shell.cli import UserError
+from memorization.shell.signals import end_with_parent
 
-WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # of launchers
 AHEAD = 3  # items for each process that are begun before the first is asked for
 
 
@@ -66,22 +65,3 @@ def cores():
     """How many processors this process may use, of those that the ranks of this machine share."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, here // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-
-
-class Alone:
-    """The state of a run that is one process without a device, as accelerate's PartialState tells it."""
-
-    process_index, num_processes, is_main_process, device = 0, 1, True, "cpu"
-
-    def wait_for_everyone(self):
-        pass
-
-
-def ranks(needed):
-    """The PartialState of this run, which takes seconds to import, if a device is needed or it has several ranks."""
-    if not needed and all(os.environ.get(name, "1") == "1" for name in WORLD_SIZES):
-        return Alone()
-    import torch
-    from accelerate import PartialState
-
-    return PartialState(cpu=not torch.accelerator.is_available())

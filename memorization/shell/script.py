@@ -7,7 +7,7 @@ Names that are not UTF-8 can be printed.
 import os
 import sys
 
-from memorization import signals
+from memorization.shell import signals
 
 signals.begin()
 for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, set_seed
 
-from memorization.cli import UserError
-from memorization.diagnosis import diagnosis, wrapped
-from memorization.encoding.tokens import WHOLE, cut_source
-from memorization.hub import load
+from memorization.models.diagnosis import diagnosis, wrapped
+from memorization.models.hub import load
+from memorization.shell.cli import UserError
 
 # what a file may hold beyond the model: buffers of earlier versions, and the pooler that RoBERTa's classifiers lost
 SURPLUS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|pooler\.dense\.\w+)$")
@@ -71,73 +70,6 @@ def load_for_generation(name, dtype, device):
     """
     kind = kind_of(load_config(name))
     return load_model(kind.auto, name, kind.what, kind.check, device, dtype=dtype).eval()
-
-
-def given(model, probes, source_length):
-    """(what a model continues, what its encoder reads) of probes, lists of lists of token ids.
-
-    source_length: the most tokens that the encoder reads. A causal model has none: then the second is None.
-    """
-    prefixes = [probe["prefix_ids"] for probe in probes]
-    if not model.config.is_encoder_decoder:
-        return prefixes, None
-    start = model.config.decoder_start_token_id
-    return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
-
-
-def most_of_source(config, kind, trained=None):
-    """The most tokens that the encoder of a model reads of a probe of a kind (encoding.probes.Probes).
-
-    config: of the model, which may have a limit. trained: as many as it was trained with, None for no limit: a whole
-    source is cut as in training.
-    """
-    limits = getattr(config, "max_position_embeddings", None), trained if kind == "target" else None
-    return min((limit for limit in limits if limit), default=WHOLE)
-
-
-def pass_inputs(model, texts, sources=None):
-    """The arguments of a pass over texts, lists of token ids, none empty; sources: what the encoder reads, if there is
-    one. Padded on the right, where no token of a text looks.
-    """
-    ids, mask = _padded(texts, model.device)
-    if sources is None:
-        return {"input_ids": ids, "attention_mask": mask}
-    decoder = {"decoder_input_ids": ids, "decoder_attention_mask": mask}
-    return dict(zip(("input_ids", "attention_mask"), _padded(sources, model.device), strict=True)) | decoder
-
-
-def attention_windows(model, layers):
-    """How many tokens a position sees at the most, itself included, by layer of the decoder; None: no such limit."""
-    config = model.config.get_text_config()
-    if config.is_encoder_decoder:
-        return [None] * layers
-    kinds = getattr(config, "attention_layers", None) or getattr(config, "layer_types", None)  # GPT-Neo's, the newer
-    window = getattr(config, "window_size" if hasattr(config, "attention_layers") else "sliding_window", None)
-    return [
-        window if kind in ("local", "sliding_attention") else None for kind in kinds or ["sliding_attention"] * layers
-    ]
-
-
-def generate_inputs(model, prefixes, pad, sources=None):
-    """The arguments with which `generate` continues prefixes, lists of token ids; sources as of pass_inputs.
-
-    Padded on the left, so that every continuation starts in the same column: but not those of a decoder beside an
-    encoder, which counts positions from the first column. They must be of one length.
-    """
-    if sources is None:
-        ids, mask = (part.flip(1) for part in _padded([ids[::-1] for ids in prefixes], model.device, pad))
-        return {"input_ids": ids, "attention_mask": mask}
-    ids, mask = _padded(sources, model.device)
-    return {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": torch.tensor(prefixes, device=model.device)}
-
-
-def _padded(lists, device, pad=0):
-    """Lists of token ids as (ids, mask), int64, padded on the right."""
-    ids = torch.full((len(lists), max(map(len, lists))), pad)
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(lists):
-        ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), 1
-    return ids.to(device), mask.to(device)
 
 
 def load_config(name):

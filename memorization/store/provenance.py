@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from memorization.cli import UserError
-from memorization.files import fingerprint, read_json, write_json
-from memorization.runs import KINDS, NEEDED, Count, checked, converted, manifest_path, read_manifest
+from memorization.shell.cli import UserError
+from memorization.store.files import fingerprint, read_json, write_json
+from memorization.store.manifests import KINDS, NEEDED, Count, checked, converted, manifest_path, read_manifest
 
 
 def tokenizer_fingerprint(tokenizer):

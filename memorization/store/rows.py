@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from memorization.cli import UserError
-from memorization.files import lock_path, locked, naming, replacing
-from memorization.runs import (
+from memorization.shell.cli import UserError
+from memorization.store.files import lock_path, locked, naming, replacing
+from memorization.store.locations import base_path
+from memorization.store.manifests import (
     KINDS,
-    base_path,
     checked,
     difference,
     identity,
@@ -39,8 +39,8 @@ class Key(msgspec.Struct):
 class Rows:
     """A JSON-lines result written as it grows, batch by batch; after a kill it goes on where it was.
 
-    path: the result, of a kind (runs.KINDS). row_type: the msgspec.Struct of its rows, which has `id` and `sample`.
-    made_of: everything that makes the result (runs); rows that were made of the same are used again. keys: the
+    path: the result, of one of manifests.KINDS. row_type: the msgspec.Struct of its rows, which has `id` and `sample`.
+    made_of: everything that makes the result (manifests); rows that were made of the same are used again. keys: the
     (id, sample) of every row, in order. Until `finish`, rows stand in <path>.<identity>.<rank>.partial: each of several
     ranks writes a file of its own. `mine` lists this rank's open batches as (number, range of positions in keys). A
     batch is the same whatever is done already and however many ranks there are, because numbers out of a model can

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import regex
 
-from memorization.compiled import compiled
+from memorization.store.compiled import compiled
 
 # letters of scripts without blanks: those that the annex leaves to dictionaries (Han, kana, Thai, Lao, Khmer, Myanmar,
 # Tangut ...), and Tibetan, Yi, Bopomofo, Javanese and Balinese. Han: its radicals too, which are symbols

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memorization.retrieval.directory import mapped, save
+from memorization.store.arrays import mapped, save
 
 
 def write_strings(path, strings):

@@ -1,4 +1,4 @@
-"""What makes a result, and where results lie (design.md, What makes a result).
+"""What makes a result (design.md, What makes a result).
 
 Beside each result lies `<result>.manifest.json`. Its `made_of` is everything that makes the result what it is, but no
 paths; its `identity` is the hash of that, `contents` the hash of the result itself, and `checksum` that of all that the
@@ -10,14 +10,14 @@ import hashlib
 import importlib.metadata
 import json
 from contextlib import suppress
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
 from memorization import __version__
-from memorization.cli import UserError
-from memorization.files import NOT_OF_SHAPE, fingerprint, read_json, write_json
+from memorization.shell.cli import UserError
+from memorization.store.files import NOT_OF_SHAPE, fingerprint, read_json, write_json
 
 LIBRARIES = ("torch", "transformers", "datasets", "deepspeed", "peft", "numpy", "nltk", "spacy", "elasticsearch")
 KINDS = {  # of result -> the stage that writes it
@@ -334,43 +334,3 @@ class TextDigest:
 
     def hex(self):
         return self._hash.hexdigest()
-
-
-# ---- where results lie
-
-
-def encoding_paths(directory, name):
-    """Of an encoding, the paths of its training set, held-out set, probes and probes as text: dict kind -> Path."""
-    directory = Path(directory)
-    return {
-        "training set": directory / f"tokenized_{name}_train",
-        "held-out set": directory / f"tokenized_{name}_test",
-        "probes": directory / f"tokenized_{name}_prefix",
-        "probes as text": directory / f"{name}_prefix.json",
-    }
-
-
-def canaries_path(directory, name):
-    """Of an encoding that has canaries, their path."""
-    return Path(directory) / f"{name}_canaries.json"
-
-
-def generations_path(directory, dir_name, subset_name, output_name):
-    """Of stage 3: memorization_<dir_name>/<subset_name>/<output_name>.jsonl."""
-    return Path(directory) / f"memorization_{dir_name}" / subset_name / f"{output_name}.jsonl"
-
-
-def base_path(path):
-    """Of a result of stage 3 or 5, the same of the base model: <name>.base.jsonl beside <name>.jsonl."""
-    return path.with_name(f"{path.stem}.base.jsonl")
-
-
-def exposures_path(path):
-    """Of generations, what stage 3 tells of the canaries: <name>.canaries.jsonl beside <name>.jsonl."""
-    return path.with_name(f"{path.stem}.canaries.jsonl")
-
-
-def detections_path(directory, type, dataset):
-    """Of stage 5: <type>/<dataset>/detections.jsonl under a directory, which no spelling of the two leaves."""
-    parts = [part for name in (type, dataset) for part in PurePath(name).parts if part not in ("/", "..")]
-    return Path(directory, *parts) / "detections.jsonl"

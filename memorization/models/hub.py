@@ -11,8 +11,8 @@ from threading import Thread
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from memorization.cli import UserError, is_out_of_memory
-from memorization.diagnosis import diagnosis, gguf
+from memorization.models.diagnosis import diagnosis, gguf
+from memorization.shell.cli import UserError, is_out_of_memory
 
 PATIENCE = 2  # seconds in which a hub must take a connection
 AWAY = "it is not in the local cache, and no hub answers; name a directory, or try when one does"

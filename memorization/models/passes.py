@@ -1,0 +1,50 @@
+"""What a model is given in a pass: probes as prompts, padded, with what an encoder reads."""
+
+import torch
+
+from memorization.models.limits import cut_source
+
+
+def given(model, probes, source_length):
+    """(what a model continues, what its encoder reads) of probes, lists of lists of token ids.
+
+    source_length: the most tokens that the encoder reads. A causal model has none: then the second is None.
+    """
+    prefixes = [probe["prefix_ids"] for probe in probes]
+    if not model.config.is_encoder_decoder:
+        return prefixes, None
+    start = model.config.decoder_start_token_id
+    return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
+
+
+def pass_inputs(model, texts, sources=None):
+    """The arguments of a pass over texts, lists of token ids, none empty; sources: what the encoder reads, if there is
+    one. Padded on the right, where no token of a text looks.
+    """
+    ids, mask = _padded(texts, model.device)
+    if sources is None:
+        return {"input_ids": ids, "attention_mask": mask}
+    decoder = {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+    return dict(zip(("input_ids", "attention_mask"), _padded(sources, model.device), strict=True)) | decoder
+
+
+def generate_inputs(model, prefixes, pad, sources=None):
+    """The arguments with which `generate` continues prefixes, lists of token ids; sources as of pass_inputs.
+
+    Padded on the left, so that every continuation starts in the same column: but not those of a decoder beside an
+    encoder, which counts positions from the first column. They must be of one length.
+    """
+    if sources is None:
+        ids, mask = (part.flip(1) for part in _padded([ids[::-1] for ids in prefixes], model.device, pad))
+        return {"input_ids": ids, "attention_mask": mask}
+    ids, mask = _padded(sources, model.device)
+    return {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": torch.tensor(prefixes, device=model.device)}
+
+
+def _padded(lists, device, pad=0):
+    """Lists of token ids as (ids, mask), int64, padded on the right."""
+    ids = torch.full((len(lists), max(map(len, lists))), pad)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(lists):
+        ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), 1
+    return ids.to(device), mask.to(device)
