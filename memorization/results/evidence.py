@@ -64,11 +64,11 @@ def scores(classifier):
     None.
     """
     found = [
-        ("matched_tokens", "matched tokens", lambda row: row.matched_tokens, ""),
+        ("matched_tokens", "matched tokens", lambda row: row.generation.matched_tokens, ""),
         ("own_run", "own run, longest", lambda row: row.own.run.length if row.own.run else 0, ""),
-        ("common_run", "token run", lambda row: row.near and row.near.common_run, ""),
-        ("edit_similarity", "edit sim.", lambda row: row.near and row.near.edit_similarity, ""),
-        ("rouge_l", "ROUGE-L", lambda row: row.near and row.near.rouge_l, ""),
+        ("common_run", "token run", lambda row: row.generation.near and row.generation.near.common_run, ""),
+        ("edit_similarity", "edit sim.", lambda row: row.generation.near and row.generation.near.edit_similarity, ""),
+        ("rouge_l", "ROUGE-L", lambda row: row.generation.near and row.generation.near.rouge_l, ""),
         ("extraction_strength", "ext. strength", _of(lambda scores: scores.extraction_strength), ""),
         (
             "log_p_z",
@@ -116,7 +116,7 @@ def scheme(made_of):
 
 
 def _of(value):
-    return lambda row: row.scores and value(row.scores)
+    return lambda row: row.generation.scores and value(row.generation.scores)
 
 
 def _mean_log(scores):
