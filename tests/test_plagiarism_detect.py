@@ -92,7 +92,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "ner_model": None,
         "unchecked": False,
         "regions": list(REGIONS),
-        "format": 7,
+        "format": 8,
     }
     assert manifest.facts == {
         "generations": generations["made_of"],
@@ -489,7 +489,7 @@ def test_a_listing_of_other_code_is_taken_unchecked(stage, tmp_path, capsys):
     assert "documents" not in printed.err
     assert manifest.facts["generations"] is manifest.facts["training"] is None and manifest.made_of["unchecked"]
     known, _ = detect(stage, tmp_path / "known")
-    for row, other in zip(rows, (row for row in known if row.sample == 0), strict=True):
+    for row, other in zip(rows, (row for row in known if row.generation.sample == 0), strict=True):
         assert row.generation.exact_match is row.generation.matched_tokens is None
         assert (row.labels.passages, row.own.passages) == (other.labels.passages, other.own.passages)
 
