@@ -9,7 +9,7 @@ import shutil
 import pytest
 from zygote import ROOT, Zygote
 
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 CANARIES = "--canaries", 2, "--canary-copies", "1,2", "--canary-digits", 2

@@ -7,7 +7,7 @@ import pytest
 from models import save_language_model
 from shell import ROOT, one_line, run_script
 
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.models.hub import load_tokenizer
 from memorization.store.files import fingerprint, read_json, write_json
 from memorization.store.locations import encoding_paths

@@ -15,7 +15,7 @@ from test_run_clm import ROOT, as_killed, two_ranks
 from transformers import AutoModelForCausalLM
 
 import run_clm
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction import scoring
 from memorization.extraction.generation import continue_prefixes

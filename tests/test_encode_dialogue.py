@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset, load_from_disk
 from shell import ROOT, one_line, run_script
 
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR
 from memorization.models.hub import load_tokenizer

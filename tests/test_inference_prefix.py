@@ -10,7 +10,7 @@ from models import damage, edited, save_language_model, weights
 from shell import ROOT, TWO_RANKS, one_line, run_script
 from test_extraction_decoding import refusing
 
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction.generation import continue_prefixes
 from memorization.extraction.generations import FORMAT, read_generations, read_listing

@@ -18,7 +18,7 @@ from shell import run_script
 
 from memorization.detection import personal
 from memorization.detection.detect import Settings, detect
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.results.redact import MASK, Masked, redacted
 from memorization.retrieval.embedded import EmbeddedIndex
 
