@@ -18,8 +18,8 @@ class Column(NamedTuple):
     """A metric. heading: at most 18 characters. kind: "share" of probes, "mean", "fraction", the mean of what lies from
     0 to 1, or "score", which is not averaged. value: detection -> bool, float, or None for one that it says nothing of;
     a column that says nothing of any is left out. block: of the table. needs: the field of a generation, or
-    ("scores.<field>") of its scores, that the value is computed from: an engine may not give it. ceiling: the same value
-    if the generation were its own suffix (design.md, Terms); None where that bounds nothing."""
+    ("scores.<field>") of its scores, that the value is computed from: an engine may not give it. ceiling: the same
+    value if the generation were its own suffix (design.md, Terms); None where that bounds nothing."""
 
     name: str
     heading: str
