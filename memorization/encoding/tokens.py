@@ -102,8 +102,8 @@ def cut(starts, bounds, prefix_length, first=0):
 
 
 def encoded_batches(path, tokenizer, num_proc, pairs=()):
-    """Of each batch of a SampleStore, in order, (texts, ids, starts, bounds, first): `encode` in num_proc processes; for
-    pairs, the separator and source_prefix: (texts, *encode_pairs). texts: pyarrow.StringArray.
+    """Of each batch of a SampleStore, in order, (texts, ids, starts, bounds, first): `encode` in num_proc processes;
+    for pairs, the separator and source_prefix: (texts, *encode_pairs). texts: pyarrow.StringArray.
     """
     samples = SampleStore(path)
     settings = path, tokenizer.backend_tokenizer, tokenizer.eos_token_id, pairs
