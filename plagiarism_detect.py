@@ -26,9 +26,9 @@ from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.pairs import run_pairs
 from memorization.detection.spans import SpanIndex
-from memorization.encoding.prompts import of_texts
+from memorization.encoding.prompt_counts import count_prompts
 from memorization.extraction.exposures import read_exposures
-from memorization.extraction.generations import Generation, read_generations
+from memorization.extraction.generations import NOT_LISTED, Generation, read_generations
 from memorization.models.ranks import ranks
 from memorization.results import canaries, tables
 from memorization.results.facts import facts
@@ -108,7 +108,7 @@ def main(args):
 
         inputs = fingerprints([args.filedir])
         prompts = manifest and manifest.facts.get("prompts")
-        prompts = prompts or of_texts(row.prefix for row in generations if not row.sample)
+        prompts = prompts or count_prompts(row.prefix for row in generations if not row.sample)
 
         def known(source, base):
             return {
@@ -120,6 +120,7 @@ def main(args):
                 "samples": spans.samples,
                 "clusters": spans.clusters,
                 "prompts": prompts,
+                "not_computed": source.facts.get("not_computed", {}) if source else NOT_LISTED,
                 "base": base,
                 "canaries": of_canaries,
             }

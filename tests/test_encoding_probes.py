@@ -8,16 +8,16 @@ import pandas
 import pyarrow as pa
 import pytest
 from datasets import load_from_disk
-from shell import ROOT, one_line, run_script
 
-from memorization.encoding import samples
-from memorization.encoding.arrow import ROWS as FILE
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding import sample_store
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
+from memorization.encoding.stored_sets import ROWS as FILE
 from memorization.encoding.tasks import DIALOGUE
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
 from memorization.store.manifests import read_manifest, write_manifest
+from support.command_line import ROOT, one_line, run_script
 
 ROWS = make_dialogues(seed=3, single=30, fourfold=5, sixteenfold=1)
 for i, letters in enumerate(("日本語のテキスト", "👩‍👩‍👧🇩🇪", "naïve Ångström ")):
@@ -34,7 +34,7 @@ def encoded(tmp_path_factory):
     out = tmp_path_factory.mktemp("encoded")
     (out / "d.json").write_text(json.dumps(ROWS))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(samples, "ROWS", 7)
+        patch.setattr(sample_store, "ROWS", 7)
         assert encode(out, "--test-size", "0.2") == 0
     return out
 

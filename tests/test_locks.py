@@ -6,12 +6,12 @@ import os
 import signal
 
 import pytest
-from shell import one_line
-from stages import STAGES, contents, renew
 
 from memorization.shell import cli
 from memorization.store.files import locked
 from memorization.store.rows import Keyed, Rows
+from support.command_line import one_line
+from support.stage_commands import STAGES, contents, renew
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
