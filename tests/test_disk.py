@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from stages import STAGES, contents, renew, temporaries
 
-from memorization.store.provenance import SUMS
+from memorization.models.trained import SUMS
 
 stages = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
 

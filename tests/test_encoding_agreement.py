@@ -6,6 +6,7 @@ from models import save_t5
 from shell import ROOT, run_script
 
 from memorization.encoding.agreement import agrees
+from memorization.encoding.kinds import OF_ENCODING, PROBES
 from memorization.encoding.made_up import make_translations
 from memorization.encoding.tasks import SEPARATOR
 from memorization.models.hub import load_tokenizer
@@ -36,7 +37,9 @@ def agreeing(encoded, change):
         tokenizer = load_tokenizer(name)
         change(tokenizer, paths["probes"])
         answers |= {
-            (kind, of): agrees(tokenizer, paths[of], manifests.read_manifest(paths[of], of).made_of | {"tokenizer": ""})
+            (kind, of): agrees(
+                tokenizer, paths[of], manifests.read_manifest(paths[of], OF_ENCODING[of]).made_of | {"tokenizer": ""}
+            )
             for of in SETS
         }
     return answers
@@ -76,7 +79,7 @@ def test_another_end_of_text_or_other_tokens_of_one_text_make_one(encoded, chang
 def test_the_fingerprint_that_stage_1_noted_suffices(encoded):
     paths, name = encoded["causal"]
     tokenizer = load_tokenizer(name)
-    made_of = manifests.read_manifest(paths["probes"], "probes").made_of
+    made_of = manifests.read_manifest(paths["probes"], PROBES).made_of
     assert agrees(tokenizer, "nowhere", made_of)
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from memorization.encoding.arrow import flat
 from memorization.encoding.sets import BAR_DELAY
 from memorization.encoding.tokens import encode
-from memorization.store.provenance import tokenizer_fingerprint
+from memorization.store.fingerprints import tokenizer_fingerprint
 
 AT_ONCE = 1000  # texts
 

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from memorization.encoding.canaries import add_canary_arguments, check_canary_arguments, plant, settings
 from memorization.encoding.data import add_data_arguments, check_data_arguments, configured, read_rows
+from memorization.encoding.kinds import OF_ENCODING
 from memorization.encoding.probes import write_probes
 from memorization.encoding.prompts import Prompts, check_prompts, described
 from memorization.encoding.samples import store
@@ -19,9 +20,9 @@ from memorization.encoding.workspace import refuse_to_replace_another, refuse_to
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import Parser, UserError
 from memorization.store.files import check_apart, fingerprints, replacing
+from memorization.store.fingerprints import tokenizer_fingerprint
 from memorization.store.locations import canaries_path, encoding_paths
 from memorization.store.manifests import manifest_path, write_manifest
-from memorization.store.provenance import tokenizer_fingerprint
 
 OF_SPLIT = ("near_duplicates", "deduplicate")  # flags that are part of the identity where they are given
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
@@ -187,7 +188,7 @@ def encode_task(args, task):
                 new[kind].rename(temporary)
         for kind, path in paths.items():
             more = of_planted if kind == "training set" else {}
-            write_manifest(path, kind, made_of, args, inputs, rows=rows[kind], **facts, **more)
+            write_manifest(path, OF_ENCODING[kind], made_of, args, inputs, rows=rows[kind], **facts, **more)
 
     print(
         f"{len(hashes)} samples, {distinct.sum()} of them distinct: "
