@@ -94,7 +94,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "ner_model": None,
         "unchecked": False,
         "regions": list(REGIONS),
-        "format": 7,
+        "format": 8,
     }
     assert manifest.facts == {
         "generations": generations["made_of"],
@@ -107,6 +107,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "canaries": None,
         "held_out": None,
         "split": None,
+        "not_computed": {},
     }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity
     assert rows[2].exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
@@ -489,6 +490,9 @@ def test_a_listing_of_other_code_is_taken_unchecked(stage, tmp_path, capsys):
     printed = capsys.readouterr()
     assert "encoding (0123456789abcdef, not none)" in printed.err and "UNCHECKED" in printed.out
     assert "documents" not in printed.err
+    assert "exact at 10" in printed.out and "not computed, as a listing holds texts alone" in " ".join(
+        printed.out.split()
+    )
     assert manifest.facts["generations"] is manifest.facts["training"] is None and manifest.made_of["unchecked"]
     known, _ = detect(stage, tmp_path / "known")
     for row, other in zip(rows, (row for row in known if row.sample == 0), strict=True):
