@@ -4,8 +4,6 @@ import json
 import shutil
 
 import pytest
-from models import save_language_model
-from shell import ROOT, one_line, run_script
 
 from memorization.detection.kinds import DETECTIONS
 from memorization.encoding.dialogues import make_dialogues
@@ -15,6 +13,8 @@ from memorization.models.hub import load_tokenizer
 from memorization.store.files import fingerprint, read_json, write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import manifest_path, read_manifest, sealed
+from support.command_line import ROOT, one_line, run_script
+from support.tiny_models import save_language_model
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 DIALOGUES = make_dialogues(seed=3, single=20, fourfold=2, sixteenfold=0)
@@ -312,8 +312,8 @@ def test_the_same_work_elsewhere_is_the_same_work(copy, home):
     """No path is part of an identity: the copy's stages reuse what they find."""
     assert stage5(rows_of(copy), copy / "results", *embedded(copy, "a")) == 0
     for result, kind in [
-        (rows_of(copy), "generations"),
-        (copy / "results" / "m" / "dialogue" / "detections.jsonl", "detections"),
+        (rows_of(copy), GENERATIONS),
+        (copy / "results" / "m" / "dialogue" / "detections.jsonl", DETECTIONS),
     ]:
         there = home / result.relative_to(copy)
         assert read_manifest(result, kind).identity == read_manifest(there, kind).identity

@@ -9,7 +9,6 @@ import pytest
 from datasets import load_from_disk
 from hypothesis import given
 from hypothesis import strategies as st
-from shell import one_line, run_script
 
 from memorization.encoding import samples
 from memorization.encoding.kinds import OF_ENCODING, PROBES, TRAINING_SET
@@ -20,6 +19,7 @@ from memorization.encoding.split import repeats, split
 from memorization.store.files import write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import checked
+from support.command_line import one_line, run_script
 
 
 def grams(text):
@@ -190,7 +190,7 @@ def test_near_duplicates_are_on_one_side_and_counted_apart(encoded):
     assert len(train) + len(test) == 85 and len({*test}) == 24
     paths = encoding_paths(encoded, "near")
     for kind, path in paths.items():
-        facts = checked(path, kind).facts
+        facts = checked(path, OF_ENCODING[kind]).facts
         assert (facts["near_duplicates"], facts["clusters_of_near_duplicates"]) == (40, 20)
         assert facts["distinct_samples"] == 80
     rows = load_from_disk(str(paths["probes"]))
@@ -246,7 +246,7 @@ def test_the_same_bytes_for_any_number_of_processes(encoded, monkeypatch):
     assert encode(encoded, "p1", *flags, "1") == encode(encoded, "p2", *flags, "2") == 0
     for kind, path in encoding_paths(encoded, "p1").items():
         other = encoding_paths(encoded, "p2")[kind]
-        assert checked(path, kind).contents == checked(other, kind).contents
+        assert checked(path, OF_ENCODING[kind]).contents == checked(other, OF_ENCODING[kind]).contents
     one, other = (encoding_paths(encoded, name)["probes"] / "data-00000-of-00001.arrow" for name in ("p1", "few"))
     rows = [pa.ipc.open_stream(path.read_bytes()).read_all().to_pylist() for path in (one, other)]
     assert rows[0] == rows[1]  # batches of another size

@@ -5,9 +5,7 @@ from copy import deepcopy
 from math import nextafter
 
 import pytest
-from detections import FACTS, detection, item, write_detections
 from jsonschema import Draft202012Validator
-from shell import ROOT, one_line, run_script
 
 from memorization.detection.detections import Ceiling
 from memorization.detection.kinds import DETECTIONS
@@ -21,6 +19,8 @@ from memorization.results.reports import Run
 from memorization.results.statistics import difference, wilson
 from memorization.results.tables import summarize
 from memorization.store.manifests import read_manifest
+from support.command_line import ROOT, one_line, run_script
+from support.detection_rows import FACTS, detection, item, write_detections
 
 SCHEMA = json.loads((ROOT / "memorization" / "results" / "audit.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)

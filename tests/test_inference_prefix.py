@@ -6,9 +6,6 @@ import subprocess
 
 import msgspec
 import pytest
-from models import damage, edited, save_language_model, weights
-from shell import ROOT, TWO_RANKS, one_line, run_script
-from test_extraction_decoding import refusing
 
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
@@ -25,6 +22,8 @@ from memorization.shell.cli import UserError
 from memorization.store import fingerprints, locations, manifests
 from memorization.store.files import fingerprint, read_json, replacing, write_json
 from memorization.store.rows import base_rows
+from support.command_line import ROOT, TWO_RANKS, one_line, run_script
+from support.tiny_models import damage, edited, refusing, save_language_model, weights
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 CANARIES = "--canaries", "10", "--canary-copies", "1", "--canary-digits", "1"  # two batches of them

@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import pytest
-from stages import STAGES, compare, contents, renew, report, train, train_over
-from zygote import Zygote
 
 from memorization.detection.kinds import DETECTIONS
 from memorization.encoding.kinds import OF_ENCODING
@@ -17,6 +15,8 @@ from memorization.results.attention import ATTENTION
 from memorization.store.files import fingerprint, read_json
 from memorization.store.fingerprints import model_fingerprint
 from memorization.store.manifests import read_manifest
+from support.stage_commands import STAGES, compare, contents, renew, report, train, train_over
+from support.zygote import Zygote
 
 KILLS = 20  # at random instants, of most stages
 MOST = 20  # renames and removals of a stage, of which each is an instant

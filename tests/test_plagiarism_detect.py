@@ -8,10 +8,6 @@ import subprocess
 import msgspec
 import pytest
 import torch
-from conftest import opened
-from generations import ENCODING, generation, load_index, load_spans, write_generations
-from models import save_language_model, save_paraphrase_classifier
-from shell import ROOT, TWO_RANKS, one_line, run_script
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from memorization.alignment import split_sentences
@@ -29,6 +25,10 @@ from memorization.store.fingerprints import model_fingerprint
 from memorization.store.locations import base_path
 from memorization.store.manifests import identity, link, manifest_path
 from memorization.store.rows import base_rows, read_rows
+from support.command_line import ROOT, TWO_RANKS, one_line, run_script
+from support.generation_rows import ENCODING, generation, load_index, load_spans, write_generations
+from support.indexes import opened
+from support.tiny_models import save_language_model, save_paraphrase_classifier
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
 SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn them during the night."

@@ -6,7 +6,6 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from detections import FACTS, detection, item
 from scipy import stats
 
 from memorization.detection.detections import WHOSE, Ceiling, Labels, Passage
@@ -17,6 +16,7 @@ from memorization.results.layout import estimate, grid, visible
 from memorization.results.reports import Run, latex
 from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
 from memorization.results.tables import Published, summarize, table
+from support.detection_rows import FACTS, detection, item
 
 ROWS = [
     detection(1, "verbatim", own=250, run=250, duplicates=16, exact_match=True, matched_tokens=60),

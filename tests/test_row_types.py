@@ -4,14 +4,14 @@ import copy
 
 import msgspec
 import pytest
-from detections import detection, item
-from generations import generation
 
 from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Run
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generations import Generation, Reach
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
+from support.detection_rows import detection, item
+from support.generation_rows import generation
 
 PASSAGE = Passage(2, "paraphrase", (0, 9), (5, 14), 0.75)
 LABELS = Labels("verbatim", "none", "idea", [PASSAGE])

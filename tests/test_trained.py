@@ -5,8 +5,6 @@ import shutil
 from math import nan
 
 import pytest
-from models import save_language_model
-from shell import ROOT
 from tokenizers import normalizers
 
 from memorization.models.hub import load_tokenizer
@@ -14,6 +12,8 @@ from memorization.models.trained import MODEL, RECORD, model_made_of, write_sums
 from memorization.shell.cli import UserError
 from memorization.store import fingerprints, manifests
 from memorization.store.files import write_json
+from support.command_line import ROOT
+from support.tiny_models import save_language_model
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 
