@@ -14,9 +14,9 @@ if __name__ == "__main__":
 import torch
 from accelerate import PartialState
 
-from memorization.encoding.canaries import read_canaries
+from memorization.encoding.canary_secrets import read_canaries
 from memorization.encoding.probes import Probes
-from memorization.encoding.prompts import check_prompts, described
+from memorization.encoding.prompt_counts import check_prompts, describe_prompts
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import check_model
 from memorization.extraction.kinds import EXPOSURES
@@ -54,7 +54,7 @@ def main(args):
                 f"{name}: its configuration ends a text with token {ends}, generations end with the tokenizer's, {own}"
             )
     if prompts["own"] < prompts["probes"] and state.is_main_process:
-        print(described(prompts))
+        print(describe_prompts(prompts))
     path, base = locations.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name), None
     if args.base_model:
         if state.is_main_process:

@@ -27,7 +27,7 @@ from memorization.detection.inputs import detections_made_of, misfits
 from memorization.detection.kinds import DETECTIONS
 from memorization.detection.pairs import run_pairs
 from memorization.detection.spans import SpanIndex
-from memorization.encoding.prompts import of_texts
+from memorization.encoding.prompt_counts import count_prompts
 from memorization.extraction.exposures import read_exposures
 from memorization.extraction.generations import NOT_LISTED, Generation, read_generations
 from memorization.extraction.kinds import GENERATIONS
@@ -110,7 +110,7 @@ def main(args):
 
         inputs = fingerprints([args.filedir])
         prompts = manifest and manifest.facts.get("prompts")
-        prompts = prompts or of_texts(row.prefix for row in generations if not row.sample)
+        prompts = prompts or count_prompts(row.prefix for row in generations if not row.sample)
 
         def known(source, base):
             return {

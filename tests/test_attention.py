@@ -14,7 +14,7 @@ from scipy import stats
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM
 
 from attention_analysis import Measured
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.extraction.attention import attention_measures, measures
 from memorization.extraction.generations import read_generations
 from memorization.models.loading import load_for_generation

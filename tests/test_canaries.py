@@ -13,9 +13,8 @@ from datasets import Dataset, load_from_disk
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
-from memorization.encoding.canaries import read_canaries
-from memorization.encoding.dialogues import make_dialogues
-from memorization.encoding.kinds import CANARIES, PROBES, TRAINING_SET
+from memorization.encoding.canary_secrets import read_canaries
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction import canaries as scoring
 from memorization.extraction.canaries import AT_ONCE, Tree, estimate, exposure, exposures, search

@@ -10,12 +10,11 @@ from datasets import load_from_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.encoding import samples
-from memorization.encoding.kinds import OF_ENCODING, PROBES, TRAINING_SET
+from memorization.encoding import sample_store
 from memorization.encoding.near_duplicates import MISSED, VALUES, band_shape, clusters
 from memorization.encoding.probes import Probes
-from memorization.encoding.samples import store
-from memorization.encoding.split import repeats, split
+from memorization.encoding.sample_store import store_samples
+from memorization.encoding.split import draw_members, find_copies
 from memorization.store.files import write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import checked
@@ -44,8 +43,8 @@ def plain_clusters(texts, threshold):
 
 def found(path, texts, threshold, num_proc=1):
     path.mkdir()
-    hashes, _ = store([(text, 0) for text in texts], path / "samples")
-    begin = clusters(path / "samples", repeats(hashes)[0], threshold, num_proc, 3)
+    hashes, _ = store_samples([(text, 0) for text in texts], path / "samples")
+    begin = clusters(path / "samples", find_copies(hashes)[0], threshold, num_proc, 3)
     assert [file.name for file in path.iterdir()] == ["samples"]
     return begin.tolist()
 
@@ -69,7 +68,7 @@ def made_up(seed, number):
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.8, 0.95, 1])
 def test_clusters_are_those_of_all_pairs_compared(tmp_path, monkeypatch, threshold):
-    monkeypatch.setattr(samples, "ROWS", 50)
+    monkeypatch.setattr(sample_store, "ROWS", 50)
     texts = made_up(seed=1, number=100)
     expected = plain_clusters(texts, threshold)
     assert len(texts) - 9 > len(set(expected)) > 80
@@ -136,7 +135,7 @@ def test_a_cluster_is_on_one_side_and_about_the_share_held_out(numbers, share):
     begin = np.array([[other // 2 for other in numbers].index(number // 2) for number in numbers])
     if not begin.any():
         return
-    member = split(first, begin, share, seed=1)
+    member = draw_members(first, begin, share, seed=1)
     inside, outside = ({numbers[i] for i in np.flatnonzero(side)} for side in (member, ~member))
     assert inside and outside and not {number // 2 for number in inside} & {number // 2 for number in outside}
     wanted = min(max(round(len({*numbers}) * share), 1), len({*numbers}) - 1)
@@ -241,7 +240,7 @@ def test_both_are_part_of_what_makes_an_encoding(encoded, capsys):
 
 
 def test_the_same_bytes_for_any_number_of_processes(encoded, monkeypatch):
-    monkeypatch.setattr(samples, "ROWS", 7)
+    monkeypatch.setattr(sample_store, "ROWS", 7)
     flags = "--near-duplicates", "0.8", "--deduplicate", "--num-proc"
     assert encode(encoded, "p1", *flags, "1") == encode(encoded, "p2", *flags, "2") == 0
     for kind, path in encoding_paths(encoded, "p1").items():

@@ -9,11 +9,10 @@ import pyarrow as pa
 import pytest
 from datasets import load_from_disk
 
-from memorization.encoding import samples
-from memorization.encoding.arrow import ROWS as FILE
-from memorization.encoding.dialogues import make_dialogues
-from memorization.encoding.kinds import PROBES
+from memorization.encoding import sample_store
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
+from memorization.encoding.stored_sets import ROWS as FILE
 from memorization.encoding.tasks import DIALOGUE
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
@@ -35,7 +34,7 @@ def encoded(tmp_path_factory):
     out = tmp_path_factory.mktemp("encoded")
     (out / "d.json").write_text(json.dumps(ROWS))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(samples, "ROWS", 7)
+        patch.setattr(sample_store, "ROWS", 7)
         assert encode(out, "--test-size", "0.2") == 0
     return out
 

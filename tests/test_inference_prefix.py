@@ -7,7 +7,7 @@ import subprocess
 import msgspec
 import pytest
 
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction.generation import continue_prefixes
 from memorization.extraction.generations import FORMAT, read_generations, read_listing

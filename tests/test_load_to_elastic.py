@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from memorization.detection.spans import SpanIndex
-from memorization.encoding.dialogues import make_dialogues
-from memorization.encoding.kinds import PROBES
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.retrieval.index import INDEX
 from memorization.store.files import fingerprint, read_json, write_json

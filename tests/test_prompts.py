@@ -13,8 +13,7 @@ from transformers import GPTNeoForCausalLM
 
 from memorization.encoding.kinds import PROBES
 from memorization.encoding.probes import Probes
-from memorization.encoding.prompts import Prompts, are_shared, check_prompts
-from memorization.extraction.kinds import GENERATIONS
+from memorization.encoding.prompt_counts import PromptCounter, check_prompts, prompts_are_shared
 from memorization.models.hub import load_tokenizer
 from memorization.store.files import read_json, read_jsonl, write_json
 from memorization.store.locations import encoding_paths
@@ -65,13 +64,13 @@ def rows_of(output):
 
 @given(st.lists(st.tuples(*[st.lists(st.integers(0, 2), max_size=2)] * 2)))
 def test_prompts_are_counted_as_by_comparing_them(prompts):
-    counted = Prompts()
+    counted = PromptCounter()
     for source, prefix in prompts:
         counted.add(source, prefix)
     times = Counter(json.dumps(prompt) for prompt in prompts)
     own = sum(number == 1 for number in times.values())
     assert counted.count() == {"probes": len(prompts), "distinct": len(times), "own": own}
-    assert are_shared(counted.count()) == (own < len(prompts) / 2)
+    assert prompts_are_shared(counted.count()) == (own < len(prompts) / 2)
 
 
 @pytest.mark.parametrize("pairs", [False, True])

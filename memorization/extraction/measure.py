@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from memorization.encoding.agreement import agrees
+from memorization.encoding.tokenizer_check import tokenizer_agrees
 from memorization.extraction.canaries import expose
 from memorization.extraction.continuing import decoded, generated, largest_batch
 from memorization.extraction.generation import is_exact
@@ -57,7 +57,7 @@ def matching_tokenizer(name, probes, remedy, option=None):
     option: the flag by which another one can be named, if it can.
     """
     tokenizer = hub.load_tokenizer(name, option)
-    if not agrees(tokenizer, probes.path, probes.manifest.made_of):
+    if not tokenizer_agrees(tokenizer, probes.path, probes.manifest.made_of):
         raise UserError(
             f"{name}: another tokenizer than the probes in {probes.path} were encoded with; encode with --tokenizer "
             f"set to it, or {remedy}"

@@ -5,8 +5,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 from datasets import load_from_disk
 
-from memorization.encoding.agreement import agrees
-from memorization.encoding.kinds import OF_ENCODING
+from memorization.encoding.tokenizer_check import tokenizer_agrees
 from memorization.models import hub
 from memorization.models.loading import ENCODER_DECODER
 from memorization.models.trained import RECORD, model_made_of
@@ -35,7 +34,7 @@ def check_sets(paths, tokenizer, model_kind):
                 f"{path}: is not encoded for {model_kind.what}; encode with{option} --encoder-decoder, or train on it "
                 f"with {script}"
             )
-        if not agrees(tokenizer, path, manifest.made_of):
+        if not tokenizer_agrees(tokenizer, path, manifest.made_of):
             raise UserError(
                 f"{path}: was encoded with another tokenizer or end-of-text token than the model's; run "
                 f"encode_<task>.py with --tokenizer {tokenizer.name_or_path}"

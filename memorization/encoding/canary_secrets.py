@@ -11,9 +11,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from memorization.encoding.arrow import chosen_lists
-from memorization.encoding.kinds import CANARIES
-from memorization.encoding.sets import SIDE
+from memorization.encoding.stored_sets import SIDE, chosen_lists
 from memorization.encoding.tokens import SPECIAL, encode
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json
@@ -44,7 +42,7 @@ class Canary(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     secret_ids: list[Count]
 
 
-class Canaries(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class CanarySet(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The canaries of an encoding. digit_ids: of each digit 0 to 9 the tokens in a secret, alike but for the last."""
 
     digit_ids: list[list[Count]]
@@ -161,7 +159,7 @@ def _by_digit(digit_ids, secrets, parts):
 
 
 def read_canaries(directory, name, manifest):
-    """The Canaries of an encoding, None if it has none. manifest: of its probes.
+    """The CanarySet of an encoding, None if it has none. manifest: of its probes.
 
     Raises UserError if they are not there, have changed or are of another encoding.
     """
@@ -170,7 +168,7 @@ def read_canaries(directory, name, manifest):
     path = canaries_path(directory, name)
     if checked(path, CANARIES).identity != manifest.identity:
         raise UserError(f"{path}: is of another encoding than the probes beside it; run encode_<task>.py again")
-    return read_json(path, Canaries)
+    return read_json(path, CanarySet)
 
 
 def _word(rng):
