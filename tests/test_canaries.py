@@ -14,6 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
 from memorization.encoding.canary_secrets import read_canaries
+from memorization.encoding.kinds import CANARIES, PROBES, TRAINING_SET
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction import canaries as scoring

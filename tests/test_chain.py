@@ -5,7 +5,10 @@ import shutil
 
 import pytest
 
+from memorization.detection.kinds import DETECTIONS
+from memorization.encoding.kinds import PROBES
 from memorization.encoding.made_up import make_dialogues
+from memorization.extraction.kinds import GENERATIONS
 from memorization.models.hub import load_tokenizer
 from memorization.store.files import fingerprint, read_json, write_json
 from memorization.store.locations import encoding_paths

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import run_clm
+from memorization.encoding.kinds import TRAINING_SET
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction import scoring

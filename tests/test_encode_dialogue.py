@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from datasets import Dataset, load_from_disk
 
+from memorization.encoding.kinds import OF_ENCODING, PROBE_TEXTS
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR

@@ -14,6 +14,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 import run_clm
 import run_seq2seq
+from memorization.encoding.kinds import TRAINING_SET
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memorization.encoding import sample_store
+from memorization.encoding.kinds import OF_ENCODING, PROBES, TRAINING_SET
 from memorization.encoding.near_duplicates import MISSED, VALUES, band_shape, clusters
 from memorization.encoding.probes import Probes
 from memorization.encoding.sample_store import store_samples

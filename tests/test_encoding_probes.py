@@ -10,6 +10,7 @@ import pytest
 from datasets import load_from_disk
 
 from memorization.encoding import sample_store
+from memorization.encoding.kinds import PROBES
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.stored_sets import ROWS as FILE

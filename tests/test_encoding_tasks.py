@@ -14,6 +14,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value, load_from_disk
 
 from memorization.alignment import longest_common_run, prepare
+from memorization.encoding.kinds import PROBES
 from memorization.encoding.task_rows import add_data_arguments, configured, read_task_rows
 from memorization.encoding.tasks import CLASSIFICATION, DIALOGUE, QA, SEPARATOR, SUMMARIZATION, TRANSLATION
 from memorization.models.hub import load_tokenizer

@@ -14,6 +14,7 @@ from transformers import GPTNeoForCausalLM
 from memorization.encoding.kinds import PROBES
 from memorization.encoding.probes import Probes
 from memorization.encoding.prompt_counts import PromptCounter, check_prompts, prompts_are_shared
+from memorization.extraction.kinds import GENERATIONS
 from memorization.models.hub import load_tokenizer
 from memorization.store.files import read_json, read_jsonl, write_json
 from memorization.store.locations import encoding_paths

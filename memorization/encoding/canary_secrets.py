@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from memorization.encoding.kinds import CANARIES
 from memorization.encoding.stored_sets import SIDE, chosen_lists
 from memorization.encoding.tokens import SPECIAL, encode
 from memorization.shell.cli import UserError

@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from memorization.encoding.canary_secrets import add_canary_arguments, check_canary_arguments, plant, settings
+from memorization.encoding.kinds import OF_ENCODING
 from memorization.encoding.output_files import refuse_to_replace_another, refuse_to_replace_others, working_directory
 from memorization.encoding.probes import write_probes
 from memorization.encoding.prompt_counts import PromptCounter, check_prompts, describe_prompts

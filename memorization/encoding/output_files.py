@@ -4,6 +4,7 @@ import shutil
 from contextlib import contextmanager
 
 from memorization.encoding.canary_secrets import FILE_BEGINS
+from memorization.encoding.kinds import OF_ENCODING
 from memorization.encoding.probes import LISTING_BEGINS
 from memorization.encoding.stored_sets import ROWS
 from memorization.shell.cli import UserError

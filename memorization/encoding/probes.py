@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from memorization.encoding import kinds
+from memorization.encoding.kinds import PromptCount
 from memorization.encoding.prompt_counts import PromptCounter
 from memorization.encoding.stored_sets import PAIRS, PROBE_KINDS, PROBES, StoredBatches, flat
 from memorization.encoding.tokens import INSIDE, SPECIAL, cut

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 from datasets import load_from_disk
 
+from memorization.encoding.kinds import OF_ENCODING
 from memorization.encoding.tokenizer_check import tokenizer_agrees
 from memorization.models import hub
 from memorization.models.loading import ENCODER_DECODER
