@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from memorization.extraction.kinds import GENERATIONS
 from memorization.shell import cli
 from memorization.store.files import locked
 from memorization.store.rows import Keyed, Rows
@@ -40,7 +41,7 @@ class Row(Keyed):
 
 def test_the_lock_of_a_killed_rank_goes_with_its_rows(tmp_path):
     """Where the run goes on with fewer ranks."""
-    run = tmp_path / "rows.jsonl", "generations", Row, {}, [(0, 0), (1, 0)], 1
+    run = tmp_path / "rows.jsonl", GENERATIONS, Row, {}, [(0, 0), (1, 0)], 1
     if not (child := os.fork()):
         rows = Rows(*run, rank=1, ranks=2)
         rows.append([Row(id=1, sample=0)])

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from memorization.encoding import kinds
+from memorization.encoding.kinds import PromptCount
 from memorization.encoding.prompt_counts import PromptCounter
 from memorization.encoding.stored_sets import PAIRS, PROBE_KINDS, PROBES, StoredBatches, flat
 from memorization.encoding.tokens import INSIDE, SPECIAL, cut
@@ -18,7 +20,7 @@ from memorization.models.limits import WHOLE, cut_source
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json, replacing
 from memorization.store.locations import encoding_paths
-from memorization.store.manifests import Positive, PromptCount, checked, difference
+from memorization.store.manifests import Positive, checked, difference
 from memorization.store.rows import Id
 
 
@@ -69,8 +71,8 @@ class Probes:
         paths = encoding_paths(directory, name)
         self.path = path = paths["probes"]
         text = paths["probes as text"]
-        self.manifest = checked(path, "probes")
-        other = checked(text, "probes as text")
+        self.manifest = checked(path, kinds.PROBES)
+        other = checked(text, kinds.PROBE_TEXTS)
         if other.identity != self.manifest.identity:
             raise UserError(
                 f"{text}: is the text file of the probes from another split than their ids in {path}: another "

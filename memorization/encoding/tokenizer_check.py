@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from memorization.encoding.stored_sets import BAR_DELAY, flat
 from memorization.encoding.tokens import encode
-from memorization.store.provenance import tokenizer_fingerprint
+from memorization.store.fingerprints import tokenizer_fingerprint
 
 AT_ONCE = 1000  # texts
 

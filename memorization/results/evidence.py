@@ -146,11 +146,8 @@ def _of_pass(name, heading, kind, needs, value, meaning, block="generations"):
     """A Column of the field `needs` of a row's scores: without a value where that was not computed."""
 
     def of_row(row):
-        return (
-            None
-            if row.generation.scores is None or getattr(row.generation.scores, needs) is UNSET
-            else value(row.generation.scores)
-        )
+        scores = row.generation.scores
+        return None if scores is None or getattr(scores, needs) is UNSET else value(scores)
 
     return Column(name, heading, kind, of_row, meaning, block, f"scores.{needs}")
 
