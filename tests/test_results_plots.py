@@ -9,11 +9,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from detections import FACTS, detection, write_detections
 from matplotlib.figure import Figure
-from shell import run_script
 
 from memorization.detection.detections import Detection
+from memorization.detection.kinds import DETECTIONS
 from memorization.results import drawing, plots
 from memorization.results.attention import heat_map
 from memorization.results.differences import labels, setting
@@ -22,6 +21,8 @@ from memorization.results.reports import Run
 from memorization.results.statistics import wilson
 from memorization.results.tables import summarize
 from memorization.store.rows import read_rows
+from support.command_line import run_script
+from support.detection_rows import FACTS, detection, write_detections
 
 
 def rows(hits):
@@ -46,7 +47,7 @@ def rows(hits):
 def make(tmp_path):
     def made(name, hits=8, **settings):
         directory = write_detections(tmp_path / name, rows(hits), **settings)
-        found, manifest = read_rows(directory / "detections.jsonl", "detections", Detection)
+        found, manifest = read_rows(directory / "detections.jsonl", DETECTIONS, Detection)
         found = list(found)
         return Run(name, name, str(directory), summarize(found, FACTS), found, manifest)
 

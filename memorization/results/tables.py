@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from memorization.encoding.prompts import described
+from memorization.encoding.prompt_counts import describe_prompts
 from memorization.results import base as base_model
 from memorization.results import canaries as of_canaries
 from memorization.results import evidence, membership
@@ -84,6 +84,8 @@ def summarize(rows, facts, base=None, canaries=None):
         with np.errstate(invalid="ignore"):  # of two infinities
             of_scores[evidence.RATIO.name] = of_scores["loss"] - of_base.values[-1]
         scores = [*scores, evidence.RATIO]
+    reasons = facts.get("not_computed", {})
+    summary["facts"] = facts | {"not_computed": not_computed([*tables[""], *scores], reasons)}
     summary["scores"] = membership.measure(scores, of_scores.values(), probes.member, clusters)
     summary["verdict"] = None
     cells = {column["name"]: summary["groups"][MEMBERS][column["name"]] for column in summary["columns"]}
@@ -98,6 +100,16 @@ def summarize(rows, facts, base=None, canaries=None):
     summary["another_personal"] = of_others.measure(probes.ids, probes.member, clusters, facts["clusters"])
     summary["canaries"] = canaries
     return summary
+
+
+def not_computed(columns, reasons):
+    """dict reason -> headings of the columns without values for it. reasons: field of a generation -> reason."""
+    headings = {}
+    for column in columns:
+        for field, reason in reasons.items():
+            if column.needs == field or column.needs.startswith(f"{field}."):
+                headings.setdefault(reason, {})[column.heading] = None
+    return {reason: [*of_reason] for reason, of_reason in headings.items()}
 
 
 def add_ceilings(cells, groups, columns, values):
@@ -225,7 +237,7 @@ def made_with(summary):
         facts["direction"] = "both (labels of pan)"
     made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
     if (prompts := facts.get("prompts")) and prompts["own"] < prompts["probes"]:
-        made.append(described(prompts))
+        made.append(describe_prompts(prompts))
     usual = {"probe": (None, "text"), "ner_model": (None,)}
     shown = ("model", "probe", "profile", "direction", "classifier", "ner_model")
     shown = [name for name in shown if facts.get(name) not in usual.get(name, ())]
