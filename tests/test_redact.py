@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from memorization.detection import personal
 from memorization.detection.detect import Settings, detect
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.results.redact import MASK, Masked, redacted
 from memorization.retrieval.embedded import EmbeddedIndex
 from support.command_line import run_script

@@ -12,7 +12,7 @@ import random
 import dictionary_alignment as plain
 
 from memorization.alignment import PROFILES
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 
 
 def repeat(share):
