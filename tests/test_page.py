@@ -162,6 +162,7 @@ def test_the_sentence_on_top():
         assert "come back in part, in words that only they hold" in sentence({"groups": own, "verdict": column})
 
 
+@pytest.mark.slow
 def test_the_file_is_the_same_each_time_small_and_without_a_text_in_the_open(few, many, tmp_path):
     rows, report = few
     again = tmp_path / "again"
@@ -174,6 +175,7 @@ def test_the_file_is_the_same_each_time_small_and_without_a_text_in_the_open(few
 
 
 @needs_browser
+@pytest.mark.slow
 def test_ten_thousand_cases_load_soon_and_scroll(many, browser):
     rows, report = many
     times = []
@@ -196,6 +198,7 @@ def test_ten_thousand_cases_load_soon_and_scroll(many, browser):
 
 
 @needs_browser
+@pytest.mark.slow
 def test_filters_and_search_give_the_right_rows(many, few, browser):
     rows, report = many
     opened(browser, report / "report.html")
@@ -302,6 +305,7 @@ def test_the_page_asks_for_nothing_and_may_not(few, browser):
 
 
 @needs_browser
+@pytest.mark.slow
 def test_links_and_keys_lead_to_cases(many, browser):
     from selenium.webdriver.common.keys import Keys
 

@@ -416,6 +416,7 @@ def test_a_classifier_that_cannot_be_right_is_refused_and_the_index_is_looked_at
         assert "other" in said and f"{name}: " not in said
 
 
+@pytest.mark.slow
 def test_two_processes_and_a_hub_name_give_the_same_bytes(stage, tmp_path, classifier):
     _, manifest = detect(stage, tmp_path / "one", "--paraphrase-model", classifier)
     cached = tmp_path / "hub" / "models--some--classifier"
