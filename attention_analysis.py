@@ -21,7 +21,6 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -40,14 +39,12 @@ from memorization.store import fingerprints, manifests
 from memorization.store.directories import building, check_ours
 from memorization.store.files import locked
 from memorization.store.manifests import Positive
-from memorization.store.rows import Id, Rows
+from memorization.store.rows import Keyed, Rows
 
 
-class Measured(msgspec.Struct):
+class Measured(Keyed):
     """The measures of a member, while the study is not finished. values: float32 [layers, heads, 4], their bytes."""
 
-    id: Id
-    sample: Id
     shape: tuple[Positive, Positive, Literal[4]]
     values: bytes
 

@@ -84,7 +84,7 @@ def main(args):
         results = []
         for where, rows, source in models:
             made_of = detections_made_of(rows, source, indexed, named, classifier, pipeline, unchecked)
-            keys = [(row.id, row.sample) for row in rows]
+            keys = [row.key for row in rows]
             results.append(Rows(where, DETECTIONS, Detection, made_of, keys, BATCH, *rank, args.overwrite))
             stack.enter_context(results[-1])
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
