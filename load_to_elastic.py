@@ -12,7 +12,7 @@ if __name__ == "__main__":
 
 from pathlib import Path
 
-from memorization.detection.personal import REGIONS, checked_regions
+from memorization.detection.personal_data import REGIONS, checked_regions
 from memorization.detection.span_index import build, span_index_path
 from memorization.encoding.probes import BATCH, Probes
 from memorization.retrieval import add_index_arguments, open_index

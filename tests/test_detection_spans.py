@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memorization.alignment.verbatim import common_runs
 from memorization.detection import span_index
-from memorization.detection.spans import SpanIndex
+from memorization.detection.copied_runs import SpanIndex
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
 from memorization.encoding.words import words

@@ -57,7 +57,7 @@ class CanarySummary(TypedDict):
     groups: Annotated[dict[str, CanaryGroupSummary], msgspec.Meta(min_length=1)]
 
 
-class DetectionSettings(TypedDict):
+class DetectionsMadeOf(TypedDict):
     generations: str
     index: str
     profile: str
@@ -96,7 +96,7 @@ class DetectionArguments(TypedDict):
 
 
 class DetectionsManifest(msgspec.Struct):
-    made_of: DetectionSettings
+    made_of: DetectionsMadeOf
     facts: DetectionFacts
     arguments: DetectionArguments
 

@@ -3,7 +3,7 @@
 import json
 
 from memorization import __version__
-from memorization.detection.personal import KINDS
+from memorization.detection.personal_data import KINDS
 from memorization.results.evidence import RATIO, scheme
 from memorization.results.membership import resolved
 from memorization.results.notes import notes

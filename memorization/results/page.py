@@ -21,7 +21,7 @@ from memorization.results.layout import visible
 from memorization.results.tables import another, heading, how_tested, made_with, verdict
 
 HERE = Path(__file__).parent
-WHOSE = {"own": 0, "another": 1, "other": 1, "shared": 2}  # Copied.whose, as page.js knows it
+WHOSE = {"own": 0, "another": 1, "other": 1, "shared": 2}  # CopiedRun.whose, as page.js knows it
 
 
 def page(runs, notes, drawings, masked=False):

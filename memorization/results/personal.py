@@ -3,7 +3,7 @@
 from collections import Counter
 
 from memorization.detection.detections import WHOSE
-from memorization.detection.personal import KINDS, NAME
+from memorization.detection.personal_data import KINDS, NAME
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.results.layout import grid, paragraph
 from memorization.results.others import beside_chance

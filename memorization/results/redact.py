@@ -13,7 +13,7 @@ import msgspec
 import regex
 from tqdm import tqdm
 
-from memorization.detection import personal
+from memorization.detection import personal_data
 from memorization.encoding.words import WITHOUT_BLANKS
 
 MASK = "\u2022"
@@ -34,13 +34,13 @@ class Masked:
 
     A word across the cut is masked as one; personal data across it is named in both parts. known: (kind, start, end) of
     personal data that no form tells, as names; what has a form goes before one that overlaps it. regions: of
-    personal.find.
+    personal_data.find.
     """
 
-    def __init__(self, text, cut=0, known=(), regions=personal.REGIONS):
+    def __init__(self, text, cut=0, known=(), regions=personal_data.REGIONS):
         at, parts, self._finds, length = 0, [], [], 0
         masked = HIDDEN.sub(MASK, text)
-        finds = [item[:3] for item in personal.find(text, regions)]
+        finds = [item[:3] for item in personal_data.find(text, regions)]
         finds += [one for one in known if not any(start < one[2] and one[1] < end for _, start, end in finds)]
         for kind, start, end in sorted(finds, key=lambda find: find[1]):
             for begin, stop in ((start, cut), (cut, end)) if start < cut < end else ((start, end),):
@@ -75,11 +75,11 @@ class Masked:
         return begin - self.cut, end - self.cut
 
 
-def redacted(rows, regions=personal.REGIONS):
+def redacted(rows, regions=personal_data.REGIONS):
     """The rows, a list of Detections, with masked texts; spans are of these, their lengths stay those of the originals.
 
-    regions: of personal.find. A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as
-    it is.
+    regions: of personal_data.find. A sample_span of a sample that is none of the rows, whose text is shown nowhere,
+    stays as it is.
     """
     samples = {row.generation.id: (row.generation.prefix, row.generation.suffix) for row in rows}
 
