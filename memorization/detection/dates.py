@@ -62,9 +62,9 @@ def dates(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """(start, end, values) of the dates in a text. values: in ISO 8601, "--03-05" without a year, "2021-03" without a
     day; both where 3/4/2021 may be of March or of April.
     """
-    for match in NUMERIC.finditer(text):
-        if values := _numeric(re.split("[-/.]", match[0]), day_first="." in match[0]):
-            yield *match.span(), values
+    for numeric in NUMERIC.finditer(text):
+        if values := _numeric(re.split("[-/.]", numeric[0]), day_first="." in numeric[0]):
+            yield *numeric.span(), values
     end = 0
     for number in NUMBER.finditer(text):  # faster than a search for names of months
         word = WORD.search(text, max(0, number.start() - 24), number.start())
@@ -84,10 +84,10 @@ def dates(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
             if values := _iso(year, MONTH[month.lower()], day):
                 end = match.end()
                 yield match.start(), end, values
-    for match in EAST.finditer(text) if "月" in text or "월" in text else ():
-        year, month, day = match["y"], _number(match["m"]), match["d"] and _number(match["d"])
+    for east in EAST.finditer(text) if "月" in text or "월" in text else ():
+        year, month, day = east["y"], _number(east["m"]), east["d"] and _number(east["d"])
         if (year or day) and (values := _iso(year and _year(year), month, day)):
-            yield *match.span(), values
+            yield *east.span(), values
 
 
 def _numeric(numbers, day_first):
