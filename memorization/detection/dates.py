@@ -80,7 +80,7 @@ def dates(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
             continue
         linked = kind != "3" and (match[f"th{kind}"] or " de " in match[0])
         if (month not in WORDS_TOO or linked or year) and (month != "Mars" or year):
-            year = year and re.search("[0-9]+$", year)[0]
+            year = year and re.findall("[0-9]+", year)[-1]
             if values := _iso(year, MONTH[month.lower()], day):
                 end = match.end()
                 yield match.start(), end, values
