@@ -5,6 +5,7 @@ A page's commands run in a directory of their own, in order, after the paper's f
 
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -43,7 +44,7 @@ SMALLER = {  # part of a command -> what stands for it here
     "- run: ": "",
 }
 RECIPES = {"DATA": "dialogues.json", "EPOCHS": "1", "TOKENS": "1000", "MAX_SAMPLES": "30", "SAMPLES": "40"}
-WRITES = {  # beginning of a script's name -> the directories with its results and with what becomes useless without them
+WRITES = {  # beginning of a script's name -> the directories with its results and with what is of no use without them
     "encode_": ("tokenized_data", "indexes"),
     "run_": ("finetuned_models",),
     "inference_prefix": ("memorization_*",),
