@@ -16,7 +16,7 @@ import run_seq2seq
 from memorization.results.columns import Column
 from memorization.shell.cli import Parser, UserError
 from support.command_line import ROOT
-from support.documents import PAGES, commands
+from support.documented_commands import PAGES, commands
 
 STAGE_2 = {"run_clm.py": run_clm, "run_seq2seq.py": run_seq2seq}
 SUBJECTS = {
@@ -94,7 +94,7 @@ def test_a_command_parses(page, command, monkeypatch):
     ("command", "message"),
     [
         ("report.py results/a/b --no-such-flag", "--no-such-flag"),
-        ("plagiarism_detect.py --type a --filedir b --span-length 0", "--span-length 0: must be "),
+        ("plagiarism_detect.py --type a --filedir b --span-length 0", "--span-length: must be a whole number from 1 "),
         ("benchmarks/known_answers.py --no-such-flag", "--no-such-flag"),
     ],
 )
