@@ -175,7 +175,7 @@ def test_the_papers_commands_give_a_whole_result(paper):
     probes = read_probes(paper / "tokenized_data" / "dialogue_prefix.json")
     result = paper / "results" / "gpt-neo-1.3B" / "dialogue"
     detections = read_jsonl(result / "detections.jsonl")
-    assert [row["id"] for row in detections] == [probe["id"] for probe in probes]
+    assert [row["generation"]["id"] for row in detections] == [probe["id"] for probe in probes]
     members = {probe["id"] for probe in probes if probe["member"]}
     assert {c["id"] for row in detections for c in row["candidates"]} <= members
     assert not {row["labels"]["label"] for row in detections} & {"unverified"}
