@@ -40,6 +40,7 @@ SMALLER = {  # part of a command -> what stands for it here
     "--num_train_epochs 20": "--num_train_epochs 1",
     "EPOCHS=3": "EPOCHS=1",
     "make demo": "bash runs/demo.sh",
+    "attention_analysis.py": "attention_analysis.py --matched-tokens 1",
     ".venv/bin/": "",
     "- run: ": "",
 }
@@ -138,7 +139,7 @@ PYTHON = f"""#!{sys.executable} -ES
 import json, os, socket, sys
 if sys.argv[1] == "-c":
     os.environ["PYTHONPATH"] = {str(ROOT)!r}
-    os.execv(sys.executable, ["python", *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 with socket.create_connection(("127.0.0.1", os.environ["TEST_PORT"])) as test:
     test.sendall(json.dumps([os.getcwd(), *sys.argv[1:]]).encode())
     test.shutdown(socket.SHUT_WR)
