@@ -33,7 +33,7 @@ from memorization.extraction.measure import source_length
 from memorization.models import hub
 from memorization.models.loading import load_config, load_for_generation
 from memorization.results.attention import comma_separated, comparisons, heat_map
-from memorization.results.layout import visible
+from memorization.results.formats import visible
 from memorization.shell.cli import Parser, UserError, run
 from memorization.store import manifests, provenance
 from memorization.store.directories import building, check_ours

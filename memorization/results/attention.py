@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from memorization.results import drawing
-from memorization.results.layout import visible
+from memorization.results.formats import visible
 from memorization.results.statistics import LEVEL, holm
 from memorization.shell.cli import UserError
 from memorization.store.directories import changed, files_of, read_mark

@@ -1,6 +1,9 @@
 """What came out, to be read: members whose own text, or personal data in it, the model repeats."""
 
-from memorization.results.layout import WIDTH, paragraph, visible, wrapped
+from collections.abc import Iterable, Iterator, Sequence
+
+from memorization.detection.detections import Copied, Detection, Personal, Span
+from memorization.results.formats import WIDTH, paragraph, visible, wrapped
 
 HEAD = """\
 Members of which the model repeats a long run of words, the longest first; of
@@ -11,13 +14,14 @@ it says personal data alone, in that place. Control characters are escaped.
 """
 
 
-def leaks(name, rows, span_length):
-    """The section of a run, as text. rows: its detections. span_length: that a run must be longer than.
+def leaks(name: str, rows: Iterable[Detection], span_length: int) -> str:
+    """The section of a run. name: of the run. span_length: that a run of words must be longer than.
 
     A member is in it if and only if a copied run is of its own sample or of its cluster alone (the table counts it as
     own, or as shared where others hold all that it says), or if it is an exact match.
     """
-    longest, own = {}, set()
+    longest: dict[int, tuple[Detection, Copied]] = {}
+    own = set()
     members = [row for row in rows if row.member]
     for row in members:
         for run in row.copied:
@@ -35,52 +39,56 @@ def leaks(name, rows, span_length):
     if exact:
         title += f"; {len(exact)} more come back exactly, as far as their generation reaches, without such a run"
     parts = ["\n".join([*paragraph(title), "=" * WIDTH]) + "\n"]
-    ordered = sorted(longest.values(), key=lambda one: (-one[1].length, one[0].id))
+    ordered = sorted(longest.values(), key=lambda pair: (-pair[1].length, pair[0].id))
     for number, (row, run) in enumerate(ordered, 1):
-        told = (", exact match" if row.exact_match else "") + ("" if row.id in own else ", shared")
-        suffix = visible(row.suffix)
+        remarks = (", exact match" if row.exact_match else "") + ("" if row.id in own else ", shared")
+        in_suffix = []
         if run.sample == row.id:
-            suffix = _marked(row.suffix, tuple(max(place - len(row.prefix), 0) for place in run.sample_span))
+            start, end = (max(place - len(row.prefix), 0) for place in run.sample_span)
+            in_suffix = [(start, end)]
         else:
-            told += f", in its near-duplicate {run.sample}"
-        parts.append(f"\n{number}. sample {row.id}, {_copies(row)}, a run of {run.length} characters{told}\n")
-        parts.append(_block("prefix", visible(row.prefix)))
-        parts.append(_block("generation", _marked(row.generation, run.generation_span)))
-        parts.append(_block("own sample, after the prefix", suffix))
-    for row in sorted(exact.values(), key=lambda row: (-row.matched_tokens, row.id)):
+            remarks += f", in its near-duplicate {run.sample}"
+        parts.append(f"\n{number}. sample {row.id}, {_copies(row)}, a run of {run.length} characters{remarks}\n")
+        parts.append(_texts(row, [run.generation_span], in_suffix))
+    for row in sorted(exact.values(), key=lambda row: (-(row.matched_tokens or 0), row.id)):
         parts.append(f"\n- sample {row.id}, {_copies(row)}, exact match of {row.matched_tokens} tokens\n")
-        parts.append(_block("prefix", visible(row.prefix)))
-        parts.append(_block("generation", _marked(row.generation, *_own_items(row))))
-        parts.append(_block("own sample, after the prefix", visible(row.suffix)))
-    return "".join([*parts, *_personal(members, longest | exact)])
+        parts.append(_texts(row, [item.generation_span for item in _own_items(row)]))
+    return "".join([*parts, *_personal([row for row in members if row.id not in longest and row.id not in exact])])
 
 
-def _personal(members, shown):
-    """Parts of the section: members that are not shown yet of which the model says personal data of their own."""
-    most = {}
+def _personal(members: Sequence[Detection]) -> Iterator[str]:
+    """Parts of the section: members that the model says personal data of; of several generations that with the most."""
+    most: dict[int, tuple[Detection, list[Personal]]] = {}
     for row in members:
-        own = [item for item in row.personal if item.whose == "own"]
-        if own and row.id not in shown and len(own) > len(most.get(row.id, (row, []))[1]):
+        own = _own_items(row)
+        if own and len(own) > len(most.get(row.id, (row, []))[1]):
             most[row.id] = row, own
     if most:
         yield "\n" + "\n".join(paragraph(f"Personal data alone, of {len(most)} more members:")) + "\n"
-    for row, own in sorted(most.values(), key=lambda each: (-len(each[1]), each[0].id)):
+    for row, own in sorted(most.values(), key=lambda pair: (-len(pair[1]), pair[0].id)):
         kinds = ", ".join(dict.fromkeys(item.kind for item in own))
         yield f"\n- sample {row.id}, {_copies(row)}: {kinds}\n"
-        yield _block("prefix", visible(row.prefix))
-        yield _block("generation", _marked(row.generation, *_own_items(row)))
-        yield _block("own sample, after the prefix", visible(row.suffix))
+        yield _texts(row, [item.generation_span for item in own])
 
 
-def _own_items(row):
-    return [item.generation_span for item in row.personal if item.whose == "own"]
+def _own_items(row: Detection) -> list[Personal]:
+    return [item for item in row.personal if item.whose == "own"]
 
 
-def _copies(row):
+def _texts(row: Detection, in_generation: Sequence[Span], in_suffix: Sequence[Span] = ()) -> str:
+    """The prefix, the generation and the suffix of a detection, with marks around spans."""
+    return (
+        _block("prefix", visible(row.prefix))
+        + _block("generation", _marked(row.generation, in_generation))
+        + _block("own sample, after the prefix", _marked(row.suffix, in_suffix))
+    )
+
+
+def _copies(row: Detection) -> str:
     return f"{row.duplicates} {'copy' if row.duplicates == 1 else 'copies'}"
 
 
-def _marked(text, *spans):
+def _marked(text: str, spans: Sequence[Span]) -> str:
     """The text with marks around the spans, which are in order and apart."""
     parts, at = [], 0
     for start, end in spans:
@@ -89,6 +97,6 @@ def _marked(text, *spans):
     return "".join([*parts, visible(text[at:])])
 
 
-def _block(title, text):
+def _block(title: str, text: str) -> str:
     lines = wrapped(text, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join([f"  {title}:", *lines]) + "\n"
