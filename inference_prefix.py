@@ -14,14 +14,16 @@ if __name__ == "__main__":
 import torch
 from accelerate import PartialState
 
-from memorization.encoding.canaries import read_canaries
+from memorization.encoding.canary_secrets import read_canaries
 from memorization.encoding.probes import Probes
-from memorization.encoding.prompts import check_prompts, described
+from memorization.encoding.prompt_counts import check_prompts, describe_prompts
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import check_model
+from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.measure import check_base, check_kind, matching_tokenizer, measure, source_length
 from memorization.models.loading import load_config
-from memorization.results.canaries import lines, summarize
+from memorization.results.canaries import summarize_canaries
+from memorization.results.tables import canary_lines
 from memorization.shell.cli import Parser, UserError, run
 from memorization.store import locations
 from memorization.store.rows import read_rows
@@ -53,7 +55,7 @@ def main(args):
                 f"{name}: its configuration ends a text with token {ends}, generations end with the tokenizer's, {own}"
             )
     if prompts["own"] < prompts["probes"] and state.is_main_process:
-        print(described(prompts))
+        print(describe_prompts(prompts))
     path, base = locations.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name), None
     if args.base_model:
         if state.is_main_process:
@@ -63,8 +65,8 @@ def main(args):
     measure(args, state, probes, prompts, tokenizer, args.model_path, args.dtype, path, base, canaries=canaries)
     if canaries and state.is_main_process:
         where = locations.exposures_path(path)
-        exposures, manifest = read_rows(where, "exposures", Exposure)
-        print("", *lines(summarize(exposures, manifest.made_of)), f"wrote {where}", sep="\n")
+        exposures, manifest = read_rows(where, EXPOSURES, Exposure)
+        print("", *canary_lines(summarize_canaries(exposures, manifest.made_of)), "", f"wrote {where}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -18,20 +18,26 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from tqdm import tqdm
 
 from memorization.alignment import PROFILES
 from memorization.detection.detect import BATCH, Settings, begin, compare_here, judge
 from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
+from memorization.detection.kinds import DETECTIONS
 from memorization.detection.pairs import run_pairs
 from memorization.detection.spans import SpanIndex
-from memorization.encoding.prompts import of_texts
+from memorization.encoding.prompt_counts import count_prompts
 from memorization.extraction.exposures import read_exposures
-from memorization.extraction.generations import Generation, read_generations
+from memorization.extraction.generations import NOT_LISTED, Generation, read_generations
+from memorization.extraction.kinds import GENERATIONS
 from memorization.models.ranks import ranks
-from memorization.results import canaries, tables
-from memorization.results.facts import facts
+from memorization.results.canaries import summarize_canaries
+from memorization.results.facts import facts_of
+from memorization.results.summarize import PublishedCounters, summarize
+from memorization.results.summary import result_json
+from memorization.results.tables import summary_text
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.parallel import cores, in_order
@@ -66,12 +72,12 @@ def main(args):
     }
     path = locations.detections_path(args.output_dir, args.type, args.dataset)
     models = [(path, generations, manifest)]
-    of_base = manifest and base_rows(Path(args.filedir).with_suffix(".jsonl"), manifest, Generation)
+    of_base = manifest and base_rows(Path(args.filedir).with_suffix(".jsonl"), GENERATIONS, manifest, Generation)
     if of_base:
         models.append((locations.base_path(path), of_base, of_base.manifest))
     before = of_base and manifest.facts["base"]
     exposures = manifest and read_exposures(Path(args.filedir).with_suffix(".jsonl"), manifest)
-    of_canaries = exposures and canaries.summarize(exposures, exposures.manifest.made_of)
+    of_canaries = exposures and summarize_canaries(exposures, exposures.manifest.made_of)
 
     spans = SpanIndex(args.indexes, indexed["encoding"])
     named["regions"] = list(spans.regions)
@@ -82,7 +88,7 @@ def main(args):
         for where, rows, source in models:
             made_of = detections_made_of(rows, source, indexed, named, classifier, pipeline, unchecked)
             keys = [(row.id, row.sample) for row in rows]
-            results.append(Rows(where, "detections", Detection, made_of, keys, BATCH, *rank, args.overwrite))
+            results.append(Rows(where, DETECTIONS, Detection, made_of, keys, BATCH, *rank, args.overwrite))
             stack.enter_context(results[-1])
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         mine = any(detections.mine for detections in results)
@@ -108,7 +114,7 @@ def main(args):
 
         inputs = fingerprints([args.filedir])
         prompts = manifest and manifest.facts.get("prompts")
-        prompts = prompts or of_texts(row.prefix for row in generations if not row.sample)
+        prompts = prompts or count_prompts(row.prefix for row in generations if not row.sample)
 
         def known(source, base):
             return {
@@ -120,24 +126,23 @@ def main(args):
                 "samples": spans.samples,
                 "clusters": spans.clusters,
                 "prompts": prompts,
+                "not_computed": source.facts.get("not_computed", {}) if source else NOT_LISTED,
                 "base": base,
-                "canaries": of_canaries,
+                "canaries": msgspec.to_builtins(of_canaries),
             }
 
         link = None
         if before:
             results[1].finish(args, inputs, **known(models[1][2], None))
-            link = manifests.link(results[1].path, before["model"], "detections")
-        of_run = facts(results[0].made_of, vars(args), known(manifest, link))
-        published = tables.Published()
-        summary = {
-            "identity": manifests.identity(results[0].made_of),
-            **tables.summarize(published.watch(results[0]), of_run, *results[1:], canaries=of_canaries),
-        }
-        write_json(path.with_name("result.json"), summary)
+            link = manifests.link(results[1].path, before["model"], DETECTIONS)
+        of_run = facts_of(results[0].made_of, vars(args), known(manifest, link))
+        published = PublishedCounters()
+        summary = summarize(published.watch(results[0]), of_run, *results[1:], canaries=of_canaries)
+        identity = {"identity": manifests.identity(results[0].made_of)}
+        write_json(path.with_name("result.json"), identity | result_json(summary))
         write_text(path.with_name("result.txt"), published.line())
         results[0].finish(args, inputs, **known(manifest, link))
-    print(tables.table(summary))
+    print(summary_text(summary))
     print(f"\nwrote {path}, result.json and result.txt")
     return None
 

@@ -22,10 +22,14 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 
 from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Run
+from memorization.detection.kinds import DETECTIONS
+from memorization.encoding.kinds import TRAINING_SET
 from memorization.encoding.probes import Probes
 from memorization.extraction.generations import Generation, Reach
+from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import near
-from memorization.results import tables
+from memorization.results.summarize import PublishedCounters, summarize
+from memorization.results.summary import Facts, result_json
 from memorization.shell.cli import Parser, run
 from memorization.store.files import naming, write_json
 from memorization.store.locations import detections_path, encoding_paths, generations_path
@@ -125,7 +129,7 @@ def generations(directory):
     path = generations_path(directory, NAME, NAME, NAME)
     keys = [(id, 0) for id in probes.ids.tolist()]
     made_of = {"encoding": probes.encoding}
-    return probes, Rows(path, "generations", Generation, made_of, keys, 32, overwrite=True)
+    return probes, Rows(path, GENERATIONS, Generation, made_of, keys, 32, overwrite=True)
 
 
 def append(probes, rows, batches):
@@ -164,7 +168,7 @@ def second_half(directory):
 
 
 def read(directory):
-    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
+    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), GENERATIONS, Generation)
     for start in range(0, len(rows), 1000):
         rows[start : start + 1000]
 
@@ -174,7 +178,7 @@ def blocks(directory):
     from memorization.training.blocks import read_set  # imports torch
 
     training_set = encoding_paths(directory / "tokenized", NAME)["training set"]
-    checked(training_set, "training set")
+    checked(training_set, TRAINING_SET)
     found = read_set(training_set, 2**31, 512, "cut")
     for i in range(0, len(found), len(found) // 1000 + 1):
         found[i]
@@ -182,7 +186,7 @@ def blocks(directory):
 
 def detections(directory):
     """Stage 5's rows from beginning to end, each beside its own suffix and ten candidates, without aligning any."""
-    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
+    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), GENERATIONS, Generation)
     keys = [(row.id, row.sample) for row in rows]
     candidates = [Candidate(id, 10.0, None) for id in range(10)]
 
@@ -198,14 +202,16 @@ def detections(directory):
 
     path = detections_path(directory / "results", NAME, NAME)
     with Rows(
-        path, "detections", Detection, {"generations": rows.manifest.identity}, keys, 256, overwrite=True
+        path, DETECTIONS, Detection, {"generations": rows.manifest.identity}, keys, 256, overwrite=True
     ) as result:
         for _, batch in result.mine:
             result.append(map(detection, rows[batch.start : batch.stop]))
-        facts = {"profile": "paper", "direction": "pan", "span_length": 50, "classifier": None, "model": NAME}
-        facts |= {"loop_repeats": 10, "samples": [len(rows), len(rows)]}
-        watched = tables.Published().watch(result)
-        write_json(path.with_name("result.json"), tables.summarize(watched, facts))
+        sizes = (len(rows), len(rows))
+        settings = {"profile": "paper", "direction": "pan", "candidates": 10, "span_length": 50, "loop_repeats": 10}
+        models = {"model": NAME, "classifier": None, "ner_model": None, "scheme": None, "trained_on": None}
+        facts = Facts(**settings, **models, regions=[], unchecked=False, samples=sizes, clusters=sizes)
+        watched = PublishedCounters().watch(result)
+        write_json(path.with_name("result.json"), result_json(summarize(watched, facts)))
         result.finish({}, {})
 
 

@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from memorization.encoding.data import add_data_arguments, check_data_arguments, configured, read_rows
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
+from memorization.encoding.task_rows import add_data_arguments, check_data_arguments, configured, read_task_rows
 from memorization.encoding.tasks import DIALOGUE
 from memorization.shell.cli import Parser, run
 
@@ -26,7 +26,7 @@ END = "<|endoftext|>"
 def main(args):
     task = configured(DIALOGUE, args)
     if args.data:
-        rows = read_rows(args.data, task, delimiter=args.delimiter, encoding=args.encoding)
+        rows = read_task_rows(args.data, task, delimiter=args.delimiter, encoding=args.encoding)
     else:
         rows = make_dialogues(seed=1, single=5000, fourfold=0, sixteenfold=0)
     bpe = ByteLevelBPETokenizer()

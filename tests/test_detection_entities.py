@@ -10,18 +10,19 @@ import msgspec
 import numpy as np
 import pytest
 import spacy
-from generations import generation, load_index, load_spans, write_generations
-from models import save_paraphrase_classifier
-from shell import ROOT, one_line, run_script
 from spacy.training import Example
 
 from memorization.detection.detect import Settings, detect
 from memorization.detection.detections import WHOSE, Detection
 from memorization.detection.entities import Entities, Entity, agree, names
-from memorization.results.columns import columns
+from memorization.detection.kinds import DETECTIONS
+from memorization.results.columns import columns_of
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.shell.cli import UserError
 from memorization.store.rows import read_rows
+from support.command_line import ROOT, one_line, run_script
+from support.generation_rows import generation, load_index, load_spans, write_generations
+from support.tiny_models import save_paraphrase_classifier
 
 SMALL = {  # a recognizer that is trained in a second
     "@architectures": "spacy.TransitionBasedParser.v2",
@@ -203,7 +204,7 @@ def test_a_paraphrase_about_somebody_else_does_not_agree(pipeline, tmp_path):
     def classify(pairs, sure=0.9):
         return {pair: sure if "Monday" in pair[0] and "Monday" in pair[1] else 0.1 for pair in pairs}
 
-    (share,) = (column.value for column in columns(200, 10, "c", "pan", True) if column.name == "entities_agree")
+    (share,) = (column.value for column in columns_of(200, 10, "c", "pan", True) if column.name == "entities_agree")
 
     def agreed(classify):
         settings = Settings("paper", ("pan", "paper"), 10, 200)
@@ -235,7 +236,7 @@ def test_stage_5_gives_the_same_bytes_for_any_number_of_processes(trained, rows,
     assert results[0] == results[1]
     printed = capsys.readouterr().out
     assert "entities agree" in printed and f"ner_model {trained}" in " ".join(printed.split()).replace("- ", "-")
-    _, manifest = read_rows(tmp_path / "out/jobs-1/dialogue/detections.jsonl", "detections", Detection)
+    _, manifest = read_rows(tmp_path / "out/jobs-1/dialogue/detections.jsonl", DETECTIONS, Detection)
     assert len(manifest.made_of["ner_model"]) == 64
     summary = json.loads((tmp_path / "out/jobs-1/dialogue/result.json").read_text())
     assert sum(summary["personal"]["name"]["members"].values()) >= 2

@@ -5,15 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
-from generations import generation, load_index, load_spans
 
 from benchmarks import known_answers
 from benchmarks.known_answers import SETTINGS
 from benchmarks.languages import LANGUAGES
 from memorization.detection.detect import detect
-from memorization.results.columns import columns
+from memorization.results.columns import columns_of
 from memorization.results.leaks import leaks
 from memorization.retrieval.embedded import EmbeddedIndex
+from support.generation_rows import generation, load_index, load_spans
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 FILES = [DATA / name for name in ("chatdoctor5k.json", "dialogsum-dev.jsonl", "squad-dev-part-a.json")]
@@ -107,7 +107,7 @@ def test_leaks_and_the_table_agree_in_every_language(tmp_path, name):
     listed = {int(id) for id in re.findall(r"^\d+\. sample (\d+)", section, re.M)}
     assert listed == {row.id for row in members if row.id % 4 < 3}
     assert f"{name}: 9 of 12 members" in section
-    [own] = (column for column in columns(SETTINGS.span_length, 10, None, "pan") if column.name == "own")
+    [own] = (column for column in columns_of(SETTINGS.span_length, 10, None, "pan") if column.name == "own")
     assert {row.id for row in members if own.value(row)} == listed
     assert {row.id % 4 for row in held_out if own.value(row)} == {0, 1, 2}  # what no model of ours could say
     for row in detections:

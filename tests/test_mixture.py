@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_run_clm import EOS, EVERY_STEP, TRAIN, as_killed, everything, home, write_set  # noqa: F401
 
 import run_clm
+from memorization.encoding.kinds import TRAINING_SET
 from memorization.models import hub
+from memorization.models.trained import MODEL, model_made_of
 from memorization.shell import cli
-from memorization.store import manifests, provenance
+from memorization.store import fingerprints, manifests
 from memorization.training.mixture import MixtureSampler, check_weights, shares
+from support.training_runs import EOS, EVERY_STEP, TRAIN, as_killed, everything, write_set
 
 SIZES = st.lists(st.integers(1, 30), min_size=2, max_size=4)
 
@@ -76,19 +78,7 @@ def test_weights_are_to_each_other_what_they_are_however_large(text, expected):
     assert check_weights(text, ["a", "b"]) == pytest.approx(expected)
 
 
-@pytest.fixture(scope="module")
-def two(home):  # noqa: F811
-    """Two encodings, "data" of 37 and "more" of 12 samples, which all begin with token 1."""
-    tokenizer = provenance.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))
-    rng = np.random.default_rng(5)
-    for name, kind, rows in (("train", "training set", 12), ("test", "held-out set", 3)):
-        ids = [[1, *rng.integers(2, 64, 9).tolist(), EOS] for _ in range(rows)]
-        labels = [f"more {kind} {number}" for number in range(rows)]
-        write_set(home / f"more_{name}", kind, ids, texts=labels, tokenizer=tokenizer, encoding="more")
-    return home
-
-
-def argv_of(home, output, more=""):  # noqa: F811
+def argv_of(home, output, more=""):
     sets = " ".join(f"--{side}-file {home}/data_{name} {home}/more_{name}" for side, name in SIDES.items())
     return shlex.split(f"--config_name {home}/small {sets} --output_dir {output} {TRAIN} {more}")
 
@@ -96,8 +86,8 @@ def argv_of(home, output, more=""):  # noqa: F811
 SIDES = {"train": "train", "validation": "test"}
 
 
-def identity(home, name):  # noqa: F811
-    return manifests.read_manifest(home / f"{name}_train", "training set").identity
+def identity(home, name):
+    return manifests.read_manifest(home / f"{name}_train", TRAINING_SET).identity
 
 
 def test_a_run_on_two_sets_draws_as_weighted_and_goes_on_in_the_same_order(two, tmp_path, monkeypatch):
@@ -115,10 +105,10 @@ def test_a_run_on_two_sets_draws_as_weighted_and_goes_on_in_the_same_order(two, 
     assert [len(batch) for batch in batches] == each * 2
     for epoch in (batches[:13], batches[13:]):
         assert sum(map(sum, epoch)) in (36, 37, 38)  # of 49 three quarters; "data" has some that begin so too
-    manifest = manifests.read_manifest(tmp_path / "whole", "model")
+    manifest = manifests.read_manifest(tmp_path / "whole", MODEL)
     assert manifest.made_of["encoding"] == f"{identity(two, 'data')} {identity(two, 'more')}"
     assert manifest.made_of["task_weights"] == [0.25, 0.75] and manifest.rows == 49
-    assert provenance.model_made_of(tmp_path / "whole" / "checkpoint-5")["encoding"] == manifest.made_of["encoding"]
+    assert model_made_of(tmp_path / "whole" / "checkpoint-5")["encoding"] == manifest.made_of["encoding"]
     for step in (3, 10):  # in the first epoch of 7 steps and in the second
         seen.clear()
         output = as_killed(tmp_path / "whole", tmp_path / f"killed-{step}", step)
@@ -133,7 +123,7 @@ def test_without_weights_an_epoch_has_every_sample_once(two, tmp_path, capsys):
     run_clm.main([*argv_of(two, tmp_path / "out"), "--max_steps", "2", "--per_device_eval_batch_size", "2"])
     said = capsys.readouterr().out
     assert "data_train: 37 samples" in said and "more_train: 12 samples" in said and "more_test: 3 samples" in said
-    made_of = provenance.model_made_of(tmp_path / "out")
+    made_of = model_made_of(tmp_path / "out")
     assert "task_weights" not in made_of and len(made_of["training_set"].split()) == 2
     # a model of two encodings is evaluated on the held-out texts of either
     for name in ("data", "more"):
@@ -143,7 +133,7 @@ def test_without_weights_an_epoch_has_every_sample_once(two, tmp_path, capsys):
 
 def test_mistakes_with_several_sets_are_told(two, tmp_path):
     before = everything(two)
-    tokenizer = provenance.tokenizer_fingerprint(hub.load_tokenizer(two / "small"))
+    tokenizer = fingerprints.tokenizer_fingerprint(hub.load_tokenizer(two / "small"))
     write_set(tmp_path / "taken", "training set", [[1, 2, EOS]], texts=["more held-out set 1"], tokenizer=tokenizer)
     train, test = f"--train_file {two}/data_train {two}/more_train", f"--validation_file {two}/more_test"
     for argv, message in {

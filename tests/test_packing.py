@@ -9,21 +9,21 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import edited
-from test_extraction_scoring import MODELS, make
-from test_run_clm import EVERY_STEP, FEATURES, TRAIN, as_killed, finished, flags, home  # noqa: F401
 from transformers import AutoModelForCausalLM, OPTConfig
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 import run_clm
 from memorization.models import hub
+from memorization.models.trained import model_made_of
 from memorization.shell import cli
-from memorization.store import manifests, provenance
+from memorization.store import manifests
 from memorization.store.files import read_json, read_jsonl
 from memorization.training.blocks import Blocks, collate
 from memorization.training.losses import token_losses
 from memorization.training.order import Grouped
 from memorization.training.packing import PackingCheck, Packs, best_fit, collate_packs
+from support.tiny_models import MODELS, edited, make
+from support.training_runs import EVERY_STEP, FEATURES, TRAIN, as_killed, flags
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=60)
 WEIGHTS = "model.safetensors"
@@ -125,14 +125,14 @@ def test_a_model_that_reads_the_samples_before_is_refused(name, precision):
 
 
 @pytest.fixture(scope="module")
-def plain(home):  # noqa: F811
+def plain(home):
     """The tokenizer and a configuration without dropout, so that losses can be compared."""
     dropout = dict.fromkeys(("resid_dropout", "embed_dropout", "attention_dropout"), 0.0)
     edited(home / "small", home / "plain", dropout)
     return home / "plain"
 
 
-def test_a_step_on_packs_is_a_step_on_the_same_samples(home, plain, tmp_path):  # noqa: F811
+def test_a_step_on_packs_is_a_step_on_the_same_samples(home, plain, tmp_path):
     """All samples in one step: the mean over tokens and what it does to the weights, packed and padded."""
     once = "--learning_rate 1e-2 --max_steps 1 --per_device_train_batch_size {} --gradient_accumulation_steps {}"
     for name, more in {"padded": once.format(37, 1), "packed": f"{once.format(6, 5)} --packing"}.items():
@@ -144,7 +144,7 @@ def test_a_step_on_packs_is_a_step_on_the_same_samples(home, plain, tmp_path):  
         assert torch.allclose(one, other, atol=1e-3)  # Adam's first step is the gradient's sign
 
 
-def test_a_packed_run_says_so_goes_on_after_a_kill_and_is_another_run(home, finished, tmp_path, capsys):  # noqa: F811
+def test_a_packed_run_says_so_goes_on_after_a_kill_and_is_another_run(home, finished, tmp_path, capsys):
     argv = [*flags(home, tmp_path / "whole", f"{TRAIN} --packing"), *EVERY_STEP]
     run_clm.main(argv)
     said = capsys.readouterr().out
@@ -152,7 +152,7 @@ def test_a_packed_run_says_so_goes_on_after_a_kill_and_is_another_run(home, fini
     assert f"packed into {len(blocks)} rows of 32 tokens, {blocks.full:.0%} full" in said
     steps = read_json(tmp_path / "whole" / "train_results.json")["epoch"]
     assert steps == 2 and read_jsonl(tmp_path / "whole" / "losses.jsonl")[-1]["step"] == 2 * -(-len(blocks) // 8)
-    made_of = provenance.model_made_of(tmp_path / "whole")
+    made_of = model_made_of(tmp_path / "whole")
     assert made_of["packing"] is True and made_of["train_sampling_strategy"] == "random"
     for step in (1, 6):
         output = as_killed(tmp_path / "whole", tmp_path / f"killed-{step}", step)
@@ -163,7 +163,7 @@ def test_a_packed_run_says_so_goes_on_after_a_kill_and_is_another_run(home, fini
         run_clm.main([*argv, "--output_dir", str(finished)])
 
 
-def test_what_cannot_be_packed_is_told(home, tmp_path):  # noqa: F811
+def test_what_cannot_be_packed_is_told(home, tmp_path):
     config = OPTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, ffn_dim=32, word_embed_proj_dim=16)
     for part in (config, hub.load_tokenizer(home / "small")):
         part.save_pretrained(home / "opt")
@@ -215,7 +215,7 @@ def test_batches_of_one_length_are_padded_little_and_copies_of_a_text_are_dealt_
     assert together[0] > 4 and together[1] <= 2
 
 
-def test_the_order_of_a_run_is_grouped_unless_told_otherwise(home, tmp_path):  # noqa: F811
+def test_the_order_of_a_run_is_grouped_unless_told_otherwise(home, tmp_path):
     strategies = {}
     for name, more in {"default": "", "random": "--train_sampling_strategy random"}.items():
         *_, args = run_clm.parse(flags(home, tmp_path / name, more))

@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from models import save_language_model, save_paraphrase_classifier
-from shell import ROOT
+import pytest
 
 from memorization.encoding.probes import read_probes
 from memorization.store.files import read_json, read_jsonl
+from support.command_line import ROOT
+from support.tiny_models import save_language_model, save_paraphrase_classifier
 
 # design: The paper's commands keep working; as written but for --num_gpus and --num_train_epochs
 COMMANDS = """\
@@ -21,6 +22,7 @@ python plagiarism_detect.py -filedir ./memorization_finetuned_dialogue/dialogue/
 """  # noqa: E501
 
 
+@pytest.mark.slow
 def test_the_papers_five_commands_run_as_written(tmp_path):
     """In a directory with the scripts, where ./gpt-neo-1.3B and the hub name of the classifier are small models."""
     for path in [*ROOT.glob("*.py"), ROOT / "ds_config.json", ROOT / "memorization", ROOT / "configs"]:

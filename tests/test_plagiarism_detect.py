@@ -8,25 +8,27 @@ import subprocess
 import msgspec
 import pytest
 import torch
-from conftest import opened
-from generations import ENCODING, generation, load_index, load_spans, write_generations
-from models import save_language_model, save_paraphrase_classifier
-from shell import ROOT, TWO_RANKS, one_line, run_script
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from memorization.alignment import split_sentences
 from memorization.detection import detect as detection
 from memorization.detection.detections import Detection
+from memorization.detection.kinds import DETECTIONS
 from memorization.detection.paraphrase import ParaphraseClassifier
 from memorization.detection.personal import REGIONS
 from memorization.encoding.probes import COLUMNS, write_probes
 from memorization.extraction.generations import write_listing
+from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import read_json, read_jsonl
+from memorization.store.fingerprints import model_fingerprint
 from memorization.store.locations import base_path
 from memorization.store.manifests import identity, link, manifest_path
-from memorization.store.provenance import model_fingerprint
 from memorization.store.rows import base_rows, read_rows
+from support.command_line import ROOT, TWO_RANKS, one_line, run_script
+from support.generation_rows import ENCODING, generation, load_index, load_spans, write_generations
+from support.indexes import opened
+from support.tiny_models import save_language_model, save_paraphrase_classifier
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
 SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn them during the night."
@@ -63,7 +65,7 @@ def command(stage, out, *flags):
 def detect(stage, out, *flags):
     """The detections and their manifest."""
     assert run_script("plagiarism_detect.py", *command(stage, out, *flags)) == 0
-    return read_rows(out / "m" / "dialogue" / "detections.jsonl", "detections", Detection)
+    return read_rows(out / "m" / "dialogue" / "detections.jsonl", DETECTIONS, Detection)
 
 
 def refused(capsys, stage, out, *flags):
@@ -92,7 +94,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "ner_model": None,
         "unchecked": False,
         "regions": list(REGIONS),
-        "format": 7,
+        "format": 8,
     }
     assert manifest.facts == {
         "generations": generations["made_of"],
@@ -105,6 +107,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "canaries": None,
         "held_out": None,
         "split": None,
+        "not_computed": {},
     }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity
     assert rows[2].exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
@@ -147,7 +150,7 @@ def with_base(directory, **made_of):
     directory.mkdir()
     rows = [msgspec.structs.replace(row, generation="Nothing.", exact_match=False) for row in ROWS]
     write_generations(directory / "g.base.jsonl", rows, model="b", **made_of)
-    base = link(directory / "g.base.jsonl", "gpt", "generations")
+    base = link(directory / "g.base.jsonl", "gpt", GENERATIONS)
     return ["--filedir", write_generations(directory / "g.jsonl", ROWS, base=base)]
 
 
@@ -159,8 +162,8 @@ def test_the_base_models_generations_are_detected_too_and_compared(stage, tmp_pa
     assert "the same probes through the base model gpt: members base tuned paired difference" in said
     assert rows == alone
     path = tmp_path / "out" / "m" / "dialogue" / "detections.jsonl"
-    before = base_rows(path, manifest, Detection)
-    assert manifest.facts["base"] == link(base_path(path), "gpt", "detections")
+    before = base_rows(path, DETECTIONS, manifest, Detection)
+    assert manifest.facts["base"] == link(base_path(path), "gpt", DETECTIONS)
     assert {row.labels.label for row in before} == {"none"}
     found = read_json(path.with_name("result.json"))
     assert found["base"]["groups"]["members"]["verbatim"]["count"] == 0
@@ -211,7 +214,7 @@ def test_an_index_of_another_run_is_refused(flags, stage, tmp_path, capsys, case
     assert run_script("plagiarism_detect.py", *command(stage, out, *flags, "--unchecked")) == 0
     printed = capsys.readouterr()
     assert named[0] in printed.err and "UNCHECKED" in printed.out
-    _, manifest = read_rows(out / "m" / "dialogue" / "detections.jsonl", "detections", Detection)
+    _, manifest = read_rows(out / "m" / "dialogue" / "detections.jsonl", DETECTIONS, Detection)
     assert manifest.made_of["unchecked"] is True
 
 
@@ -413,6 +416,7 @@ def test_a_classifier_that_cannot_be_right_is_refused_and_the_index_is_looked_at
         assert "other" in said and f"{name}: " not in said
 
 
+@pytest.mark.slow
 def test_two_processes_and_a_hub_name_give_the_same_bytes(stage, tmp_path, classifier):
     _, manifest = detect(stage, tmp_path / "one", "--paraphrase-model", classifier)
     cached = tmp_path / "hub" / "models--some--classifier"
@@ -487,6 +491,9 @@ def test_a_listing_of_other_code_is_taken_unchecked(stage, tmp_path, capsys):
     printed = capsys.readouterr()
     assert "encoding (0123456789abcdef, not none)" in printed.err and "UNCHECKED" in printed.out
     assert "documents" not in printed.err
+    assert "exact at 10" in printed.out and "not computed, as a listing holds texts alone" in " ".join(
+        printed.out.split()
+    )
     assert manifest.facts["generations"] is manifest.facts["training"] is None and manifest.made_of["unchecked"]
     known, _ = detect(stage, tmp_path / "known")
     for row, other in zip(rows, (row for row in known if row.sample == 0), strict=True):

@@ -13,16 +13,17 @@ from functools import cache, partial
 from unicodedata import east_asian_width
 
 import pytest
-from generations import write_generations
-from made_up_data import BOILERPLATE, a_blank, a_number, dialogues, questions, versions
-from shell import ROOT, run_script
 
 from memorization.detection.detections import Detection
+from memorization.detection.kinds import DETECTIONS
 from memorization.encoding.probes import Probes
 from memorization.results import plots
-from memorization.results.counts import HELD_OUT, MEMBERS
+from memorization.results.summary import HELD_OUT, MEMBERS
 from memorization.store.files import read_json
 from memorization.store.rows import read_rows
+from support.command_line import ROOT, run_script
+from support.generation_rows import write_generations
+from support.multilingual_data import BOILERPLATE, a_blank, a_number, dialogues, questions, versions
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 LIMITS = {"own": 0.1, "exact_match": 0.1}
@@ -101,7 +102,7 @@ class Outputs:
         self.status = run_script("report.py", results, "--output", report, *limits)
         told = capsys.readouterr()
         self.report, self.gate = told.out, told.err
-        self.rows = [*read_rows(results / "detections.jsonl", "detections", Detection)[0]]
+        self.rows = [*read_rows(results / "detections.jsonl", DETECTIONS, Detection)[0]]
         self.leaks, self.page = ((report / name).read_text("utf-8") for name in ("leaks.txt", "report.html"))
         self.audit = read_json(report / "audit.json")
         with (report / "summary.csv").open(newline="", encoding="utf-8") as file:

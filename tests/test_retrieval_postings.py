@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from conftest import MADE_OF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.retrieval import parts, postings, strings
+from memorization.retrieval import parts, postings
 from memorization.retrieval.embedded import EmbeddedIndex
+from memorization.store import strings
+from support.indexes import MADE_OF
 
 WORDS = [f"word{i}" for i in range(8)]
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=40).map(" ".join), min_size=1, max_size=60)

@@ -57,7 +57,7 @@ def _run(result: Result) -> dict[str, Any]:
         "directory": result.directory,
         "model": facts.model,
         "unchecked": facts.unchecked,
-        "notes": [note._asdict() for note in notes_of(facts)],
+        "notes": [note._asdict() for note in notes_of(summary)],
         "verdict": summary.verdict,
         "probes": summary.counts.probes,
         "prompts": facts.prompts,

@@ -3,9 +3,10 @@
 A metric is computed for every detection (detections.Detection) and listed here.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from msgspec import UNSET
 
 from memorization.detection.detections import COMMON
 from memorization.extraction.scores import CHANCES, LENGTHS, QUERIES, discoverable
@@ -14,23 +15,27 @@ RUNS = (50, 100, 200)  # lengths
 FALSE_ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
 VERDICT = "own"  # the column that decides where it can: members and held-out texts are treated alike in it
 MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
-WITH_BASE = ("exact_match", "near_copy", VERDICT, "verbatim", "matched_tokens", "edit_similarity", "rouge_l")
-WITH_BASE += ("extraction_strength", "loss", "within_100_50")  # type: ignore[assignment]  # shown beside the base model
+WITH_BASE = {  # shown beside the base model
+    *(*MAIN, "near_copy", "matched_tokens", "edit_similarity", "rouge_l", "extraction_strength", "loss"),
+    "within_100_50",
+}
 TITLES = {  # of the blocks of the table but the first
     "pass": "From one pass over each suffix, given its prefix (greedy decoding):",
     "queries": "(n, p)-discoverable: n queries, each sampled with {scheme}, give the suffix at least once with a "
     "chance of p or more:",
 }
 
-Value = Callable[[Any], bool | float | None]  # of a Detection; None where the column says nothing of it
+Value = Callable[[Any], bool | float | None]
 
 
 class Column(NamedTuple):
-    """A metric. heading: at most 18 characters. block: of the table.
+    """A metric. heading: at most 18 characters.
 
     kind: "share" of probes, "mean", "fraction" (the mean of values from 0 to 1), or "score", which is not averaged.
-    value: of a detection. A column that says nothing of any detection is left out. ceiling: the value if the generation
-    were its own suffix (design.md, Terms); None where that bounds nothing.
+    value: of a Detection; None where the column says nothing of it. A column that says nothing of any detection is left
+    out. block: of the table. needs: the field of a generation, or ("scores.<field>") of its scores, that the value is
+    computed from: an engine may not give it. ceiling: the value if the generation were its own suffix (design.md,
+    Terms); None where that bounds nothing.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Column(NamedTuple):
     value: Value
     meaning: str
     block: str = "generations"
+    needs: str = ""
     ceiling: Value | None = None
 
 
@@ -59,17 +65,11 @@ def columns_of(
             "share",
             lambda row: row.exact_match,
             "the generation is exactly what followed the prefix in the sample, as far as either goes",
+            needs="exact_match",
             ceiling=_ceiling(lambda ceiling: 1.0),
         ),
-        Column(
-            "near_copy",
-            "near copy",
-            "share",
-            lambda row: row.near and row.near.near_copy,
-            "the same but for an edit distance of at most a tenth of the tokens",
-            ceiling=_ceiling(lambda ceiling: 1.0),
-        ),
-        *(_copied_run(length) for length in RUNS),
+        _near("near_copy", "near copy", "share", "the same but for an edit distance of at most a tenth of the tokens"),
+        *map(_copied_run, RUNS),
         Column(
             VERDICT,
             f"own run > {span_length}",
@@ -122,31 +122,21 @@ def columns_of(
             "mean",
             lambda row: row.matched_tokens,
             "how many tokens agree with its own sample from the end of the prefix on",
+            needs="matched_tokens",
             ceiling=_ceiling(lambda ceiling: ceiling.tokens),
         ),
-        Column(
-            "common_run",
-            "token run",
-            "mean",
-            lambda row: row.near and row.near.common_run,
-            "the longest run of tokens in both the generation and its own suffix",
-            ceiling=_ceiling(lambda ceiling: ceiling.tokens),
-        ),
-        Column(
+        _near("common_run", "token run", "mean", "the longest run of tokens in both the generation and its own suffix"),
+        _near(
             "edit_similarity",
             "edit sim.",
             "fraction",
-            lambda row: row.near and row.near.edit_similarity,
             "edit similarity to its own suffix, 1 - edit distance / length, in tokens",
-            ceiling=_ceiling(lambda ceiling: 1.0),
         ),
-        Column(
+        _near(
             "rouge_l",
             "ROUGE-L",
             "fraction",
-            lambda row: row.near and row.near.rouge_l,
             "F1 of the longest common subsequence of tokens with its own suffix",
-            ceiling=_ceiling(lambda ceiling: 1.0),
         ),
         *label_columns(lambda row: row.labels.label, classifier, direction),
         Column(
@@ -211,19 +201,21 @@ def pass_columns() -> list[Column]:
     """The columns of the teacher-forced pass over the suffix (extraction.scores), in the order of the table."""
     return [
         *map(_exact, LENGTHS),
-        Column(
+        _of_pass(
             "extraction_strength",
             "ext. strength",
             "fraction",
-            _scored(lambda scores: scores.extraction_strength),
+            "extraction_strength",
+            lambda scores: scores.extraction_strength,
             "the share of the suffix, from its end, that greedy decoding gives once it is given all before",
             "pass",
         ),
-        Column(
+        _of_pass(
             "loss",
             "loss",
             "mean",
-            _scored(lambda s: -s.log_likelihood / s.tokens if s.log_likelihood is not None else None),
+            "log_likelihood",
+            lambda scores: None if scores.log_likelihood == "-inf" else -_mean_log(scores),
             "minus the natural logarithm of the probability of the suffix, by token",
             "pass",
         ),
@@ -237,50 +229,52 @@ def score_columns(classifier: str | None) -> list[Column]:
     First what generations and the pass say of extraction, then attacks on membership. classifier: of paraphrases, or
     None.
     """
-    scores: list[tuple[str, str, Value, str]] = [
-        ("matched_tokens", "matched tokens", lambda row: row.matched_tokens, ""),
-        ("own_run", "own run, longest", lambda row: row.own.run.length if row.own.run else 0, ""),
-        ("common_run", "token run", lambda row: row.near and row.near.common_run, ""),
-        ("edit_similarity", "edit sim.", lambda row: row.near and row.near.edit_similarity, ""),
-        ("rouge_l", "ROUGE-L", lambda row: row.near and row.near.rouge_l, ""),
-        ("extraction_strength", "ext. strength", _scored(lambda s: s.extraction_strength), ""),
-        (
-            "log_p_z",
-            "log p_z",
-            _scored(lambda s: _log(s.log_p_z)),
-            "the logarithm of the probability of the suffix as sampled",
-        ),
-        ("loss", "- loss", _scored(_mean_log), ""),
-        (
-            "zlib",
-            "- loss / zlib",
-            _scored(lambda s: _mean_log(s) / s.zlib_bytes),
-            "minus the loss over the bytes that the text takes compressed",
-        ),
-        (
-            "min_k",
-            "min-k %",
-            _scored(lambda s: _log(s.min_k)),
-            "the mean log probability of the fifth of the tokens with the least",
-        ),
-        (
-            "min_k_plus",
-            "min-k %++",
-            _scored(lambda s: _log(s.min_k_plus)),
-            "the same, each standardized over the vocabulary",
-        ),
+    p_z = "the logarithm of the probability of the suffix as sampled"
+    zlib = "minus the loss over the bytes that the text takes compressed"
+    min_k = "the mean log probability of the fifth of the tokens with the least"
+    min_k_plus = "the same, each standardized over the vocabulary"
+    return [
+        Column("matched_tokens", "matched tokens", "score", lambda row: row.matched_tokens, "", needs="matched_tokens"),
+        Column("own_run", "own run, longest", "score", _own_run, ""),
+        _near("common_run", "token run", "score", ""),
+        _near("edit_similarity", "edit sim.", "score", ""),
+        _near("rouge_l", "ROUGE-L", "score", ""),
+        _score("extraction_strength", "ext. strength", "extraction_strength", lambda s: s.extraction_strength),
+        _score("log_p_z", "log p_z", "log_p_z", lambda s: float(s.log_p_z), p_z),
+        _score("loss", "- loss", "log_likelihood", _mean_log),
+        _score("zlib", "- loss / zlib", "log_likelihood", lambda s: _mean_log(s) / s.zlib_bytes, zlib),
+        _score("min_k", "min-k %", "min_k", lambda s: float(s.min_k), min_k),
+        _score("min_k_plus", "min-k %++", "min_k_plus", lambda s: float(s.min_k_plus), min_k_plus),
+        *([Column("paraphrase", "paraphrase", "score", paraphrase_score, "")] if classifier else []),
     ]
-    if classifier:
-        scores.append(("paraphrase", "paraphrase", paraphrase_score, ""))
-    return [Column(name, heading, "score", value, meaning) for name, heading, value, meaning in scores]
 
 
 def _of_all(row: Any) -> None:
     """The value of a column that summarize computes from other columns."""
 
 
-RATIO = Column("ratio", "ratio to base", "score", _of_all, "minus the loss, less that of the base model")
-"""Mireshghallah et al. 2022"""
+RATIO = Column(  # Mireshghallah et al. 2022
+    "ratio",
+    "ratio to base",
+    "score",
+    _of_all,
+    "minus the loss, less that of the base model",
+    needs="scores.log_likelihood",
+)
+
+
+def _near(field: str, heading: str, kind: str, meaning: str) -> Column:
+    """A column of a field of extraction.matches.Near."""
+    of_tokens = field == "common_run"
+    return Column(
+        field,
+        heading,
+        kind,
+        lambda row: row.near and getattr(row.near, field),
+        meaning,
+        needs="near",
+        ceiling=_ceiling(lambda ceiling: ceiling.tokens if of_tokens else 1.0),
+    )
 
 
 def _copied_run(length: int) -> Column:
@@ -296,25 +290,46 @@ def _copied_run(length: int) -> Column:
 
 
 def _exact(tokens: int) -> Column:
-    return Column(
+    return _of_pass(
         f"exact_{tokens}",
         f"exact at {tokens}",
         "share",
-        _scored(lambda scores: None if scores.tokens < tokens else scores.matched_tokens >= tokens),
+        "matched_tokens",
+        lambda scores: None if scores.tokens < tokens else scores.matched_tokens >= tokens,
         "greedy decoding gives the first so many tokens of the suffix, where it has as many",
         "pass",
     )
 
 
 def _within(queries: int, chance: float) -> Column:
-    return Column(
+    return _of_pass(
         f"within_{queries}_{100 * chance:g}",
         f"n {queries:,}, p {chance:g}",
         "share",
-        _scored(lambda scores: bool(discoverable(_log(scores.log_p_z), queries, chance))),
+        "log_p_z",
+        lambda scores: bool(discoverable(float(scores.log_p_z), queries, chance)),
         "1 - (1 - p_z)^n >= p, where p_z is the probability of the suffix as sampled",
         "queries",
     )
+
+
+def _score(name: str, heading: str, needs: str, value: Value, meaning: str = "") -> Column:
+    return _of_pass(name, heading, "score", needs, value, meaning)
+
+
+def _of_pass(
+    name: str, heading: str, kind: str, needs: str, value: Value, meaning: str, block: str = "generations"
+) -> Column:
+    """A column of the field `needs` of a detection's scores, with no value where that was not computed."""
+
+    def of_row(row: Any) -> bool | float | None:
+        return None if row.scores is None or getattr(row.scores, needs) is UNSET else value(row.scores)
+
+    return Column(name, heading, kind, of_row, meaning, block, f"scores.{needs}")
+
+
+def _own_run(row: Any) -> int:
+    return row.own.run.length if row.own.run else 0
 
 
 def _holds(runs: Any, cluster: int, whose: str) -> bool:
@@ -325,13 +340,5 @@ def _ceiling(value: Value) -> Value:
     return lambda row: row.ceiling and value(row.ceiling)
 
 
-def _scored(value: Value) -> Value:
-    return lambda row: row.scores and value(row.scores)
-
-
 def _mean_log(scores: Any) -> float:
-    return _log(scores.log_likelihood) / scores.tokens
-
-
-def _log(value: float | None) -> float:
-    return -math.inf if value is None else value
+    return float(scores.log_likelihood) / scores.tokens

@@ -126,7 +126,7 @@ def _records(result: Result) -> Iterator[dict[str, Any]]:
         "run": result.name,
         "directory": result.directory,
         "unchecked": summary.facts.unchecked,
-        "notes": "; ".join(note.name for note in notes_of(summary.facts)),
+        "notes": "; ".join(note.name for note in notes_of(summary)),
         "generations": summary.generations,
         "generations_a_probe": summary.generations_a_probe,
     }

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from memorization.encoding.prompts import are_shared, described
-from memorization.results.summary import Facts
+from memorization.encoding.prompt_counts import describe_prompts, prompts_are_shared
+from memorization.results.summary import Facts, Summary
 
 NAMES = ("UNCHECKED", "SHARED PROMPTS", "NOTE")  # of notes, the gravest first
 
@@ -41,6 +41,7 @@ def facts_of(made_of: dict[str, Any], arguments: dict[str, Any], facts: dict[str
         held_out=facts.get("held_out"),
         probe=generations.get("probe"),
         prompts=facts.get("prompts"),
+        not_computed=facts.get("not_computed") or {},
     )
 
 
@@ -54,23 +55,27 @@ def sampling_scheme(generations: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def notes_of(facts: Facts) -> list[Note]:
+def notes_of(summary: Summary) -> list[Note]:
     """The notes of a run, the gravest first."""
-    notes = []
+    facts, notes = summary.facts, []
     if facts.unchecked:
         notes.append(Note("UNCHECKED", "model, data and index are not of one run, or not known to be"))
-    if facts.prompts and are_shared(facts.prompts):
-        notes.append(Note("SHARED PROMPTS", f"{described(facts.prompts)}; what is asked alike is answered alike"))
+    if facts.prompts and prompts_are_shared(facts.prompts):
+        notes.append(
+            Note("SHARED PROMPTS", f"{describe_prompts(facts.prompts)}; what is asked alike is answered alike")
+        )
     if facts.trained_on is None:
         notes.append(Note("NOTE", "nothing is known of the model's training; its members are the data's word"))
+    for reason, headings in summary.not_computed.items():
+        notes.append(Note("NOTE", f"{', '.join(headings)}: not computed, as {reason}"))
     return notes
 
 
-def joint_notes(runs: Iterable[tuple[str, Facts]]) -> list[str]:
-    """The notes of several runs (label, facts), each as a sentence that names the runs that have it."""
+def joint_notes(runs: Iterable[tuple[str, Summary]]) -> list[str]:
+    """The notes of several runs (label, summary), each as a sentence that names the runs that have it."""
     labels: dict[Note, list[str]] = {}
-    for label, facts in runs:
-        for note in notes_of(facts):
+    for label, summary in runs:
+        for note in notes_of(summary):
             labels.setdefault(note, []).append(label)
     ordered = sorted(labels.items(), key=lambda item: NAMES.index(item[0].name))
     return [f"{note}, in {'; '.join(names)}." for note, names in ordered]

@@ -75,8 +75,8 @@ def apply_limits(limits: Sequence[Limit], results: Sequence[Result]) -> list[Out
 
 
 def _apply(limit: Limit, result: Result) -> Outcome:
-    flag, facts, figures = f"--fail-above {limit.name}", result.summary.facts, result.summary.counts.figures
-    if facts.unchecked:
+    flag, figures = f"--fail-above {limit.name}", result.summary.counts.figures
+    if result.summary.facts.unchecked:
         raise UserError(f"{result.label}: is UNCHECKED, so no limit holds of it; make it without --unchecked")
     shares = [name for name, figure in figures.items() if figure.kind == "share"]
     if limit.column not in shares:
@@ -94,7 +94,9 @@ def _apply(limit: Limit, result: Result) -> Outcome:
     limited = members
     if limit.excess and figure.difference:
         limited = msgspec.structs.replace(figure.difference, n=members.n)
-    return Outcome(result.label, limit, limited, _interval(limited)[1] <= limit.rate, held_out.value, notes_of(facts))
+    return Outcome(
+        result.label, limit, limited, _interval(limited)[1] <= limit.rate, held_out.value, notes_of(result.summary)
+    )
 
 
 def _interval(estimate: Estimate) -> tuple[float, float]:

@@ -72,7 +72,7 @@ def make_report(settings: ReportSettings) -> Report:
 
 def _notes(results: Sequence[Result]) -> list[str]:
     """What the reader must know beside the figures, a paragraph each."""
-    notes = joint_notes((result.label, result.summary.facts) for result in results)
+    notes = joint_notes((result.label, result.summary) for result in results)
     encodings = encodings_of([result.manifest for result in results])
     if len(set(encodings)) > 1:
         pairs = zip(results, encodings, strict=True)

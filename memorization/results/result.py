@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from memorization.detection.detections import Detection, check_rows
+from memorization.detection.kinds import DETECTIONS
 from memorization.results import run_names
 from memorization.results.facts import facts_of
 from memorization.results.formats import visible
@@ -30,13 +31,13 @@ class Result(NamedTuple):
 def read_results(paths: Sequence[Path]) -> list[Result]:
     """The results in directories of stage 5. Raises UserError as read_rows does."""
     files = [path / "detections.jsonl" for path in paths]
-    manifests = [read_manifest(file, "detections") for file in files]
+    manifests = [read_manifest(file, DETECTIONS) for file in files]
     names = run_names.names_of(manifests, [visible(str(path)) for path in paths])
     labels = run_names.labels_of(manifests, names)
     results = []
     for file, name, label in zip(files, names, labels, strict=True):
-        rows, manifest = read_rows(file, "detections", Detection)
-        base = base_rows(file, manifest, Detection)
+        rows, manifest = read_rows(file, DETECTIONS, Detection)
+        base = base_rows(file, DETECTIONS, manifest, Detection)
         check_rows(file, rows, base, manifest)
         facts = facts_of(manifest.made_of, manifest.arguments, manifest.facts)
         canaries = msgspec.convert(manifest.facts["canaries"], CanarySummary | None)

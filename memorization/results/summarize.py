@@ -115,9 +115,15 @@ def summarize(
         counter.measure(probes.ids, probes.member, clusters, facts.clusters)
         for counter in (runs_of_others, items_of_others)
     )
+    headings: dict[str, dict[str, None]] = {}  # of the columns without values, by reason, each once
+    for column in (*tables["counts"], *scores):
+        for field, reason in facts.not_computed.items():
+            if column.needs == field or column.needs.startswith(f"{field}."):
+                headings.setdefault(reason, {})[column.heading] = None
     kinds = [kind for kind in (*KINDS, NAME) if any(kind == of_item for of_item, _, _ in items)]
     return Summary(
         facts=facts,
+        not_computed={reason: [*of_reason] for reason, of_reason in headings.items()},
         generations=probes.generations,
         generations_a_probe=probes.generations_a_probe,
         **counts,

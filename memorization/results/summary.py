@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from memorization.encoding.prompts import PromptCount
+from memorization.encoding.prompt_counts import PromptCount
 
 MEMBERS, HELD_OUT = "members", "held out"
 Group = str  # MEMBERS, HELD_OUT, or members by copies: "1 copy", "2-3 copies", ...
@@ -176,6 +176,7 @@ class Facts(msgspec.Struct, kw_only=True):
     span_length: in columns. samples, clusters: how many distinct members and held-out samples there are. scheme: how a
     query samples, in words; None where decoding is not known. trained_on: the encoding that the model was trained on;
     None where nothing is known of its training. held_out: perplexities that stage 2 measured. probe: the kind of probe.
+    not_computed: fields of generations that the engine did not compute -> the reason.
     """
 
     profile: str
@@ -196,11 +197,13 @@ class Facts(msgspec.Struct, kw_only=True):
     held_out: dict[str, float] | None = None
     probe: str | None = None
     prompts: PromptCount | None = None
+    not_computed: dict[str, str] = {}
 
 
 class Summary(msgspec.Struct, kw_only=True):
     """Detections in figures, each for members and held-out texts.
 
+    not_computed: reason -> headings of the columns that have no values for it.
     counts: of all columns. without_loops: without generations that repeat themselves. without_scan, first_label, paper:
     of the labels without the span scan, by the published rule, and, if both directions were asked for, in direction
     paper. base: of the base model, by column. verdict: None without members or anything to compare them with. another,
@@ -209,6 +212,7 @@ class Summary(msgspec.Struct, kw_only=True):
     """
 
     facts: Facts
+    not_computed: dict[str, list[str]]
     generations: int
     generations_a_probe: int
     counts: Counts
@@ -238,6 +242,7 @@ def result_json(summary: Summary) -> dict[str, Any]:
             layout[name] = None if value is None else base_json(summary)
         elif name != "paper":
             layout[name] = msgspec.to_builtins(value)
+    layout["facts"]["not_computed"] = layout.pop("not_computed")
     return layout
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil, log, log1p, log2
 
 from memorization.detection.detections import WHOSE
-from memorization.encoding.prompts import described
+from memorization.encoding.prompt_counts import describe_prompts
 from memorization.results.columns import MAIN, RUNS, TITLES, WITH_BASE
 from memorization.results.facts import notes_of
 from memorization.results.formats import Table, paragraph, plain, shown, spaced, visible
@@ -35,7 +35,7 @@ WHOSE_HEADINGS = ("own", "another's", "by chance", "shared", "in prompt", "nobod
 def summary_text(summary: Summary) -> str:
     """A summary as plain text: what was measured, every column, the main ones by group, the verdict, the meanings."""
     facts, figures = summary.facts, summary.counts.figures.values()
-    lines = [line for note in notes_of(facts) for line in paragraph(f"{note}.")]
+    lines = [line for note in notes_of(summary) for line in paragraph(f"{note}.")]
     several = summary.generations_a_probe > 1
     counted = "probes of which any generation does so" if several else "generations that do so"
     first, *others = dict.fromkeys(["generations", *(figure.block for figure in figures)])
@@ -94,7 +94,7 @@ def measured_with(summary: Summary) -> str:
     facts = summary.facts
     parts = [f"{summary.generations} generations ({summary.generations_a_probe} a probe)"]
     if facts.prompts and facts.prompts["own"] < facts.prompts["probes"]:
-        parts.append(described(facts.prompts))
+        parts.append(describe_prompts(facts.prompts))
     direction = "both (labels of pan)" if facts.direction == "both" else facts.direction
     parts.append(f"model {visible(facts.model)}")
     parts += [f"probe {visible(facts.probe)}"] if facts.probe not in (None, "text") else []

@@ -10,7 +10,7 @@ from pathlib import Path
 from memorization.encoding.columns import LONGEST, Columns
 from memorization.encoding.readers import READERS, Format, read_parallel, read_sources, sources
 from memorization.encoding.tasks import Task
-from memorization.encoding.text_files import COMPRESSED, encoding, kind_of
+from memorization.encoding.text_files import COMPRESSED, encoding, file_kind
 from memorization.shell.cli import UserError
 
 OF_DATA = ("label_names", "delimiter", "encoding")  # flags that say how the data is written, beside those of columns
@@ -85,7 +85,7 @@ def configured(task: Task, args: argparse.Namespace) -> Task:
     return replace(task, source_fields=fields, columns=columns, **changes)
 
 
-def read_rows(
+def read_task_rows(
     data: list[str],
     task: Task,
     limit: int | None = None,
@@ -136,7 +136,9 @@ def read_rows(
 
 def _is_parallel(data, task):
     """Whether names mean parallel text files: there are several, of which one is no other kind of data."""
-    return task.parallel and len(data) > 1 and not all(Path(name).is_dir() or kind_of(name) in READERS for name in data)
+    return (
+        task.parallel and len(data) > 1 and not all(Path(name).is_dir() or file_kind(name) in READERS for name in data)
+    )
 
 
 def _delimiter(text):

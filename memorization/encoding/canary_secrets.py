@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from memorization.encoding.arrow import chosen_lists
-from memorization.encoding.sets import SIDE
+from memorization.encoding.kinds import CANARIES
+from memorization.encoding.stored_sets import SIDE, chosen_lists
 from memorization.encoding.tokens import SPECIAL, encode
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json
@@ -43,7 +43,7 @@ class Canary(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     secret_ids: list[Count]
 
 
-class Canaries(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class CanarySet(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The canaries of an encoding. digit_ids: of each digit 0 to 9 the tokens in a secret, alike but for the last."""
 
     digit_ids: list[list[Count]]
@@ -93,7 +93,7 @@ def settings(args):
 
 def plant(path, args, first_id, task, tokenizer):
     """Draw the canaries that args ask for and write them to `path`. Returns what goes into the training set: the rows
-    of the planted ones, and the facts of manifests.Planted for its manifest.
+    of the planted ones, and the facts of kinds.Planted for its manifest.
 
     first_id: of the canaries. Raises UserError for a tokenizer that does not take a secret digit by digit.
     """
@@ -160,16 +160,16 @@ def _by_digit(digit_ids, secrets, parts):
 
 
 def read_canaries(directory, name, manifest):
-    """The Canaries of an encoding, None if it has none. manifest: of its probes.
+    """The CanarySet of an encoding, None if it has none. manifest: of its probes.
 
     Raises UserError if they are not there, have changed or are of another encoding.
     """
     if "canaries" not in manifest.made_of:
         return None
     path = canaries_path(directory, name)
-    if checked(path, "canaries").identity != manifest.identity:
+    if checked(path, CANARIES).identity != manifest.identity:
         raise UserError(f"{path}: is of another encoding than the probes beside it; run encode_<task>.py again")
-    return read_json(path, Canaries)
+    return read_json(path, CanarySet)
 
 
 def _word(rng):
