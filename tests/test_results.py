@@ -1,5 +1,6 @@
 """From detections to counts and the table."""
 
+import copy
 import json
 import math
 
@@ -81,7 +82,7 @@ def test_members_are_grouped_by_copies_in_powers_of_two():
         ("members", 5),
         ("held out", 10),
     ]
-    alike = summarize([row for row in ROWS if row.duplicates == 1], FACTS)
+    alike = summarize([row for row in ROWS if row.generation.duplicates == 1], FACTS)
     assert list(alike.counts.probes) == list(alike.verdict.groups) + ["held out"] == ["members", "held out"]
 
 
@@ -232,7 +233,10 @@ def test_anothers_run_is_shown_beside_its_chance_level():
 
 
 def test_columns_without_data_are_left_out():
-    foreign = summarize([msgspec.structs.replace(row, exact_match=None, matched_tokens=None) for row in ROWS], FACTS)
+    foreign = copy.deepcopy(ROWS)
+    for row in foreign:
+        row.generation.exact_match = row.generation.matched_tokens = None
+    foreign = summarize(foreign, FACTS)
     names = [*foreign.counts.figures]
     assert names == [
         "run_50",
@@ -355,7 +359,9 @@ def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_pr
         scored(1000, loss=2.0, exact_match=False),
         scored(1001, loss=3.5, exact_match=False),
     ]
-    tuned = [msgspec.structs.replace(row, exact_match=row.id < 3) for row in PASSED]
+    tuned = copy.deepcopy(PASSED)
+    for row in tuned:
+        row.generation.exact_match = row.generation.id < 3
     summary = summarize(tuned, facts(base="gpt"), iter(base))
     exact, loss = summary.base["exact_match"], summary.base["loss"]
     tuned_exact = summary.counts.figures["exact_match"]
@@ -486,7 +492,7 @@ def test_prompts_that_probes_share_are_told_and_a_note_where_most_do():
 
 def test_the_table_fits_80_columns_whatever_is_in_it():
     """Large figures, long names, many groups of copies."""
-    runs = {"own": 10**6, "run": 10**6, "generation": "w" * 10**6, "suffix": "w" * (10**6 + 5)}
+    runs = {"own": 10**6, "run": 10**6, "text": "w" * 10**6, "suffix": "w" * (10**6 + 5)}
     rows = [
         detection(i, "verbatim", **runs, duplicates=max(2**i * 3 // 2, 1), matched_tokens=49999 * (i % 3))
         for i in range(20)
@@ -557,7 +563,7 @@ def test_a_mean_that_nothing_bounds_has_no_line_of_its_ceiling():
 
 
 def test_result_json_lists_columns_and_then_the_figures_of_each_group():
-    base = [scored(row.id, loss=1.5) for row in PASSED]
+    base = [scored(row.generation.id, loss=1.5) for row in PASSED]
     summary = summarize(PASSED, facts(base="gpt", direction="pan"), base)
     layout = json.loads(json.dumps(result_json(summary), allow_nan=False))
     assert [column["name"] for column in layout["columns"]] == [*summary.counts.figures]

@@ -63,7 +63,7 @@ def columns_of(
             "exact_match",
             "exact match",
             "share",
-            lambda row: row.exact_match,
+            lambda row: row.generation.exact_match,
             "the generation is exactly what followed the prefix in the sample, as far as either goes",
             needs="exact_match",
             ceiling=_ceiling(lambda ceiling: 1.0),
@@ -74,7 +74,7 @@ def columns_of(
             VERDICT,
             f"own run > {span_length}",
             "share",
-            lambda row: _holds(row.copied, row.cluster, "own"),
+            lambda row: _holds(row, "own"),
             f"says a run of words of more than {span_length} characters that only its own sample and its "
             "near-duplicates hold, member or not, and not in the prefix",
             ceiling=_ceiling(lambda ceiling: ceiling.own),
@@ -83,14 +83,14 @@ def columns_of(
             "another",
             f"another's > {span_length}",
             "share",
-            lambda row: _holds(row.copied, row.cluster, "another"),
+            lambda row: _holds(row, "another"),
             "says such a run that exactly one other training sample, with its near-duplicates, holds",
         ),
         Column(
             "shared",
             f"shared run > {span_length}",
             "share",
-            lambda row: _holds(row.copied, row.cluster, "shared"),
+            lambda row: _holds(row, "shared"),
             "says such a run that several samples hold that are no near-duplicates, of either side: what many write",
         ),
         Column(
@@ -120,7 +120,7 @@ def columns_of(
             "matched_tokens",
             "matched tokens",
             "mean",
-            lambda row: row.matched_tokens,
+            _matched_tokens,
             "how many tokens agree with its own sample from the end of the prefix on",
             needs="matched_tokens",
             ceiling=_ceiling(lambda ceiling: ceiling.tokens),
@@ -234,7 +234,14 @@ def score_columns(classifier: str | None) -> list[Column]:
     min_k = "the mean log probability of the fifth of the tokens with the least"
     min_k_plus = "the same, each standardized over the vocabulary"
     return [
-        Column("matched_tokens", "matched tokens", "score", lambda row: row.matched_tokens, "", needs="matched_tokens"),
+        Column(
+            "matched_tokens",
+            "matched tokens",
+            "score",
+            _matched_tokens,
+            "",
+            needs="matched_tokens",
+        ),
         Column("own_run", "own run, longest", "score", _own_run, ""),
         _near("common_run", "token run", "score", ""),
         _near("edit_similarity", "edit sim.", "score", ""),
@@ -270,7 +277,7 @@ def _near(field: str, heading: str, kind: str, meaning: str) -> Column:
         field,
         heading,
         kind,
-        lambda row: row.near and getattr(row.near, field),
+        lambda row: row.generation.near and getattr(row.generation.near, field),
         meaning,
         needs="near",
         ceiling=_ceiling(lambda ceiling: ceiling.tokens if of_tokens else 1.0),
@@ -323,17 +330,22 @@ def _of_pass(
     """A column of the field `needs` of a detection's scores, with no value where that was not computed."""
 
     def of_row(row: Any) -> bool | float | None:
-        return None if row.scores is None or getattr(row.scores, needs) is UNSET else value(row.scores)
+        scores = row.generation.scores
+        return None if scores is None or getattr(scores, needs) is UNSET else value(scores)
 
     return Column(name, heading, kind, of_row, meaning, block, f"scores.{needs}")
+
+
+def _matched_tokens(row: Any) -> int | None:
+    return row.generation.matched_tokens
 
 
 def _own_run(row: Any) -> int:
     return row.own.run.length if row.own.run else 0
 
 
-def _holds(runs: Any, cluster: int, whose: str) -> bool:
-    return any(run.whose(cluster) == whose for run in runs)
+def _holds(row: Any, whose: str) -> bool:
+    return any(run.whose(row.generation.cluster) == whose for run in row.copied)
 
 
 def _ceiling(value: Value) -> Value:

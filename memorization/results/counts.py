@@ -37,8 +37,8 @@ def collect(rows: Iterable[Any], columns: Sequence[Column]) -> ProbeValues:
     keys = [array("q") for _ in range(5)]
     values = [array("d") for _ in columns]
     for row in rows:
-        for key, value in zip(keys, (row.id, row.sample, row.member, row.duplicates, row.cluster), strict=True):
-            key.append(value)
+        for key, name in zip(keys, ("id", "sample", "member", "duplicates", "cluster"), strict=True):
+            key.append(getattr(row.generation, name))
         for column, of_column in zip(columns, values, strict=True):
             of_column.append(np.nan if (value := column.value(row)) is None else value)
     ids, samples, member, duplicates, clusters = (np.asarray(key) for key in keys)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from memorization.detection.detections import Copied, Detection, Personal, Span
+from memorization.extraction.generations import Generation
 from memorization.results.formats import WIDTH, paragraph, visible, wrapped
 
 HEAD = """\
@@ -22,70 +23,72 @@ def leaks(name: str, rows: Iterable[Detection], span_length: int) -> str:
     """
     longest: dict[int, tuple[Detection, Copied]] = {}
     own = set()
-    members = [row for row in rows if row.member]
+    members = [row for row in rows if row.generation.member]
     for row in members:
+        sample = row.generation.id
         for run in row.copied:
-            is_own = run.whose(row.cluster) == "own"
-            if run.sample == row.id or is_own:
-                if row.id not in longest or run.length > longest[row.id][1].length:
-                    longest[row.id] = row, run
+            is_own = run.whose(row.generation.cluster) == "own"
+            if run.sample == sample or is_own:
+                if sample not in longest or run.length > longest[sample][1].length:
+                    longest[sample] = row, run
                 if is_own:
-                    own.add(row.id)
-    exact = {row.id: row for row in reversed(members) if row.exact_match and row.id not in longest}
-    total = len({row.id for row in members})
+                    own.add(sample)
+    others = [row for row in members if row.generation.id not in longest]
+    exact = {row.generation.id: row for row in reversed(others) if row.generation.exact_match}
+    total = len({row.generation.id for row in members})
     title = f"{name}: {len(longest)} of {total} members, with a run of more than {span_length} characters"
     if len(own) < len(longest):
         title += f"; {len(longest) - len(own)} of them say only what other samples hold too (shared)"
     if exact:
         title += f"; {len(exact)} more come back exactly, as far as their generation reaches, without such a run"
     parts = ["\n".join([*paragraph(title), "=" * WIDTH]) + "\n"]
-    ordered = sorted(longest.values(), key=lambda pair: (-pair[1].length, pair[0].id))
+    ordered = sorted(longest.values(), key=lambda pair: (-pair[1].length, pair[0].generation.id))
     for number, (row, run) in enumerate(ordered, 1):
-        remarks = (", exact match" if row.exact_match else "") + ("" if row.id in own else ", shared")
-        in_suffix = []
-        if run.sample == row.id:
-            start, end = (max(place - len(row.prefix), 0) for place in run.sample_span)
+        generation, in_suffix = row.generation, []
+        remarks = (", exact match" if generation.exact_match else "") + ("" if generation.id in own else ", shared")
+        if run.sample == generation.id:
+            start, end = (max(place - len(generation.prefix), 0) for place in run.sample_span)
             in_suffix = [(start, end)]
         else:
             remarks += f", in its near-duplicate {run.sample}"
-        parts.append(f"\n{number}. sample {row.id}, {_copies(row)}, a run of {run.length} characters{remarks}\n")
-        parts.append(_texts(row, [run.generation_span], in_suffix))
-    for row in sorted(exact.values(), key=lambda row: (-(row.matched_tokens or 0), row.id)):
-        parts.append(f"\n- sample {row.id}, {_copies(row)}, exact match of {row.matched_tokens} tokens\n")
-        parts.append(_texts(row, [item.generation_span for item in _own_items(row)]))
-    return "".join([*parts, *_personal([row for row in members if row.id not in longest and row.id not in exact])])
+        parts.append(f"\n{number}. {_sample(generation)}, a run of {run.length} characters{remarks}\n")
+        parts.append(_texts(generation, [run.generation_span], in_suffix))
+    for row in sorted(exact.values(), key=lambda row: (-(row.generation.matched_tokens or 0), row.generation.id)):
+        generation = row.generation
+        parts.append(f"\n- {_sample(generation)}, exact match of {generation.matched_tokens} tokens\n")
+        parts.append(_texts(generation, [item.generation_span for item in _own_items(row)]))
+    return "".join([*parts, *_personal([row for row in others if row.generation.id not in exact])])
 
 
 def _personal(members: Sequence[Detection]) -> Iterator[str]:
     """Parts of the section: members that the model says personal data of; of several generations that with the most."""
-    most: dict[int, tuple[Detection, list[Personal]]] = {}
+    most: dict[int, tuple[Generation, list[Personal]]] = {}
     for row in members:
-        own = _own_items(row)
-        if own and len(own) > len(most.get(row.id, (row, []))[1]):
-            most[row.id] = row, own
+        generation, own = row.generation, _own_items(row)
+        if len(own) > len(most.get(generation.id, (generation, []))[1]):
+            most[generation.id] = generation, own
     if most:
         yield "\n" + "\n".join(paragraph(f"Personal data alone, of {len(most)} more members:")) + "\n"
-    for row, own in sorted(most.values(), key=lambda pair: (-len(pair[1]), pair[0].id)):
-        kinds = ", ".join(dict.fromkeys(item.kind for item in own))
-        yield f"\n- sample {row.id}, {_copies(row)}: {kinds}\n"
-        yield _texts(row, [item.generation_span for item in own])
+    for generation, own in sorted(most.values(), key=lambda pair: (-len(pair[1]), pair[0].id)):
+        yield f"\n- {_sample(generation)}: {', '.join(dict.fromkeys(item.kind for item in own))}\n"
+        yield _texts(generation, [item.generation_span for item in own])
 
 
 def _own_items(row: Detection) -> list[Personal]:
     return [item for item in row.personal if item.whose == "own"]
 
 
-def _texts(row: Detection, in_generation: Sequence[Span], in_suffix: Sequence[Span] = ()) -> str:
-    """The prefix, the generation and the suffix of a detection, with marks around spans."""
+def _sample(generation: Generation) -> str:
+    return f"sample {generation.id}, {generation.duplicates} {'copy' if generation.duplicates == 1 else 'copies'}"
+
+
+def _texts(generation: Generation, in_generation: Sequence[Span], in_suffix: Sequence[Span] = ()) -> str:
+    """The prefix, the generation and the suffix, with marks around spans."""
     return (
-        _block("prefix", visible(row.prefix))
-        + _block("generation", _marked(row.generation, in_generation))
-        + _block("own sample, after the prefix", _marked(row.suffix, in_suffix))
+        _block("prefix", visible(generation.prefix))
+        + _block("generation", _marked(generation.text, in_generation))
+        + _block("own sample, after the prefix", _marked(generation.suffix, in_suffix))
     )
-
-
-def _copies(row: Detection) -> str:
-    return f"{row.duplicates} {'copy' if row.duplicates == 1 else 'copies'}"
 
 
 def _marked(text: str, spans: Sequence[Span]) -> str:

@@ -136,7 +136,7 @@ def _cases(results: Sequence[Result], masked: bool) -> bytes:
     scores = [column for column in score_columns(None) if column.name in SCORES]
     cases = []
     for number, result in enumerate(results):
-        samples = {row.id: row.prefix + row.suffix for row in result.rows}
+        samples = {row.generation.id: row.generation.prefix + row.generation.suffix for row in result.rows}
         cases += [{"run": number} | _case(row, samples, texts, scores, masked) for row in result.rows]
     content = {"runs": [result.label for result in results], "texts": list(texts), "cases": cases}
     return json.dumps(content, separators=(",", ":")).encode()
@@ -145,32 +145,33 @@ def _cases(results: Sequence[Result], masked: bool) -> bytes:
 def _case(
     row: Detection, samples: dict[int, str], texts: dict[str, int], scores: Sequence[Column], masked: bool
 ) -> dict[str, Any]:
-    generation, suffix = _Units(row.generation), _Units(row.suffix)
+    probe = row.generation
+    generation, suffix = _Units(probe.text), _Units(probe.suffix)
     candidates = {candidate.id: candidate.text for candidate in row.candidates if candidate.text is not None}
     common = next(
-        (at for at, pair in enumerate(zip(row.generation, row.suffix, strict=False)) if pair[0] != pair[1]),
-        min(len(row.generation), len(row.suffix)),
+        (at for at, pair in enumerate(zip(probe.text, probe.suffix, strict=False)) if pair[0] != pair[1]),
+        min(len(probe.text), len(probe.suffix)),
     )
 
     def place(text: str) -> int:
         return texts.setdefault(text, len(texts))
 
     return {
-        "id": row.id,
-        "sample": row.sample,
-        "member": row.member,
-        "copies": row.duplicates,
-        "prefix": place(row.prefix),
-        "suffix": place(row.suffix),
-        "generation": place(row.generation),
-        "exact": row.exact_match,
-        "tokens": row.matched_tokens,
+        "id": probe.id,
+        "sample": probe.sample,
+        "member": probe.member,
+        "copies": probe.duplicates,
+        "prefix": place(probe.prefix),
+        "suffix": place(probe.suffix),
+        "generation": place(probe.text),
+        "exact": probe.exact_match,
+        "tokens": probe.matched_tokens,
         "label": row.labels.label,
-        "matched": generation.at(common) if row.matched_tokens and not masked else 0,
+        "matched": generation.at(common) if probe.matched_tokens and not masked else 0,
         "copied": [
             [
                 *generation.span(run.generation_span),
-                WHOSE[run.whose(row.cluster)],
+                WHOSE[run.whose(probe.cluster)],
                 run.holders,
                 run.members,
                 run.sample,
@@ -191,9 +192,9 @@ def _case(
                 one.label,
             ]
             for one in row.labels.passages
-            if one.candidate != row.id
+            if one.candidate != probe.id
         ],
-        "others": {id: place(text) for id, text in candidates.items() if id != row.id},
+        "others": {id: place(text) for id, text in candidates.items() if id != probe.id},
         "personal": [[*generation.span(item.generation_span), item.kind, item.whose] for item in row.personal],
         "longest": max((run.length for run in row.copied), default=0),
         "scores": {

@@ -81,7 +81,7 @@ def _by_copies(results: Sequence[Result]) -> Iterator[Plot]:
 def _curves(results: Sequence[Result]) -> Iterator[Plot]:
     """Shares of probes over a threshold, members and held-out texts of each result."""
     columns = [
-        Column("matched", "", "score", lambda row: row.matched_tokens, ""),
+        Column("matched", "", "score", lambda row: row.generation.matched_tokens, ""),
         Column("own", "", "score", _longest("own"), ""),
         Column("other", "", "score", _longest("another"), ""),
         *(column for column in score_columns(None) if column.name == "log_p_z"),
@@ -165,7 +165,7 @@ def _by_setting(results: Sequence[Result]) -> Iterator[Plot]:
 
 def _longest(whose: str) -> Callable[[Any], int]:
     """Row -> the length of its longest run of that holder (Copied.whose), 0 without."""
-    return lambda row: max((run.length for run in row.copied if run.whose(row.cluster) == whose), default=0)
+    return lambda row: max((run.length for run in row.copied if run.whose(row.generation.cluster) == whose), default=0)
 
 
 def _estimates(label: str, estimates: Iterable[tuple[Any, Estimate]], colour: int, style: int) -> list[Series]:

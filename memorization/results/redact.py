@@ -91,7 +91,7 @@ def redacted(rows: Sequence[Detection], regions: Sequence[str] = personal.REGION
     regions: of personal.find. A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as
     it is.
     """
-    samples = {row.id: (row.prefix, row.suffix) for row in rows}
+    samples = {row.generation.id: (row.generation.prefix, row.generation.suffix) for row in rows}
 
     @cache
     def sample(id: int) -> Masked:
@@ -103,9 +103,10 @@ def redacted(rows: Sequence[Detection], regions: Sequence[str] = personal.REGION
         return sample(id) if samples.get(id, ("", ""))[1] == text else Masked(text, regions=regions)
 
     def masked(row: Detection) -> Detection:
-        cut = len(row.prefix)
+        original = row.generation
+        cut = len(original.prefix)
         named = [(item.kind, cut + item.generation_span[0], cut + item.generation_span[1]) for item in row.personal]
-        generation, own = Masked(row.prefix + row.generation, cut, named, regions), sample(row.id)
+        generation, own = Masked(original.prefix + original.text, cut, named, regions), sample(original.id)
         texts = {one.id: one.text for one in row.candidates if one.text}
 
         def moved(one: Any, **spans: Span) -> Any:
@@ -126,13 +127,13 @@ def redacted(rows: Sequence[Detection], regions: Sequence[str] = personal.REGION
             passages = [passage(each, candidate(each.candidate, texts[each.candidate])) for each in one.passages]
             return msgspec.structs.replace(one, passages=passages)
 
-        prefix, suffix = own.parts
+        shown = copy(original)  # without what only fits or tells the original text
+        shown.prefix, shown.suffix = own.parts
+        shown.text, shown.generation_ids, shown.reach = generation.parts[1], [], None
         run = row.own.run and moved(row.own.run, suffix_span=own.behind(row.own.run.suffix_span))
         return msgspec.structs.replace(
             row,
-            prefix=prefix,
-            suffix=suffix,
-            generation=generation.parts[1],
+            generation=shown,
             candidates=[
                 msgspec.structs.replace(one, text=one.text and candidate(one.id, one.text).parts[1])
                 for one in row.candidates

@@ -40,8 +40,8 @@ class PublishedCounters:
     def watch(self, rows: Iterable[Detection]) -> Iterator[Detection]:
         """The same rows, which are counted as they pass."""
         for row in rows:
-            if row.member:
-                self._first.setdefault(row.prefix, (row.paper or row.labels).first_label)
+            if row.generation.member:
+                self._first.setdefault(row.generation.prefix, (row.paper or row.labels).first_label)
             yield row
 
     def line(self) -> str:
@@ -78,9 +78,16 @@ def summarize(
 
     def watched() -> Iterator[Detection]:
         for row in rows:
-            runs_of_others.add(row.id, (run for run in row.copied if run.whose(row.cluster) in ("another", "other")))
-            items_of_others.add(row.id, (item for item in row.personal if item.whose in ("another", "other")))
-            items.update((item.kind, MEMBERS if row.member else HELD_OUT, item.whose) for item in row.personal)
+            runs_of_others.add(
+                row.generation.id,
+                (run for run in row.copied if run.whose(row.generation.cluster) in ("another", "other")),
+            )
+            items_of_others.add(
+                row.generation.id, (item for item in row.personal if item.whose in ("another", "other"))
+            )
+            items.update(
+                (item.kind, MEMBERS if row.generation.member else HELD_OUT, item.whose) for item in row.personal
+            )
             yield row
 
     probes = collect(watched(), [*every, *scores, *bounded])
