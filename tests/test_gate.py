@@ -112,7 +112,8 @@ def test_a_limit_is_a_column_and_a_fraction(value, two, capsys):
 
 
 def test_a_limit_is_read_as_it_is_written():
-    assert parse_limit("within_100_50=1e-3") == Limit("within_100_50", 0.001) and parse_limit("own=0") == Limit("own", 0.0, False)
+    assert parse_limit("within_100_50=1e-3") == Limit("within_100_50", 0.001)
+    assert parse_limit("own=0") == Limit("own", 0.0, False)
     assert parse_limit("excess:own=0.05") == Limit("own", 0.05, True)
 
 

@@ -3,27 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from memorization.results import tables
 from memorization.results.facts import notes_of
-from memorization.results.formats import (
-    Table,
-    comma_separated,
-    escape_markdown,
-    latex,
-    markdown,
-    paragraph,
-    plain,
-)
+from memorization.results.formats import Table, comma_separated, escape_markdown, latex, markdown, paragraph, plain
 from memorization.results.result import Result
 from memorization.results.summary import HELD_OUT, MEMBERS, Estimate, Mean
-from memorization.results.tables import (
-    base_tables,
-    figure_rows,
-    how_scored,
-    how_tested,
-    measured_with,
-    outcome_lines,
-    score_table,
-)
 
 FIELDS = (
     "run directory unchecked notes generations generations_a_probe group metric kind n count estimate low high ceiling "
@@ -38,7 +22,7 @@ def as_text(results: Sequence[Result], notes: Sequence[str]) -> str:
     for table in tables_of(results):
         lines += ["", *plain(table)]
     for result in results:
-        lines += ["", *paragraph(result.label), *outcome_lines(result.summary)]
+        lines += ["", *paragraph(result.label), *tables.outcome_lines(result.summary)]
     return "\n".join([*lines, "", *_how_measured(results)]) + "\n"
 
 
@@ -49,7 +33,7 @@ def as_markdown(results: Sequence[Result], notes: Sequence[str]) -> str:
     for table in tables_of(results):
         lines += ["", *markdown(table)]
     for result in results:
-        lines += ["", f"**{escape_markdown(result.label)}**", "", "```", *outcome_lines(result.summary), "```"]
+        lines += ["", f"**{escape_markdown(result.label)}**", "", "```", *tables.outcome_lines(result.summary), "```"]
     return "\n".join([*lines, "", *_how_measured(results)]) + "\n"
 
 
@@ -72,17 +56,18 @@ def described(result: Result) -> str:
     name = result.name if result.name == result.label else f"{result.label}: {result.name}"
     directory = [] if result.directory in result.name else [result.directory]
     scheme = result.summary.facts.scheme
-    return "; ".join([name, *directory, measured_with(result.summary), *([f"queries with {scheme}"] if scheme else [])])
+    return "; ".join(
+        [name, *directory, tables.measured_with(result.summary), *([f"queries with {scheme}"] if scheme else [])]
+    )
 
 
 def tables_of(results: Sequence[Result]) -> list[Table]:
     """The tables of all columns and, if there are any, of all scores, side by side."""
-    tables = [figure_comparison(results)]
-    scores = score_table([(result.label, result.summary.scores) for result in results])
-    return tables + ([scores] if scores.rows else [])
+    scores = tables.score_table([(result.label, result.summary.scores) for result in results])
+    return [_figures(results), *([scores] if scores.rows else [])]
 
 
-def figure_comparison(results: Sequence[Result]) -> Table:
+def _figures(results: Sequence[Result]) -> Table:
     """Every column that any result has, after the number of probes and the perplexities that stage 2 measured."""
     rows: dict[str, list[list[str]]] = {}
     for result in results:
@@ -93,15 +78,15 @@ def figure_comparison(results: Sequence[Result]) -> Table:
         for name, value in perplexities.items():
             rows.setdefault(name.replace("_", " "), []).append([result.label, "", f"{value:.2f}", ""])
         for figure in counts.figures.values():
-            rows.setdefault(figure.title, []).extend(figure_rows([figure], result.label))
+            rows.setdefault(figure.title, []).extend(tables.figure_rows([figure], result.label))
     title = "Share in %, or the mean, with its 95 % interval:"
     return Table(("metric", "run", MEMBERS, HELD_OUT, "difference"), _flat(rows), title, True)
 
 
 def _base_comparison(results: Sequence[Result]) -> list[Table]:
     rows: dict[str, list[list[str]]] = {}
-    tables = [(result, table) for result in results for table in base_tables(result.summary)]
-    for result, table in sorted(tables, key=lambda pair: pair[1].columns[0] != MEMBERS):
+    pairs = [(result, table) for result in results for table in tables.base_tables(result.summary)]
+    for result, table in sorted(pairs, key=lambda pair: pair[1].columns[0] != MEMBERS):
         for title, *cells in table.rows:
             rows.setdefault(f"{title}, {table.columns[0]}", []).append([result.label, *cells])
     title = "What fine-tuning added, the same probes through the base model"
@@ -115,8 +100,8 @@ def _flat(groups: dict[str, list[list[str]]]) -> list[list[str]]:
 
 def _how_measured(results: Sequence[Result]) -> list[str]:
     """How the verdicts were reached, each way once, and how scores are read."""
-    ways = dict.fromkeys(tuple(how_tested(result.summary)) for result in results)
-    return [line for way in ways for line in way] + how_scored([result.summary.scores for result in results])
+    ways = dict.fromkeys(tuple(tables.how_tested(result.summary)) for result in results)
+    return [line for way in ways for line in way] + tables.how_scored([result.summary.scores for result in results])
 
 
 def _records(result: Result) -> Iterator[dict[str, Any]]:

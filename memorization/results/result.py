@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from memorization.detection.detections import Detection, check_rows
 from memorization.detection.kinds import DETECTIONS
 from memorization.results import run_names
@@ -13,7 +11,7 @@ from memorization.results.facts import facts_of
 from memorization.results.formats import visible
 from memorization.results.summarize import summarize
 from memorization.results.summary import CanarySummary, Summary
-from memorization.store.manifests import Manifest, read_manifest
+from memorization.store.manifests import Manifest, converted, manifest_path, read_manifest
 from memorization.store.rows import base_rows, read_rows
 
 
@@ -40,7 +38,7 @@ def read_results(paths: Sequence[Path]) -> list[Result]:
         base = base_rows(file, DETECTIONS, manifest, Detection)
         check_rows(file, rows, base, manifest)
         facts = facts_of(manifest.made_of, manifest.arguments, manifest.facts)
-        canaries = msgspec.convert(manifest.facts["canaries"], CanarySummary | None)
+        canaries = converted(manifest.facts["canaries"], CanarySummary | None, manifest_path(file), DETECTIONS.stage)
         summary = summarize(rows, facts, base, canaries)
         results.append(Result(name, label, visible(str(file.parent)), summary, rows, manifest))
     return results

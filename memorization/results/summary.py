@@ -1,10 +1,12 @@
 """What a summary of detections holds, and how result.json lays it out."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from memorization.encoding.prompt_counts import PromptCount
+from memorization.extraction.kinds import Digits
+from memorization.store.manifests import Count, Real, Share
 
 MEMBERS, HELD_OUT = "members", "held out"
 Group = str  # MEMBERS, HELD_OUT, or members by copies: "1 copy", "2-3 copies", ...
@@ -137,23 +139,23 @@ class Another(msgspec.Struct):
 class CanarySide(msgspec.Struct):
     """The planted canaries of a group, or their controls. estimated: how many exposures are estimates."""
 
-    n: int
+    n: Count
     exposure: Mean  # in bits
-    estimated: int
+    estimated: Count
     extracted: Rate
 
 
 class Epsilon(msgspec.Struct):
     """A lower bound on the epsilon of the training; most: the bound had all guesses been correct."""
 
-    bound: float
-    most: float
-    guesses: int
-    correct: int
+    bound: Real
+    most: Real
+    guesses: Count
+    correct: Count
 
 
 class CanaryGroup(msgspec.Struct):
-    pairs: int
+    pairs: Count
     planted: CanarySide
     control: CanarySide
     epsilon: Epsilon
@@ -162,12 +164,12 @@ class CanaryGroup(msgspec.Struct):
 class CanarySummary(msgspec.Struct):
     """chance: the mean exposure, in bits, of a secret that the model does not know. groups: by copies, and all."""
 
-    digits: int
-    chance: float
+    digits: Digits
+    chance: Real
     unchecked: bool
-    delta: float
-    confidence: float
-    groups: dict[str, CanaryGroup]
+    delta: Share
+    confidence: Share
+    groups: Annotated[dict[str, CanaryGroup], msgspec.Meta(min_length=1)]
 
 
 class Facts(msgspec.Struct, kw_only=True):

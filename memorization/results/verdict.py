@@ -5,7 +5,7 @@ between the sides, among those of as many copies: what occurs often in the data 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy import special, stats
@@ -32,27 +32,6 @@ def verdict_column(ceiling: float | None) -> str:
     return FALLBACK if ceiling is not None and ceiling < LEAST_CEILING else VERDICT
 
 
-class Comparison(Protocol):
-    """A test of members against a control.
-
-    against: the control. members, held_out: how many probes are compared. key: equal for equal tests.
-    """
-
-    against: str
-    members: int
-    held_out: int
-    key: bytes
-
-    def log_least_p(self) -> float:
-        """The logarithm of the least p that any outcome could have."""
-
-    def p(self) -> float:
-        """One-sided."""
-
-    def detectable(self, level: float) -> float | None:
-        """The least difference that is found with 80 % power at a level; None if there is none."""
-
-
 def compare_groups(
     groups: Groups, probes: ProbeValues, values: np.ndarray, base: np.ndarray | None = None, level: float = LEVEL
 ) -> dict[str, GroupTest]:
@@ -69,8 +48,8 @@ def compare_groups(
     """
     valid, octave = ~np.isnan(values), octaves(probes.duplicates)
     strata = strata_of(probes)
-    exchanges: dict[str, Comparison] = {}
-    paired: dict[str, Comparison] = {}
+    exchanges: dict[str, Exchange | Paired] = {}
+    paired: dict[str, Exchange | Paired] = {}
     for name, mask in groups.items():
         if name != HELD_OUT:
             alike = valid if name == MEMBERS else valid & (octave == octave[mask][0])
@@ -140,12 +119,13 @@ class Exchange:
         self.key = index.tobytes()
 
     def log_least_p(self) -> float:
-        """Of one exchange among all."""
+        """The logarithm of the least p there can be: of one exchange among all."""
         units, members = np.bincount(self._stratum), np.bincount(self._stratum, self._side)
         log_factorials = [special.gammaln(number + 1) for number in (units, members, units - members)]
         return float((log_factorials[1] + log_factorials[2] - log_factorials[0]).sum())
 
     def p(self) -> float:
+        """One-sided."""
         if not self._excess.any():
             return 1.0
         if not self._exact:
@@ -191,8 +171,10 @@ class Exchange:
         return statistics.permuted(as_extreme, max(1, AT_ONCE // sum(len(units) for _, _, units, _ in kinds)))
 
     def detectable(self, level: float) -> float | None:
-        """As of two samples without strata that say as much: with as many effective members, and as many held-out
-        samples as give the same variance of the difference (with weights after Cochran, Mantel and Haenszel).
+        """The least difference that is found with 80 % power at a level; None if there is none.
+
+        As of two samples without strata that say as much: with as many effective members, and as many held-out samples
+        as give the same variance of the difference (with weights after Cochran, Mantel and Haenszel).
         """
         stratum, sizes = self._stratum[self._unit], []
         for side in (self._member, ~self._member):
@@ -223,16 +205,18 @@ class Paired:
         self.key = b"base" + index.tobytes()
 
     def log_least_p(self) -> float:
-        """If all clusters changed."""
+        """The logarithm of the least p there can be, if all clusters changed."""
         return float(-np.log(2) * len(np.unique(self._unit)))
 
     def p(self) -> float:
+        """One-sided."""
         more = np.bincount(self._unit, self._change).astype(int)
         sizes, counts = np.unique(np.abs(more[more != 0]), return_counts=True)
         parts = [(int(size), stats.binom, (count, 0.5)) for size, count in zip(sizes, counts, strict=True)]
         return at_least(int(more[more > 0].sum()), parts)
 
     def detectable(self, level: float) -> float | None:
+        """As of Exchange."""
         fewer = self._change < 0
         pairs = min(effective(self._change > 0, self._unit), effective(fewer, self._unit))
         return paired_detectable(int(pairs + 1e-9), wilson(float(fewer.mean()) * pairs, pairs)[1], level)
@@ -253,7 +237,7 @@ def at_least(observed: int, parts: Sequence[tuple[int, Any, tuple]]) -> float:
     return float(min(weight[max(observed - least, 0) :].sum() + beyond, 1.0))
 
 
-def _possible(tests: Mapping[str, Comparison], level: float) -> dict[str, Comparison]:
+def _possible(tests: Mapping[str, Exchange | Paired], level: float) -> dict[str, Exchange | Paired]:
     """The tests of which some outcome would be significant at a level, corrected for their number."""
     tests = dict(tests)
     while tests:
