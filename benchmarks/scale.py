@@ -209,7 +209,7 @@ def detections(directory):
         sizes = (len(rows), len(rows))
         settings = {"profile": "paper", "direction": "pan", "candidates": 10, "span_length": 50, "loop_repeats": 10}
         models = {"model": NAME, "classifier": None, "ner_model": None, "scheme": None, "trained_on": None}
-        facts = Facts(**settings, **models, regions=[], unchecked=False, samples=sizes, clusters=sizes)
+        facts = Facts(**settings, **models, regions=(), unchecked=False, samples=sizes, clusters=sizes)
         watched = PublishedCounters().watch(result)
         write_json(path.with_name("result.json"), result_json(summarize(watched, facts)))
         result.finish({}, {})

@@ -28,7 +28,7 @@ def facts_of(made_of: dict[str, Any], arguments: dict[str, Any], facts: dict[str
         candidates=made_of["candidates"],
         span_length=made_of["span_length"],
         loop_repeats=made_of["loop_repeats"],
-        regions=made_of["regions"],
+        regions=tuple(made_of["regions"]),
         unchecked=made_of["unchecked"],
         model=arguments["type"],
         classifier=made_of["classifier"] and arguments["paraphrase_model"],

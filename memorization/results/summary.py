@@ -186,7 +186,7 @@ class Facts(msgspec.Struct, kw_only=True):
     candidates: int | None
     span_length: int
     loop_repeats: int
-    regions: list[str]
+    regions: tuple[str, ...]
     unchecked: bool
     model: str
     classifier: str | None
