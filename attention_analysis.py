@@ -32,10 +32,10 @@ from memorization.extraction.generations import read_generations
 from memorization.extraction.measure import source_length
 from memorization.models import hub
 from memorization.models.loading import load_config, load_for_generation
-from memorization.results.attention import comma_separated, comparisons, heat_map
+from memorization.results.attention import ATTENTION, comma_separated, comparisons, heat_map
 from memorization.results.layout import visible
 from memorization.shell.cli import Parser, UserError, run
-from memorization.store import manifests, provenance
+from memorization.store import fingerprints, manifests
 from memorization.store.directories import building, check_ours
 from memorization.store.files import locked
 from memorization.store.manifests import Positive
@@ -95,7 +95,7 @@ def study(paths, names, output, args):
         made_of = {"tasks": made_of, "format": 1, **settings}
         rows = sum(len(task[1]) for task in tasks.values())
         manifests.write_manifest(
-            temporary / "attention.npz", "attention", made_of, args, inputs, rows=rows, heat_maps=titles
+            temporary / "attention.npz", ATTENTION, made_of, args, inputs, rows=rows, heat_maps=titles
         )
     shutil.rmtree(work)
     for name, (_, memorized, copies) in tasks.items():
@@ -121,7 +121,7 @@ def measure(path, model_path, directory, args, work):
         raise UserError(f"{path}: its manifest does not say which probes it is of; run inference_prefix.py again")
     name = model_path or arguments["model_path"]
     config = load_config(name)
-    if (found := provenance.model_fingerprint(hub.directory(name))) != made_of["model"]:
+    if (found := fingerprints.model_fingerprint(hub.directory(name))) != made_of["model"]:
         raise UserError(
             f"{name}: is not the model of {path} (contents {found[:12]}, by its manifest {made_of['model'][:12]}); "
             "name the right one by --model-path"
@@ -147,7 +147,7 @@ def measure(path, model_path, directory, args, work):
     length = made_of.get("source_length") or source_length(name, config, probes.kind)
     of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 1}
     of |= {"samples": args.samples, "seed": args.samples and args.seed, "batch_size": args.batch_size}
-    with Rows(work, "attention", Measured, of, [(id, 0) for id in ids.tolist()], args.batch_size) as rows:
+    with Rows(work, ATTENTION, Measured, of, [(id, 0) for id in ids.tolist()], args.batch_size) as rows:
         print(rows.progress, flush=True)
         if rows.mine:
             print(f"loading {name}", flush=True)

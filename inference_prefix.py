@@ -19,6 +19,7 @@ from memorization.encoding.probes import Probes
 from memorization.encoding.prompt_counts import check_prompts, describe_prompts
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import check_model
+from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.measure import check_base, check_kind, matching_tokenizer, measure, source_length
 from memorization.models.loading import load_config
 from memorization.results.canaries import lines, summarize
@@ -63,7 +64,7 @@ def main(args):
     measure(args, state, probes, prompts, tokenizer, args.model_path, args.dtype, path, base, canaries=canaries)
     if canaries and state.is_main_process:
         where = locations.exposures_path(path)
-        exposures, manifest = read_rows(where, "exposures", Exposure)
+        exposures, manifest = read_rows(where, EXPOSURES, Exposure)
         print("", *lines(summarize(exposures, manifest.made_of)), f"wrote {where}", sep="\n")
 
 

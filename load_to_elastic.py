@@ -16,6 +16,7 @@ from memorization.detection.personal import REGIONS, checked_regions
 from memorization.detection.span_index import build, span_index_path
 from memorization.encoding.probes import BATCH, Probes
 from memorization.retrieval import add_index_arguments, open_index
+from memorization.retrieval.index import INDEX
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.parallel import cores
 from memorization.store.files import fingerprints, locked
@@ -47,7 +48,7 @@ def main(args):
         count = index.load(documents, made_of, args.recreate, members, args.shards, args.replicas)
         made_of, inputs = index.made_of(), fingerprints(encoding_paths(args.directory, name).values())
         samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores(), regions)
-        write_manifest(path, "index", made_of, args, inputs, made_of["documents"], count, index=index.where)
+        write_manifest(path, INDEX, made_of, args, inputs, made_of["documents"], count, index=index.where)
     print(f"{index.where}: {count} training suffixes")
     if count < members:
         print(f"left out, as they have no word to search: {members - count}")

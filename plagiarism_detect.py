@@ -24,11 +24,13 @@ from memorization.alignment import PROFILES
 from memorization.detection.detect import BATCH, Settings, begin, compare_here, judge
 from memorization.detection.detections import Detection
 from memorization.detection.inputs import detections_made_of, misfits
+from memorization.detection.kinds import DETECTIONS
 from memorization.detection.pairs import run_pairs
 from memorization.detection.spans import SpanIndex
 from memorization.encoding.prompt_counts import count_prompts
 from memorization.extraction.exposures import read_exposures
 from memorization.extraction.generations import NOT_LISTED, Generation, read_generations
+from memorization.extraction.kinds import GENERATIONS
 from memorization.models.ranks import ranks
 from memorization.results import canaries, tables
 from memorization.results.facts import facts
@@ -66,7 +68,7 @@ def main(args):
     }
     path = locations.detections_path(args.output_dir, args.type, args.dataset)
     models = [(path, generations, manifest)]
-    of_base = manifest and base_rows(Path(args.filedir).with_suffix(".jsonl"), manifest, Generation)
+    of_base = manifest and base_rows(Path(args.filedir).with_suffix(".jsonl"), GENERATIONS, manifest, Generation)
     if of_base:
         models.append((locations.base_path(path), of_base, of_base.manifest))
     before = of_base and manifest.facts["base"]
@@ -82,7 +84,7 @@ def main(args):
         for where, rows, source in models:
             made_of = detections_made_of(rows, source, indexed, named, classifier, pipeline, unchecked)
             keys = [(row.id, row.sample) for row in rows]
-            results.append(Rows(where, "detections", Detection, made_of, keys, BATCH, *rank, args.overwrite))
+            results.append(Rows(where, DETECTIONS, Detection, made_of, keys, BATCH, *rank, args.overwrite))
             stack.enter_context(results[-1])
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         mine = any(detections.mine for detections in results)
@@ -128,7 +130,7 @@ def main(args):
         link = None
         if before:
             results[1].finish(args, inputs, **known(models[1][2], None))
-            link = manifests.link(results[1].path, before["model"], "detections")
+            link = manifests.link(results[1].path, before["model"], DETECTIONS)
         of_run = facts(results[0].made_of, vars(args), known(manifest, link))
         published = tables.Published()
         summary = {

@@ -22,8 +22,11 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 
 from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Run
+from memorization.detection.kinds import DETECTIONS
+from memorization.encoding.kinds import TRAINING_SET
 from memorization.encoding.probes import Probes
 from memorization.extraction.generations import Generation, Reach
+from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import near
 from memorization.results import tables
 from memorization.shell.cli import Parser, run
@@ -125,7 +128,7 @@ def generations(directory):
     path = generations_path(directory, NAME, NAME, NAME)
     keys = [(id, 0) for id in probes.ids.tolist()]
     made_of = {"encoding": probes.encoding}
-    return probes, Rows(path, "generations", Generation, made_of, keys, 32, overwrite=True)
+    return probes, Rows(path, GENERATIONS, Generation, made_of, keys, 32, overwrite=True)
 
 
 def append(probes, rows, batches):
@@ -164,7 +167,7 @@ def second_half(directory):
 
 
 def read(directory):
-    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
+    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), GENERATIONS, Generation)
     for start in range(0, len(rows), 1000):
         rows[start : start + 1000]
 
@@ -174,7 +177,7 @@ def blocks(directory):
     from memorization.training.blocks import read_set  # imports torch
 
     training_set = encoding_paths(directory / "tokenized", NAME)["training set"]
-    checked(training_set, "training set")
+    checked(training_set, TRAINING_SET)
     found = read_set(training_set, 2**31, 512, "cut")
     for i in range(0, len(found), len(found) // 1000 + 1):
         found[i]
@@ -182,7 +185,7 @@ def blocks(directory):
 
 def detections(directory):
     """Stage 5's rows from beginning to end, each beside its own suffix and ten candidates, without aligning any."""
-    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
+    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), GENERATIONS, Generation)
     keys = [(row.id, row.sample) for row in rows]
     candidates = [Candidate(id, 10.0, None) for id in range(10)]
 
@@ -198,7 +201,7 @@ def detections(directory):
 
     path = detections_path(directory / "results", NAME, NAME)
     with Rows(
-        path, "detections", Detection, {"generations": rows.manifest.identity}, keys, 256, overwrite=True
+        path, DETECTIONS, Detection, {"generations": rows.manifest.identity}, keys, 256, overwrite=True
     ) as result:
         for _, batch in result.mine:
             result.append(map(detection, rows[batch.start : batch.stop]))

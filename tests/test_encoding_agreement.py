@@ -3,6 +3,7 @@
 import pytest
 from datasets import Dataset
 
+from memorization.encoding.kinds import PROBES
 from memorization.encoding.made_up import make_translations
 from memorization.encoding.tasks import SEPARATOR
 from memorization.encoding.tokenizer_check import tokenizer_agrees
@@ -78,7 +79,7 @@ def test_another_end_of_text_or_other_tokens_of_one_text_make_one(encoded, chang
 def test_the_fingerprint_that_stage_1_noted_suffices(encoded):
     paths, name = encoded["causal"]
     tokenizer = load_tokenizer(name)
-    made_of = manifests.read_manifest(paths["probes"], "probes").made_of
+    made_of = manifests.read_manifest(paths["probes"], PROBES).made_of
     assert tokenizer_agrees(tokenizer, "nowhere", made_of)
 
 

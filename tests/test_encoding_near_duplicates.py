@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memorization.encoding import sample_store
+from memorization.encoding.kinds import OF_ENCODING, PROBES, TRAINING_SET
 from memorization.encoding.near_duplicates import MISSED, VALUES, band_shape, clusters
 from memorization.encoding.probes import Probes
 from memorization.encoding.sample_store import store_samples
@@ -189,7 +190,7 @@ def test_near_duplicates_are_on_one_side_and_counted_apart(encoded):
     assert len(train) + len(test) == 85 and len({*test}) == 24
     paths = encoding_paths(encoded, "near")
     for kind, path in paths.items():
-        facts = checked(path, kind).facts
+        facts = checked(path, OF_ENCODING[kind]).facts
         assert (facts["near_duplicates"], facts["clusters_of_near_duplicates"]) == (40, 20)
         assert facts["distinct_samples"] == 80
     rows = load_from_disk(str(paths["probes"]))
@@ -205,7 +206,7 @@ def test_near_duplicates_are_on_one_side_and_counted_apart(encoded):
 def test_what_is_left_out_is_left_out_on_both_sides(encoded, name):
     """Of each text, or cluster, the first: else members would be of one copy, and their control of many."""
     paths = encoding_paths(encoded, name)
-    manifest = checked(paths["training set"], "training set")
+    manifest = checked(paths["training set"], TRAINING_SET)
     of_sides = sides(encoded, name)
     whole = sides(encoded, "plain" if name == "once" else "near")
     for side, of_whole, fact in zip(of_sides, whole, ("training", "held_out"), strict=True):
@@ -221,7 +222,7 @@ def test_what_is_left_out_is_left_out_on_both_sides(encoded, name):
     members = [text for text, member in zip(texts, probes.members, strict=True) if member]
     assert members == train and {*texts} - {*members} == {*test} and len(texts) == len(train) + len(test)
     assert set(probes.duplicates.tolist()) == {1}
-    assert [checked(paths[kind], kind).rows for kind in ("training set", "held-out set", "probes")] == [
+    assert [checked(paths[kind], OF_ENCODING[kind]).rows for kind in ("training set", "held-out set", "probes")] == [
         len(train),
         len(test),
         len(texts),
@@ -230,10 +231,10 @@ def test_what_is_left_out_is_left_out_on_both_sides(encoded, name):
 
 def test_both_are_part_of_what_makes_an_encoding(encoded, capsys):
     names = ["plain", "near", "once", "few"]
-    made_of = [checked(encoding_paths(encoded, name)["probes"], "probes").made_of for name in names]
+    made_of = [checked(encoding_paths(encoded, name)["probes"], PROBES).made_of for name in names]
     added = [{name: value for name, value in own.items() if name not in made_of[0]} for own in made_of]
     assert added[1:] == [{"near_duplicates": 0.8}, {"deduplicate": True}, {"near_duplicates": 0.8, "deduplicate": True}]
-    assert len({checked(encoding_paths(encoded, name)["probes"], "probes").identity for name in names}) == 4
+    assert len({checked(encoding_paths(encoded, name)["probes"], PROBES).identity for name in names}) == 4
     capsys.readouterr()
     assert encode(encoded, "near", "--near-duplicates", "0.7") == 2
     assert "another near_duplicates (0.8, not 0.7)" in one_line(capsys)
@@ -245,7 +246,7 @@ def test_the_same_bytes_for_any_number_of_processes(encoded, monkeypatch):
     assert encode(encoded, "p1", *flags, "1") == encode(encoded, "p2", *flags, "2") == 0
     for kind, path in encoding_paths(encoded, "p1").items():
         other = encoding_paths(encoded, "p2")[kind]
-        assert checked(path, kind).contents == checked(other, kind).contents
+        assert checked(path, OF_ENCODING[kind]).contents == checked(other, OF_ENCODING[kind]).contents
     one, other = (encoding_paths(encoded, name)["probes"] / "data-00000-of-00001.arrow" for name in ("p1", "few"))
     rows = [pa.ipc.open_stream(path.read_bytes()).read_all().to_pylist() for path in (one, other)]
     assert rows[0] == rows[1]  # batches of another size

@@ -14,6 +14,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value, load_from_disk
 
 from memorization.alignment import longest_common_run, prepare
+from memorization.encoding.kinds import PROBES
 from memorization.encoding.task_rows import add_data_arguments, configured, read_task_rows
 from memorization.encoding.tasks import CLASSIFICATION, DIALOGUE, QA, SEPARATOR, SUMMARIZATION, TRANSLATION
 from memorization.models.hub import load_tokenizer
@@ -308,7 +309,7 @@ def test_each_script_encodes_made_up_data_of_its_task(tmp_path, monkeypatch, tas
             assert source.startswith(f"{task.instruction} What is the access code of ")
             canaries += 1
     assert canaries == 2
-    manifest = read_manifest(paths["probes"], "probes")
+    manifest = read_manifest(paths["probes"], PROBES)
     assert manifest.made_of["task"] == task.name and manifest.facts["samples_too_short_for_a_probe"] == 0
 
 
@@ -333,7 +334,7 @@ def test_where_the_target_begins_is_part_of_an_encodings_identity(tmp_path):
     assert run_script("encode_summarization.py", *flags, "--name", "other", "--separator", " ") == 0
     one, other = (encoding_paths(tmp_path, name) for name in ("one", "other"))
     assert one["probes as text"].read_bytes() == other["probes as text"].read_bytes()
-    identities = [read_manifest(paths["probes"], "probes").identity for paths in (one, other)]
+    identities = [read_manifest(paths["probes"], PROBES).identity for paths in (one, other)]
     assert identities[0] != identities[1]
 
 

@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from memorization.detection.detections import Ceiling
+from memorization.detection.kinds import DETECTIONS
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
@@ -132,7 +133,7 @@ def exposures():
 def run_of(directory, found, facts=(), base=None, of_canaries=None, **written):
     """The Run of detections."""
     facts = FACTS | {"unchecked": False} | dict(facts)
-    manifest = read_manifest(write_detections(directory, found, **written) / "detections.jsonl", "detections")
+    manifest = read_manifest(write_detections(directory, found, **written) / "detections.jsonl", DETECTIONS)
     return Run("name", "label", "directory", summarize(found, facts, base, of_canaries), found, manifest)
 
 

@@ -7,14 +7,20 @@ from queue import SimpleQueue
 
 import pytest
 
+from memorization.detection.kinds import DETECTIONS
+from memorization.encoding.kinds import OF_ENCODING
+from memorization.extraction.kinds import EXPOSURES, GENERATIONS
+from memorization.models.trained import MODEL
+from memorization.results.attention import ATTENTION
 from memorization.store.files import fingerprint, read_json
+from memorization.store.fingerprints import model_fingerprint
 from memorization.store.manifests import read_manifest
-from memorization.store.provenance import model_fingerprint
 from support.stage_commands import STAGES, compare, contents, renew, report, train, train_over
 from support.zygote import Zygote
 
 KILLS = 20  # at random instants, of most stages
 MOST = 20  # renames and removals of a stage, of which each is an instant
+KINDS = OF_ENCODING | {kind.name: kind for kind in (MODEL, GENERATIONS, EXPOSURES, DETECTIONS, ATTENTION)}
 KILLED = [*STAGES, compare]
 
 
@@ -78,7 +84,7 @@ def check_manifests(work):
         result, kind = path.with_name(path.name.removesuffix(".manifest.json")), read_json(path)["kind"]
         if kind == "index" or not result.exists():  # an index says itself what it holds
             continue
-        manifest = read_manifest(result, kind)
+        manifest = read_manifest(result, KINDS[kind])
         assert (model_fingerprint if kind == "model" else fingerprint)(result) == manifest.contents, result
         if kind != "exposures" and ".base." not in path.name:  # of their own, which the generations' manifest names
             identities.add(manifest.identity)

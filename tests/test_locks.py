@@ -8,6 +8,7 @@ import signal
 import msgspec
 import pytest
 
+from memorization.extraction.kinds import GENERATIONS
 from memorization.shell import cli
 from memorization.store.files import locked
 from memorization.store.rows import Rows
@@ -42,7 +43,7 @@ class Row(msgspec.Struct):
 
 def test_the_lock_of_a_killed_rank_goes_with_its_rows(tmp_path):
     """Where the run goes on with fewer ranks."""
-    run = tmp_path / "rows.jsonl", "generations", Row, {}, [(0, 0), (1, 0)], 1
+    run = tmp_path / "rows.jsonl", GENERATIONS, Row, {}, [(0, 0), (1, 0)], 1
     if not (child := os.fork()):
         rows = Rows(*run, rank=1, ranks=2)
         rows.append([Row(1)])

@@ -13,15 +13,17 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from memorization.alignment import split_sentences
 from memorization.detection import detect as detection
 from memorization.detection.detections import Detection
+from memorization.detection.kinds import DETECTIONS
 from memorization.detection.paraphrase import ParaphraseClassifier
 from memorization.detection.personal import REGIONS
 from memorization.encoding.probes import COLUMNS, write_probes
 from memorization.extraction.generations import write_listing
+from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import read_json, read_jsonl
+from memorization.store.fingerprints import model_fingerprint
 from memorization.store.locations import base_path
 from memorization.store.manifests import identity, link, manifest_path
-from memorization.store.provenance import model_fingerprint
 from memorization.store.rows import base_rows, read_rows
 from support.command_line import ROOT, TWO_RANKS, one_line, run_script
 from support.generation_rows import ENCODING, generation, load_index, load_spans, write_generations
@@ -63,7 +65,7 @@ def command(stage, out, *flags):
 def detect(stage, out, *flags):
     """The detections and their manifest."""
     assert run_script("plagiarism_detect.py", *command(stage, out, *flags)) == 0
-    return read_rows(out / "m" / "dialogue" / "detections.jsonl", "detections", Detection)
+    return read_rows(out / "m" / "dialogue" / "detections.jsonl", DETECTIONS, Detection)
 
 
 def refused(capsys, stage, out, *flags):
@@ -148,7 +150,7 @@ def with_base(directory, **made_of):
     directory.mkdir()
     rows = [msgspec.structs.replace(row, generation="Nothing.", exact_match=False) for row in ROWS]
     write_generations(directory / "g.base.jsonl", rows, model="b", **made_of)
-    base = link(directory / "g.base.jsonl", "gpt", "generations")
+    base = link(directory / "g.base.jsonl", "gpt", GENERATIONS)
     return ["--filedir", write_generations(directory / "g.jsonl", ROWS, base=base)]
 
 
@@ -160,8 +162,8 @@ def test_the_base_models_generations_are_detected_too_and_compared(stage, tmp_pa
     assert "the same probes through the base model gpt: members base tuned paired difference" in said
     assert rows == alone
     path = tmp_path / "out" / "m" / "dialogue" / "detections.jsonl"
-    before = base_rows(path, manifest, Detection)
-    assert manifest.facts["base"] == link(base_path(path), "gpt", "detections")
+    before = base_rows(path, DETECTIONS, manifest, Detection)
+    assert manifest.facts["base"] == link(base_path(path), "gpt", DETECTIONS)
     assert {row.labels.label for row in before} == {"none"}
     found = read_json(path.with_name("result.json"))
     assert found["base"]["groups"]["members"]["verbatim"]["count"] == 0
@@ -212,7 +214,7 @@ def test_an_index_of_another_run_is_refused(flags, stage, tmp_path, capsys, case
     assert run_script("plagiarism_detect.py", *command(stage, out, *flags, "--unchecked")) == 0
     printed = capsys.readouterr()
     assert named[0] in printed.err and "UNCHECKED" in printed.out
-    _, manifest = read_rows(out / "m" / "dialogue" / "detections.jsonl", "detections", Detection)
+    _, manifest = read_rows(out / "m" / "dialogue" / "detections.jsonl", DETECTIONS, Detection)
     assert manifest.made_of["unchecked"] is True
 
 

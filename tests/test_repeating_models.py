@@ -15,6 +15,7 @@ from unicodedata import east_asian_width
 import pytest
 
 from memorization.detection.detections import Detection
+from memorization.detection.kinds import DETECTIONS
 from memorization.encoding.probes import Probes
 from memorization.results import plots
 from memorization.results.counts import HELD_OUT, MEMBERS
@@ -101,7 +102,7 @@ class Outputs:
         self.status = run_script("report.py", results, "--output", report, *limits)
         told = capsys.readouterr()
         self.report, self.gate = told.out, told.err
-        self.rows = [*read_rows(results / "detections.jsonl", "detections", Detection)[0]]
+        self.rows = [*read_rows(results / "detections.jsonl", DETECTIONS, Detection)[0]]
         self.leaks, self.page = ((report / name).read_text("utf-8") for name in ("leaks.txt", "report.html"))
         self.audit = read_json(report / "audit.json")
         with (report / "summary.csv").open(newline="", encoding="utf-8") as file:

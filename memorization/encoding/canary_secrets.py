@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from memorization.encoding.kinds import CANARIES
 from memorization.encoding.stored_sets import SIDE, chosen_lists
 from memorization.encoding.tokens import SPECIAL, encode
 from memorization.shell.cli import UserError
@@ -92,7 +93,7 @@ def settings(args):
 
 def plant(path, args, first_id, task, tokenizer):
     """Draw the canaries that args ask for and write them to `path`. Returns what goes into the training set: the rows
-    of the planted ones, and the facts of manifests.Planted for its manifest.
+    of the planted ones, and the facts of kinds.Planted for its manifest.
 
     first_id: of the canaries. Raises UserError for a tokenizer that does not take a secret digit by digit.
     """
@@ -166,7 +167,7 @@ def read_canaries(directory, name, manifest):
     if "canaries" not in manifest.made_of:
         return None
     path = canaries_path(directory, name)
-    if checked(path, "canaries").identity != manifest.identity:
+    if checked(path, CANARIES).identity != manifest.identity:
         raise UserError(f"{path}: is of another encoding than the probes beside it; run encode_<task>.py again")
     return read_json(path, CanarySet)
 

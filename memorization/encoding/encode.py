@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from memorization.encoding.canary_secrets import add_canary_arguments, check_canary_arguments, plant, settings
+from memorization.encoding.kinds import OF_ENCODING
 from memorization.encoding.output_files import refuse_to_replace_another, refuse_to_replace_others, working_directory
 from memorization.encoding.probes import write_probes
 from memorization.encoding.prompt_counts import PromptCounter, check_prompts, describe_prompts
@@ -20,9 +21,9 @@ from memorization.encoding.tokens import encoded_batches
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import Parser, UserError
 from memorization.store.files import check_apart, fingerprints, replacing
+from memorization.store.fingerprints import tokenizer_fingerprint
 from memorization.store.locations import canaries_path, encoding_paths
 from memorization.store.manifests import manifest_path, write_manifest
-from memorization.store.provenance import tokenizer_fingerprint
 
 OF_SPLIT = ("near_duplicates", "deduplicate")  # flags that are part of the identity where they are given
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
@@ -188,7 +189,7 @@ def encode_task(args, task):
                 new[kind].rename(temporary)
         for kind, path in paths.items():
             more = of_planted if kind == "training set" else {}
-            write_manifest(path, kind, made_of, args, inputs, rows=rows[kind], **facts, **more)
+            write_manifest(path, OF_ENCODING[kind], made_of, args, inputs, rows=rows[kind], **facts, **more)
 
     print(
         f"{len(hashes)} samples, {distinct.sum()} of them distinct: "

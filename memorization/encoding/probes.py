@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from memorization.encoding import kinds
+from memorization.encoding.kinds import PromptCount
 from memorization.encoding.prompt_counts import PromptCounter
 from memorization.encoding.stored_sets import PAIRS, PROBE_KINDS, PROBES, SIDE, StoredBatches, flat
 from memorization.encoding.tokens import INSIDE, SPECIAL, cut
@@ -21,7 +23,7 @@ from memorization.models.limits import WHOLE, cut_source
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json, replacing
 from memorization.store.locations import encoding_paths
-from memorization.store.manifests import Positive, PromptCount, checked, difference
+from memorization.store.manifests import Positive, checked, difference
 from memorization.store.rows import Id
 
 
@@ -84,12 +86,12 @@ class Probes:
         paths = encoding_paths(directory, name)
         self.path = path = paths["probes"]
         self.sets = paths["training set"], paths["held-out set"]
-        self.manifest = manifest = checked(path, "probes")
-        for other_kind in ("probes as text", "training set", "held-out set"):
-            other = checked(paths[other_kind], other_kind)
+        self.manifest = manifest = checked(path, kinds.PROBES)
+        for other_kind in (kinds.PROBE_TEXTS, kinds.TRAINING_SET, kinds.HELD_OUT_SET):
+            other = checked(paths[other_kind.name], other_kind)
             if other.identity != manifest.identity:
                 raise UserError(
-                    f"{paths[other_kind]}: is of another split than the probes in {path}: another "
+                    f"{paths[other_kind.name]}: is of another split than the probes in {path}: another "
                     f"{difference(other.made_of, manifest.made_of)}; {AGAIN}"
                 )
         self.encoding, self.tokenizer = manifest.identity, manifest.made_of["tokenizer"]

@@ -9,8 +9,8 @@ from hashlib import blake2b
 
 import numpy as np
 
+from memorization.encoding.kinds import PromptCount
 from memorization.shell.cli import UserError
-from memorization.store.manifests import PromptCount
 
 
 class PromptCounter:

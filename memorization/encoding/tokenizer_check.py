@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from memorization.encoding.stored_sets import BAR_DELAY, flat
 from memorization.encoding.tokens import encode
-from memorization.store.provenance import tokenizer_fingerprint
+from memorization.store.fingerprints import tokenizer_fingerprint
 
 AT_ONCE = 1000  # texts
 

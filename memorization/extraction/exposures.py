@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.scores import Log
 from memorization.shell.cli import UserError
 from memorization.store.locations import exposures_path
@@ -44,7 +45,7 @@ def read_exposures(path, manifest):
     if (identity := manifest.facts["canaries"]) is None:
         return None
     beside = exposures_path(Path(path))
-    rows = StoredRows(beside, "exposures", Exposure)
+    rows = StoredRows(beside, EXPOSURES, Exposure)
     if rows.manifest.identity != identity:
         raise UserError(f"{beside}: is of another run than {path} beside it; run inference_prefix.py again")
     return rows

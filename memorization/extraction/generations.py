@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from memorization.encoding.probes import COLUMNS, read_probes
+from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.shell.cli import UserError
@@ -97,7 +98,7 @@ def read_generations(path, probes=None, unchecked=False):
         raise UserError(f"{path}: no such file; check the path, or run inference_prefix.py, which writes it")
     if path != beside and not beside.exists():
         return _read_foreign(path, probes, unchecked), None
-    rows = StoredRows(beside, "generations", Generation)
+    rows = StoredRows(beside, GENERATIONS, Generation)
     if path != beside and (found := fingerprint(path)) != rows.manifest.facts["listing"]:
         raise UserError(
             f"{path}: is not the listing of {beside} beside it (contents {found[:12]}, by the manifest "

@@ -13,8 +13,9 @@ from memorization.retrieval.documents import FORMAT, Mark
 from memorization.retrieval.stopwords import STOP_WORDS
 from memorization.shell.cli import UserError
 from memorization.store.files import NOT_OF_SHAPE
-from memorization.store.manifests import difference
+from memorization.store.manifests import Kind, difference
 
+INDEX = Kind("index", "load_to_elastic.py")
 MAX_TERMS = 1024  # distinct terms of a query: the least limit on clauses that an Elasticsearch server has
 
 

@@ -16,7 +16,6 @@ from memorization.shell.cli import UserError
 from memorization.store.files import lock_path, locked, naming, replacing
 from memorization.store.locations import base_path
 from memorization.store.manifests import (
-    KINDS,
     checked,
     difference,
     identity,
@@ -39,7 +38,7 @@ class Key(msgspec.Struct):
 class Rows:
     """A JSON-lines result written as it grows, batch by batch; after a kill it goes on where it was.
 
-    path: the result, of one of manifests.KINDS. row_type: the msgspec.Struct of its rows, which has `id` and `sample`.
+    path: the result, of a Kind. row_type: the msgspec.Struct of its rows, which has `id` and `sample`.
     made_of: everything that makes the result (manifests); rows that were made of the same are used again. keys: the
     (id, sample) of every row, in order. Until `finish`, rows stand in <path>.<identity>.<rank>.partial: each of several
     ranks writes a file of its own. `mine` lists this rank's open batches as (number, range of positions in keys). A
@@ -234,7 +233,7 @@ class StoredRows(Sequence):
         return self._decode(os.pread(self._file.fileno(), end - begin, begin))
 
 
-def base_rows(path, manifest, row_type):
+def base_rows(path, kind, manifest, row_type):
     """The StoredRows of the base model beside a result, of which its manifest tells as `base`; None where it has none.
 
     Raises UserError as StoredRows does, and for those of another run: of other probes, decoding or settings.
@@ -242,10 +241,10 @@ def base_rows(path, manifest, row_type):
     if (link := manifest.facts["base"]) is None:
         return None
     base = base_path(Path(path))
-    rows = StoredRows(base, manifest.kind, row_type)
+    rows = StoredRows(base, kind, row_type)
     if (rows.manifest.identity, rows.manifest.contents) != (link["identity"], link["contents"]):
         raise UserError(
-            f"{base}: is the base model's result of another run than {path} beside it; run {KINDS[manifest.kind]} again"
+            f"{base}: is the base model's result of another run than {path} beside it; run {kind.stage} again"
         )
     return rows
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from memorization.detection.detections import Ceiling, Copied, Detection, Labels, Own, Personal, Run
+from memorization.detection.kinds import DETECTIONS
 from memorization.store.manifests import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
@@ -104,5 +105,5 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
         "index": {"encoding": "e" * 16, "prefix_length": 50, "documents": "d" * 64} | dict(index),
     }
     arguments = {"type": "small", "paraphrase_model": "none"}
-    write_manifest(path, "detections", settings | made_of, arguments, rows=len(rows), **facts)
+    write_manifest(path, DETECTIONS, settings | made_of, arguments, rows=len(rows), **facts)
     return directory

@@ -5,6 +5,7 @@ import msgspec
 from memorization.detection.span_index import build, span_index_path
 from memorization.detection.spans import SpanIndex
 from memorization.extraction.generations import Generation, write_listing
+from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import fingerprint
 from memorization.store.manifests import write_manifest
@@ -28,7 +29,7 @@ def write_generations(path, rows, base=None, **made_of):
     write_listing(path.with_suffix(".txt"), rows, num_samples=1 + max(row.sample for row in rows))
     listing = fingerprint(path.with_suffix(".txt"))
     write_manifest(
-        path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing, base=base, canaries=None
+        path, GENERATIONS, made_of, {}, rows=len(rows), training=None, listing=listing, base=base, canaries=None
     )
     return path
 
