@@ -132,8 +132,8 @@ class Probes:
         if not samples or samples != self.manifest.rows:
             raise UserError(f"{self.path}: has {samples} samples, by its manifest {self.manifest.rows}; {AGAIN}")
         together = map(np.concatenate, zip(*columns, strict=True))
-        self._number, self._sample, self._begin, self._end, *of_probes = together
-        self.ids, self.members, self.duplicates, self.clusters = of_probes
+        self._number, self._sample, self._begin, self._end, *own = together
+        self.ids, self.members, self.duplicates, self.clusters = own
         if (np.diff(self.ids) <= 0).any() or (self.clusters > self.ids).any():
             raise UserError(f"{self.path}: its ids are not in order, or its clusters; {AGAIN}")
         self.too_short = samples - len(self)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +55,7 @@ def saved(path: Path, schema: pa.Schema, fingerprint: str) -> Iterator[Callable[
     path.mkdir()
     with pa.OSFile(str(path / ROWS), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
         yield writer.write_batch
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": ROWS}],
         "_fingerprint": fingerprint,
         "_format_columns": None,

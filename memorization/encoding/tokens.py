@@ -75,10 +75,10 @@ def encode_pairs(
     source_ends, targets = (np.array(targets, np.int32) - less for less in (len(separator), 0))
     pairs = [(text[:end], text[begin:]) for text, end, begin in zip(texts, source_ends, targets, strict=True)]
     sources, outputs = zip(*pairs, strict=True)
-    source = _tokenized([source_prefix + text for text in sources], tokenizer, eos, len(source_prefix))[:3]
+    source = _tokenized([source_prefix + text for text in sources], tokenizer, eos, len(source_prefix))
     ids, starts, bounds, first = encode(list(outputs), np.zeros_like(targets), tokenizer, eos)
     starts = np.where(starts >= 0, starts + np.repeat(targets, np.diff(bounds)), starts)
-    return EncodedPairs(*source, first, ids, starts, bounds, source_ends)
+    return EncodedPairs(source[0], source[1], source[2], first, ids, starts, bounds, source_ends)
 
 
 def _tokenized(texts, tokenizer, eos, skipped=0):
