@@ -395,6 +395,7 @@ def test_a_killed_run_ends_in_the_same_bytes(homes, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two ranks need two GPUs or none")
+@pytest.mark.slow
 def test_two_ranks_are_as_one_with_two_batches_a_step(homes, tmp_path):
     """Their mean is over the tokens of both, though one has longer targets."""
     home = homes["t5"]

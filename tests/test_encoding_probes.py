@@ -197,8 +197,6 @@ UNFIT = {
         "not those of the tra",
     ),
     "an id of no set": (with_column("id", lambda ids: [*ids[:-1], 10**6]), "neither set beside it has"),
-    "a negative target": (with_column("target", first(-1)), "do not fit"),
-    "a target behind the tokens": (with_column("target", first(10**6)), "do not fit"),
     "starts not in order": (with_column("starts", in_first(1, 60)), "do not fit"),
     "a start behind the text": (
         with_column("starts", lambda all: [[*all[0][:-2], 10**6, all[0][-1]], *all[1:]]),
@@ -212,6 +210,8 @@ UNFIT_SETS = {  # training sets, which hold the texts and tokens of the members
     "another type": (lambda table: table.set_column(0, "id", table["id"].cast(pa.int32())), "its columns are"),
     "a null": (with_column("text", first(None)), "it has a null"),
     "a negative token": (with_column("input_ids", in_first(0, -1)), "do not fit"),
+    "a negative target": (with_column("target", first(-1)), "do not fit"),
+    "a target behind the tokens": (with_column("target", first(10**6)), "do not fit"),
     "a token less": (with_column("input_ids", lambda ids: [ids[0][1:], *ids[1:]]), "do not fit"),
     "a text too short": (with_column("text", first("short")), "do not fit"),
     "another id": (with_column("id", first(10**6)), "neither set beside it has"),

@@ -1,5 +1,6 @@
 """From detections to counts and the table."""
 
+import copy
 import json
 import math
 
@@ -74,7 +75,7 @@ def test_members_are_grouped_by_copies_in_powers_of_two():
         ("members", 5),
         ("held out", 10),
     ]
-    alike = summarize([row for row in ROWS if row.duplicates == 1], FACTS)
+    alike = summarize([row for row in ROWS if row.generation.duplicates == 1], FACTS)
     assert list(alike["groups"]) == list(alike["verdict"]["groups"]) + ["held out"] == ["members", "held out"]
 
 
@@ -224,7 +225,10 @@ def test_anothers_run_is_shown_beside_its_chance_level():
 
 
 def test_columns_without_data_are_left_out():
-    foreign = summarize([msgspec.structs.replace(row, exact_match=None, matched_tokens=None) for row in ROWS], FACTS)
+    foreign = copy.deepcopy(ROWS)
+    for row in foreign:
+        row.generation.exact_match = row.generation.matched_tokens = None
+    foreign = summarize(foreign, FACTS)
     names = [column["name"] for column in foreign["columns"]]
     assert names == [
         "run_50",
@@ -350,7 +354,9 @@ def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_pr
         scored(1000, loss=2.0, exact_match=False),
         scored(1001, loss=3.5, exact_match=False),
     ]
-    tuned = [msgspec.structs.replace(row, exact_match=row.id < 3) for row in PASSED]
+    tuned = copy.deepcopy(PASSED)
+    for row in tuned:
+        row.generation.exact_match = row.generation.id < 3
     summary = summarize(tuned, FACTS | {"base": "gpt"}, iter(base))
     groups, changes = summary["base"]["groups"], summary["base"]["difference"]
     assert groups["members"]["exact_match"]["count"] == 1 and summary["groups"]["members"]["exact_match"]["count"] == 2
@@ -480,7 +486,7 @@ def test_prompts_that_probes_share_are_told_and_a_note_where_most_do():
 
 def test_the_table_fits_80_columns_whatever_is_in_it():
     """Large figures, long names, many groups of copies."""
-    runs = {"own": 10**6, "run": 10**6, "generation": "w" * 10**6, "suffix": "w" * (10**6 + 5)}
+    runs = {"own": 10**6, "run": 10**6, "text": "w" * 10**6, "suffix": "w" * (10**6 + 5)}
     rows = [
         detection(i, "verbatim", **runs, duplicates=max(2**i * 3 // 2, 1), matched_tokens=49999 * (i % 3))
         for i in range(20)

@@ -213,7 +213,7 @@ def _side(ids: np.ndarray, texts: pa.StringArray, encoded: Encoded | EncodedPair
 def _stored(ids: np.ndarray, encoded: Encoded | EncodedPairs, split: SampleSplit, rows: np.ndarray) -> pa.RecordBatch:
     """Of a batch, what goes into the probes' set."""
     columns = [ids[rows], split.member[rows], split.copies[rows], split.begin[rows]]
-    columns += [*chosen_lists(rows, encoded.bounds, encoded.starts), encoded.first[rows]]
+    columns += chosen_lists(rows, encoded.bounds, encoded.starts)
     if not isinstance(encoded, EncodedPairs):
         return pa.record_batch(columns, PROBES)
     columns += [*chosen_lists(rows, encoded.target_bounds, encoded.target_starts), encoded.source_ends[rows]]

@@ -157,7 +157,7 @@ class Probes:
         if ((places < len(sides[0])) != member).any():
             raise UserError(f"{self.path}: its members are not those of the training set beside it; {AGAIN}")
         samples = both.take(pa.array(places))
-        for name in ("text", "input_ids", "labels"):
+        for name in ("text", "input_ids", "labels", "target"):
             batch = batch.append_column(name, samples[name])
         return batch
 

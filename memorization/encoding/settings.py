@@ -10,6 +10,7 @@ from memorization.encoding.stored_sets import PROBE_KINDS
 from memorization.encoding.task_rows import DataSettings, add_data_arguments, data_settings
 from memorization.encoding.tasks import Task
 from memorization.shell.cli import Parser
+from memorization.shell.flags import PROCESSES, SEEDS, Range, any_text, file_name, whole
 
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
 
@@ -45,14 +46,16 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
     """The settings that the command line of the script that encodes a task gives."""
     parser = Parser(description)
     add_data_arguments(parser, task)
-    parser.add_argument("--max-samples", type=int, help="take only the first N samples of the data (default: all)")
+    parser.add_argument("--max-samples", type=whole(1), help="take only the first N samples of the data (default: all)")
     parser.add_argument("--tokenizer", default=str(DEFAULT_TOKENIZER), help="path or hub name (default: %(default)s)")
-    parser.add_argument("--name", default=task.name, help="what the outputs are called (default: %(default)s)")
+    parser.add_argument(
+        "--name", type=file_name, default=task.name, help="what the outputs are called (default: %(default)s)"
+    )
     parser.add_argument("--output-dir", default="tokenized_data", help="where they go (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace what was made of other data or settings")
     parser.add_argument(
         "--prefix-length",
-        type=int,
+        type=whole(1),
         default=50,
         help="tokens of a prefix, unless stages 2 to 4 say otherwise (default: %(default)s)",
     )
@@ -66,9 +69,14 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
         "--shared-prompts", action="store_true", help="go on where most probes share their prompt with another"
     )
     parser.add_argument(
-        "--min-suffix-length", type=int, default=20, help="least tokens of a suffix (default: %(default)s)"
+        "--min-suffix-length", type=whole(1), default=20, help="least tokens of a suffix (default: %(default)s)"
     )
-    parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
+    parser.add_argument(
+        "--test-size",
+        type=Range(0, 1, over=True, under=True),
+        default=0.1,
+        help="share of held-out samples (default: %(default)s)",
+    )
     parser.add_argument(
         "--near-duplicates",
         type=_share,
@@ -81,15 +89,20 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
         action="store_true",
         help="train on one text of each cluster of near-duplicates; with --near-duplicates none, on one copy of each",
     )
-    parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
-    parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=5, help="of the split (default: %(default)s)")
+    parser.add_argument(
+        "--num-proc", type=whole(1, PROCESSES), default=1, help="processes that tokenize (default: %(default)s)"
+    )
     parser.add_argument(
         "--encoder-decoder",
         action="store_true",
         help="for T5, BART and their like, which read the source and write the target (default: for causal models)",
     )
     parser.add_argument(
-        "--source-prefix", default="", help='text before each source, for T5 "summarize: ", say (default: none)'
+        "--source-prefix",
+        type=any_text,
+        default="",
+        help='text before each source, for T5 "summarize: ", say (default: none)',
     )
     add_canary_arguments(parser)
     flags = parser.parse_args()
@@ -113,6 +126,6 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
 
 def _share(text: str) -> float | None:
     try:
-        return None if text == "none" else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a share of the word 5-grams, as 0.8, or none") from None
+        return None if text == "none" else Range(0.1, 1)(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}: give a share of the word 5-grams, as 0.8, or none") from None

@@ -35,7 +35,6 @@ PROBES = pa.schema(
         "duplicates": pa.int64(),
         "cluster": pa.int64(),
         "starts": TOKENS,
-        "target": pa.int32(),
     }
 )
 # of probes for encoder-decoder models: `starts` are of the source

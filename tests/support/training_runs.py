@@ -101,7 +101,9 @@ def free_port():
         return free.getsockname()[1]
 
 
-two_ranks = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two ranks need two GPUs or none")
+def two_ranks(test):
+    """A slow test that needs two GPUs or none."""
+    return pytest.mark.slow(pytest.mark.skipif(torch.cuda.device_count() == 1, reason="needs two GPUs or none")(test))
 
 
 def launch(directory, flags):
