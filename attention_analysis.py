@@ -13,9 +13,6 @@ sample), attention.csv (a row a comparison, measure and head) and heat_*.svg to 
 it was.
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 import math
 import shutil
 from pathlib import Path

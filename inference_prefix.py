@@ -8,9 +8,6 @@ a generation, and beside it the published .txt listing. A killed run goes on whe
     torchrun --nproc-per-node 4 inference_prefix.py --model-path ./finetuned_models/finetuned_dialogue
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 import torch
 from accelerate import PartialState
 

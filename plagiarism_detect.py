@@ -10,9 +10,6 @@ texts, without an index or a model:
     python plagiarism_detect.py --pairs pairs.jsonl --profile pan --output alignments.jsonl
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 import sys
 from contextlib import ExitStack
 from functools import partial

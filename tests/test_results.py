@@ -1,6 +1,5 @@
 """From detections to counts and the table."""
 
-import copy
 import json
 import math
 
@@ -17,7 +16,7 @@ from memorization.results.layout import estimate, grid, visible
 from memorization.results.reports import Run, latex
 from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
 from memorization.results.tables import Published, summarize, table
-from support.detection_rows import FACTS, detection, item
+from support.detection_rows import FACTS, detection, item, of_generation
 
 ROWS = [
     detection(1, "verbatim", own=250, run=250, duplicates=16, exact_match=True, matched_tokens=60),
@@ -225,10 +224,7 @@ def test_anothers_run_is_shown_beside_its_chance_level():
 
 
 def test_columns_without_data_are_left_out():
-    foreign = copy.deepcopy(ROWS)
-    for row in foreign:
-        row.generation.exact_match = row.generation.matched_tokens = None
-    foreign = summarize(foreign, FACTS)
+    foreign = summarize([of_generation(row, exact_match=None, matched_tokens=None) for row in ROWS], FACTS)
     names = [column["name"] for column in foreign["columns"]]
     assert names == [
         "run_50",
@@ -297,15 +293,15 @@ def test_the_columns_of_the_pass_count_what_they_say():
 
 
 def test_a_column_that_was_not_computed_is_left_out_and_named():
-    rows = [msgspec.structs.replace(row, scores=None) for row in PASSED]
+    rows = [of_generation(row, scores=None) for row in PASSED]
     summary = summarize(rows, FACTS | {"not_computed": {"scores": "the engine gives no scores"}})
     names = {column["name"] for column in summary["columns"]} | summary["scores"].keys()
     assert not names & {"loss", "exact_10", "within_1_50", "log_p_z", "zlib", "min_k"} and "near_copy" in names
     headings = summary["facts"]["not_computed"]["the engine gives no scores"]
     assert {"loss", "exact at 10", "n 1, p 0.5", "min-k %++"} <= {*headings} and "near copy" not in headings
     assert "min-k %++: not computed, as the engine gives no scores." in " ".join(table(summary).split())
-    scores = [msgspec.structs.replace(row.scores, min_k_plus=msgspec.UNSET) for row in PASSED]
-    rows = [msgspec.structs.replace(row, scores=each) for row, each in zip(PASSED, scores, strict=True)]
+    scores = [msgspec.structs.replace(row.generation.scores, min_k_plus=msgspec.UNSET) for row in PASSED]
+    rows = [of_generation(row, scores=each) for row, each in zip(PASSED, scores, strict=True)]
     summary = summarize(rows, FACTS | {"not_computed": {"scores.min_k_plus": "it needs all scores"}})
     assert "min_k_plus" not in summary["scores"] and "min_k" in summary["scores"]
     assert summary["facts"]["not_computed"] == {"it needs all scores": ["min-k %++"]}
@@ -354,9 +350,7 @@ def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_pr
         scored(1000, loss=2.0, exact_match=False),
         scored(1001, loss=3.5, exact_match=False),
     ]
-    tuned = copy.deepcopy(PASSED)
-    for row in tuned:
-        row.generation.exact_match = row.generation.id < 3
+    tuned = [of_generation(row, exact_match=row.generation.id < 3) for row in PASSED]
     summary = summarize(tuned, FACTS | {"base": "gpt"}, iter(base))
     groups, changes = summary["base"]["groups"], summary["base"]["difference"]
     assert groups["members"]["exact_match"]["count"] == 1 and summary["groups"]["members"]["exact_match"]["count"] == 2

@@ -46,6 +46,11 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     return Detection(generation=generation, longest_common_run=longest, copied=copied, own=own, **fields)
 
 
+def of_generation(row, **fields):
+    """The Detection of another Generation, of which these fields differ."""
+    return msgspec.structs.replace(row, generation=msgspec.structs.replace(row.generation, **fields))
+
+
 def item(kind, span, whose):
     """A Personal. whose: one of detections.WHOSE."""
     holders = {"another": 1, "other": 1, "shared": 10}.get(whose, 0)
