@@ -153,7 +153,7 @@ def measure(path, model_path, directory, args, work):
             of_batch = [probes[i : i + 1][0] for i in chosen[batch.start : batch.stop]]
             found = attention_measures(model, of_batch, length, made_of["max_new_tokens"])
             rows.append(
-                Measured(probe["id"], 0, values.shape, values.tobytes())
+                Measured(id=probe["id"], sample=0, shape=values.shape, values=values.tobytes())
                 for probe, values in zip(of_batch, found, strict=True)
             )
         if len({row.shape for row in rows}) > 1:
