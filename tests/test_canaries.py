@@ -153,8 +153,8 @@ def test_an_encoding_without_canaries_that_replaces_one_with_them_leaves_none(ho
         (["--canary-copies", "x"], "--canary-copies: x: must be different whole numbers"),
         (["--canary-copies", ""], "--canary-copies: : must be different whole numbers"),
         (["--canary-copies", "10001"], "from 1 to 10000"),
-        (["--canaries", "-1"], "--canaries -1: must be"),
-        (["--canary-digits", "19"], "--canary-digits 19: must be"),
+        (["--canaries", "-1"], "--canaries: must be"),
+        (["--canary-digits", "19"], "--canary-digits: must be"),
     ],
 )
 def test_canaries_that_cannot_be_are_one_line(tmp_path, capsys, flags, said):
