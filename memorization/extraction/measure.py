@@ -57,7 +57,7 @@ def matching_tokenizer(name, probes, remedy, option=None):
     option: the flag by which another one can be named, if it can.
     """
     tokenizer = hub.load_tokenizer(name, option)
-    if not tokenizer_agrees(tokenizer, probes.path, probes.manifest.made_of):
+    if not tokenizer_agrees(tokenizer, probes.sets, probes.manifest.made_of):
         raise UserError(
             f"{name}: another tokenizer than the probes in {probes.path} were encoded with; encode with --tokenizer "
             f"set to it, or {remedy}"
