@@ -17,7 +17,7 @@ from memorization.alignment import PROFILES
 from memorization.alignment.pair_files import run_pairs
 from memorization.detection.run_detection import DetectionRun, DetectionSettings
 from memorization.results.result_files import write_result
-from memorization.results.tables import table
+from memorization.results.tables import summary_text
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import PROCESSES, nested_name, whole
@@ -52,7 +52,7 @@ def main(args):
         if not detections.is_main:
             return None
         summary = write_result(detections, args)
-    print(table(summary))
+    print(summary_text(summary))
     print(f"\nwrote {settings.result}, result.json and result.txt")
     return None
 

@@ -99,7 +99,7 @@ texts = st.lists(st.sampled_from(vocabulary), max_size=12).flatmap(
 )
 
 
-@pytest.mark.hypothesis
+@pytest.metadata.hypothesis
 @given(st.lists(texts, min_size=2, max_size=6, unique=True), texts, st.integers(0, 40), st.integers(0, 20), st.data())
 def test_copied_equals_brute_force(tmp_path_factory, texts, generation, cut, span_length, data):
     sides = data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)))
@@ -194,10 +194,10 @@ def test_all_runs_in_many_texts_are_those_of_the_suffix_automaton(spans):
 
 
 def test_parts_and_processes_change_nothing(tmp_path, spans, monkeypatch):
-    assert open_spans(tmp_path / "jobs", SAMPLES, jobs=2).mark == spans.mark
+    assert open_spans(tmp_path / "jobs", SAMPLES, jobs=2).metadata == spans.metadata
     monkeypatch.setattr(span_index, "PART", 500)
     small = open_spans(tmp_path / "parts", SAMPLES)
-    assert len(small.mark.parts) > 10 > len(spans.mark.parts)
+    assert len(small.metadata.parts) > 10 > len(spans.metadata.parts)
     for seed in range(10):
         id, _, text = SAMPLES[seed]
         arguments = mixed(seed), id, text[:200], text[200:], 30

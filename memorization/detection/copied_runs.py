@@ -180,13 +180,13 @@ class SpanIndex:
         distinct = np.unique(np.stack([run, cluster, member]), axis=1)  # the samples of a cluster are on one side
         holders = np.bincount(distinct[0], minlength=len(begins)).tolist()
         members = np.bincount(distinct[0], distinct[2], len(begins)).astype(int).tolist()
-        copied = []
+        copied, lengths = [], ours.lengths(begins, ends)
         for k, (begin, end) in enumerate(runs):
             at = first[k]
             part, (start, _) = self._place(sample[at])
             copied.append(
                 CopiedRun(
-                    length=int(ours.lengths(begin, end)),
+                    length=int(lengths[k]),
                     generation_span=_span(ours.bounds, begin, end),
                     holders=holders[k],
                     members=members[k],
