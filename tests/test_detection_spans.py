@@ -99,7 +99,7 @@ texts = st.lists(st.sampled_from(vocabulary), max_size=12).flatmap(
 )
 
 
-@pytest.metadata.hypothesis
+@pytest.mark.hypothesis
 @given(st.lists(texts, min_size=2, max_size=6, unique=True), texts, st.integers(0, 40), st.integers(0, 20), st.data())
 def test_copied_equals_brute_force(tmp_path_factory, texts, generation, cut, span_length, data):
     sides = data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)))

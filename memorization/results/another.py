@@ -25,7 +25,7 @@ class AnotherCounter:
         self._probes, self._holders, self._members = array("q"), array("q"), array("b")
 
     def add(self, probe: int, items: Iterable[Any]) -> None:
-        """Add what a generation of a probe says and one other cluster alone holds: Copied or Personal."""
+        """Add what a generation of a probe says and one other cluster alone holds: CopiedRun or PersonalItem."""
         for item in items:
             self._probes.append(probe)
             self._holders.append(item.cluster)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from memorization.detection.detections import CopiedRun, Detection, Span
+from memorization.detection.detections import CopiedRun, Detection, PersonalItem, Span
 from memorization.extraction.generations import Generation
 from memorization.results.formats import WIDTH, paragraph, visible, wrapped
 
