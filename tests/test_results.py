@@ -190,7 +190,7 @@ def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
     assert 0 < another["members"] < 1 and another["held out"] == chance["members"] == 0 < chance["held out"] < 1
     lines = [line.split() for line in summary_text(summary).splitlines() if line.startswith("date, ")]
     assert lines == [["date,", "members", *"010100"], ["date,", "held", "out", *"001100"]]
-    assert "Personal data that is said" not in summary_text(summarize(ROWS, FACTS))
+    assert "Personal data in the generations" not in summary_text(summarize(ROWS, FACTS))
 
 
 def test_a_table_says_whether_names_were_looked_for():
