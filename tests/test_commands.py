@@ -91,8 +91,8 @@ def write_data(here):
     rows = make_dialogues(seed=3, single=24, fourfold=2, sixteenfold=0)
     for name in ("dialogues.json", "HealthCareMagic-100k.json", "chatdoctor5k.json"):
         (here / name).write_text(json.dumps(rows))
-    chinese = "".join(f'"{row["input"]}","{row["output"]}"\n' for row in dialogues("Chinese", 20, 1))
-    (here / "dialogues.csv").write_text(f"input,output\n{chinese}", encoding="gbk")
+    chinese = "".join(f'"","{row["input"]}","{row["output"]}"\n' for row in dialogues("Chinese", 20, 1))
+    (here / "dialogues.csv").write_text(f"instruction,input,output\n{chinese}", encoding="gbk")
     (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_articles(2, 24, 0, 0)))
     (here / "squad-dev.json").write_text(json.dumps(questions(passages=12, each=2, seed=1)))
     for side, field in (("de", "source"), ("en", "target")):
