@@ -54,9 +54,9 @@ def pytest_sessionfinish(session):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A test with a server of its own is slow."""
+    """A test with a server of its own, or that runs a stage dozens of times in processes, is slow."""
     for item in items:
-        if {"secure_server", "own_server"} & {*item.fixturenames}:
+        if {"secure_server", "own_server", "zygote"} & {*item.fixturenames}:
             item.add_marker("slow")
 
 
