@@ -14,7 +14,7 @@ stages = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name
 
 @pytest.fixture
 def disk(fork_server):
-    """A function that makes fork_server.work a disk of its own, of so many bytes, or changes that; other options follow."""
+    """A function that mounts a disk of a size in bytes as fork_server.work, or changes it; other options follow."""
     mounted = False
 
     def mount(size, *more):

@@ -1,4 +1,4 @@
-"""Runs stage scripts and kills or stops them at any instant. They are forked from a process that has everything imported.
+"""Runs stage scripts in forks of a process that has everything imported; kills or stops them at any instant.
 
 ForkServer is the tests' side. This file, run as a script, is the process that forks.
 """

@@ -8,8 +8,8 @@ import shutil
 
 from memorization.encoding.made_up import make_dialogues
 from support.command_line import ROOT
-from support.tiny_models import save_language_model
 from support.fork_server import ForkServer
+from support.tiny_models import save_language_model
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 CANARIES = "--canaries", 2, "--canary-copies", "1,2", "--canary-digits", 2
