@@ -105,8 +105,7 @@ def write_data(here):
 
 def run(command, here):
     """Run a documented command in a directory; fail if it does."""
-    for part, smaller in SMALLER.items():
-        command = command.replace(part, smaller)
+    command = smaller(command)
     words = shlex.split(command)
     if words[0] == "python":
         assert in_directory(here, words[1:]) in ((0, 1) if "--fail-above" in words else (0,)), (
@@ -118,6 +117,12 @@ def run(command, here):
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     else:
         run_recipe(command, here)
+
+
+def smaller(command):
+    for part, other in SMALLER.items():
+        command = command.replace(part, other)
+    return command
 
 
 def make_room(command, here):
@@ -132,7 +137,7 @@ def in_directory(here, words):
     """The exit status of `python *words`, run in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        return run_script(*words)
+        return run_script(*shlex.split(smaller(shlex.join(words))))
 
 
 PYTHON = f"""#!{sys.executable} -ES
