@@ -21,7 +21,7 @@ import hypothesis
 import pytest
 from stages import zygote  # noqa: F401
 
-from memorization.retrieval import add_index_arguments, open_index
+from memorization.retrieval import IndexSettings, add_index_arguments, open_index
 from memorization.shell.cli import Parser
 
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
@@ -134,7 +134,7 @@ def elastic_flags(elastic_url):
     """The flags of an index of the test's own on the server, removed afterwards."""
     flags = ["--elastic-url", elastic_url, "--index-xsuffix", f"test-{uuid.uuid4().hex}"]
     yield flags
-    opened(flags).client.indices.delete(index=flags[-1], ignore_unavailable=True)
+    remove_from_server(opened(flags))
 
 
 @pytest.fixture
@@ -153,4 +153,10 @@ def opened(flags):
     """The index that these flags of stages 4 and 5 name."""
     parser = Parser("")
     add_index_arguments(parser)
-    return open_index(parser.parse_args(flags))
+    return open_index(IndexSettings.of(parser.parse_args(flags)))
+
+
+def remove_from_server(index):
+    """Remove what has the name of an ElasticIndex, and what its loads left."""
+    indexes = index.client.indices
+    indexes.delete(index=[*indexes.get(index=f"{index.name}*"), "none"], ignore_unavailable=True)
