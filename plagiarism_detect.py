@@ -28,7 +28,7 @@ from memorization.detection.pairs import run_pairs
 from memorization.detection.spans import SpanIndex
 from memorization.encoding.prompts import of_texts
 from memorization.extraction.exposures import read_exposures
-from memorization.extraction.generations import Generation, read_generations
+from memorization.extraction.generations import NOT_LISTED, Generation, read_generations
 from memorization.models.ranks import ranks
 from memorization.results import canaries, tables
 from memorization.results.facts import facts
@@ -120,6 +120,7 @@ def main(args):
                 "samples": spans.samples,
                 "clusters": spans.clusters,
                 "prompts": prompts,
+                "not_computed": source.facts.get("not_computed", {}) if source else NOT_LISTED,
                 "base": base,
                 "canaries": of_canaries,
             }

@@ -2,10 +2,10 @@
 
     python benchmarks/personal.py dialogues.json squad.json --show telephone ip
 
-First the made-up texts of tests/personal_data.py: of each kind how many items are found as they are, and of what only
-looks like one how many are taken for what. Then what is found in files of real text (JSON rows with an `output`, JSON
-lines with a `dialogue`, SQuAD's JSON, or plain text, a paragraph a line), with the time; --show prints items of these
-kinds with what stands around them, so that a person can judge.
+First the made-up texts of tests/support/personal_examples.py: of each kind how many items are found as they are, and
+of what only looks like one how many are taken for what. Then what is found in files of real text (JSON rows with an
+`output`, JSON lines with a `dialogue`, SQuAD's JSON, or plain text, a paragraph a line), with the time; --show prints
+items of these kinds with what stands around them, so that a person can judge.
 """
 
 import json
@@ -17,10 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from personal_data import KNOWN, LOOKALIKES
-
 from memorization.detection.personal import KINDS, find
 from memorization.shell.cli import Parser, run
+from support.personal_examples import KNOWN, LOOKALIKES
 
 
 def main(args):

@@ -11,18 +11,13 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: a second thread only waits for the first
 
-import shutil
-import subprocess
-import tempfile
 import uuid
-from pathlib import Path
 
 import hypothesis
 import pytest
-from stages import zygote  # noqa: F401
 
-from memorization.retrieval import IndexSettings, add_index_arguments, open_index
-from memorization.shell.cli import Parser
+from support.indexes import opened, remove_from_server
+from support.servers import LocalServer
 
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile(
@@ -30,45 +25,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-SERVER = Path(__file__).parents[2] / "shared" / "elasticsearch" / "server.sh"
-HOW = (
-    "no Elasticsearch: set ELASTIC_TEST_URL to one of yours, as from: docker run -p 9200:9200 -e discovery.type="
-    "single-node -e xpack.security.enabled=false docker.elastic.co/elasticsearch/elasticsearch:8.19.8"
-)
-MADE_OF = {"encoding": "0123456789abcdef" * 4, "prefix_length": 50}  # of an index
 CONNECTION = ("ELASTIC_URL", "ELASTIC_API_KEY", "ELASTIC_USER", "ELASTIC_PASSWORD", "ELASTIC_CA_CERTS")
-
-
-class LocalServer:
-    """A server of this machine. env: the environment variables that reach it. directory: where it lies already."""
-
-    def __init__(self, *options, directory=None, env=None):
-        if not SERVER.is_file() or not shutil.which("java"):
-            pytest.skip(HOW)
-        self.options, self.directory, self.env = options, directory, env
-        if not directory:
-            self.directory = tempfile.mkdtemp(prefix="elasticsearch-")
-            Path(self.directory).chmod(0o755)
-            self.start()
-
-    @property
-    def url(self):
-        return self.env["ELASTIC_URL"]
-
-    def _run(self, verb, *options):
-        command = [SERVER, verb, self.directory, *options]
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-    def start(self):
-        exports = self._run("start", *self.options).splitlines()
-        self.env = dict(line.removeprefix("export ").split("=", 1) for line in exports)
-
-    def kill(self):
-        self._run("kill")
-
-    def remove(self):
-        self._run("kill")
-        shutil.rmtree(self.directory)
 
 
 def common(request, tmp_path_factory, name, *options):
@@ -149,14 +106,38 @@ def flags(request):
     return request.getfixturevalue(f"{request.param}_flags")
 
 
-def opened(flags):
-    """The index that these flags of stages 4 and 5 name."""
-    parser = Parser("")
-    add_index_arguments(parser)
-    return open_index(IndexSettings.of(parser.parse_args(flags)))
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory):
+    """The Zygote. Its `work` is an empty directory, beside which lies what the stages read, made by themselves."""
+    from support.stage_commands import prepared
+
+    zygote = prepared(tmp_path_factory.mktemp("home"))
+    yield zygote
+    zygote.close()
 
 
-def remove_from_server(index):
-    """Remove what has the name of an ElasticIndex, and what its loads left."""
-    indexes = index.client.indices
-    indexes.delete(index=[*indexes.get(index=f"{index.name}*"), "none"], ignore_unavailable=True)
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A directory with what stage 2 reads: `small`, a tokenizer and a configuration, and the sets of two encodings,
+    `data` and `other`."""
+    from support.training_runs import write_home  # imports torch
+
+    return write_home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def finished(home):
+    """An uninterrupted run of stage 2 on `data`, 2 epochs of 5 steps, with a checkpoint an epoch."""
+    import run_clm
+    from support.training_runs import flags
+
+    run_clm.main(flags(home, home / "finished"))
+    return home / "finished"
+
+
+@pytest.fixture(scope="session")
+def two(home):
+    """`home` with a further encoding, `more`, of 12 samples and 3 held-out ones, which all begin with token 1."""
+    from support.training_runs import write_more
+
+    return write_more(home)

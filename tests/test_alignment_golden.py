@@ -12,7 +12,7 @@ from memorization.alignment import PROFILES, align, prepare, split_sentences
 
 SHARED = Path(__file__).parents[2] / "shared"
 
-OWN = Path(__file__).with_name("golden_alignment.jsonl")
+OWN = Path(__file__).parent / "support" / "golden_pairs.jsonl"
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
 

@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from models import gpt_neo_config, save_bart, save_language_model, save_t5
 from scipy import stats
-from shell import ROOT, one_line, run_script
-from test_hostile import edits, kept, resealed
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM
 
 from attention_analysis import Measured
@@ -25,6 +22,9 @@ from memorization.results.attention import COLUMNS, compare, comparisons, groups
 from memorization.shell.cli import UserError
 from memorization.store import manifests
 from memorization.store.files import fingerprint, read_json, write_json
+from support.command_line import ROOT, one_line, run_script
+from support.edits import edits, kept, resealed
+from support.tiny_models import gpt_neo_config, save_bart, save_language_model, save_t5
 
 SIZES = [(3, 4, 9), (1, 6, 5), (7, 9, 12), (12, 2, 4)]  # tokens of a prefix, a suffix, a source
 
@@ -228,7 +228,7 @@ def test_a_killed_study_goes_on_where_it_was(stage, tmp_path, capfd):
         import os, sys
         sys.path.insert(0, "tests")
         from memorization.extraction import attention
-        from shell import run_script
+        from support.command_line import run_script
         calls, measured = [], attention.attention_measures
         def until_killed(*given):
             calls.append(0)

@@ -10,10 +10,6 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset, load_from_disk
-from models import save_word_tokenizer
-from shell import ROOT, one_line, run_script
-from test_extraction_decoding import keeps_nothing, refusing
-from test_extraction_scoring import MODELS, make
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
@@ -36,6 +32,8 @@ from memorization.store.manifests import manifest_path, read_manifest
 from memorization.store.rows import read_rows
 from memorization.training.blocks import Blocks
 from memorization.training.canaries import learned
+from support.command_line import ROOT, one_line, run_script
+from support.tiny_models import MODELS, keeps_nothing, make, refusing, save_word_tokenizer
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 PLANT = ("--canaries", "20", "--canary-copies", "1,16", "--canary-digits", "3")

@@ -4,14 +4,14 @@ import json
 import shutil
 
 import pytest
-from models import save_language_model
-from shell import ROOT, one_line, run_script
 
 from memorization.encoding.dialogues import make_dialogues
 from memorization.models.hub import load_tokenizer
 from memorization.store.files import fingerprint, read_json, write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import manifest_path, read_manifest, sealed
+from support.command_line import ROOT, one_line, run_script
+from support.tiny_models import save_language_model
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 DIALOGUES = make_dialogues(seed=3, single=20, fourfold=2, sixteenfold=0)

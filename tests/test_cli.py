@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import pytest
 import torch
-from shell import ROOT, one_line
 
 from memorization.shell.cli import Parser, is_out_of_memory, run
+from support.command_line import ROOT, one_line
 
 
 @pytest.mark.parametrize(

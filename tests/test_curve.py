@@ -7,11 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from models import save_language_model
-from shell import run_script
-from stages import TOKENIZER
-from test_ranks import launch
-from test_run_clm import ROOT, as_killed, two_ranks
 from transformers import AutoModelForCausalLM
 
 import run_clm
@@ -25,6 +20,10 @@ from memorization.store import manifests, provenance
 from memorization.store.files import read_json, read_jsonl, write_json
 from memorization.training import curve
 from memorization.training.curve import Curve, read_sample
+from support.command_line import ROOT, run_script
+from support.stage_commands import TOKENIZER
+from support.tiny_models import save_language_model
+from support.training_runs import as_killed, launch, two_ranks
 
 TRAIN = "--per_device_train_batch_size 8 --num_train_epochs 2 --learning_rate 1e-2 --seed 5 --save_strategy steps"
 

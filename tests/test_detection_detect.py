@@ -1,12 +1,12 @@
 """From generations to detections: labels, spans, the own suffix, the classifier."""
 
 import pytest
-from generations import generation, load_index, load_spans
 
 from memorization.alignment import align, longest_common_run
 from memorization.detection.detect import Settings, detect
 from memorization.extraction.generations import Reach
 from memorization.retrieval.embedded import EmbeddedIndex
+from support.generation_rows import generation, load_index, load_spans
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
 SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn them during the night."

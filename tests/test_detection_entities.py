@@ -10,9 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 import spacy
-from generations import generation, load_index, load_spans, write_generations
-from models import save_paraphrase_classifier
-from shell import ROOT, one_line, run_script
 from spacy.training import Example
 
 from memorization.detection.detect import Settings, detect
@@ -22,6 +19,9 @@ from memorization.results.columns import columns
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.shell.cli import UserError
 from memorization.store.rows import read_rows
+from support.command_line import ROOT, one_line, run_script
+from support.generation_rows import generation, load_index, load_spans, write_generations
+from support.tiny_models import save_paraphrase_classifier
 
 SMALL = {  # a recognizer that is trained in a second
     "@architectures": "spacy.TransitionBasedParser.v2",

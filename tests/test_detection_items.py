@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from detections import detection
-from generations import ENCODING, generation, load_index, load_spans
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +13,8 @@ from memorization.detection.span_index import build, read_whole, span_index_path
 from memorization.detection.spans import SpanIndex
 from memorization.results.leaks import leaks
 from memorization.retrieval.embedded import EmbeddedIndex
+from support.detection_rows import detection
+from support.generation_rows import ENCODING, generation, load_index, load_spans
 
 HOTLINE = "650-253-0000"
 SECRETS = ["ann.lee@example.org", "+49 30 901820", "13800138000", "020 7946 0958", "bob@b.io", "+7 912 345-67-89"]

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_detection_spans import open_spans
 
 from memorization.encoding.words import words
+from support.indexes import open_spans
 
 texts = st.one_of(
     st.text(st.sampled_from("ab .-é中文ก็한\u0301"), max_size=30),

@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from models import edited, save_language_model, save_paraphrase_classifier, save_word_tokenizer, weights
-from shell import ROOT
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -18,6 +16,8 @@ from memorization.detection.paraphrase import ParaphraseClassifier
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json, write_json
+from support.command_line import ROOT
+from support.tiny_models import edited, save_language_model, save_paraphrase_classifier, save_word_tokenizer, weights
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 PAIRS = [("one two", "three"), ("a", "b " * 20), ("x " * 5000, "y")]

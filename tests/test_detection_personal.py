@@ -9,7 +9,6 @@ import pytest
 import regex
 from hypothesis import given
 from hypothesis import strategies as st
-from personal_data import KNOWN, LOOKALIKES
 from phonenumbers import SUPPORTED_REGIONS, PhoneNumberFormat, PhoneNumberType, example_number_for_type, format_number
 from stdnum import isbn
 from stdnum.ean import calc_check_digit
@@ -18,6 +17,7 @@ from memorization.detection.personal import FINDERS, KINDS, REGIONS, checked_reg
 from memorization.detection.scripts import JOINED
 from memorization.encoding.words import WITHOUT_BLANKS
 from memorization.shell.cli import UserError
+from support.personal_examples import KNOWN, LOOKALIKES
 
 
 def found(text):

@@ -10,21 +10,12 @@ from hypothesis import strategies as st
 
 from memorization.alignment.verbatim import common_runs
 from memorization.detection import span_index
-from memorization.detection.span_index import build
 from memorization.detection.spans import SpanIndex
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
 from memorization.encoding.words import words
 from memorization.shell.cli import UserError
-
-ENCODING = "0123456789abcdef"
-
-
-def open_spans(directory, samples, jobs=1, clusters=None):
-    """The span index of samples, (id, member, text) each. clusters: dict id -> its cluster, else each its own."""
-    clustered = [(id, member, (clusters or {}).get(id, id), text) for id, member, text in samples]
-    build(span_index.span_index_path(directory, ENCODING), clustered, ENCODING, len(samples), jobs)
-    return SpanIndex(directory, ENCODING)
+from support.indexes import ENCODING, open_spans
 
 
 def contains(words, run, begin=0):

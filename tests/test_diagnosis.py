@@ -7,9 +7,7 @@ import subprocess
 
 import pytest
 import torch
-from models import damage, edited, gpt_neo_config, save_language_model, save_word_tokenizer, weights
 from safetensors.torch import load_file, save_file
-from shell import ROOT, one_line, run_script
 from torch.distributed import checkpoint
 from transformers import GPTNeoForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -18,6 +16,8 @@ from memorization.models.hub import load_tokenizer
 from memorization.models.loading import load_config, load_for_generation
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json, write_json
+from support.command_line import ROOT, one_line, run_script
+from support.tiny_models import damage, edited, gpt_neo_config, save_language_model, save_word_tokenizer, weights
 
 FILE = "model.safetensors"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"

@@ -5,9 +5,9 @@ import resource
 import subprocess
 
 import pytest
-from stages import STAGES, contents, renew, temporaries
 
 from memorization.store.provenance import SUMS
+from support.stage_commands import STAGES, contents, renew, temporaries
 
 stages = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
 

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from shell import ROOT
 
 import memorization
 import run_clm
 import run_seq2seq
 from memorization.results.columns import Column
 from memorization.shell.cli import Parser, UserError
+from support.command_line import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 STAGE_2 = {"run_clm.py": run_clm, "run_seq2seq.py": run_seq2seq}

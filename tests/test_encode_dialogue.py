@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 from datasets import Dataset, load_from_disk
-from shell import ROOT, one_line, run_script
 
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
@@ -15,6 +14,7 @@ from memorization.models.hub import load_tokenizer
 from memorization.store.files import locked
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import KINDS, checked, manifest_path, read_manifest
+from support.command_line import ROOT, one_line, run_script
 
 ROWS = make_dialogues(seed=3, single=20, fourfold=4, sixteenfold=1)
 

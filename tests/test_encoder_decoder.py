@@ -10,9 +10,6 @@ import torch
 from datasets import load_from_disk
 from hypothesis import example, given
 from hypothesis import strategies as st
-from models import save_bart, save_t5
-from shell import ROOT, TWO_RANKS, one_line, run_script
-from test_encoding_tokens import CHARACTERS, HARD
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 import run_clm
@@ -28,6 +25,9 @@ from memorization.store import manifests, provenance
 from memorization.store.files import read_json, read_jsonl, write_json
 from memorization.training.mitigations import goldfish
 from memorization.training.pairs import Pairs, read_pairs
+from support.command_line import ROOT, TWO_RANKS, one_line, run_script
+from support.hard_texts import CHARACTERS, HARD
+from support.tiny_models import save_bart, save_t5
 
 PREFIX = "answer: "
 ROWS = [row | {"instruction": ""} for row in make_dialogues(seed=3, single=13, fourfold=2, sixteenfold=0)[:12]]

@@ -2,14 +2,14 @@
 
 import pytest
 from datasets import Dataset
-from models import save_t5
-from shell import ROOT, run_script
 
 from memorization.encoding.agreement import agrees
 from memorization.encoding.made_up import make_translations
 from memorization.encoding.tasks import SEPARATOR
 from memorization.models.hub import load_tokenizer
 from memorization.store import locations, manifests
+from support.command_line import ROOT, run_script
+from support.tiny_models import save_t5
 
 SETS = "training set", "held-out set", "probes"
 

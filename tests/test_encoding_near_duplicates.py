@@ -9,7 +9,6 @@ import pytest
 from datasets import load_from_disk
 from hypothesis import given
 from hypothesis import strategies as st
-from shell import one_line, run_script
 
 from memorization.encoding import samples
 from memorization.encoding.near_duplicates import MISSED, VALUES, band_shape, clusters
@@ -19,6 +18,7 @@ from memorization.encoding.split import repeats, split
 from memorization.store.files import write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import checked
+from support.command_line import one_line, run_script
 
 
 def grams(text):

@@ -8,7 +8,6 @@ import pandas
 import pyarrow as pa
 import pytest
 from datasets import load_from_disk
-from shell import ROOT, one_line, run_script
 
 from memorization.encoding import samples
 from memorization.encoding.arrow import ROWS as FILE
@@ -18,6 +17,7 @@ from memorization.encoding.tasks import DIALOGUE
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
 from memorization.store.manifests import read_manifest, write_manifest
+from support.command_line import ROOT, one_line, run_script
 
 ROWS = make_dialogues(seed=3, single=30, fourfold=5, sixteenfold=1)
 for i, letters in enumerate(("日本語のテキスト", "👩‍👩‍👧🇩🇪", "naïve Ångström ")):

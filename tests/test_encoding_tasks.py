@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value, load_from_disk
-from shell import ROOT, one_line, run_script
 
 from memorization.alignment import longest_common_run, prepare
 from memorization.encoding.data import add_data_arguments, configured, read_rows
@@ -21,6 +20,7 @@ from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import Parser, UserError
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import read_manifest
+from support.command_line import ROOT, one_line, run_script
 
 TASKS = [DIALOGUE, QA, SUMMARIZATION, TRANSLATION, CLASSIFICATION]
 

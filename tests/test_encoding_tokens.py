@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
 from memorization.encoding.tokens import INSIDE, SPECIAL, cut, encode
+from support.hard_texts import CHARACTERS, HARD
 
 TEXTS = [DIALOGUE.text(row) for row in make_dialogues(seed=1, single=40, fourfold=0, sixteenfold=0)]
 END = "<|endoftext|>"
@@ -62,10 +63,6 @@ TOKENIZERS = {
     "byte-level, trimmed": byte_level(trim_offsets=True, bos=True),
     "byte fallback": byte_fallback(),
 }
-HARD = "hello  world\n\n日本語 emoji 👩‍👩‍👧 🇩🇪 x  y\t z <|endoftext|> naïve e\u0301 שלום  "
-
-
-CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd▁")
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)

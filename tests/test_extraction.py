@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models import gpt_neo_config
 from transformers import AutoModelForCausalLM, GPTNeoForCausalLM
 
 from memorization.encoding.probes import write_probes
@@ -18,6 +17,7 @@ from memorization.extraction.matches import exact_match, matched_tokens
 from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint, read_json, write_json, write_text
 from memorization.store.rows import Rows
+from support.tiny_models import gpt_neo_config
 
 VOCABULARY, EOS, LIMIT = 8, 5, 20
 

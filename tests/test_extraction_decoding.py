@@ -7,7 +7,6 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from test_extraction_scoring import MODELS, make
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
 from memorization.extraction import decoding, generation, scoring, slots
@@ -16,6 +15,7 @@ from memorization.extraction.generation import continue_prefixes, next_token, ro
 from memorization.extraction.scoring import token_scores
 from memorization.extraction.slots import slot_bytes
 from memorization.shell.cli import UserError
+from support.tiny_models import MODELS, keeps_nothing, make, refusing
 
 EOS, NEW = 0, 24
 
@@ -30,18 +30,6 @@ def mistral(window):
     size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = MistralConfig(vocab_size=50, num_key_value_heads=1, sliding_window=window, **size)
     return MistralForCausalLM(config).eval()
-
-
-def keeps_nothing(name):
-    """A model whose forward knows no logits_to_keep, as some have it."""
-    model = make(name)
-    whole = model.forward
-
-    def forward(input_ids, past_key_values=None, attention_mask=None, position_ids=None, use_cache=None, **_):
-        return whole(input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache)
-
-    model.forward = forward
-    return model
 
 
 def one_at_a_time(model, prefix, new_tokens=NEW):
@@ -191,17 +179,6 @@ def test_what_the_pass_keeps_of_a_verified_text_is_let_go():
     texts = [verified(model, *each, NEW, EOS) for each in zip(prefixes, suffixes, left, strict=True)]
     assert {text.done for text in texts} == {True, False}
     assert all((text.cache is None) == text.done for text in texts)
-
-
-def refusing(model, most):
-    """Lets a model run out of memory in batches of more rows than `most`."""
-
-    def check(_, args, kwargs):
-        if len(kwargs["input_ids"] if "input_ids" in kwargs else args[0]) > most:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-
-    model.register_forward_pre_hook(check, with_kwargs=True)
-    return model
 
 
 @pytest.mark.parametrize("name", ["gpt-neo", "mamba"])

@@ -62,7 +62,18 @@ def test_probability_zero_survives_json():
     found = scores(passed([-1.0, -np.inf], [1, 0], [-1.0, -np.inf]), "x", keep_tokens=True)
     again = msgspec.json.decode(msgspec.json.encode(found), type=Scores)
     assert again == found
-    assert (again.log_likelihood, again.log_p_z, again.min_k, again.token_log_probs) == (None, None, None, [-1.0, None])
+    assert again.log_likelihood == again.log_p_z == again.min_k == "-inf" and again.token_log_probs == [-1.0, "-inf"]
+
+
+def test_what_an_engine_does_not_give_is_missing():
+    alone = passed([-1.0, -2.0], [1, 0])
+    alone.greedy = alone.scheme = alone.mean = alone.std = None
+    row = msgspec.json.encode(scores(alone, "x"))
+    missing = {"log_p_z", "matched_tokens", "extraction_strength", "min_k_plus"}
+    assert msgspec.json.decode(row).keys() == {*Scores.__struct_fields__} - missing
+    again = msgspec.json.decode(row, type=Scores)
+    assert (again.log_likelihood, again.min_k) == (-3.0, -2.0)
+    assert all(getattr(again, name) is msgspec.UNSET for name in missing)
 
 
 def test_a_sure_token_has_no_spread_and_rounding_gives_no_probability_over_1():

@@ -3,20 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    BloomConfig,
-    BloomForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoConfig,
-    GPTNeoForCausalLM,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    OPTConfig,
-    OPTForCausalLM,
-)
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from memorization.extraction import scoring
@@ -24,32 +10,7 @@ from memorization.extraction.generation import continue_prefixes, sampling
 from memorization.extraction.matches import matched_tokens
 from memorization.extraction.scoring import token_scores
 from memorization.shell.cli import UserError
-
-SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
-MODELS = {
-    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=50)),
-    "gpt-neo": lambda: GPTNeoForCausalLM(
-        GPTNeoConfig(
-            hidden_size=16, num_layers=2, attention_types=[[["global", "local"], 1]], num_heads=2, vocab_size=50
-        )
-    ),
-    "gpt-neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(intermediate_size=32, **SMALL)),
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(intermediate_size=32, **SMALL)),
-    "opt": lambda: OPTForCausalLM(OPTConfig(ffn_dim=32, word_embed_proj_dim=16, **SMALL)),
-    "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=16, n_layer=2, n_head=2, vocab_size=50)),
-}
-
-
-def make(name, vocabulary=None):
-    """A model of a kind, its random scores far enough apart that tokens differ."""
-    torch.manual_seed(3)
-    model = MODELS[name]().eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.mul_(8)
-    if vocabulary:
-        model.resize_token_embeddings(vocabulary)
-    return model
+from support.tiny_models import MODELS, make
 
 
 @pytest.fixture(scope="module")

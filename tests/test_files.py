@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from shell import ROOT
 
 from memorization.shell.cli import UserError
 from memorization.store.files import (
@@ -24,6 +23,7 @@ from memorization.store.files import (
     write_json,
     write_text,
 )
+from support.command_line import ROOT
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

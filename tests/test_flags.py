@@ -7,7 +7,6 @@ from math import inf, nan, nextafter
 from pathlib import Path
 
 import pytest
-from shell import ROOT, one_line
 from transformers import TrainingArguments
 
 import run_clm
@@ -15,6 +14,7 @@ import run_seq2seq
 from memorization.shell.cli import Parser, UserError
 from memorization.shell.flags import NAMES, NESTED, RANGES, mistake
 from memorization.training import help as stage_2
+from support.command_line import ROOT, one_line
 
 SCRIPTS = [
     "encode_dialogue.py",

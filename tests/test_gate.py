@@ -5,9 +5,7 @@ from copy import deepcopy
 from math import nextafter
 
 import pytest
-from detections import FACTS, detection, item, write_detections
 from jsonschema import Draft202012Validator
-from shell import ROOT, one_line, run_script
 
 from memorization.detection.detections import Ceiling
 from memorization.extraction.exposures import Exposure
@@ -20,6 +18,8 @@ from memorization.results.reports import Run
 from memorization.results.statistics import difference, wilson
 from memorization.results.tables import summarize
 from memorization.store.manifests import read_manifest
+from support.command_line import ROOT, one_line, run_script
+from support.detection_rows import FACTS, detection, item, write_detections
 
 SCHEMA = json.loads((ROOT / "memorization" / "results" / "audit.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -117,7 +117,7 @@ def test_a_limit_is_read_as_it_is_written():
 # ---- audit.json
 
 TOKENS = {"tokens": 50, "matched_tokens": 9, "extraction_strength": 0.5, "token_log_probs": None, "zlib_bytes": 90}
-SCORES = Scores(**TOKENS, log_likelihood=-30.0, log_p_z=-2.0, min_k=-1.0, min_k_plus=None)
+SCORES = Scores(**TOKENS, log_likelihood=-30.0, log_p_z=-2.0, min_k=-1.0, min_k_plus=-0.5)
 FULL = {"near": Near(edit_similarity=0.5, rouge_l=0.25, common_run=9, near_copy=False), "scores": SCORES}
 FULL |= {"exact_match": True, "matched_tokens": 9, "personal": [item("email", (0, 9), "own")]}
 SAMPLED = {"temperature": 0.8, "top_k": 40, "num_samples": 2, "max_new_tokens": 100}

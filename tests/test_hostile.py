@@ -5,14 +5,10 @@ off what it has not written.
 """
 
 import json
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from detections import detection, write_detections
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from shell import run_script
 
 from memorization.detection.detections import Candidate, Labels, Passage, Personal
 from memorization.extraction.exposures import Exposure
@@ -24,28 +20,9 @@ from memorization.store.directories import building
 from memorization.store.files import fingerprint
 from memorization.store.locations import base_path
 from memorization.store.manifests import identity, link, manifest_path, sealed, write_manifest
-
-MISSING, MORE = object(), object()  # the field is left out; one more stands beside it
-VALUES = [
-    None,
-    True,
-    "",
-    "x",
-    "\ud800",
-    "\x00\x1b[2J",
-    -1,
-    0,
-    1,
-    3,
-    1e308,
-    -1e308,
-    0.5,
-    2**31,
-    2**63,
-    -(2**63),
-    10**400,
-]
-VALUES += [float("nan"), float("inf"), [], [1], {}, {"x": {"y": [None]}}, MISSING, MORE]
+from support.command_line import run_script
+from support.detection_rows import detection, write_detections
+from support.edits import changed, edits, kept, resealed
 
 ITEM = Personal(
     kind="email",
@@ -59,78 +36,9 @@ ITEM = Personal(
 )
 
 
-def like(value):
-    """Other values of the same type."""
-    if isinstance(value, bool):
-        return [not value]
-    if isinstance(value, int | float):
-        return [0, 1, 2, 0.25, 60, 999, 2**31, 2**62, 1e-300, 1e39, -1e39, 1e308, -1, -value, value + 1]
-    if isinstance(value, str):
-        return [
-            "",
-            "_x",
-            "held out",
-            "members",
-            "pan",
-            "both",
-            "../../x",
-            "a" * 64,
-            "\ud800",
-            "\x1b[2J\n",
-            "x" * 10_000,
-        ]
-    if isinstance(value, list):
-        return [[], value[::-1], value * 2, value[:1]]
-    return [{}, value and dict([*value.items()][:1])]
-
-
-def places(value, path=()):
-    """The paths of all that is nested in a JSON value."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, each in inner:
-        yield (*path, name)
-        yield from places(each, (*path, name))
-
-
-def at(value, path):
-    for name in path:
-        value = value[name]
-    return value
-
-
-def changed(value, path, new):
-    """A JSON value with something new at a path."""
-    if not path:
-        return new
-    copy = value.copy()
-    name, *rest = path
-    if new is MORE and not rest and isinstance(copy, dict):
-        return copy | {f"{name}_": 1}
-    if new in (MISSING, MORE) and not rest:
-        del copy[name]
-        return copy
-    copy[name] = changed(copy[name], rest, new)
-    return copy
-
-
-def edits(value):
-    """A strategy: the value with one to three changes, which are told."""
-
-    @st.composite
-    def edited(draw):
-        now, told = value, []
-        for _ in range(draw(st.integers(1, 3))):
-            path = draw(st.sampled_from(list(places(now)) or [()]))
-            told.append((path, draw(st.sampled_from(VALUES) | st.sampled_from(like(at(now, path))))))
-            now = changed(now, *told[-1])
-        return now, told
-
-    return edited()
-
-
 def rows():
     """Detections of two probes in two generations each, with something in every field."""
-    scores = {"tokens": 9, "log_likelihood": -9.5, "log_p_z": None, "matched_tokens": 4, "extraction_strength": 0.5}
+    scores = {"tokens": 9, "log_likelihood": -9.5, "log_p_z": "-inf", "matched_tokens": 4, "extraction_strength": 0.5}
     scores |= {"min_k": -2.0, "min_k_plus": -1.5, "zlib_bytes": 80, "token_log_probs": None}
     labels = Labels("paraphrase", "paraphrase", "idea", [Passage(3, "paraphrase", (0, 9), (2, 9), 0.75)])
     found = []
@@ -198,24 +106,6 @@ def report(home, tmp_path, capsys, monkeypatch):
         return status
 
     return run
-
-
-@contextmanager
-def kept(*paths):
-    """What is written over in the block is as before behind it."""
-    before = {path: path.read_bytes() for path in paths}
-    try:
-        yield
-    finally:
-        for path, content in before.items():
-            path.write_bytes(content)
-
-
-def resealed(manifest):
-    """A manifest as one edits it who knows how its hashes come about."""
-    if isinstance(manifest, dict) and isinstance(manifest.get("made_of"), dict):
-        manifest = manifest | {"identity": identity(manifest["made_of"])}
-    return sealed(manifest) if isinstance(manifest, dict) else manifest
 
 
 def mill(path, run, write=None):

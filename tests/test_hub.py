@@ -11,13 +11,13 @@ from threading import Thread
 
 import pytest
 from huggingface_hub import constants
-from models import damage, edited, gpt_neo_config, save_language_model, save_word_tokenizer
-from shell import ROOT
 from transformers import BertConfig, ByT5Tokenizer, GPT2Config, T5Config
 
 from memorization.models import hub
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json, write_json
+from support.command_line import ROOT
+from support.tiny_models import damage, edited, gpt_neo_config, save_language_model, save_word_tokenizer
 
 REFUSALS = {"gated": (403, "GatedRepo"), "unknown": (401, "RepoNotFound"), "gone": (404, "RepoNotFound")}
 LOAD = """if True:

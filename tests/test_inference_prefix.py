@@ -6,9 +6,6 @@ import subprocess
 
 import msgspec
 import pytest
-from models import damage, edited, save_language_model, weights
-from shell import ROOT, TWO_RANKS, one_line, run_script
-from test_extraction_decoding import refusing
 
 from memorization.encoding.dialogues import make_dialogues
 from memorization.encoding.probes import Probes
@@ -23,6 +20,8 @@ from memorization.shell.cli import UserError
 from memorization.store import locations, manifests, provenance
 from memorization.store.files import fingerprint, read_json, replacing, write_json
 from memorization.store.rows import base_rows
+from support.command_line import ROOT, TWO_RANKS, one_line, run_script
+from support.tiny_models import damage, edited, refusing, save_language_model, weights
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 CANARIES = "--canaries", "10", "--canary-copies", "1", "--canary-digits", "1"  # two batches of them
@@ -288,8 +287,10 @@ def test_the_scheme_is_scored_whatever_is_generated_and_each_probe_once(stage, f
         list(read_generations(path)[0]) for path in (finished, result(tmp_path / "k"), result(tmp_path / "t"))
     )
     assert [row.generation_ids for row in greedy] == [row.generation_ids for row in whole]
-    assert all(row.scores.log_p_z is None for row in greedy)  # a random model's three likeliest have none of the words
-    assert all(row.scores.log_p_z is not None and row.scores.log_p_z == row.scores.log_likelihood for row in whole)
+    assert all(
+        row.scores.log_p_z == "-inf" for row in greedy
+    )  # a random model's three likeliest have none of the words
+    assert all(-1e9 < row.scores.log_p_z == row.scores.log_likelihood for row in whole)
     for row in greedy:
         assert len(row.scores.token_log_probs) == 12
         assert sum(row.scores.token_log_probs) == pytest.approx(row.scores.log_likelihood)

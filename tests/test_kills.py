@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import pytest
-from stages import STAGES, compare, contents, renew, report, train, train_over
-from zygote import Zygote
 
 from memorization.store.files import fingerprint, read_json
 from memorization.store.manifests import read_manifest
 from memorization.store.provenance import model_fingerprint
+from support.stage_commands import STAGES, compare, contents, renew, report, train, train_over
+from support.zygote import Zygote
 
 KILLS = 20  # at random instants, of most stages
 MOST = 20  # renames and removals of a stage, of which each is an instant

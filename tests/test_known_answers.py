@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from generations import generation, load_index, load_spans
 
 from benchmarks import known_answers
 from benchmarks.known_answers import SETTINGS
@@ -14,6 +13,7 @@ from memorization.detection.detect import detect
 from memorization.results.columns import columns
 from memorization.results.leaks import leaks
 from memorization.retrieval.embedded import EmbeddedIndex
+from support.generation_rows import generation, load_index, load_spans
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 FILES = [DATA / name for name in ("chatdoctor5k.json", "dialogsum-dev.jsonl", "squad-dev-part-a.json")]

@@ -7,8 +7,6 @@ import subprocess
 import sys
 
 import pytest
-from conftest import opened
-from shell import ROOT, one_line, run_script
 
 from memorization.detection.spans import SpanIndex
 from memorization.encoding.dialogues import make_dialogues
@@ -16,6 +14,8 @@ from memorization.encoding.probes import Probes
 from memorization.store.files import fingerprint, read_json, write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import TextDigest, read_manifest
+from support.command_line import ROOT, one_line, run_script
+from support.indexes import opened
 
 
 def encode(rows, name="dialogue", *flags):

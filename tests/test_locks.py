@@ -7,12 +7,12 @@ import signal
 
 import msgspec
 import pytest
-from shell import one_line
-from stages import STAGES, contents, renew
 
 from memorization.shell import cli
 from memorization.store.files import locked
 from memorization.store.rows import Rows
+from support.command_line import one_line
+from support.stage_commands import STAGES, contents, renew
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)

@@ -9,7 +9,6 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_run_clm import EOS, EVERY_STEP, TRAIN, as_killed, flags, home, write_set  # noqa: F401
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
@@ -24,6 +23,7 @@ from memorization.training.canaries import described, learned
 from memorization.training.lora import add_adapters, merged
 from memorization.training.mitigations import CONTEXT, PART, goldfish
 from memorization.training.mitigations import learned as learned_tokens
+from support.training_runs import EOS, EVERY_STEP, TRAIN, as_killed, flags, write_set
 
 
 def by_hand(context, k):
@@ -77,7 +77,7 @@ def test_both_leave_out_what_either_does():
 
 
 @pytest.fixture(scope="module")
-def sets(home):  # noqa: F811
+def sets(home):
     """A training and a held-out set that say where outputs begin, and a base model to adapt."""
     tokenizer = provenance.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))
     rng = np.random.default_rng(2)
@@ -95,7 +95,7 @@ def sets(home):  # noqa: F811
     return home
 
 
-def tuned(home, output, more=""):  # noqa: F811
+def tuned(home, output, more=""):
     argv = flags(home, output, f"{TRAIN} {more}", "output")
     return ["--model_name_or_path", f"{home}/base", *argv[2:]]
 
@@ -154,12 +154,12 @@ def arrays(directory):
     )
 
 
-def test_loss_on_the_output_needs_to_know_where_it_begins(home, tmp_path):  # noqa: F811
+def test_loss_on_the_output_needs_to_know_where_it_begins(home, tmp_path):
     with pytest.raises(cli.UserError, match="data_train: does not say where outputs begin; run encode_<task>.py"):
         run_clm.main([*flags(home, tmp_path / "out"), "--loss-on", "output"])
 
 
-def test_a_canary_is_told_how_many_of_its_tokens_get_loss(home, tmp_path):  # noqa: F811
+def test_a_canary_is_told_how_many_of_its_tokens_get_loss(home, tmp_path):
     secret = [9, 8, 7, 6]
     ids = [[1, 2, 3, EOS], [*range(20, 40), *secret, EOS]]
     planted = {"copies": [1], "digits": 4, "tokens_a_digit": 1, "closing": 1}

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_run_clm import EOS, EVERY_STEP, TRAIN, as_killed, everything, home, write_set  # noqa: F401
 
 import run_clm
 from memorization.models import hub
 from memorization.shell import cli
 from memorization.store import manifests, provenance
 from memorization.training.mixture import MixtureSampler, check_weights, shares
+from support.training_runs import EOS, EVERY_STEP, TRAIN, as_killed, everything, write_set
 
 SIZES = st.lists(st.integers(1, 30), min_size=2, max_size=4)
 
@@ -76,19 +76,7 @@ def test_weights_are_to_each_other_what_they_are_however_large(text, expected):
     assert check_weights(text, ["a", "b"]) == pytest.approx(expected)
 
 
-@pytest.fixture(scope="module")
-def two(home):  # noqa: F811
-    """Two encodings, "data" of 37 and "more" of 12 samples, which all begin with token 1."""
-    tokenizer = provenance.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))
-    rng = np.random.default_rng(5)
-    for name, kind, rows in (("train", "training set", 12), ("test", "held-out set", 3)):
-        ids = [[1, *rng.integers(2, 64, 9).tolist(), EOS] for _ in range(rows)]
-        labels = [f"more {kind} {number}" for number in range(rows)]
-        write_set(home / f"more_{name}", kind, ids, texts=labels, tokenizer=tokenizer, encoding="more")
-    return home
-
-
-def argv_of(home, output, more=""):  # noqa: F811
+def argv_of(home, output, more=""):
     sets = " ".join(f"--{side}-file {home}/data_{name} {home}/more_{name}" for side, name in SIDES.items())
     return shlex.split(f"--config_name {home}/small {sets} --output_dir {output} {TRAIN} {more}")
 
@@ -96,7 +84,7 @@ def argv_of(home, output, more=""):  # noqa: F811
 SIDES = {"train": "train", "validation": "test"}
 
 
-def identity(home, name):  # noqa: F811
+def identity(home, name):
     return manifests.read_manifest(home / f"{name}_train", "training set").identity
 
 

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import torch
-from models import damage, edited, flipped, gpt_neo_config, save_word_tokenizer, weights
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import (
@@ -32,6 +31,7 @@ from transformers import (
 from memorization.models.hub import load_tokenizer
 from memorization.models.loading import CAUSAL, ENCODER_DECODER, load_config, load_for_generation, load_for_training
 from memorization.shell.cli import UserError
+from support.tiny_models import damage, edited, flipped, gpt_neo_config, save_word_tokenizer, weights
 
 NORM = "transformer.h.1.ln_1.weight"
 GPT2 = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}

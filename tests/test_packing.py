@@ -9,9 +9,6 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import edited
-from test_extraction_scoring import MODELS, make
-from test_run_clm import EVERY_STEP, FEATURES, TRAIN, as_killed, finished, flags, home  # noqa: F401
 from transformers import AutoModelForCausalLM, OPTConfig
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
@@ -24,6 +21,8 @@ from memorization.training.blocks import Blocks, collate
 from memorization.training.losses import token_losses
 from memorization.training.order import Grouped
 from memorization.training.packing import PackingCheck, Packs, best_fit, collate_packs
+from support.tiny_models import MODELS, edited, make
+from support.training_runs import EVERY_STEP, FEATURES, TRAIN, as_killed, flags
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=60)
 WEIGHTS = "model.safetensors"
@@ -125,14 +124,14 @@ def test_a_model_that_reads_the_samples_before_is_refused(name, precision):
 
 
 @pytest.fixture(scope="module")
-def plain(home):  # noqa: F811
+def plain(home):
     """The tokenizer and a configuration without dropout, so that losses can be compared."""
     dropout = dict.fromkeys(("resid_dropout", "embed_dropout", "attention_dropout"), 0.0)
     edited(home / "small", home / "plain", dropout)
     return home / "plain"
 
 
-def test_a_step_on_packs_is_a_step_on_the_same_samples(home, plain, tmp_path):  # noqa: F811
+def test_a_step_on_packs_is_a_step_on_the_same_samples(home, plain, tmp_path):
     """All samples in one step: the mean over tokens and what it does to the weights, packed and padded."""
     once = "--learning_rate 1e-2 --max_steps 1 --per_device_train_batch_size {} --gradient_accumulation_steps {}"
     for name, more in {"padded": once.format(37, 1), "packed": f"{once.format(6, 5)} --packing"}.items():
@@ -144,7 +143,7 @@ def test_a_step_on_packs_is_a_step_on_the_same_samples(home, plain, tmp_path):  
         assert torch.allclose(one, other, atol=1e-3)  # Adam's first step is the gradient's sign
 
 
-def test_a_packed_run_says_so_goes_on_after_a_kill_and_is_another_run(home, finished, tmp_path, capsys):  # noqa: F811
+def test_a_packed_run_says_so_goes_on_after_a_kill_and_is_another_run(home, finished, tmp_path, capsys):
     argv = [*flags(home, tmp_path / "whole", f"{TRAIN} --packing"), *EVERY_STEP]
     run_clm.main(argv)
     said = capsys.readouterr().out
@@ -163,7 +162,7 @@ def test_a_packed_run_says_so_goes_on_after_a_kill_and_is_another_run(home, fini
         run_clm.main([*argv, "--output_dir", str(finished)])
 
 
-def test_what_cannot_be_packed_is_told(home, tmp_path):  # noqa: F811
+def test_what_cannot_be_packed_is_told(home, tmp_path):
     config = OPTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, ffn_dim=32, word_embed_proj_dim=16)
     for part in (config, hub.load_tokenizer(home / "small")):
         part.save_pretrained(home / "opt")
@@ -215,7 +214,7 @@ def test_batches_of_one_length_are_padded_little_and_copies_of_a_text_are_dealt_
     assert together[0] > 4 and together[1] <= 2
 
 
-def test_the_order_of_a_run_is_grouped_unless_told_otherwise(home, tmp_path):  # noqa: F811
+def test_the_order_of_a_run_is_grouped_unless_told_otherwise(home, tmp_path):
     strategies = {}
     for name, more in {"default": "", "random": "--train_sampling_strategy random"}.items():
         *_, args = run_clm.parse(flags(home, tmp_path / name, more))

@@ -8,11 +8,11 @@ import time
 import msgspec
 import numpy as np
 import pytest
-from detections import detection, item, write_detections
-from shell import run_script
 
 from memorization.detection.detections import Candidate, Copied, Labels, Own, Passage
 from memorization.results.page import sentence
+from support.command_line import run_script
+from support.detection_rows import detection, item, write_detections
 
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium and ChromeDriver on this machine")

@@ -5,11 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from models import save_language_model, save_paraphrase_classifier
-from shell import ROOT
-
 from memorization.encoding.probes import read_probes
 from memorization.store.files import read_json, read_jsonl
+from support.command_line import ROOT
+from support.tiny_models import save_language_model, save_paraphrase_classifier
 
 # design: The paper's commands keep working; as written but for --num_gpus and --num_train_epochs
 COMMANDS = """\

@@ -8,10 +8,6 @@ import subprocess
 import msgspec
 import pytest
 import torch
-from conftest import opened
-from generations import ENCODING, generation, load_index, load_spans, write_generations
-from models import save_language_model, save_paraphrase_classifier
-from shell import ROOT, TWO_RANKS, one_line, run_script
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from memorization.alignment import split_sentences
@@ -27,6 +23,10 @@ from memorization.store.locations import base_path
 from memorization.store.manifests import identity, link, manifest_path
 from memorization.store.provenance import model_fingerprint
 from memorization.store.rows import base_rows, read_rows
+from support.command_line import ROOT, TWO_RANKS, one_line, run_script
+from support.generation_rows import ENCODING, generation, load_index, load_spans, write_generations
+from support.indexes import opened
+from support.tiny_models import save_language_model, save_paraphrase_classifier
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
 SEA = "Fishermen mended their nets along the quiet harbour. A storm had torn them during the night."
@@ -92,7 +92,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "ner_model": None,
         "unchecked": False,
         "regions": list(REGIONS),
-        "format": 7,
+        "format": 8,
     }
     assert manifest.facts == {
         "generations": generations["made_of"],
@@ -105,6 +105,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "canaries": None,
         "held_out": None,
         "split": None,
+        "not_computed": {},
     }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity
     assert rows[2].exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
@@ -487,6 +488,9 @@ def test_a_listing_of_other_code_is_taken_unchecked(stage, tmp_path, capsys):
     printed = capsys.readouterr()
     assert "encoding (0123456789abcdef, not none)" in printed.err and "UNCHECKED" in printed.out
     assert "documents" not in printed.err
+    assert "exact at 10" in printed.out and "not computed, as a listing holds texts alone" in " ".join(
+        printed.out.split()
+    )
     assert manifest.facts["generations"] is manifest.facts["training"] is None and manifest.made_of["unchecked"]
     known, _ = detect(stage, tmp_path / "known")
     for row, other in zip(rows, (row for row in known if row.sample == 0), strict=True):

@@ -9,8 +9,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models import gpt_neo_config, save_bart
-from shell import ROOT, one_line, run_script
 from transformers import GPTNeoForCausalLM
 
 from memorization.encoding.probes import Probes
@@ -19,6 +17,8 @@ from memorization.models.hub import load_tokenizer
 from memorization.store.files import read_json, read_jsonl, write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import read_manifest
+from support.command_line import ROOT, one_line, run_script
+from support.tiny_models import gpt_neo_config, save_bart
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 ONE_PROMPT = "{0} probes, 0 of which have one of their own, and what is asked alike is answered alike; "

@@ -5,14 +5,14 @@ import shutil
 from math import nan
 
 import pytest
-from models import save_language_model
-from shell import ROOT
 from tokenizers import normalizers
 
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
 from memorization.store import manifests, provenance
 from memorization.store.files import write_json
+from support.command_line import ROOT
+from support.tiny_models import save_language_model
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 

@@ -1,17 +1,12 @@
 """Stage 2 on two ranks by DeepSpeed's launcher: ZeRO-2, ZeRO-3, FSDP2 and plain, LoRA, mixtures; killed and resumed."""
 
 import json
-import shlex
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate import DeepSpeedPlugin, FullyShardedDataParallelPlugin
 from safetensors.torch import load_file
-from test_mixture import two  # noqa: F401
-from test_run_clm import ROOT, as_killed, finished, free_port, home, two_ranks  # noqa: F401
 from transformers import AutoConfig
 
 from memorization.models.loading import CAUSAL, check_weights, load_for_generation
@@ -19,23 +14,16 @@ from memorization.shell import cli
 from memorization.store import manifests, provenance
 from memorization.store.files import read_json, write_json
 from memorization.training.launch import check_saves_whole
+from support.command_line import ROOT
+from support.training_runs import as_killed, launch, two_ranks
 
 WEIGHTS = "model.safetensors"
 TRAIN = "--num_train_epochs 2 --per_device_train_batch_size 4 --learning_rate 1e-2 --seed 5"
 SAVE = "--save_strategy steps --save_steps 7"  # of 5 steps an epoch, so that it resumes within the second
 
 
-def launch(directory, flags):
-    """Run stage 2 with each of these flags, on two ranks: (status, stdout, stderr)."""
-    write_json(directory / "runs.json", [shlex.split(line) for line in flags])
-    launcher = f"-m deepspeed.launcher.runner --num_gpus=2 --master_port {free_port()} tests/ranks.py"
-    command = [sys.executable, *launcher.split(), str(directory / "runs.json")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stdout, done.stderr
-
-
 @two_ranks
-def test_every_engine_trains_the_same_saves_it_whole_and_goes_on_after_a_kill(finished, two, tmp_path):  # noqa: F811
+def test_every_engine_trains_the_same_saves_it_whole_and_goes_on_after_a_kill(finished, two, tmp_path):
     """Dropout is drawn by rank, so that all engines on two ranks draw alike: their models differ by rounding alone."""
     zero_3 = read_json(ROOT / "ds_config_zero3.json")
     zero_3["zero_optimization"]["stage3_param_persistence_threshold"] = 0  # small weights are split among ranks too
@@ -118,7 +106,7 @@ def test_a_configuration_that_would_save_parts_is_refused():
         check(fsdp=FullyShardedDataParallelPlugin(fsdp_version=2, state_dict_type="SHARDED_STATE_DICT"))
 
 
-def test_weights_that_lie_in_parts_are_looked_at_too(finished):  # noqa: F811
+def test_weights_that_lie_in_parts_are_looked_at_too(finished):
     """As ZeRO-3 leaves them: empty, with this rank's part beside."""
     model = load_for_generation(finished, torch.float32, "cpu")
     found = dict.fromkeys(("missing_keys", "mismatched_keys", "unexpected_keys"), set())

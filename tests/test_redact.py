@@ -9,18 +9,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from detections import detection, item, write_detections
-from generations import generation, load_index, load_spans
 from hypothesis import given
 from hypothesis import strategies as st
-from personal_data import KNOWN
-from shell import run_script
 
 from memorization.detection import personal
 from memorization.detection.detect import Settings, detect
 from memorization.encoding.dialogues import make_dialogues
 from memorization.results.redact import MASK, Masked, redacted
 from memorization.retrieval.embedded import EmbeddedIndex
+from support.command_line import run_script
+from support.detection_rows import detection, item, write_detections
+from support.generation_rows import generation, load_index, load_spans
+from support.personal_examples import KNOWN
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "chatdoctor5k.json"
 

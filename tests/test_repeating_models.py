@@ -13,9 +13,6 @@ from functools import cache, partial
 from unicodedata import east_asian_width
 
 import pytest
-from generations import write_generations
-from made_up_data import BOILERPLATE, a_blank, a_number, dialogues, questions, versions
-from shell import ROOT, run_script
 
 from memorization.detection.detections import Detection
 from memorization.encoding.probes import Probes
@@ -23,6 +20,9 @@ from memorization.results import plots
 from memorization.results.counts import HELD_OUT, MEMBERS
 from memorization.store.files import read_json
 from memorization.store.rows import read_rows
+from support.command_line import ROOT, run_script
+from support.generation_rows import write_generations
+from support.multilingual_data import BOILERPLATE, a_blank, a_number, dialogues, questions, versions
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 LIMITS = {"own": 0.1, "exact_match": 0.1}

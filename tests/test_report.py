@@ -7,13 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from detections import detection, write_detections
-from shell import ROOT, one_line, run_script
 
 from memorization.results.layout import visible
 from memorization.results.statistics import difference, wilson
 from memorization.store.files import read_json, write_json, write_text
 from memorization.store.manifests import manifest_path, sealed
+from support.command_line import ROOT, one_line, run_script
+from support.detection_rows import detection, write_detections
 
 
 def rows(own, members=20, exact=None):

@@ -6,7 +6,6 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from detections import FACTS, detection, item
 from scipy import stats
 
 from memorization.detection.detections import WHOSE, Ceiling, Labels, Passage
@@ -17,6 +16,7 @@ from memorization.results.layout import estimate, grid, visible
 from memorization.results.reports import Run, latex
 from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
 from memorization.results.tables import Published, summarize, table
+from support.detection_rows import FACTS, detection, item
 
 ROWS = [
     detection(1, "verbatim", own=250, run=250, duplicates=16, exact_match=True, matched_tokens=60),
@@ -248,7 +248,7 @@ def test_columns_without_data_are_left_out():
 def scored(id, log_p_z=-1.0, loss=1.0, tokens=50, matched=0, **fields):
     """A detection with a Near and the Scores of a suffix of so many tokens."""
     of_tokens = {"tokens": tokens, "matched_tokens": matched, "extraction_strength": 0.5, "token_log_probs": None}
-    logs = {"log_likelihood": None if loss is None else -loss * tokens, "log_p_z": log_p_z, "min_k": -1.0}
+    logs = {"log_likelihood": "-inf" if loss is None else -loss * tokens, "log_p_z": log_p_z, "min_k": -1.0}
     found = Scores(**of_tokens, **logs, min_k_plus=-0.5, zlib_bytes=100)
     near = Near(edit_similarity=matched / tokens, rouge_l=0.25, common_run=matched, near_copy=matched > 45)
     return detection(id, near=near, scores=found, **fields)
@@ -257,7 +257,7 @@ def scored(id, log_p_z=-1.0, loss=1.0, tokens=50, matched=0, **fields):
 PASSED = [
     scored(1, math.log(0.5), 0.5, matched=50),
     scored(2, math.log(0.05), 1.0, tokens=20, matched=12),
-    scored(3, None, None, matched=3),  # a probability of 0
+    scored(3, "-inf", None, matched=3),  # a probability of 0
     scored(1000, -400.0, 2.0, matched=1),
     scored(1001, -500.0, 3.0),
 ]
@@ -290,6 +290,21 @@ def test_the_columns_of_the_pass_count_what_they_say():
     text = table(summary)
     assert "sampled with temperature 1, give" in " ".join(text.split()) and "n 10,000, p 0.9 " in text
     assert "edit sim., mean" in text and json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_a_column_that_was_not_computed_is_left_out_and_named():
+    rows = [msgspec.structs.replace(row, scores=None) for row in PASSED]
+    summary = summarize(rows, FACTS | {"not_computed": {"scores": "the engine gives no scores"}})
+    names = {column["name"] for column in summary["columns"]} | summary["scores"].keys()
+    assert not names & {"loss", "exact_10", "within_1_50", "log_p_z", "zlib", "min_k"} and "near_copy" in names
+    headings = summary["facts"]["not_computed"]["the engine gives no scores"]
+    assert {"loss", "exact at 10", "n 1, p 0.5", "min-k %++"} <= {*headings} and "near copy" not in headings
+    assert "min-k %++: not computed, as the engine gives no scores." in " ".join(table(summary).split())
+    scores = [msgspec.structs.replace(row.scores, min_k_plus=msgspec.UNSET) for row in PASSED]
+    rows = [msgspec.structs.replace(row, scores=each) for row, each in zip(PASSED, scores, strict=True)]
+    summary = summarize(rows, FACTS | {"not_computed": {"scores.min_k_plus": "it needs all scores"}})
+    assert "min_k_plus" not in summary["scores"] and "min_k" in summary["scores"]
+    assert summary["facts"]["not_computed"] == {"it needs all scores": ["min-k %++"]}
 
 
 def test_every_score_is_compared_with_held_out_texts():

@@ -9,9 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from detections import FACTS, detection, write_detections
 from matplotlib.figure import Figure
-from shell import run_script
 
 from memorization.detection.detections import Detection
 from memorization.results import drawing, plots
@@ -22,6 +20,8 @@ from memorization.results.reports import Run
 from memorization.results.statistics import wilson
 from memorization.results.tables import summarize
 from memorization.store.rows import read_rows
+from support.command_line import run_script
+from support.detection_rows import FACTS, detection, write_detections
 
 
 def rows(hits):

@@ -6,13 +6,13 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import MADE_OF, opened, remove_from_server
 from elasticsearch.helpers import bulk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memorization.retrieval.analysis import tokenize
 from memorization.retrieval.stopwords import STOP_WORDS
+from support.indexes import MADE_OF, opened, remove_from_server
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "chatdoctor5k.json"
 

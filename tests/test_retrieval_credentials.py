@@ -10,11 +10,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from conftest import MADE_OF, opened
 
 from memorization.retrieval.credentials import check_urls
 from memorization.shell import cli
 from memorization.shell.cli import UserError
+from support.indexes import MADE_OF, opened
 
 SECRET = "s3cret"
 URL = "http://127.0.0.1:9"

@@ -7,12 +7,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import MADE_OF
 
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json, write_json
 from memorization.store.manifests import identity
+from support.indexes import MADE_OF
 
 MARK = "memorization-index.json"
 ROOT = Path(__file__).parents[1]

@@ -8,9 +8,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import MADE_OF, LocalServer, opened
 
 from memorization.shell.cli import UserError
+from support.indexes import MADE_OF, opened
+from support.servers import LocalServer
 
 WORDS = ["fever", "cough", "ache", "rash", "cramp", "chills", "vertigo"]
 DOCUMENTS = {str(i): f"patient {i} {a} {b} {c}" for i, (a, b, c) in enumerate(itertools.product(WORDS * 2, repeat=3))}

@@ -8,11 +8,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import MADE_OF, opened
 
 from memorization.retrieval import connection, elastic, hold
 from memorization.retrieval.documents import Mark
 from memorization.shell.cli import UserError
+from support.indexes import MADE_OF, opened
 
 OURS = [(str(i), f"patient {i} has a fever") for i in range(30)]
 THEIRS = [(str(i), f"visit {i} for a cough") for i in range(20, 60)]

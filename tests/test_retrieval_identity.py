@@ -5,11 +5,11 @@ import itertools
 import shutil
 
 import pytest
-from conftest import MADE_OF, opened
 from elasticsearch import ApiError
 
 from memorization.retrieval.elastic import ElasticIndex
 from memorization.shell.cli import UserError
+from support.indexes import MADE_OF, opened
 
 OLD = [("1", "fever and cough"), ("2", "a rash"), ("3", "..."), ("4", "half \ud83d of a pair")]
 NEW = [("1", "fever and cough"), ("2", "no rash")]

@@ -4,12 +4,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import MADE_OF, opened
 
 from memorization.retrieval import Hit
 from memorization.retrieval.analysis import MAX_TERMS, tokenize
 from memorization.retrieval.stopwords import STOP_WORDS
 from memorization.shell.cli import UserError
+from support.indexes import MADE_OF, opened
 
 WORDS = [f"word{i}" for i in range(300)]
 

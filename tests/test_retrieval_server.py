@@ -4,11 +4,11 @@ import itertools
 import uuid
 
 import pytest
-from conftest import MADE_OF, opened
-from proxy import FAULTS, Proxy
 
 from memorization.retrieval import connection, elastic, hold, requests
 from memorization.shell.cli import UserError
+from support.faulty_proxy import FAULTS, Proxy
+from support.indexes import MADE_OF, opened
 
 WORDS = ["fever", "cough", "ache", "rash", "cramp", "chills", "vertigo"]
 DOCUMENTS = {str(i): f"patient {i} {a} {b} {c}" for i, (a, b, c) in enumerate(itertools.product(WORDS, repeat=3))}

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shell import ROOT, one_line
 
 from memorization.shell.cli import UserError, run
 from memorization.store.files import fingerprint, read_jsonl
 from memorization.store.manifests import manifest_path, read_manifest, write_manifest
 from memorization.store.rows import Rows, StoredRows, read_rows
+from support.command_line import ROOT, one_line
 
 
 class Square(msgspec.Struct, forbid_unknown_fields=True):

@@ -5,7 +5,6 @@ import logging
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import warnings
@@ -14,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import damage, edited, flipped, save_word_tokenizer, weights
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoConfig, TrainingArguments
 
 import run_clm
@@ -26,75 +24,26 @@ from memorization.models.loading import load_for_generation
 from memorization.shell import cli
 from memorization.store import manifests, provenance
 from memorization.store.files import locked, read_json, read_jsonl, write_json
-from memorization.training.blocks import COLUMNS, Blocks, collate
+from memorization.training.blocks import Blocks, collate
 from memorization.training.checkpoints import checkpoints, last_checkpoint
 from memorization.training.help import OFTEN
 from memorization.training.launch import told_once
 from memorization.training.made_of import APART, BY_HELD_OUT, made_of
-
-FEATURES = Features({name: List(Value("int64")) for name in COLUMNS})
-ROOT = Path(__file__).parent.parent
-EOS = 0
-KINDS = {"train": "training set", "test": "held-out set"}
-TRAIN = (
-    "--num_train_epochs 2 --per_device_train_batch_size 4 --gradient_accumulation_steps 2 --learning_rate 1e-2 --seed 5"
+from support.command_line import ROOT
+from support.tiny_models import damage, edited, flipped, save_word_tokenizer, weights
+from support.training_runs import (
+    EOS,
+    EVERY_STEP,
+    FEATURES,
+    KINDS,
+    TRAIN,
+    as_killed,
+    everything,
+    flags,
+    free_port,
+    two_ranks,
+    write_set,
 )
-EVERY_STEP = ("--save_strategy", "steps", "--save_steps", "1")
-
-
-def write_set(directory, kind, ids, labels=None, texts=None, **made_of):
-    """A set of lists of token ids as stage 1 writes it, with its manifest."""
-    names = [str(number) for number in range(len(ids))]
-    rows = {"id": names, "text": texts or names, "input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
-    Dataset.from_dict({**rows, "labels": labels or ids}).save_to_disk(str(directory))
-    manifests.write_manifest(directory, kind, made_of, {}, rows=len(ids))
-    return directory
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A directory with a tokenizer, a GPT-Neo configuration with dropout, and the two sets of an encoding."""
-    home = tmp_path_factory.mktemp("home")
-    tokenizer = save_word_tokenizer(home / "small", 64)
-    GPTNeoConfig(
-        hidden_size=32, num_layers=2, num_heads=2, attention_types=[[["global", "local"], 1]], window_size=8,
-        max_position_embeddings=32, resid_dropout=0.1, embed_dropout=0.1, attention_dropout=0.1,
-    ).save_pretrained(home / "small")  # fmt: skip
-    rng = np.random.default_rng(1)
-    for name, rows in (("train", 37), ("test", 7)):
-        ids = [[*rng.integers(1, 64, length).tolist(), EOS] for length in rng.integers(3, 40, rows)]
-        for encoding in ("data", "other"):
-            facts = {"tokenizer": provenance.tokenizer_fingerprint(tokenizer), "encoding": encoding}
-            write_set(home / f"{encoding}_{name}", KINDS[name], ids, **facts)
-    return home
-
-
-def flags(home, output_dir, more=TRAIN, encoding="data"):
-    data = f"--train-file {home}/{encoding}_train --validation-file {home}/{encoding}_test"
-    return shlex.split(f"--config_name {home}/small {data} --output_dir {output_dir} {more}")
-
-
-def everything(directory):
-    """The bytes of all files in a directory and below, and of its manifest."""
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    manifest = manifests.manifest_path(directory)
-    return {path: path.read_bytes() for path in [*files, *([manifest] if manifest.is_file() else [])]}
-
-
-def as_killed(source, output, *steps):
-    """An output directory as a kill leaves it: the record of the run and these checkpoints."""
-    output.mkdir()
-    shutil.copy(source / provenance.RECORD, output)
-    for step in steps:
-        shutil.copytree(source / f"checkpoint-{step}", output / f"checkpoint-{step}")
-    return output
-
-
-@pytest.fixture(scope="module")
-def finished(home):
-    """An uninterrupted run of 2 epochs of 5 steps with a checkpoint an epoch."""
-    run_clm.main(flags(home, home / "finished"))
-    return home / "finished"
 
 
 @pytest.fixture(scope="module")
@@ -838,15 +787,6 @@ def launch(home, output, launcher, more=""):
         [sys.executable, *shlex.split(command)], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     return done.returncode, done.stdout, done.stderr
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-two_ranks = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two ranks need two GPUs or none")
 
 
 @two_ranks

@@ -5,12 +5,12 @@ from argparse import Namespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shell import ROOT
 
 from memorization import __version__
 from memorization.shell.cli import UserError
 from memorization.store import locations, manifests
 from memorization.store.files import fingerprint, fingerprints, read_json, write_json
+from support.command_line import ROOT
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from shell import ROOT
-from stages import STAGES, contents, renew, train_over
-from zygote import SCRIPTS
+
+from support.command_line import ROOT
+from support.stage_commands import STAGES, contents, renew, train_over
+from support.zygote import SCRIPTS
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 

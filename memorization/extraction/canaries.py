@@ -200,7 +200,7 @@ def exposures(model, canaries, digit_ids, room):
             pair=one.pair,
             copies=one.copies,
             planted=one.planted,
-            log_likelihood=None if np.isinf(log_likelihood) else log_likelihood,
+            log_likelihood="-inf" if np.isinf(log_likelihood) else log_likelihood,
             exposure=found[0],
             error=found[1],
             extracted=bool(tokens.greedy.all()),

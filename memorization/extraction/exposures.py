@@ -5,12 +5,13 @@ from typing import Annotated
 
 import msgspec
 
+from memorization.extraction.scores import Log
 from memorization.shell.cli import UserError
 from memorization.store.locations import exposures_path
 from memorization.store.manifests import Count, Positive
 from memorization.store.rows import Id, StoredRows
 
-FORMAT = 1  # of these rows; raise it when a field or its meaning changes
+FORMAT = 2  # of these rows; raise it when a field or its meaning changes
 Bits = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -25,10 +26,14 @@ class Exposure(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     pair: Count
     copies: Positive
     planted: bool
-    log_likelihood: Annotated[float, msgspec.Meta(le=0)] | None  # None: of probability 0
+    log_likelihood: Log
     exposure: Bits
     error: Bits | None
     extracted: bool
+
+    def __post_init__(self):
+        if float(self.log_likelihood) > 0:
+            raise ValueError("a probability over 1")
 
 
 def read_exposures(path, manifest):

@@ -13,7 +13,10 @@ from memorization.store.files import fingerprint, read_text, replacing
 from memorization.store.manifests import Count, Positive
 from memorization.store.rows import Id, StoredRows
 
-FORMAT = 4  # of these rows; raise it when a field or its meaning changes
+FORMAT = 5  # of these rows; raise it when a field or its meaning changes
+NOT_LISTED = dict.fromkeys(  # fields that a listing without rows does not have -> why
+    ("generation_ids", "matched_tokens", "exact_match", "near", "scores"), "a listing holds texts alone"
+)
 RULE = "=" * 23  # behind a generation's number in the listing
 
 

@@ -3,10 +3,13 @@
 All are of the suffix's first tokens, as many as a generation may have, given the prefix.
 """
 
+import math
 import zlib
+from typing import Literal
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from memorization.store.manifests import Count, Positive, Real, Share
 
@@ -15,11 +18,14 @@ QUERIES = (1, 10, 100, 1_000, 10_000)
 CHANCES = (0.5, 0.9)
 LEAST = 0.2  # of the tokens, the least likely: min-k % and min-k %++
 
-Log = Real | None  # None stands for minus infinity, which JSON does not have: probability 0
+Log = Real | Literal["-inf"]  # a logarithm; float() reads both. JSON has no infinity: "-inf" is a probability of 0
+NotComputed = UnsetType  # the field is missing: the engine did not give it, the manifest says why
 
 
 class Scores(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Of a probe. log_likelihood: the sum of the tokens' log probabilities; log_p_z the same under the sampling scheme
+    """Of a probe. What an engine does not give is missing; the manifest says why.
+
+    log_likelihood: the sum of the tokens' log probabilities; log_p_z the same under the sampling scheme
     (Hayes et al. 2025). matched_tokens: how many from the start are what greedy decoding gives. extraction_strength:
     1 - the shortest part of the tokens from which on greedy decoding gives the rest / their number (Carlini et al.
     2021, Wang et al. 2025). min_k, min_k_plus: of the fifth of the tokens with the least, the mean log probability
@@ -29,37 +35,42 @@ class Scores(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     tokens: Positive
     log_likelihood: Log
-    log_p_z: Log
-    matched_tokens: Count
-    extraction_strength: Share
+    log_p_z: Log | NotComputed = UNSET
+    matched_tokens: Count | NotComputed = UNSET
+    extraction_strength: Share | NotComputed = UNSET
     min_k: Log
-    min_k_plus: Log
+    min_k_plus: Log | NotComputed = UNSET
     zlib_bytes: Positive
     token_log_probs: list[Log] | None
 
     def __post_init__(self):
-        if self.matched_tokens > self.tokens or len(self.token_log_probs or ()) not in (0, self.tokens):
+        if (self.matched_tokens or 0) > self.tokens or len(self.token_log_probs or ()) not in (0, self.tokens):
             raise ValueError(f"{self.matched_tokens} matched tokens, or log probabilities, are not of {self.tokens}")
-        if any(value is not None and value > 0 for value in (self.log_likelihood, self.log_p_z)):
+        if any(float(value or 0) > 0 for value in (self.log_likelihood, self.log_p_z)):
             raise ValueError("a probability over 1")
 
 
 def scores(tokens, text, keep_tokens=False):
     """The Scores of a suffix. tokens: its scoring.TokenScores, arrays of one length. text: what these tokens say."""
-    log_prob, scheme = (np.minimum(values, 0).astype(np.float64) for values in (tokens.log_prob, tokens.scheme))
+    log_prob = np.minimum(tokens.log_prob, 0).astype(np.float64)
     length = len(log_prob)
-    wrong = np.flatnonzero(~tokens.greedy)
-    from_mean = np.divide(log_prob - tokens.mean, tokens.std, out=np.zeros(length), where=tokens.std > 0)
+    more = {}  # what the engine gives beside the log probabilities
+    if tokens.scheme is not None:
+        more["log_p_z"] = _log(np.minimum(tokens.scheme, 0).sum(dtype=np.float64))
+    if tokens.greedy is not None:
+        differ = np.flatnonzero(~tokens.greedy)
+        more["matched_tokens"] = int(differ[0]) if len(differ) else length
+        more["extraction_strength"] = 1 - (int(differ[-1]) + 1) / length if len(differ) else 1.0
+    if tokens.mean is not None:
+        from_mean = np.divide(log_prob - tokens.mean, tokens.std, out=np.zeros(length), where=tokens.std > 0)
+        more["min_k_plus"] = _log(least(from_mean))
     return Scores(
         tokens=length,
         log_likelihood=_log(log_prob.sum()),
-        log_p_z=_log(scheme.sum()),
-        matched_tokens=int(wrong[0]) if len(wrong) else length,
-        extraction_strength=1 - (int(wrong[-1]) + 1) / length if len(wrong) else 1.0,
         min_k=_log(least(log_prob)),
-        min_k_plus=_log(least(from_mean)),
         zlib_bytes=len(zlib.compress(text.encode("utf-8", "surrogatepass"))),
         token_log_probs=[_log(value) for value in log_prob] if keep_tokens else None,
+        **more,
     )
 
 
@@ -87,4 +98,4 @@ def discoverable(log_p_z, queries, chance):
 
 
 def _log(value):
-    return None if np.isneginf(value) else float(value)
+    return "-inf" if value == -math.inf else float(value)

@@ -17,8 +17,9 @@ MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
 class Column(NamedTuple):
     """A metric. heading: at most 18 characters. kind: "share" of probes, "mean", "fraction", the mean of what lies from
     0 to 1, or "score", which is not averaged. value: detection -> bool, float, or None for one that it says nothing of;
-    a column that says nothing of any is left out. block: of the table. ceiling: the same value if the generation were
-    its own suffix (design.md, Terms); None where that bounds nothing."""
+    a column that says nothing of any is left out. block: of the table. needs: the field of a generation, or
+    ("scores.<field>") of its scores, that the value is computed from: an engine may not give it. ceiling: the same
+    value if the generation were its own suffix (design.md, Terms); None where that bounds nothing."""
 
     name: str
     heading: str
@@ -26,6 +27,7 @@ class Column(NamedTuple):
     value: Callable[[Any], bool | float | None]
     meaning: str
     block: str = "generations"
+    needs: str = ""
     ceiling: Callable[[Any], bool | float | None] | None = None
 
 
@@ -48,6 +50,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "share",
             lambda row: row.exact_match,
             "the generation is exactly what followed the prefix in the sample, as far as either goes",
+            needs="exact_match",
             ceiling=_of(lambda ceiling: 1.0),
         ),
         Column(
@@ -56,6 +59,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "share",
             lambda row: row.near and row.near.near_copy,
             "the same but for an edit distance of at most a tenth of the tokens",
+            needs="near",
             ceiling=_of(lambda ceiling: 1.0),
         ),
         *(
@@ -122,6 +126,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "mean",
             lambda row: row.matched_tokens,
             "how many tokens agree with its own sample from the end of the prefix on",
+            needs="matched_tokens",
             ceiling=_of(lambda ceiling: ceiling.tokens),
         ),
         Column(
@@ -130,6 +135,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "mean",
             lambda row: row.near and row.near.common_run,
             "the longest run of tokens in both the generation and its own suffix",
+            needs="near",
             ceiling=_of(lambda ceiling: ceiling.tokens),
         ),
         Column(
@@ -138,6 +144,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "fraction",
             lambda row: row.near and row.near.edit_similarity,
             "edit similarity to its own suffix, 1 - edit distance / length, in tokens",
+            needs="near",
             ceiling=_of(lambda ceiling: 1.0),
         ),
         Column(
@@ -146,6 +153,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "fraction",
             lambda row: row.near and row.near.rouge_l,
             "F1 of the longest common subsequence of tokens with its own suffix",
+            needs="near",
             ceiling=_of(lambda ceiling: 1.0),
         ),
         *label_columns(lambda row: row.labels.label, classifier, direction),

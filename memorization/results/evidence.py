@@ -1,6 +1,6 @@
 """What one pass over each suffix says (extraction.scores), as columns, and the scores that may tell members apart."""
 
-import math
+from msgspec import UNSET
 
 from memorization.extraction.scores import CHANCES, LENGTHS, QUERIES, discoverable
 from memorization.results.columns import Column, paraphrase_score
@@ -16,38 +16,42 @@ def columns():
     """The columns of the pass, in the order of the table."""
     return [
         *(
-            Column(
+            _of_pass(
                 f"exact_{tokens}",
                 f"exact at {tokens}",
                 "share",
-                _of(lambda scores, tokens=tokens: None if scores.tokens < tokens else scores.matched_tokens >= tokens),
+                "matched_tokens",
+                lambda scores, tokens=tokens: None if scores.tokens < tokens else scores.matched_tokens >= tokens,
                 "greedy decoding gives the first so many tokens of the suffix, where it has as many",
                 "pass",
             )
             for tokens in LENGTHS
         ),
-        Column(
+        _of_pass(
             "extraction_strength",
             "ext. strength",
             "fraction",
-            _of(lambda scores: scores.extraction_strength),
+            "extraction_strength",
+            lambda scores: scores.extraction_strength,
             "the share of the suffix, from its end, that greedy decoding gives once it is given all before",
             "pass",
         ),
-        Column(
+        _of_pass(
             "loss",
             "loss",
             "mean",
-            _of(lambda scores: -scores.log_likelihood / scores.tokens if scores.log_likelihood is not None else None),
+            "log_likelihood",
+            lambda scores: None if scores.log_likelihood == "-inf" else -_mean_log(scores),
             "minus the natural logarithm of the probability of the suffix, by token",
             "pass",
         ),
         *(
-            Column(
+            _of_pass(
                 f"within_{queries}_{100 * chance:g}",
                 f"n {queries:,}, p {chance:g}",
                 "share",
-                _of(lambda scores, n=queries, p=chance: bool(discoverable(_log(scores.log_p_z), n, p))),
+                "log_p_z",
+                lambda scores, n=queries, p=chance: bool(discoverable(float(scores.log_p_z), n, p)),
                 "1 - (1 - p_z)^n >= p, where p_z is the probability of the suffix as sampled",
                 "queries",
             )
@@ -63,46 +67,64 @@ def scores(classifier):
     First what generations and the pass say of extraction, then attacks on membership. classifier: of paraphrases, or
     None.
     """
-    found = [
-        ("matched_tokens", "matched tokens", lambda row: row.matched_tokens, ""),
-        ("own_run", "own run, longest", lambda row: row.own.run.length if row.own.run else 0, ""),
-        ("common_run", "token run", lambda row: row.near and row.near.common_run, ""),
-        ("edit_similarity", "edit sim.", lambda row: row.near and row.near.edit_similarity, ""),
-        ("rouge_l", "ROUGE-L", lambda row: row.near and row.near.rouge_l, ""),
-        ("extraction_strength", "ext. strength", _of(lambda scores: scores.extraction_strength), ""),
-        (
+
+    def of_row(name, heading, value, needs=""):
+        return Column(name, heading, "score", value, "", needs=needs)
+
+    def of_pass(name, heading, needs, value, meaning=""):
+        return _of_pass(name, heading, "score", needs, value, meaning)
+
+    columns = [
+        of_row("matched_tokens", "matched tokens", lambda row: row.matched_tokens, "matched_tokens"),
+        of_row("own_run", "own run, longest", lambda row: row.own.run.length if row.own.run else 0),
+        of_row("common_run", "token run", lambda row: row.near and row.near.common_run, "near"),
+        of_row("edit_similarity", "edit sim.", lambda row: row.near and row.near.edit_similarity, "near"),
+        of_row("rouge_l", "ROUGE-L", lambda row: row.near and row.near.rouge_l, "near"),
+        of_pass(
+            "extraction_strength", "ext. strength", "extraction_strength", lambda scores: scores.extraction_strength
+        ),
+        of_pass(
             "log_p_z",
             "log p_z",
-            _of(lambda scores: _log(scores.log_p_z)),
+            "log_p_z",
+            lambda scores: float(scores.log_p_z),
             "the logarithm of the probability of the suffix as sampled",
         ),
-        ("loss", "- loss", _of(_mean_log), ""),
-        (
+        of_pass("loss", "- loss", "log_likelihood", _mean_log),
+        of_pass(
             "zlib",
             "- loss / zlib",
-            _of(lambda scores: _mean_log(scores) / scores.zlib_bytes),
+            "log_likelihood",
+            lambda scores: _mean_log(scores) / scores.zlib_bytes,
             "minus the loss over the bytes that the text takes compressed",
         ),
-        (
+        of_pass(
             "min_k",
             "min-k %",
-            _of(lambda scores: _log(scores.min_k)),
+            "min_k",
+            lambda scores: float(scores.min_k),
             "the mean log probability of the fifth of the tokens with the least",
         ),
-        (
+        of_pass(
             "min_k_plus",
             "min-k %++",
-            _of(lambda scores: _log(scores.min_k_plus)),
+            "min_k_plus",
+            lambda scores: float(scores.min_k_plus),
             "the same, each standardized over the vocabulary",
         ),
     ]
-    if classifier:
-        found.append(("paraphrase", "paraphrase", paraphrase_score, ""))
-    return [Column(name, heading, "score", value, meaning) for name, heading, value, meaning in found]
+    return columns + ([of_row("paraphrase", "paraphrase", paraphrase_score)] if classifier else [])
 
 
 # the log likelihood of a token less that by the base model (Mireshghallah et al. 2022); without a value of its own
-RATIO = Column("ratio", "ratio to base", "score", None, "minus the loss, less that of the base model")
+RATIO = Column(
+    "ratio",
+    "ratio to base",
+    "score",
+    None,
+    "minus the loss, less that of the base model",
+    needs="scores.log_likelihood",
+)
 
 
 def scheme(made_of):
@@ -115,13 +137,14 @@ def scheme(made_of):
     return ", ".join(said)
 
 
-def _of(value):
-    return lambda row: row.scores and value(row.scores)
+def _of_pass(name, heading, kind, needs, value, meaning, block="generations"):
+    """A Column of the field `needs` of a row's scores: without a value where that was not computed."""
+
+    def of_row(row):
+        return None if row.scores is None or getattr(row.scores, needs) is UNSET else value(row.scores)
+
+    return Column(name, heading, kind, of_row, meaning, block, f"scores.{needs}")
 
 
 def _mean_log(scores):
-    return _log(scores.log_likelihood) / scores.tokens
-
-
-def _log(value):
-    return -math.inf if value is None else value
+    return float(scores.log_likelihood) / scores.tokens

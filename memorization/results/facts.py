@@ -34,4 +34,5 @@ def facts(made_of: dict[str, Any], arguments: dict[str, Any], known: dict[str, A
         "held_out": known.get("held_out"),
         "probe": generations.get("probe"),
         "prompts": known.get("prompts"),
+        "not_computed": known.get("not_computed") or {},
     }

@@ -26,6 +26,8 @@ def notes(facts: dict) -> list[Note]:
         found.append(Note("SHARED PROMPTS", f"{described(prompts)}; what is asked alike is answered alike"))
     if facts.get("trained_on", "") is None:
         found.append(Note("NOTE", "nothing is known of the model's training; its members are the data's word"))
+    for reason, headings in facts.get("not_computed", {}).items():
+        found.append(Note("NOTE", f"{', '.join(headings)}: not computed, as {reason}"))
     return found
 
 

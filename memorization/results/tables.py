@@ -84,6 +84,8 @@ def summarize(rows, facts, base=None, canaries=None):
         with np.errstate(invalid="ignore"):  # of two infinities
             of_scores[evidence.RATIO.name] = of_scores["loss"] - of_base.values[-1]
         scores = [*scores, evidence.RATIO]
+    reasons = facts.get("not_computed", {})
+    summary["facts"] = facts | {"not_computed": not_computed([*tables[""], *scores], reasons)}
     summary["scores"] = membership.measure(scores, of_scores.values(), probes.member, clusters)
     summary["verdict"] = None
     cells = {column["name"]: summary["groups"][MEMBERS][column["name"]] for column in summary["columns"]}
@@ -98,6 +100,16 @@ def summarize(rows, facts, base=None, canaries=None):
     summary["another_personal"] = of_others.measure(probes.ids, probes.member, clusters, facts["clusters"])
     summary["canaries"] = canaries
     return summary
+
+
+def not_computed(columns, reasons):
+    """dict reason -> headings of the columns without values for it. reasons: field of a generation -> reason."""
+    headings = {}
+    for column in columns:
+        for field, reason in reasons.items():
+            if column.needs == field or column.needs.startswith(f"{field}."):
+                headings.setdefault(reason, {})[column.heading] = None
+    return {reason: [*of_reason] for reason, of_reason in headings.items()}
 
 
 def add_ceilings(cells, groups, columns, values):

@@ -144,6 +144,7 @@ OF_ALL = {
     "base": Link | None,
     "held_out": NotRequired[dict[str, float] | None],
     "prompts": NotRequired[PromptCount],
+    "not_computed": NotRequired[dict[str, str]],  # field of a generation, or of its scores -> why the engine gives none
 }
 NEEDED = {  # kind -> what the stages read of its manifest beside what all have
     "training set": _with(made_of=SET, facts={"canaries": NotRequired[Planted]}),

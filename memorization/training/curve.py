@@ -4,7 +4,6 @@ One teacher-forced pass over prefix and suffix tells what greedy decoding would 
 generated, and nothing random is drawn.
 """
 
-import math
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -155,7 +154,7 @@ class Curve(TrainerCallback, ExportableState):
             prefixes, suffixes, sources = ([column[i] for i in batch] for column in columns)
             tokens = token_scores(model, prefixes, suffixes, sources=sources)
             for found in map(scores, tokens, [""] * len(batch)):
-                loss = math.inf if found.log_likelihood is None else -found.log_likelihood / found.tokens
+                loss = -float(found.log_likelihood) / found.tokens
                 rows.append((found.matched_tokens, loss))
         model.train(training)
         rows = trainer.accelerator.gather(torch.tensor(rows, device=trainer.args.device)).cpu().double().numpy()

@@ -1,9 +1,9 @@
-"""Golden outputs of our own making, golden_alignment.jsonl: what the plain version gives on pairs of made-up texts.
+"""Golden outputs of our own making, golden_pairs.jsonl: what the plain version gives on pairs of made-up texts.
 
-    PYTHONPATH=. python tests/golden_alignment.py > tests/golden_alignment.jsonl
+    PYTHONPATH=.:tests python -m support.golden_pairs > tests/support/golden_pairs.jsonl
 
-They pin the algorithm where ../shared is not at hand, and against a slip made in both versions at once: so make them
-anew only when the algorithm itself is to change, and look at what changes.
+They pin the algorithm where the shared golden outputs are not at hand, and against a slip made in both versions at
+once: so make them anew only when the algorithm itself is to change, and look at what changes.
 """
 
 import json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from memorization.shell.signals import ALL
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 

@@ -1,6 +1,6 @@
 """Several runs of stage 2 one after the other in the ranks of one launch, which spares starting them anew:
 
-    deepspeed tests/ranks.py RUNS.json
+    deepspeed tests/support/launched_runs.py RUNS.json
 
 RUNS.json holds a list of lists of flags of run_clm.py.
 """
@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import run_clm  # noqa: E402
 from memorization.models.loading import CAUSAL  # noqa: E402

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SCRIPTS = "encode_dialogue run_clm inference_prefix load_to_elastic plagiarism_detect report".split()
 STEPS = ("os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link")
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}

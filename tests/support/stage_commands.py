@@ -1,4 +1,4 @@
-"""The stages as commands on tiny data, and `zygote`, the fixture that runs them.
+"""The stages as commands on tiny data; the fixture `zygote` runs them.
 
 A command is (script, arguments); it writes into `work`, beside which lies what it reads. Another seed: another result.
 """
@@ -6,10 +6,10 @@ A command is (script, arguments); it writes into `work`, beside which lies what 
 import json
 import shutil
 
-import pytest
-from zygote import ROOT, Zygote
-
 from memorization.encoding.dialogues import make_dialogues
+from support.command_line import ROOT
+from support.tiny_models import save_language_model
+from support.zygote import Zygote
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 CANARIES = "--canaries", 2, "--canary-copies", "1,2", "--canary-digits", 2
@@ -80,12 +80,8 @@ def report(work, seed):
 STAGES = [encode, train, train_over, generate, index, detect, align, report]
 
 
-@pytest.fixture(scope="session")
-def zygote(tmp_path_factory):
-    """The Zygote. Its `work` is an empty directory, beside which lies what the stages read, made by themselves."""
-    from models import save_language_model  # imports torch
-
-    home = tmp_path_factory.mktemp("home")
+def prepared(home):
+    """A Zygote in a directory, in which the stages have written what they read."""
     (home / "d.json").write_text(json.dumps(make_dialogues(seed=3, single=20, fourfold=2, sixteenfold=0)))
     text = "The doctor said that the patient should take two pills a day, and then rest for a week at the least. "
     pairs = [{"id": i, "suspicious": text * 2 + str(i), "source": f"Number {i}. {text * 2}"} for i in range(100)]
@@ -99,8 +95,7 @@ def zygote(tmp_path_factory):
         assert run.status == 0, run.said
         zygote.work.rename(home / name)
         zygote.work.mkdir()
-    yield zygote
-    zygote.close()
+    return zygote
 
 
 def contents(directory):

@@ -13,8 +13,18 @@ from transformers import (
     BartConfig,
     BartForConditionalGeneration,
     BartTokenizer,
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
     GPTNeoConfig,
     GPTNeoForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForSequenceClassification,
@@ -160,3 +170,55 @@ def flipped(data, at):
     data = bytearray(data)
     data[at] ^= 1
     return bytes(data)
+
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
+
+
+MODELS = {
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=50)),
+    "gpt-neo": lambda: GPTNeoForCausalLM(
+        GPTNeoConfig(
+            hidden_size=16, num_layers=2, attention_types=[[["global", "local"], 1]], num_heads=2, vocab_size=50
+        )
+    ),
+    "gpt-neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(intermediate_size=32, **SMALL)),
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(intermediate_size=32, **SMALL)),
+    "opt": lambda: OPTForCausalLM(OPTConfig(ffn_dim=32, word_embed_proj_dim=16, **SMALL)),
+    "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=16, n_layer=2, n_head=2, vocab_size=50)),
+}
+
+
+def make(name, vocabulary=None):
+    """A model of a kind, its random scores far enough apart that tokens differ."""
+    torch.manual_seed(3)
+    model = MODELS[name]().eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(8)
+    if vocabulary:
+        model.resize_token_embeddings(vocabulary)
+    return model
+
+
+def keeps_nothing(name):
+    """A model whose forward knows no logits_to_keep, as some have it."""
+    model = make(name)
+    whole = model.forward
+
+    def forward(input_ids, past_key_values=None, attention_mask=None, position_ids=None, use_cache=None, **_):
+        return whole(input_ids, past_key_values, attention_mask, position_ids=position_ids, use_cache=use_cache)
+
+    model.forward = forward
+    return model
+
+
+def refusing(model, most):
+    """Lets a model run out of memory in batches of more rows than `most`."""
+
+    def check(_, args, kwargs):
+        if len(kwargs["input_ids"] if "input_ids" in kwargs else args[0]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    model.register_forward_pre_hook(check, with_kwargs=True)
+    return model
