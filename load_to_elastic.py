@@ -19,7 +19,8 @@ from memorization.retrieval import IndexSettings, add_index_arguments, open_inde
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.parallel import cores
 from memorization.store.files import locked
-from memorization.store.manifests import manifest_path, write_manifest
+from memorization.store.locations import encoding_paths
+from memorization.store.manifests import manifest_path, read_manifest, write_manifest
 
 ENDING = "_prefix.json"
 
@@ -45,9 +46,18 @@ def main(args):
     with locked(manifest_path(path)):  # of the same load as the index
         metadata = index.load(documents, made_of, args.recreate, members)
         samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores(), regions)
-        inputs, documents_hash = {str(probes.path): probes.manifest.contents}, metadata.made_of["documents"]
+        paths = encoding_paths(args.directory, name)
+        # as Probes has just checked them
+        inputs = {str(paths[kind]): read_manifest(paths[kind], kind).contents for kind in ("probes", "probes as text")}
         write_manifest(
-            path, "index", metadata.made_of, args, inputs, documents_hash, metadata.count, index=index.where
+            path,
+            "index",
+            metadata.made_of,
+            args,
+            inputs,
+            metadata.made_of["documents"],
+            metadata.count,
+            index=index.where,
         )
     print(f"{index.where}: {metadata.count} training suffixes")
     if metadata.count < members:

@@ -45,7 +45,9 @@ def both(elastic_url, tmp_path_factory):
 def agree(hits, others):
     """Whether two lists of hits hold the same documents with the same scores, but for rounding, and for documents that
     tie with the last one."""
-    if len(hits) != len(others) or [hit.score for hit in hits] != pytest.approx([hit.score for hit in others], rel=1e-5):
+    if len(hits) != len(others) or [hit.score for hit in hits] != pytest.approx(
+        [hit.score for hit in others], rel=1e-5
+    ):
         return False
     cut = hits[-1].score * (1 + 1e-5) if hits else 0
     above, others_above = ({hit.id: hit.score for hit in found if hit.score > cut} for found in (hits, others))

@@ -125,11 +125,17 @@ def edit(index, change):
     [
         (lambda mark: mark | {"count": 3}, "holds 2 documents, by its metadata 3; make it with"),
         (lambda mark: mark | {"count": None}, "its load has not finished"),
-        (lambda mark: {"format": mark["format"]}, "metadata is damaged .*missing required field `made_of`.*make it with"),
+        (
+            lambda mark: {"format": mark["format"]},
+            "metadata is damaged .*missing required field `made_of`.*make it with",
+        ),
         (lambda mark: mark | {"count": "2"}, "metadata is damaged .*Expected `int | null`, got `str`.*make it with"),
         (lambda mark: mark | {"count": True}, "metadata is damaged .*got `bool`.*make it with"),
         (lambda mark: mark | {"count": -1}, "metadata is damaged .*>= 0.*make it with"),
-        (lambda mark: mark | {"made_of": {"encoding": "0"}}, "metadata is damaged .*hash of the documents.*make it with"),
+        (
+            lambda mark: mark | {"made_of": {"encoding": "0"}},
+            "metadata is damaged .*hash of the documents.*make it with",
+        ),
         (lambda mark: mark | {"made_of": [1]}, "metadata is damaged .*got `array`.*make it with"),
         (lambda mark: mark | {"counts": 2}, "metadata is damaged .*unknown field `counts`.*make it with"),
         (lambda mark: mark | {"files": None}, "ids.utf8: is missing or damaged; make it with"),

@@ -12,7 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from elastic_transport import ConnectionError, ConnectionTimeout, TlsError, Transport, TransportApiResponse, TransportError
+from elastic_transport import (
+    ConnectionError,
+    ConnectionTimeout,
+    TlsError,
+    Transport,
+    TransportApiResponse,
+    TransportError,
+)
 from elasticsearch import ApiError, Elasticsearch, ElasticsearchWarning, UnsupportedProductError
 from tqdm import tqdm
 
@@ -31,16 +38,17 @@ class PatientTransport(Transport):
 
     patient = False  # until the server has answered
 
-    def perform_request(self, method: str, target: str, **options: Any) -> TransportApiResponse:  # type: ignore[override]  # passed on
+    def perform_request(self, method: str, target: str, **options: Any) -> TransportApiResponse:
         until, pause = time.monotonic() + PATIENCE, PAUSE
         while True:
             try:
                 response = super().perform_request(method, target, **options)
-                trouble = _passing_trouble(response, target)
-                if not trouble:
-                    self.patient = True
-                if not trouble or not self.patient or time.monotonic() > until:
+                answers = [(response.meta.status, error_of(response.body)), *failures(response.body)]
+                status = next((status for status, error in answers if _passes(status, error)), None)
+                self.patient = self.patient or not status
+                if not status or not self.patient or time.monotonic() > until:
                     return response
+                trouble = f"is busy or not ready (status {status})"
             except (ConnectionError, ConnectionTimeout):
                 if not self.patient or time.monotonic() > until:
                     raise
@@ -75,20 +83,11 @@ def connect(
     return client
 
 
-def failed_item(body: Any) -> dict | None:
-    """Of the answer to several searches or fetches in one request, the first item that failed."""
-    items = body.get("responses", body.get("docs", ())) if isinstance(body, dict) else ()
-    return next((item for item in items if "error" in item), None)
-
-
-def _passing_trouble(response: TransportApiResponse, target: str) -> str:
-    """The trouble of which a response tells, if it passes; "" without any."""
-    if item := failed_item(response.body):
-        return "is not ready" if _passes(item.get("status", 503), item["error"]) else ""
-    status = response.meta.status
-    if "/_bulk" in target and status in BUSY:  # streaming_bulk repeats it
-        return ""
-    return f"is busy (status {status})" if _passes(status, error_of(response.body)) else ""
+def failures(body: Any) -> list[tuple[int, dict]]:
+    """Of the answer to several requests in one, the status and the error of each that failed."""
+    items = [item for key in ("responses", "docs") for item in body.get(key, ())] if isinstance(body, dict) else []
+    items += [item["create"] for item in body.get("items", ())] if isinstance(body, dict) else []
+    return [(item.get("status", 503), item["error"]) for item in items if "error" in item]
 
 
 def _passes(status: int, error: dict) -> bool:

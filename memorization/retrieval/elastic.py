@@ -22,9 +22,8 @@ from elasticsearch import ApiError, BadRequestError
 from elasticsearch.helpers import streaming_bulk
 from tqdm import tqdm
 
-from memorization.retrieval import connection
 from memorization.retrieval.analysis import query_terms
-from memorization.retrieval.connection import connect, error_of, errors_in_one_line, failed_item, refusal
+from memorization.retrieval.connection import connect, error_of, errors_in_one_line, failures, refusal
 from memorization.retrieval.documents import FORMAT, Document, DocumentStream, IndexMetadata, Loader, parse_metadata
 from memorization.retrieval.index import Hit, Index
 from memorization.shell.cli import UserError
@@ -51,7 +50,7 @@ MAPPINGS = {
 class Stored(NamedTuple):
     """An index on the server. metadata: as stored, {} where somebody else made it. created: milliseconds."""
 
-    index: str
+    name: str
     metadata: dict
     mappings: dict
     aliases: list[str]
@@ -133,7 +132,7 @@ class ElasticIndex(Index):
             stored = self._look_up(self._index or self.name)
         if not stored:
             return None
-        self._index = stored.index
+        self._index = stored.name
         return self._metadata_of(stored)
 
     def _open(self, metadata: IndexMetadata) -> int:
@@ -161,7 +160,7 @@ class ElasticIndex(Index):
         stored = self._look_up(self.name)
         if not stored:
             return None
-        if stored.index == self.name:
+        if stored.name == self.name:
             if "format" not in stored.metadata:
                 raise UserError(
                     f"{self.where}: is an index that stage 4 did not make; name another with --index-xsuffix, or "
@@ -169,8 +168,8 @@ class ElasticIndex(Index):
                 )
             if not recreate:
                 raise UserError(f"{self.where}: was loaded by an earlier version; {self._remedy()} --recreate")
-        elif not self._is_own(stored.index):
-            raise UserError(f"{self.where}: is an alias of {stored.index}; name another with --index-xsuffix")
+        elif not self._is_own(stored.name):
+            raise UserError(f"{self.where}: is an alias of {stored.name}; name another with --index-xsuffix")
         return stored
 
     def _is_own(self, index: str) -> bool:
@@ -183,7 +182,7 @@ class ElasticIndex(Index):
         if self._shards not in (None, stored.shards):
             raise UserError(f"{self.where}: has {stored.shards} shards; to change that, add --recreate")
         if self._replicas is not None:
-            self.client.indices.put_settings(index=stored.index, settings={"number_of_replicas": self._replicas})
+            self.client.indices.put_settings(index=stored.name, settings={"number_of_replicas": self._replicas})
 
     def _check_same(self, stored: Stored, made_of: dict[str, str | int]) -> None:
         """Raise UserError if the index holds other documents. made_of: without their hash as long as it is unknown."""
@@ -210,11 +209,12 @@ class ElasticIndex(Index):
             if error.error != "resource_already_exists_exception":
                 raise
         indexes = [_stored(*item) for item in self.client.indices.get(index=f"{self.name}-*").body.items()]
-        now = next(stored.created for stored in indexes if stored.index == own)
+        now = next(stored.created for stored in indexes if stored.name == own)
         for stored in indexes:
-            if self._is_own(stored.index) and not stored.aliases and "format" in stored.metadata:
-                if now - stored.created > DAY or _has_ended(stored.metadata.get("loader")):
-                    self.client.indices.delete(index=stored.index, ignore_unavailable=True)
+            if stored.name == own or not self._is_own(stored.name) or stored.aliases or "format" not in stored.metadata:
+                continue
+            if now - stored.created > DAY or _has_ended(stored.metadata.get("loader")):
+                self._remove(stored.name)
 
     def _write(self, own: str, documents: Iterable[Document], together: int = DOCUMENTS) -> None:
         """Write documents to the index of this load, up to so many together in a request."""
@@ -237,10 +237,6 @@ class ElasticIndex(Index):
             max_chunk_bytes=REQUEST,
             raise_on_error=False,
             raise_on_exception=False,
-            max_retries=int(connection.PATIENCE / (connection.LONGEST_PAUSE * connection.PAUSE)) + 2,
-            initial_backoff=connection.PAUSE,
-            max_backoff=connection.LONGEST_PAUSE * connection.PAUSE,
-            retry_on_status=connection.BUSY,
             yield_ok=False,
             index=own,
         ):
@@ -273,23 +269,34 @@ class ElasticIndex(Index):
 
     def _switch(self, own: str, metadata: IndexMetadata, recreate: bool) -> None:
         """Give the alias to the index of this load, unless another load has finished meanwhile with the same."""
-        stored = self._replaceable(recreate)
-        if stored and not recreate:
-            self._check_same(stored, metadata.made_of)
-            self._index = self._metadata = None
-            return
-        if stored and stored.index == self.name:
-            remove: dict = {"remove_index": {"index": self.name}}
-        else:  # whichever has it: another load may switch it now
-            remove = {"remove": {"index": f"{self.name}-*", "alias": self.name, "must_exist": False}}
-        self.client.indices.update_aliases(actions=[remove, {"add": {"index": own, "alias": self.name}}])
-        if stored and stored.index != self.name:
-            self.client.indices.delete(index=stored.index, ignore_unavailable=True)
+        replaced = None
+        while (stored := self._replaceable(recreate)) is None or stored.name != own:
+            if stored and not recreate:
+                self._check_same(stored, metadata.made_of)
+                self._index = self._metadata = None
+                return
+            # the server lets an alias have one write index only: of two loads that find none, one is refused
+            actions: list[dict] = [{"add": {"index": own, "alias": self.name, "is_write_index": True}}]
+            if stored and stored.name == self.name:
+                actions.append({"remove_index": {"index": self.name}})
+            elif stored:
+                replaced = stored.name
+                actions.append({"remove": {"index": replaced, "alias": self.name, "must_exist": True}})
+            try:
+                self.client.indices.update_aliases(actions=actions)
+            except ApiError as error:  # another load was quicker, or this is done and its answer was lost
+                if error.status_code != 404 and "more than one write index" not in str(error):
+                    raise
+        if replaced:
+            self._remove(replaced)
+
+    def _remove(self, index: str) -> None:
+        self.client.options(ignore_status=404).indices.delete(index=index)
 
     def _discard(self, own: str) -> None:
         """Remove the index of this load if it has not got the alias, and the server is there."""
         client = self.client.options(request_timeout=5, max_retries=0)
-        self.client.transport.patient = False
+        self.client.transport.patient = False  # type: ignore[attr-defined]  # a PatientTransport
         with suppress(ApiError, TransportError):
             if not client.options(ignore_status=404).indices.exists_alias(index=own, name=self.name):
                 client.indices.delete(index=own, ignore_unavailable=True)
@@ -305,8 +312,8 @@ class ElasticIndex(Index):
             yield from self._checked(answer.body)["responses"]
 
     def _checked(self, body: dict) -> dict:
-        if item := failed_item(body):
-            raise refusal(self.where, item.get("status", 503), item["error"])
+        for status, error in failures(body):
+            raise refusal(self.where, status, error)
         return body
 
 
