@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint clean
+.PHONY: help setup demo test test-slow fuzz lint clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 # the copy of constraints.txt is made last: it stands only beside a finished set-up
 $(READY): requirements.txt constraints.txt pyproject.toml
@@ -20,11 +20,14 @@ setup: $(READY) ## make .venv with the pinned versions
 demo: $(READY) ## the five stages on made-up dialogues, in minutes; ELASTIC_URL=http://... runs it through a server
 	@bash runs/demo.sh
 
-test: $(READY) ## all tests, on all cores
-	$(BIN)/python -m pytest -n auto --dist loadfile
+test: $(READY) ## the tests, on all cores, in minutes
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not fuzz"
 
-fuzz: $(READY) ## the property tests, on examples that are other ones every time
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis
+test-slow: $(READY) ## the tests of launches, of restarts of servers and of heavy libraries
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not fuzz"
+
+fuzz: $(READY) ## the property tests on new examples every time, and kills at random times
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m "hypothesis or fuzz"
 
 lint: $(READY) ## formatting and static checks
 	$(BIN)/ruff format --check .

@@ -13,15 +13,11 @@ sample), attention.csv (a row a comparison, measure and head) and heat_*.svg to 
 it was.
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 import math
 import shutil
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -32,21 +28,20 @@ from memorization.extraction.generations import read_generations
 from memorization.extraction.measure import source_length
 from memorization.models import hub
 from memorization.models.loading import load_config, load_for_generation
-from memorization.results.attention import comma_separated, comparisons, heat_map
+from memorization.results.attention import ATTENTION, comma_separated, comparisons, heat_map
 from memorization.results.layout import visible
 from memorization.shell.cli import Parser, UserError, run
-from memorization.store import manifests, provenance
+from memorization.shell.flags import SEEDS, whole
+from memorization.store import fingerprints, manifests
 from memorization.store.directories import building, check_ours
 from memorization.store.files import locked
 from memorization.store.manifests import Positive
-from memorization.store.rows import Id, Rows
+from memorization.store.rows import Keyed, Rows
 
 
-class Measured(msgspec.Struct):
+class Measured(Keyed):
     """The measures of a member, while the study is not finished. values: float32 [layers, heads, 4], their bytes."""
 
-    id: Id
-    sample: Id
     shape: tuple[Positive, Positive, Literal[4]]
     values: bytes
 
@@ -95,7 +90,7 @@ def study(paths, names, output, args):
         made_of = {"tasks": made_of, "format": 1, **settings}
         rows = sum(len(task[1]) for task in tasks.values())
         manifests.write_manifest(
-            temporary / "attention.npz", "attention", made_of, args, inputs, rows=rows, heat_maps=titles
+            temporary / "attention.npz", ATTENTION, made_of, args, inputs, rows=rows, heat_maps=titles
         )
     shutil.rmtree(work)
     for name, (_, memorized, copies) in tasks.items():
@@ -121,7 +116,7 @@ def measure(path, model_path, directory, args, work):
         raise UserError(f"{path}: its manifest does not say which probes it is of; run inference_prefix.py again")
     name = model_path or arguments["model_path"]
     config = load_config(name)
-    if (found := provenance.model_fingerprint(hub.directory(name))) != made_of["model"]:
+    if (found := fingerprints.model_fingerprint(hub.directory(name))) != made_of["model"]:
         raise UserError(
             f"{name}: is not the model of {path} (contents {found[:12]}, by its manifest {made_of['model'][:12]}); "
             "name the right one by --model-path"
@@ -147,7 +142,7 @@ def measure(path, model_path, directory, args, work):
     length = made_of.get("source_length") or source_length(name, config, probes.kind)
     of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 1}
     of |= {"samples": args.samples, "seed": args.samples and args.seed, "batch_size": args.batch_size}
-    with Rows(work, "attention", Measured, of, [(id, 0) for id in ids.tolist()], args.batch_size) as rows:
+    with Rows(work, ATTENTION, Measured, of, [(id, 0) for id in ids.tolist()], args.batch_size) as rows:
         print(rows.progress, flush=True)
         if rows.mine:
             print(f"loading {name}", flush=True)
@@ -178,10 +173,16 @@ if __name__ == "__main__":
         "--output", required=True, metavar="DIR", help="a directory for the study, replacing an earlier"
     )
     parser.add_argument(
-        "--matched-tokens", type=int, help="memorized: so many tokens of the suffix come out (default: an exact match)"
+        "--matched-tokens",
+        type=whole(1),
+        help="memorized: so many tokens of the suffix come out (default: an exact match)",
     )
-    parser.add_argument("--samples", type=int, help="of each task, so many members, drawn at random (default: all)")
-    parser.add_argument("--batch-size", type=int, default=8, help="members at a time (default: %(default)s)")
-    parser.add_argument("--boot", type=int, default=2000, help="draws of the bootstrap (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=5, help="of the draws (default: %(default)s)")
+    parser.add_argument(
+        "--samples", type=whole(1), help="of each task, so many members, drawn at random (default: all)"
+    )
+    parser.add_argument("--batch-size", type=whole(1), default=8, help="members at a time (default: %(default)s)")
+    parser.add_argument(
+        "--boot", type=whole(100, 1_000_000), default=2000, help="draws of the bootstrap (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=5, help="of the draws (default: %(default)s)")
     run(main, parser.parse_args())

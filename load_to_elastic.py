@@ -7,16 +7,16 @@ directory under ./indexes that each load builds anew, unless --elastic-url or EL
 where an index that holds other documents is replaced only with --recreate. After a kill, run the same command again.
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 from pathlib import Path
 
 from memorization.detection.personal import REGIONS, checked_regions
 from memorization.detection.span_index import build, span_index_path
+from memorization.encoding.kinds import PROBE_TEXTS, PROBES
 from memorization.encoding.probes import BATCH, Probes
 from memorization.retrieval import IndexSettings, add_index_arguments, open_index
+from memorization.retrieval.index import INDEX
 from memorization.shell.cli import Parser, UserError, run
+from memorization.shell.flags import PROCESSES, whole
 from memorization.shell.parallel import cores
 from memorization.store.files import locked
 from memorization.store.locations import encoding_paths
@@ -47,18 +47,11 @@ def main(args):
         metadata = index.load(documents, made_of, args.recreate, members)
         samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores(), regions)
         paths = encoding_paths(args.directory, name)
-        # as Probes has just checked them
-        inputs = {str(paths[kind]): read_manifest(paths[kind], kind).contents for kind in ("probes", "probes as text")}
-        write_manifest(
-            path,
-            "index",
-            metadata.made_of,
-            args,
-            inputs,
-            metadata.made_of["documents"],
-            metadata.count,
-            index=index.where,
-        )
+        inputs = {  # hashed when the probes were opened
+            str(paths[kind.name]): read_manifest(paths[kind.name], kind).contents for kind in (PROBES, PROBE_TEXTS)
+        }
+        made_of = metadata.made_of
+        write_manifest(path, INDEX, made_of, args, inputs, made_of["documents"], metadata.count, index=index.where)
     print(f"{index.where}: {metadata.count} training suffixes")
     if metadata.count < members:
         print(f"left out, as they have no word to search: {members - metadata.count}")
@@ -69,7 +62,7 @@ if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("--directory", "-dir", type=Path, required=True, help="directory of the probes")
     parser.add_argument("--file-name", "-fn", required=True, help="the probes, <name>_prefix.json of stage 1")
-    parser.add_argument("--prefix-length", type=int, help="tokens of a prefix, as in stage 3 (default: stage 1's)")
+    parser.add_argument("--prefix-length", type=whole(1), help="tokens of a prefix, as in stage 3 (default: stage 1's)")
     parser.add_argument(
         "--probe",
         "--field",
@@ -84,10 +77,12 @@ if __name__ == "__main__":
         help="regions whose telephone numbers count as personal data as they are written at home, by their codes (US "
         f"CN ...); international ones always do (default: {' '.join(REGIONS)})",
     )
-    parser.add_argument("--jobs", type=int, help="processes that analyse (default: as many as there are cores)")
+    parser.add_argument(
+        "--jobs", type=whole(1, PROCESSES), help="processes that analyse (default: as many as there are cores)"
+    )
     add_index_arguments(parser)
     server = parser.add_argument_group("server", "of a new index on a server")
     server.add_argument("--recreate", action="store_true", help="remove the index first")
-    server.add_argument("--shards", type=int, help="its primary shards (default: 1)")
-    server.add_argument("--replicas", type=int, help="copies of each shard (default: 0)")
+    server.add_argument("--shards", type=whole(1), help="its primary shards (default: 1)")
+    server.add_argument("--replicas", type=whole(0), help="copies of each shard (default: 0)")
     run(main, parser.parse_args())

@@ -14,15 +14,13 @@ As the last step before a release, this exits with status 1 where more may come 
     python report.py results/gpt-neo-small/dialogue --output report --redact --fail-above exact_match=0.01
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
 from memorization.detection.detections import Detection, check_rows
+from memorization.detection.kinds import DETECTIONS
 from memorization.results import audit, differences, drawing, gate, plots, redact, reports
 from memorization.results.attention import heat_maps
 from memorization.results.facts import facts
@@ -44,13 +42,13 @@ def main(args):
     output = Path(args.output).resolve() if args.output else None
     if output:
         check_ours(output, "report")
-    manifests = [read_manifest(path / "detections.jsonl", "detections") for path in paths]
+    manifests = [read_manifest(path / "detections.jsonl", DETECTIONS) for path in paths]
     names = differences.names(manifests, [visible(str(path)) for path in paths])
     labels = differences.labels(manifests, names)
     runs = []
     for path, name, label in zip(paths, names, labels, strict=True):
-        rows, manifest = read_rows(path / "detections.jsonl", "detections", Detection)
-        base = base_rows(path / "detections.jsonl", manifest, Detection)
+        rows, manifest = read_rows(path / "detections.jsonl", DETECTIONS, Detection)
+        base = base_rows(path / "detections.jsonl", DETECTIONS, manifest, Detection)
         check_rows(path / "detections.jsonl", rows, base, manifest)
         of_run = facts(manifest.made_of, manifest.arguments, manifest.facts)
         summary = summarize(rows, of_run, base, manifest.facts["canaries"])

@@ -13,12 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import bm25s
-import dictionary_alignment as plain
 
-from memorization.alignment import PROFILES, align, prepare
+from memorization.alignment import PROFILES, align, prepare, reference
 from memorization.shell.cli import Parser, UserError, run
 from memorization.store.files import read_json
 
@@ -77,7 +76,13 @@ def main(args):
                 ours.append(align(suspicious, prepared[i], profile))
         middle = time.process_time()
         theirs = [
-            plain.align(generation, texts[i], plain.split(generation), plain.split(texts[i]), profile)
+            reference.align(
+                generation,
+                texts[i],
+                reference.split_sentences(generation),
+                reference.split_sentences(texts[i]),
+                profile,
+            )
             for generation, ranked in pairs
             for i in ranked
         ]

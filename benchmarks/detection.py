@@ -23,6 +23,7 @@ from benchmarks.scale import resources
 from memorization.detection import detect, span_index
 from memorization.detection.spans import SpanIndex
 from memorization.extraction.generations import Generation, read_generations, write_listing
+from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.shell.cli import Parser, run
 from memorization.shell.parallel import cores
@@ -60,7 +61,7 @@ def write(directory, documents, generations):
         cut = len(text) // 5
         of_probe = {"id": i, "sample": 0, "member": bool(i % HELD_OUT), "duplicates": 1, "cluster": i}
         of_probe["matched_tokens"] = 0
-        texts = {"prefix": text[:cut], "suffix": text[cut:], "generation": generation}
+        texts = {"prefix": text[:cut], "suffix": text[cut:], "text": generation}
         rows.append(
             Generation(**of_probe, **texts, generation_ids=[], exact_match=False, near=None, scores=None, reach=None)
         )
@@ -70,7 +71,7 @@ def write(directory, documents, generations):
     made_of |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
     listing = fingerprint(path.with_suffix(".txt"))
     write_manifest(
-        path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing, base=None, canaries=None
+        path, GENERATIONS, made_of, {}, rows=len(rows), training=None, listing=listing, base=None, canaries=None
     )
     return path
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks.scale import WORDS, vocabulary
 from memorization.encoding.near_duplicates import clusters
-from memorization.encoding.samples import store
-from memorization.encoding.split import repeats
+from memorization.encoding.sample_store import store_samples
+from memorization.encoding.split import find_copies
 from memorization.shell.cli import Parser, run
 
 LENGTH = 150
@@ -32,8 +32,8 @@ def main(args):
     versions = []
     with tempfile.TemporaryDirectory() as work:
         path = Path(work) / "samples"
-        hashes, _ = store(((text, 0) for text in texts(args.texts, args.shared, args.seed, versions)), path)
-        first, _ = repeats(hashes)
+        hashes, _ = store_samples(((text, 0) for text in texts(args.texts, args.shared, args.seed, versions)), path)
+        first, _ = find_copies(hashes)
         start, before = time.perf_counter(), processor()
         begin = clusters(path, first, args.threshold, args.num_proc, 3)
         seconds, used = time.perf_counter() - start, processor() - before

@@ -15,7 +15,7 @@ import time
 from functools import cache, partial
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pan_measures import Tally
 from tqdm import tqdm
@@ -63,12 +63,12 @@ def detect(corpus, profile, pair):
 
 def plain_speed(corpus, profile, pairs, found):
     """Pairs per second of processor time of the plain version, and how many results are as found."""
-    import dictionary_alignment as plain
+    from memorization.alignment import reference
 
     start, same = time.process_time(), 0
     for pair, ours in zip(tqdm(pairs, unit="pair", disable=None), found, strict=True):
         texts = read_text(corpus / "susp" / pair[1]), read_text(corpus / "src" / pair[2])
-        kind, passages = plain.align(*texts, *map(plain.split, texts), PROFILES[profile])
+        kind, passages = reference.align(*texts, *map(reference.split_sentences, texts), PROFILES[profile])
         same += (kind, sorted(passages)) == ours
     return len(pairs) / (time.process_time() - start), same
 

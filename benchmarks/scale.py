@@ -22,8 +22,11 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 
 from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Run
+from memorization.detection.kinds import DETECTIONS
+from memorization.encoding.kinds import TRAINING_SET
 from memorization.encoding.probes import Probes
 from memorization.extraction.generations import Generation, Reach
+from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import near
 from memorization.results import tables
 from memorization.shell.cli import Parser, run
@@ -38,7 +41,6 @@ SYLLABLES = """a act al an at ble bo by car cat co com con day de der dis do dow
     na ness no not now of off on one or our out pain pan per port pre pro re rest sa se side sion so stand
     take ter the time tion to ty un up us ve was way we well work you""".split()
 NAME = "scale"
-SHARED = "id sample member duplicates cluster prefix suffix generation matched_tokens exact_match near scores".split()
 
 
 def main(args):
@@ -125,7 +127,7 @@ def generations(directory):
     path = generations_path(directory, NAME, NAME, NAME)
     keys = [(id, 0) for id in probes.ids.tolist()]
     made_of = {"encoding": probes.encoding}
-    return probes, Rows(path, "generations", Generation, made_of, keys, 32, overwrite=True)
+    return probes, Rows(path, GENERATIONS, Generation, made_of, keys, 32, overwrite=True)
 
 
 def append(probes, rows, batches):
@@ -138,7 +140,7 @@ def append(probes, rows, batches):
                 Generation(
                     **probe,
                     sample=0,
-                    generation=probe["suffix"][:400],
+                    text=probe["suffix"][:400],
                     generation_ids=ids,
                     matched_tokens=len(ids),
                     exact_match=True,
@@ -164,7 +166,7 @@ def second_half(directory):
 
 
 def read(directory):
-    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
+    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), GENERATIONS, Generation)
     for start in range(0, len(rows), 1000):
         rows[start : start + 1000]
 
@@ -174,7 +176,7 @@ def blocks(directory):
     from memorization.training.blocks import read_set  # imports torch
 
     training_set = encoding_paths(directory / "tokenized", NAME)["training set"]
-    checked(training_set, "training set")
+    checked(training_set, TRAINING_SET)
     found = read_set(training_set, 2**31, 512, "cut")
     for i in range(0, len(found), len(found) // 1000 + 1):
         found[i]
@@ -182,23 +184,24 @@ def blocks(directory):
 
 def detections(directory):
     """Stage 5's rows from beginning to end, each beside its own suffix and ten candidates, without aligning any."""
-    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), "generations", Generation)
-    keys = [(row.id, row.sample) for row in rows]
+    rows = StoredRows(generations_path(directory, NAME, NAME, NAME), GENERATIONS, Generation)
+    keys = [row.key for row in rows]
     candidates = [Candidate(id, 10.0, None) for id in range(10)]
 
     def detection(row):
-        known = {name: getattr(row, name) for name in SHARED}
         run, span = Run(400, (0, 400), (0, 400)), (0, 400)
-        copied = Copied(length=400, generation_span=span, holders=1, members=1, sample=row.id, sample_span=(100, 500))
+        of_own = {"sample": row.id, "cluster": row.cluster, "sample_span": (100, 500)}
+        copied = Copied(length=400, generation_span=span, holders=1, members=1, **of_own)
         passages = [Passage(row.id, "verbatim", (0, 400), (0, 400), None)]
         labels = Labels("verbatim", "verbatim", "verbatim", passages)
         own = Own("verbatim", run, passages)
         found = {"longest_common_run": copied, "copied": [copied], "repeats": 1, "personal": []}
-        return Detection(**known, **found, candidates=candidates, own=own, labels=labels, paper=None)
+        found |= {"entities_agree": None, "ceiling": None, "paper": None}
+        return Detection(generation=row, **found, candidates=candidates, own=own, labels=labels)
 
     path = detections_path(directory / "results", NAME, NAME)
     with Rows(
-        path, "detections", Detection, {"generations": rows.manifest.identity}, keys, 256, overwrite=True
+        path, DETECTIONS, Detection, {"generations": rows.manifest.identity}, keys, 256, overwrite=True
     ) as result:
         for _, batch in result.mine:
             result.append(map(detection, rows[batch.start : batch.stop]))

@@ -17,7 +17,7 @@ from scipy import stats
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from memorization.encoding.split import split
+from memorization.encoding.split import draw_members
 from memorization.results import roc, statistics
 from memorization.results.counts import HELD_OUT, Probes, grouped
 from memorization.results.verdict import Exchange, strata_of, verdict
@@ -80,7 +80,7 @@ def worlds(random):
 def probes(random, clusters, copies, share):
     """Probes of samples, one each. clusters: from 0, in order."""
     seed = int(random.integers(1 << 31))
-    member = split(np.arange(len(clusters)), np.searchsorted(clusters, clusters), share, seed)
+    member = draw_members(np.arange(len(clusters)), np.searchsorted(clusters, clusters), share, seed)
     return Probes(np.arange(len(clusters)), member, copies, clusters, [], len(clusters), 1)
 
 

@@ -15,10 +15,11 @@ from transformers import PreTrainedTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from memorization.encoding.data import add_data_arguments, check_data_arguments, configured, read_rows
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
+from memorization.encoding.task_rows import add_data_arguments, check_data_arguments, configured, read_task_rows
 from memorization.encoding.tasks import DIALOGUE
 from memorization.shell.cli import Parser, run
+from memorization.shell.flags import whole
 
 END = "<|endoftext|>"
 
@@ -26,7 +27,7 @@ END = "<|endoftext|>"
 def main(args):
     task = configured(DIALOGUE, args)
     if args.data:
-        rows = read_rows(args.data, task, delimiter=args.delimiter, encoding=args.encoding)
+        rows = read_task_rows(args.data, task, delimiter=args.delimiter, encoding=args.encoding)
     else:
         rows = make_dialogues(seed=1, single=5000, fourfold=0, sixteenfold=0)
     bpe = ByteLevelBPETokenizer()
@@ -45,7 +46,9 @@ def main(args):
 if __name__ == "__main__":
     parser = Parser(__doc__)
     add_data_arguments(parser, DIALOGUE)
-    parser.add_argument("--vocab-size", type=int, default=2048, help="tokens, the end-of-text token included")
+    parser.add_argument(
+        "--vocab-size", type=whole(257), default=2048, help="tokens: every byte, the end-of-text token and more"
+    )
     parser.add_argument("--output", required=True, help="directory to write tokenizer.json to")
     args = parser.parse_args()
     check_data_arguments(parser, args, DIALOGUE)

@@ -52,6 +52,14 @@ def pytest_sessionfinish(session):
             LocalServer(**json.loads(file.read_text())).remove()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A test with a server of its own is slow."""
+    for item in items:
+        if {"secure_server", "own_server"} & {*item.fixturenames}:
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def local_server(request, tmp_path_factory):
     return common(request, tmp_path_factory, "local_server")

@@ -2,13 +2,12 @@
 
 from dataclasses import asdict
 
-import dictionary_alignment as plain
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memorization.alignment import PROFILES, Profile, align, longest_common_run, prepare
+from memorization.alignment import PROFILES, Profile, align, longest_common_run, prepare, reference
 from memorization.alignment.verbatim import common_runs
 
 CAT = "The grey cat chased seven mice through the old granary. Every evening it slept beside the kitchen stove."
@@ -89,7 +88,9 @@ def made_up_pairs(draw):
 def test_made_up_documents_align_as_by_the_plain_version(pair, gap, minlen):
     profile = Profile(src_gap=gap, min_plaglen=minlen, verbatim_minlen=minlen, src_gap_summary=6, susp_gap_summary=6)
     suspicious, source = pair
-    kind, passages = plain.align(suspicious, source, plain.split(suspicious), plain.split(source), profile)
+    kind, passages = reference.align(
+        suspicious, source, reference.split_sentences(suspicious), reference.split_sentences(source), profile
+    )
     assert align(suspicious, source, profile) == (kind, sorted(passages))
 
 
@@ -98,4 +99,4 @@ def test_made_up_documents_align_as_by_the_plain_version(pair, gap, minlen):
 def test_common_runs_are_those_of_the_plain_version(suspicious, source):
     found = common_runs(np.array(suspicious, np.int64), np.array(source, np.int64)).tolist()
     sides = [[(word, i, i + 1) for i, word in enumerate(words)] for words in (suspicious, source)]
-    assert sorted(((a, a + n), (b, b + n)) for a, b, n in found) == sorted(plain.common_runs(*sides))
+    assert sorted(((a, a + n), (b, b + n)) for a, b, n in found) == sorted(reference.common_runs(*sides))

@@ -5,10 +5,9 @@ import json
 import tarfile
 from pathlib import Path
 
-import dictionary_alignment as plain
 import pytest
 
-from memorization.alignment import PROFILES, align, prepare, split_sentences
+from memorization.alignment import PROFILES, align, prepare, reference, split_sentences
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -76,7 +75,7 @@ def test_generations_align_as_in_the_golden_outputs_both_ways(generations, profi
 @needs_shared
 def test_the_plain_version_gives_the_golden_outputs_too(generations):
     for training, generation, row in generations[::4]:
-        kind, passages = plain.align(
+        kind, passages = reference.align(
             generation.text, training.text, generation.sentences, training.sentences, PROFILES["paper"]
         )
         assert (kind, set(passages)) == golden(row["direction_pan"], "paper")
@@ -101,5 +100,5 @@ def test_made_up_texts_align_as_in_our_own_golden_outputs(row, profile):
     assert [split_sentences(text) for text in texts] == spans
     kind, passages = align(*texts, profile)
     assert (kind, set(passages)) == golden(row, profile)
-    kind, passages = plain.align(*texts, *spans, PROFILES[profile])
+    kind, passages = reference.align(*texts, *spans, PROFILES[profile])
     assert (kind, set(passages)) == golden(row, profile)

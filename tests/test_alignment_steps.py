@@ -6,16 +6,15 @@ The documents draw their sentences from a small pool and edit some, so that seed
 import random
 from dataclasses import replace
 
-import dictionary_alignment as plain
 import numpy as np
 import pytest
 
-from memorization.alignment import PROFILES, Profile, align, longest_common_run, prepare, split_sentences
-from memorization.alignment.chunks import hash_of
+from memorization.alignment import PROFILES, Profile, align, longest_common_run, prepare, reference, split_sentences
+from memorization.alignment.chunk_words import hash_of
 from memorization.alignment.extension import extend, group
-from memorization.alignment.filtering import filter_overlaps, find_cases
+from memorization.alignment.filtering import find_cases, resolve_overlaps
 from memorization.alignment.seeding import mark_seeds, pair_up
-from memorization.alignment.vectors import unpack
+from memorization.alignment.sentence_vectors import unpack
 from memorization.alignment.verbatim import long_runs
 
 WORDS = """cat dogs birds housing rivers garden doctor letters winter market running quickly cannot don't "so" of Mr.
@@ -46,10 +45,10 @@ def both_sides(seed, min_sentlen=3):
     rng, *texts = made_up(seed)
     documents = [prepare(text) for text in texts]
     (susp, _, frequency), (src, _, other) = (
-        plain.analyse(document.text, document.sentences, min_sentlen) for document in documents
+        reference.preprocess(document.text, document.sentences, min_sentlen) for document in documents
     )
     pair = pair_up(*(document.vectors(min_sentlen) for document in documents))
-    return rng, pair, plain.weigh(susp, src, frequency, other), plain.weigh(src, susp, other, frequency)
+    return rng, pair, reference.weigh(susp, src, frequency, other), reference.weigh(src, susp, other, frequency)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +74,10 @@ def test_sentence_vectors_and_merging(seed, min_sentlen):
     _, text, _ = made_up(seed)
     document = prepare(text)
     vectors = unpack(document.vectors(min_sentlen))
-    expected, spans, frequency = plain.analyse(text, document.sentences, min_sentlen)
+    expected, spans, frequency = reference.preprocess(text, document.sentences, min_sentlen)
     rows = list(zip(vectors.start, vectors.start[1:], strict=False))
     stems = [vectors.vocabulary[vectors.stem[a:b]].tolist() for a, b in rows]
-    counts = [vectors.count[a:b].tolist() for a, b in rows]
+    counts = [vectors.counts[a:b].tolist() for a, b in rows]
     assert [list(zip(*row, strict=True)) for row in zip(stems, counts, strict=True)] == [
         [(hash_of(stem), count) for stem, count in vector.items()] for vector in expected
     ]
@@ -101,7 +100,7 @@ def test_sentence_vectors_and_merging(seed, min_sentlen):
             strict=True,
         )
     ]
-    entries = [(i, int(vectors.stem[k]), int(vectors.count[k])) for i, (a, b) in enumerate(rows) for k in range(a, b)]
+    entries = [(i, int(vectors.stem[k]), int(vectors.counts[k])) for i, (a, b) in enumerate(rows) for k in range(a, b)]
     assert columns == sorted(entries, key=lambda entry: (entry[1], entry[0]))
     same = list(zip(stems, counts, strict=True))
     assert vectors.twin.tolist() == [same.index(row) for row in same]
@@ -116,7 +115,7 @@ def test_merging_worked_out_by_hand():
     vectors = unpack(document.vectors(4))
     assert (vectors.first.tolist(), vectors.last.tolist()) == ([0, 4], [3, 4])
     red = vectors.vocabulary.tolist().index(hash_of("red"))
-    assert dict(zip(vectors.stem.tolist(), vectors.count.tolist(), strict=True))[red] == 2
+    assert dict(zip(vectors.stem.tolist(), vectors.counts.tolist(), strict=True))[red] == 2
     assert np.diff(vectors.posting_start)[red] == 1
 
 
@@ -128,7 +127,7 @@ def test_weights_and_norms(seed):
         (pair.b, pair.weight_b, pair.norm_b, src),
     ):
         found = [
-            {int(vectors.vocabulary[vectors.stem[k]]): vectors.count[k] * weight[vectors.stem[k]] for k in range(a, b)}
+            {int(vectors.vocabulary[vectors.stem[k]]): vectors.counts[k] * weight[vectors.stem[k]] for k in range(a, b)}
             for a, b in zip(vectors.start, vectors.start[1:], strict=False)
         ]
         assert found == [
@@ -150,7 +149,7 @@ def test_seeds(seed):
         i1, j1 = rng.randrange(i0, n), rng.randrange(j0, m)
         rows, columns = np.full(n, -1, np.int8), np.full(m, -1, np.int8)
         mark_seeds(pair, (i0, i1, j0, j1), th1, th2, rows, columns)
-        inside = [(i, j) for i, j in plain.find_seeds(susp, src, th1, th2) if i0 <= i <= i1 and j0 <= j <= j1]
+        inside = [(i, j) for i, j in reference.seeding(susp, src, th1, th2) if i0 <= i <= i1 and j0 <= j <= j1]
         assert rows[i0 : i1 + 1].tolist() == [i in {i for i, _ in inside} for i in range(i0, i1 + 1)]
         assert columns[j0 : j1 + 1].tolist() == [j in {j for _, j in inside} for j in range(j0, j1 + 1)]
         # what is outside the area is not touched
@@ -163,7 +162,7 @@ def test_extension(seed):
     for _ in range(4):
         th1, th2, th3 = rng.choice([0.1, 0.3]), rng.choice([0.1, 0.33]), rng.choice([0.1, 0.34, 0.7, 0.9])
         gaps = rng.randrange(5), rng.randrange(5)
-        expected = plain.extend(plain.find_seeds(susp, src, th1, th2), gaps, susp, src, th3)
+        expected = reference.extension(reference.seeding(susp, src, th1, th2), gaps, susp, src, th3)
         found = extend(pair, gaps, th1, th2, th3).tolist()
         assert [((a, b), (c, d)) for a, b, c, d in found] == expected
 
@@ -186,8 +185,8 @@ def test_filtering(seed):
     rng, pair, susp, src = both_sides(seed)
     for _ in range(10):
         cases = random_cases(rng, len(susp), len(src), rng.randrange(7))
-        expected = plain.resolve([((a, b), (c, d)) for a, b, c, d in cases.tolist()], susp, src)
-        assert [((a, b), (c, d)) for a, b, c, d in filter_overlaps(cases, pair).tolist()] == expected
+        expected = reference.resolve_overlaps([((a, b), (c, d)) for a, b, c, d in cases.tolist()], susp, src)
+        assert [((a, b), (c, d)) for a, b, c, d in resolve_overlaps(cases, pair).tolist()] == expected
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -200,7 +199,7 @@ def test_verbatim_runs(seed):
         s, r = susp.words_of(a, b), src.words_of(c, d)
         found = long_runs(susp.words[s], src.words[r], susp.reach[s], src.reach[r], minlen)
         spans = ((susp.sentences[a][0], susp.sentences[b][1]), (src.sentences[c][0], src.sentences[d][1]))
-        expected = plain.verbatim_runs([spans], *texts, *(document.sentences for document in documents), minlen)
+        expected = reference.verbatim_runs([spans], *texts, *(document.sentences for document in documents), minlen)
         assert sorted({((s0, s1), (r0, r1)) for s0, s1, r0, r1 in found.tolist()}) == expected
 
 
@@ -211,7 +210,7 @@ def test_the_longest_common_run(seed):
         [(text[start:end].lower(), start, end) for start, end in (map(int, bound) for bound in prepare(text).bounds)]
         for text in (susp_text, src_text)
     )
-    runs = plain.common_runs(susp, src)
+    runs = reference.common_runs(susp, src)
     longest = max((end - start for (start, end), _ in runs), default=0)
     first = min((run for run in runs if run[0][1] - run[0][0] == longest), key=lambda run: run[1], default=None)
     assert longest_common_run(susp_text, src_text) == first
@@ -233,7 +232,9 @@ def test_the_whole_with_any_profile(seed):
         susp_gap_summary=rng.randrange(4, 12),
         summary_ratio=rng.choice([0.5, 1, 1.5, 3]),
     )
-    kind, passages = plain.align(suspicious, source, plain.split(suspicious), plain.split(source), profile)
+    kind, passages = reference.align(
+        suspicious, source, reference.split_sentences(suspicious), reference.split_sentences(source), profile
+    )
     assert align(suspicious, source, profile) == (kind, sorted(passages))
 
 
@@ -308,9 +309,14 @@ def test_gaps_narrow_until_the_fragments_are_alike():
     one, two = "Grey cats chase seven mice.", "Old dogs guard wooden houses."
     susp, src = f"{one} Parliament passed budgets. {two}", f"{one} {two}"
     a, b = prepare(susp).vectors(3), prepare(src).vectors(3)
-    (x, _, frequency), (y, _, other) = (plain.analyse(text, plain.split(text), 3) for text in (susp, src))
-    sums = plain.total(plain.weigh(x, y, frequency, other)), plain.total(plain.weigh(y, x, other, frequency))
-    alike = plain.cosine(*sums)
+    (x, _, frequency), (y, _, other) = (
+        reference.preprocess(text, reference.split_sentences(text), 3) for text in (susp, src)
+    )
+    sums = (
+        reference.add_up(reference.weigh(x, y, frequency, other)),
+        reference.add_up(reference.weigh(y, x, other, frequency)),
+    )
+    alike = reference.cosine(*sums)
     assert 0.3 < alike < 0.9
     assert find_cases(a, b, (1, 1), 0.3, 0.33, alike - 1e-9)[1].tolist() == [[0, 2, 0, 1]]
     assert find_cases(a, b, (1, 1), 0.3, 0.33, alike + 1e-9)[1].tolist() == [[0, 0, 0, 0], [2, 2, 1, 1]]
@@ -329,7 +335,7 @@ def test_groups_are_in_the_order_of_the_suspicious_side_when_gaps_narrow():
 def test_a_sentence_without_words_lends_its_ends_to_no_word():
     text = "The cat sat. ?! (The dog) ran! ..."
     document = prepare(text, [(0, 12), (13, 15), (16, 30), (31, 34)])
-    expected = plain.words(text, document.sentences, 0, len(text))
+    expected = reference.words_in(text, document.sentences, 0, len(text))
     assert document.reach.tolist() == [[start, end] for _, start, end in expected]
     assert document.reach.tolist()[2:4] == [[8, 12], [16, 20]]
     assert document.words_of(1, 1) == slice(3, 3) and document.words_of(2, 3) == slice(3, 6)
@@ -341,9 +347,9 @@ def test_of_two_near_copies_the_longer_one_stays():
     pair = pair_up(prepare(text).vectors(3), prepare(text).vectors(3))
     short, long = [0, 1, 0, 1], [1, 3, 1, 3]
     for cases in ([short, long], [long, short]):
-        assert filter_overlaps(np.array(cases), pair).tolist() == [long]
-    assert filter_overlaps(np.array([[0, 2, 0, 2], [2, 3, 2, 3]]), pair).tolist() == [[0, 2, 0, 2]]
-    assert filter_overlaps(np.array([[0, 1, 0, 1], [1, 2, 1, 2]]), pair).tolist() == [[0, 1, 0, 1]]
+        assert resolve_overlaps(np.array(cases), pair).tolist() == [long]
+    assert resolve_overlaps(np.array([[0, 2, 0, 2], [2, 3, 2, 3]]), pair).tolist() == [[0, 2, 0, 2]]
+    assert resolve_overlaps(np.array([[0, 1, 0, 1], [1, 2, 1, 2]]), pair).tolist() == [[0, 1, 0, 1]]
 
 
 def test_of_several_rivals_the_best_one_wins():
@@ -352,8 +358,8 @@ def test_of_several_rivals_the_best_one_wins():
     edited = text.replace("last winter", "over again")
     pair = pair_up(prepare(text).vectors(3), prepare(edited).vectors(3))
     poor, best, good = [0, 2, 3, 3], [1, 1, 1, 1], [2, 2, 2, 2]
-    assert filter_overlaps(np.array([poor, best, good]), pair).tolist() == [best]
-    assert filter_overlaps(np.array([poor, good, best]), pair).tolist() == [best]
+    assert resolve_overlaps(np.array([poor, best, good]), pair).tolist() == [best]
+    assert resolve_overlaps(np.array([poor, good, best]), pair).tolist() == [best]
 
 
 def test_documents_without_a_seed():

@@ -2,12 +2,10 @@
 
 import random
 
-import dictionary_alignment as plain
 import pytest
 
-from memorization.alignment import chunks, prepare
-from memorization.alignment import words as module
-from memorization.alignment.chunks import hash_of
+from memorization.alignment import chunk_words, document, prepare, reference
+from memorization.alignment.chunk_words import hash_of
 
 PIECES = """cat dogs DON't they'Ll DON'T cannot Cannot gonna 'tis it's it's' a' 's 'll (see [it] end.) fig. (fig. a.m.
     3.5 1,000 ok: ? well,well no--no e.g. cats' 'So' "So" "it's" ''odd'' so," dog? a-b x_y Mr. the of $5
@@ -15,14 +13,16 @@ PIECES = """cat dogs DON't they'Ll DON'T cannot Cannot gonna 'tis it's it's' a' 
 
 
 def check(text):
-    document = prepare(text, [(0, len(text))])
-    spans = [span for span in plain.TOKENIZER.span_tokenize(text) if set(text[slice(*span)]) - set(plain.punctuation)]
-    assert document.bounds.tolist() == [list(span) for span in spans], text
-    tokens = [token for token in plain.TOKENIZER.tokenize(text) if set(token) - set(plain.punctuation)]
-    assert document.words.tolist() == [hash_of(token.lower()) for token in tokens], text
-    lower = plain.TOKENIZER.tokenize(text.lower())
-    stems = [plain.STEMMER.stem(token) for token in lower if token[0].isalnum() and len(token) > 2]
-    assert document._stems.tolist() == list(map(hash_of, stems)), text
+    one_sentence = prepare(text, [(0, len(text))])
+    spans = [
+        span for span in reference.TOKENIZER.span_tokenize(text) if set(text[slice(*span)]) - set(reference.punctuation)
+    ]
+    assert one_sentence.bounds.tolist() == [list(span) for span in spans], text
+    tokens = [token for token in reference.TOKENIZER.tokenize(text) if set(token) - set(reference.punctuation)]
+    assert one_sentence.words.tolist() == [hash_of(token.lower()) for token in tokens], text
+    lower = reference.TOKENIZER.tokenize(text.lower())
+    stems = [reference.STEMMER.stem(token) for token in lower if token[0].isalnum() and len(token) > 2]
+    assert one_sentence._stems.tolist() == list(map(hash_of, stems)), text
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -59,8 +59,8 @@ def test_what_is_beside_a_chunk(text):
 def test_what_is_forgotten_is_learned_again(monkeypatch):
     texts = [f"The {word} of number{i} cannot be 'so'." for i, word in enumerate(PIECES)]
     before = [prepare(text) for text in texts]
-    monkeypatch.setattr(module, "REMEMBERED", 50)
-    for document in before:
-        again = prepare(document.text)
-        assert again.words.tolist() == document.words.tolist() and again._stems.tolist() == document._stems.tolist()
-        assert module._chunks.characters < 200 and chunks._stem.cache_info().currsize < 20
+    monkeypatch.setattr(document, "REMEMBERED", 50)
+    for first in before:
+        again = prepare(first.text)
+        assert again.words.tolist() == first.words.tolist() and again._stems.tolist() == first._stems.tolist()
+        assert document._chunk_words.characters < 200 and chunk_words._stem.cache_info().currsize < 20

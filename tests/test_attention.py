@@ -14,11 +14,11 @@ from scipy import stats
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM
 
 from attention_analysis import Measured
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.extraction.attention import attention_measures, measures
 from memorization.extraction.generations import read_generations
 from memorization.models.loading import load_for_generation
-from memorization.results.attention import COLUMNS, compare, comparisons, groups, heat_maps
+from memorization.results.attention import ATTENTION, COLUMNS, compare, comparisons, groups, heat_maps
 from memorization.shell.cli import UserError
 from memorization.store import manifests
 from memorization.store.files import fingerprint, read_json, write_json
@@ -209,7 +209,7 @@ def test_the_script_writes_the_same_bytes_twice_and_what_it_measured(stage, tmp_
     gini = next(row for row in rows if (row["measure"], row["layer"], row["head"]) == ("gini", "1", "0"))
     difference = values[mask, 1, 0, 1].mean() - values[~mask, 1, 0, 1].mean()
     assert float(gini["difference"]) == pytest.approx(difference, rel=1e-4)
-    (_, ours) = manifests.read_manifest(tmp_path / "one" / "attention.npz", "attention").made_of["tasks"]
+    (_, ours) = manifests.read_manifest(tmp_path / "one" / "attention.npz", ATTENTION).made_of["tasks"]
     maps = heat_maps(tmp_path / "one", [manifests.identity([ours["generations"], ours["contents"]]), "0" * 16])
     with pytest.raises(UserError, match="other generations"):
         heat_maps(tmp_path / "one", ["0" * 16])

@@ -13,13 +13,15 @@ from datasets import Dataset, load_from_disk
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
-from memorization.encoding.canaries import read_canaries
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.canary_secrets import read_canaries
+from memorization.encoding.kinds import CANARIES, PROBES, TRAINING_SET
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction import canaries as scoring
 from memorization.extraction.canaries import AT_ONCE, Tree, estimate, exposure, exposures, search
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generation import continue_prefixes
+from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.memory import Room
 from memorization.extraction.scoring import token_scores
 from memorization.models.hub import load_tokenizer
@@ -44,7 +46,7 @@ def encode(home, *flags, name="dialogue"):
 
 
 def canaries_of(home, name="dialogue"):
-    return read_canaries(home, name, read_manifest(encoding_paths(home, name)["probes"], "probes"))
+    return read_canaries(home, name, read_manifest(encoding_paths(home, name)["probes"], PROBES))
 
 
 def train(home, output, *flags):
@@ -80,7 +82,7 @@ def test_planted_canaries_stand_in_the_training_set_as_often_as_told_and_control
     assert Counter(text for text in train["text"] if text in texts) == {t: n for t, n in texts.items() if n}
     data = load_from_disk(str(encoding_paths(home, "without")["training set"]))
     assert train["text"][: len(data)] == data["text"][:] and len(train) == len(data) + sum(texts.values())
-    assert read_manifest(encoding_paths(home, "dialogue")["training set"], "training set").rows == len(train)
+    assert read_manifest(encoding_paths(home, "dialogue")["training set"], TRAINING_SET).rows == len(train)
     others = [text for *_, text in Probes(home, "dialogue").samples()] + test["text"][:]
     assert not any("access code" in text for text in others)
     assert [p["id"] for p in Probes(home, "dialogue")[:]] == [p["id"] for p in Probes(home, "without")[:]]
@@ -107,18 +109,18 @@ def test_a_fair_coin_of_its_own_plants_one_of_each_pair(home):
 
 def test_canaries_are_part_of_the_identity_and_no_canaries_are_none(home, tmp_path):
     def identity(name="dialogue"):
-        return read_manifest(encoding_paths(tmp_path, name)["probes"], "probes").identity
+        return read_manifest(encoding_paths(tmp_path, name)["probes"], PROBES).identity
 
     write_json(tmp_path / "d.json", read_json(home / "d.json"))
     assert encode(tmp_path, "--canaries", "0") == 0
-    plain = read_manifest(encoding_paths(home, "without")["probes"], "probes")
+    plain = read_manifest(encoding_paths(home, "without")["probes"], PROBES)
     assert identity() == plain.identity and "canaries" not in plain.made_of
     assert not canaries_path(tmp_path, "dialogue").exists() and canaries_of(tmp_path) is None
     found = [plain.identity]
     for i, flags in enumerate((PLANT, PLANT[:2], PLANT[:4], (*PLANT[:4], "--seed", "6"), ("--canaries", "21"))):
         assert encode(tmp_path, *flags, name=str(i)) == 0
         found.append(identity(str(i)))
-        assert read_manifest(canaries_path(tmp_path, str(i)), "canaries").identity == found[-1]
+        assert read_manifest(canaries_path(tmp_path, str(i)), CANARIES).identity == found[-1]
     assert len({*found}) == 6
 
 
@@ -176,7 +178,7 @@ def test_a_tokenizer_that_does_not_know_the_digits_apart_is_refused(home, tmp_pa
 @pytest.mark.parametrize("block_size", [2, 7, 36, 41, 43, 45, 64])
 def test_learned_tokens_are_those_with_a_label_in_a_block(home, block_size, long_samples):
     rows = load_from_disk(str(encoding_paths(home, "dialogue")["training set"])).select_columns(["input_ids", "labels"])
-    facts = read_manifest(encoding_paths(home, "dialogue")["training set"], "training set").facts["canaries"]
+    facts = read_manifest(encoding_paths(home, "dialogue")["training set"], TRAINING_SET).facts["canaries"]
     found = learned(Blocks(rows, block_size, long_samples), facts)
     planted = [one for one in canaries_of(home).canaries if one.planted]
     assert len(planted) == len(found) == 20
@@ -191,7 +193,7 @@ def test_learned_tokens_are_those_with_a_label_in_a_block(home, block_size, long
 def test_labels_that_are_left_out_are_not_learned(home):
     path = encoding_paths(home, "dialogue")["training set"]
     rows = load_from_disk(str(path)).select_columns(["input_ids", "labels"])
-    facts = read_manifest(path, "training set").facts["canaries"]
+    facts = read_manifest(path, TRAINING_SET).facts["canaries"]
     labels = [[-100] * (len(row) - 4) + row[-4:] for row in rows["labels"]]
     masked = Dataset.from_dict({"input_ids": rows["input_ids"][:], "labels": labels})
     assert learned(Blocks(masked, 64), facts).tolist() == [[4, 2]] * 20  # digit, sign, digit, end of text
@@ -370,7 +372,7 @@ def trained(home):
 
 
 def test_what_was_planted_often_comes_out_and_controls_have_the_exposure_of_chance(home, trained):
-    rows, manifest = read_rows(exposures_path(trained), "exposures", Exposure)
+    rows, manifest = read_rows(exposures_path(trained), EXPOSURES, Exposure)
     assert len(rows) == 40 and manifest.made_of["digits"] == 3 and not manifest.made_of["unchecked"]
     often = [row for row in rows if row.planted and row.copies == 16]
     controls = [row for row in rows if not row.planted]

@@ -5,7 +5,10 @@ import shutil
 
 import pytest
 
-from memorization.encoding.dialogues import make_dialogues
+from memorization.detection.kinds import DETECTIONS
+from memorization.encoding.kinds import PROBES
+from memorization.encoding.made_up import make_dialogues
+from memorization.extraction.kinds import GENERATIONS
 from memorization.models.hub import load_tokenizer
 from memorization.store.files import fingerprint, read_json, write_json
 from memorization.store.locations import encoding_paths
@@ -75,7 +78,7 @@ def copy(home, tmp_path):
 
 
 def identity(home, encoding):
-    return read_manifest(encoding_paths(home / encoding, "dialogue")["probes"], "probes").identity
+    return read_manifest(encoding_paths(home / encoding, "dialogue")["probes"], PROBES).identity
 
 
 def test_probes_of_another_encoding_than_the_model_was_trained_on(home, tmp_path, capsys):
@@ -95,7 +98,7 @@ def test_unchecked_goes_on_and_every_table_says_so(home, tmp_path, capsys):
 
 def test_a_model_that_is_not_ours_goes_on_and_the_result_says_that_nothing_is_known(home, tmp_path):
     assert stage3(home, home / "base", "a", tmp_path) == 0
-    assert read_manifest(rows_of(tmp_path), "generations").facts["training"] is None
+    assert read_manifest(rows_of(tmp_path), GENERATIONS).facts["training"] is None
 
 
 @pytest.mark.parametrize("kind", ["embedded", "elastic"])
@@ -150,12 +153,12 @@ def test_a_model_of_two_encodings_takes_probes_of_either_and_of_no_other(home, t
     both = f"{identity(home, 'a')} {identity(home, 'c')}"
     for name, share in (("a", 0.8), ("c", 0.9)):
         assert stage3(home, tmp_path / "model", name, tmp_path / name) == 0
-        manifest = read_manifest(rows_of(tmp_path / name), "generations")
+        manifest = read_manifest(rows_of(tmp_path / name), GENERATIONS)
         assert manifest.made_of["encoding"] == identity(home, name) and manifest.made_of["trained_on"] == both
         assert manifest.facts["split"] == {"near_duplicates": share}
     assert stage5(rows_of(tmp_path / "a"), tmp_path / "results", *embedded(home, "a")) == 0
     results = home / "results" / "m" / "dialogue", tmp_path / "results" / "m" / "dialogue"
-    assert read_manifest(results[1] / "detections.jsonl", "detections").facts["split"] == {"near_duplicates": 0.8}
+    assert read_manifest(results[1] / "detections.jsonl", DETECTIONS).facts["split"] == {"near_duplicates": 0.8}
     assert run_script("report.py", *results, "--output", tmp_path / "report") == 0
     table = (tmp_path / "report" / "summary.csv").read_text()
     for name in ("perplexity", "output_perplexity"):
@@ -309,8 +312,8 @@ def test_the_same_work_elsewhere_is_the_same_work(copy, home):
     """No path is part of an identity: the copy's stages reuse what they find."""
     assert stage5(rows_of(copy), copy / "results", *embedded(copy, "a")) == 0
     for result, kind in [
-        (rows_of(copy), "generations"),
-        (copy / "results" / "m" / "dialogue" / "detections.jsonl", "detections"),
+        (rows_of(copy), GENERATIONS),
+        (copy / "results" / "m" / "dialogue" / "detections.jsonl", DETECTIONS),
     ]:
         there = home / result.relative_to(copy)
         assert read_manifest(result, kind).identity == read_manifest(there, kind).identity

@@ -10,13 +10,15 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import run_clm
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.kinds import TRAINING_SET
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction import scoring
 from memorization.extraction.generation import continue_prefixes
 from memorization.extraction.matches import matched_tokens
+from memorization.models.trained import RECORD
 from memorization.shell import cli
-from memorization.store import manifests, provenance
+from memorization.store import manifests
 from memorization.store.files import read_json, read_jsonl, write_json
 from memorization.training import curve
 from memorization.training.curve import Curve, read_sample
@@ -54,7 +56,7 @@ def sample_of(home, number, model=None, **more):
         "prefix_length": None,
         "probe": None,
     }
-    manifest = manifests.read_manifest(home / "data-1" / "tokenized_dialogue_train", "training set")
+    manifest = manifests.read_manifest(home / "data-1" / "tokenized_dialogue_train", TRAINING_SET)
     model = model or AutoModelForCausalLM.from_pretrained(home / "base")
     return read_sample(SimpleNamespace(**data | {"memorization_samples": number} | more), [manifest], model)
 
@@ -131,7 +133,7 @@ def test_the_sample_is_fixed_of_both_sides_and_longest_first(home):
 
 def test_training_is_the_same_without_it(home, tmp_path):
     run_clm.main(argv(home, tmp_path / "without", probes=None))
-    for name in ("model.safetensors", "losses.jsonl", provenance.RECORD):
+    for name in ("model.safetensors", "losses.jsonl", RECORD):
         assert (tmp_path / "without" / name).read_bytes() == (home / "whole" / name).read_bytes()
     assert not (tmp_path / "without" / "memorization.jsonl").exists()
 

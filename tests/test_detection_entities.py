@@ -15,6 +15,7 @@ from spacy.training import Example
 from memorization.detection.detect import Settings, detect
 from memorization.detection.detections import WHOSE, Detection
 from memorization.detection.entities import Entities, Entity, agree, names
+from memorization.detection.kinds import DETECTIONS
 from memorization.results.columns import columns
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.shell.cli import UserError
@@ -169,7 +170,8 @@ def opened(rows, directory):
 def test_names_are_counted_once_with_whose_they_are(pipeline, rows, tmp_path):
     found = detect(rows, *opened(rows, tmp_path), Settings("paper", ("pan",), 10, 50), None, Entities(pipeline).of)
     told = [
-        [(one.kind, row.generation[slice(*one.generation_span)], one.whose) for one in row.personal] for row in found
+        [(one.kind, row.generation.text[slice(*one.generation_span)], one.whose) for one in row.personal]
+        for row in found
     ]
     assert told == [
         [("name", "Ann Lee", "own"), ("name", "Dev Rao", "shared")],
@@ -235,7 +237,7 @@ def test_stage_5_gives_the_same_bytes_for_any_number_of_processes(trained, rows,
     assert results[0] == results[1]
     printed = capsys.readouterr().out
     assert "entities agree" in printed and f"ner_model {trained}" in " ".join(printed.split()).replace("- ", "-")
-    _, manifest = read_rows(tmp_path / "out/jobs-1/dialogue/detections.jsonl", "detections", Detection)
+    _, manifest = read_rows(tmp_path / "out/jobs-1/dialogue/detections.jsonl", DETECTIONS, Detection)
     assert len(manifest.made_of["ner_model"]) == 64
     summary = json.loads((tmp_path / "out/jobs-1/dialogue/result.json").read_text())
     assert sum(summary["personal"]["name"]["members"].values()) >= 2

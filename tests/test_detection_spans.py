@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from memorization.alignment.verbatim import common_runs
 from memorization.detection import span_index
 from memorization.detection.spans import SpanIndex
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
 from memorization.encoding.words import words
 from memorization.shell.cli import UserError

@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import pairwise
 
 from memorization.alignment import longest_common_run, prepare
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from memorization.store.provenance import SUMS
+from memorization.models.trained import SUMS
 from support.stage_commands import STAGES, contents, renew, temporaries
 
 stages = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)

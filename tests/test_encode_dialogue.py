@@ -7,13 +7,14 @@ from collections import Counter
 import pytest
 from datasets import Dataset, load_from_disk
 
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.kinds import OF_ENCODING, PROBE_TEXTS
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR
 from memorization.models.hub import load_tokenizer
 from memorization.store.files import locked
 from memorization.store.locations import encoding_paths
-from memorization.store.manifests import KINDS, checked, manifest_path, read_manifest
+from memorization.store.manifests import checked, manifest_path, read_manifest
 from support.command_line import ROOT, one_line, run_script
 
 ROWS = make_dialogues(seed=3, single=20, fourfold=4, sixteenfold=1)
@@ -148,7 +149,9 @@ def test_a_missing_value_is_empty_and_a_lone_surrogate_is_replaced(tmp_path):
 def test_samples_too_short_for_a_probe_are_counted_but_trained_on(tmp_path):
     write_json(tmp_path / "d.json", [*ROWS[:8], {"instruction": "Too", "input": "short", "output": "."}])
     assert encode(tmp_path, "--data", tmp_path / "d.json") == 0
-    manifests = {kind: read_manifest(path, kind) for kind, path in encoding_paths(tmp_path, "dialogue").items()}
+    manifests = {
+        kind: read_manifest(path, OF_ENCODING[kind]) for kind, path in encoding_paths(tmp_path, "dialogue").items()
+    }
     assert manifests["training set"].rows + manifests["held-out set"].rows == 9
     distinct = manifests["probes"].rows
     assert manifests["probes as text"].rows == len(read_probes(tmp_path / "dialogue_prefix.json")) == distinct - 1
@@ -191,7 +194,7 @@ def test_the_end_of_text_spelled_out_in_a_text_is_text(tmp_path):
 
 
 def identities(out, name="dialogue"):
-    return [checked(path, kind).identity for kind, path in encoding_paths(out, name).items()]
+    return [checked(path, OF_ENCODING[kind]).identity for kind, path in encoding_paths(out, name).items()]
 
 
 def test_all_results_carry_one_identity_of_samples_and_split_alone(tmp_path, encoded):
@@ -202,7 +205,7 @@ def test_all_results_carry_one_identity_of_samples_and_split_alone(tmp_path, enc
     same = encode(tmp_path / "same", *data, "--prefix-length", "30", "--num-proc", "2", "--name", "x")
     assert same == 0 and set(identities(tmp_path / "same", "x")) == set(identities(encoded))
     assert len(set(identities(encoded))) == 1
-    facts = checked(tmp_path / "same" / "x_prefix.json", "probes as text").facts
+    facts = checked(tmp_path / "same" / "x_prefix.json", PROBE_TEXTS).facts
     assert facts["prefix_length"] == 30
     others = [
         ["--seed", "6"],
@@ -278,7 +281,7 @@ def test_one_process_encodes_at_a_time(tmp_path, capsys):
     with locked(encoding_paths(tmp_path, "dialogue")["probes"]):
         assert encode(tmp_path) == 2
     assert "another process" in one_line(capsys)
-    assert set(KINDS) > set(encoding_paths(tmp_path, "dialogue"))
+    assert set(OF_ENCODING) > set(encoding_paths(tmp_path, "dialogue"))
 
 
 # ---- mistakes

@@ -14,14 +14,16 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 import run_clm
 import run_seq2seq
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.kinds import TRAINING_SET
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR
 from memorization.encoding.tokens import INSIDE, SPECIAL, encode_pairs
 from memorization.extraction.generations import read_generations
 from memorization.models.limits import cut_source
+from memorization.models.trained import RECORD, model_made_of
 from memorization.shell.cli import UserError
-from memorization.store import manifests, provenance
+from memorization.store import manifests
 from memorization.store.files import read_json, read_jsonl, write_json
 from memorization.training.mitigations import goldfish
 from memorization.training.pairs import Pairs, read_pairs
@@ -228,7 +230,7 @@ def test_what_is_encoded_for_one_kind_of_model_is_refused_by_the_other(homes, tm
 def test_the_source_prefix_makes_another_encoding_and_is_checked_when_training(homes, tmp_path):
     home = homes["t5"]
     path = home / "tokenized" / "tokenized_dialogue_train"
-    made_of = manifests.read_manifest(path, "training set").made_of
+    made_of = manifests.read_manifest(path, TRAINING_SET).made_of
     assert (made_of["encoder_decoder"], made_of["source_prefix"]) == (True, PREFIX)
     with pytest.raises(UserError, match="--source-prefix 'summarize: ': stage 1 put 'answer: ' before the sources in "):
         run_seq2seq.main(flags(home, tmp_path / "out", "--source_prefix=summarize: "))
@@ -272,7 +274,7 @@ def test_losses_are_means_over_the_target_tokens(homes, kind, tmp_path):
         loss for row in rows for loss in loss_by_hand(model, cut_source(row["input_ids"], 20), row["labels"][:limit])
     ]
     assert read_json(tmp_path / "out" / "eval_results.json")["eval_loss"] == pytest.approx(np.mean(held_out), rel=1e-5)
-    made_of = provenance.model_made_of(tmp_path / "out")
+    made_of = model_made_of(tmp_path / "out")
     assert (made_of["max_source_length"], made_of["max_target_length"]) == (20, limit)
 
 
@@ -308,7 +310,7 @@ def test_the_goldfish_drops_tokens_of_targets(homes, tmp_path, capsys):
     dropped = sum(int(goldfish(np.array(row), np.arange(len(row)), 3).sum()) for row in rows)
     total = sum(map(len, rows))
     assert dropped and f"; {total - dropped} of {total} tokens of targets get loss" in capsys.readouterr().out
-    assert provenance.model_made_of(tmp_path / "out")["goldfish_k"] == 3
+    assert model_made_of(tmp_path / "out")["goldfish_k"] == 3
     data = run_seq2seq.parse(flags(home, tmp_path / "out", "--goldfish_k=3"))[1]
     paths = {kind: [f"{home}/tokenized/tokenized_dialogue_{side}"] for kind, side in SETS.items()}
     sets, _ = read_pairs(paths, AutoModelForSeq2SeqLM.from_pretrained(home / "base"), data)
@@ -388,11 +390,12 @@ def test_a_killed_run_ends_in_the_same_bytes(homes, tmp_path):
     done = subprocess.run([sys.executable, "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr[-3000:]
     run_seq2seq.main(argv)
-    for name in ("model.safetensors", "losses.jsonl", "memorization.jsonl", provenance.RECORD):
+    for name in ("model.safetensors", "losses.jsonl", "memorization.jsonl", RECORD):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 @pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two ranks need two GPUs or none")
+@pytest.mark.slow
 def test_two_ranks_are_as_one_with_two_batches_a_step(homes, tmp_path):
     """Their mean is over the tokens of both, though one has longer targets."""
     home = homes["t5"]
@@ -408,7 +411,7 @@ def test_two_ranks_are_as_one_with_two_batches_a_step(homes, tmp_path):
     run_seq2seq.main(flags(home, tmp_path / "one", *more, "--gradient_accumulation_steps=2"))
     losses = [[row["train_loss"] for row in read_jsonl(tmp_path / name / "losses.jsonl")] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4) and len(losses[0]) == 2
-    assert provenance.model_made_of(tmp_path / "two")["processes"] == 2
+    assert model_made_of(tmp_path / "two")["processes"] == 2
     assert AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "two").config.model_type == "t5"
 
 

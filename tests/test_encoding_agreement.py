@@ -3,9 +3,10 @@
 import pytest
 from datasets import Dataset
 
-from memorization.encoding.agreement import agrees
+from memorization.encoding.kinds import OF_ENCODING, PROBES
 from memorization.encoding.made_up import make_translations
 from memorization.encoding.tasks import SEPARATOR
+from memorization.encoding.tokenizer_check import tokenizer_agrees
 from memorization.models.hub import load_tokenizer
 from memorization.store import locations, manifests
 from support.command_line import ROOT, run_script
@@ -36,7 +37,9 @@ def agreeing(encoded, change):
         tokenizer = load_tokenizer(name)
         change(tokenizer, paths["probes"])
         answers |= {
-            (kind, of): agrees(tokenizer, paths[of], manifests.read_manifest(paths[of], of).made_of | {"tokenizer": ""})
+            (kind, of): tokenizer_agrees(
+                tokenizer, paths[of], manifests.read_manifest(paths[of], OF_ENCODING[of]).made_of | {"tokenizer": ""}
+            )
             for of in SETS
         }
     return answers
@@ -76,8 +79,8 @@ def test_another_end_of_text_or_other_tokens_of_one_text_make_one(encoded, chang
 def test_the_fingerprint_that_stage_1_noted_suffices(encoded):
     paths, name = encoded["causal"]
     tokenizer = load_tokenizer(name)
-    made_of = manifests.read_manifest(paths["probes"], "probes").made_of
-    assert agrees(tokenizer, "nowhere", made_of)
+    made_of = manifests.read_manifest(paths["probes"], PROBES).made_of
+    assert tokenizer_agrees(tokenizer, "nowhere", made_of)
 
 
 def test_a_separator_within_a_source_or_a_target_is_none(encoded, tmp_path):
@@ -91,8 +94,8 @@ def test_a_separator_within_a_source_or_a_target_is_none(encoded, tmp_path):
         assert all(part[-1] == eos for part in ids)
         rows = {"text": [source + SEPARATOR + target], "input_ids": ids[:1], "labels": ids[1:]}
         Dataset.from_dict(rows).save_to_disk(str(tmp_path / "set"))
-        return agrees(tokenizer, tmp_path / "set", made_of)
+        return tokenizer_agrees(tokenizer, tmp_path / "set", made_of)
 
     assert stored(source, target)
     Dataset.from_dict({"text": ["a b"], "input_ids": [[1]], "labels": [[1]]}).save_to_disk(str(tmp_path / "none"))
-    assert not agrees(tokenizer, tmp_path / "none", made_of)
+    assert not tokenizer_agrees(tokenizer, tmp_path / "none", made_of)

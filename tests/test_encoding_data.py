@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memorization.encoding import readers
-from memorization.encoding.data import add_data_arguments, configured, read_rows
+from memorization.encoding.task_rows import add_data_arguments, configured, read_task_rows
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR, SUMMARIZATION
 from memorization.shell.cli import UserError
 
@@ -34,7 +34,7 @@ def texts(path, *flags, limit=None):
     add_data_arguments(parser, DIALOGUE)
     args = parser.parse_args(["--data", str(path), *map(str, flags)])
     task = configured(DIALOGUE, args)
-    return [*map(task.text, read_rows(args.data, task, limit, args.delimiter, args.encoding))]
+    return [*map(task.text, read_task_rows(args.data, task, limit, args.delimiter, args.encoding))]
 
 
 def refused(path, *flags):
@@ -464,12 +464,12 @@ def test_columns_may_be_spelled_otherwise_in_another_file_but_not_in_a_row(tmp_p
     rows = [{"document": "D.", "summary": "S."}, {"article": "A.", "highlights": "H."}]
     for path, row in zip(paths, rows, strict=True):
         path.write_text(json_lines([row]))
-    assert [row["document"] for row in read_rows([*map(str, paths)], SUMMARIZATION)] == ["D.", "A."]
+    assert [row["document"] for row in read_task_rows([*map(str, paths)], SUMMARIZATION)] == ["D.", "A."]
     paths[0].write_text(json_lines([rows[0], {"article": "A.", "summary": "S."}]))
     with pytest.raises(
         UserError, match="line 2 has document in 'article', others in 'document'; name one of them with"
     ):
-        list(read_rows([str(paths[0])], SUMMARIZATION))
+        list(read_task_rows([str(paths[0])], SUMMARIZATION))
 
 
 # ---- damaged files

@@ -10,11 +10,12 @@ from datasets import load_from_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.encoding import samples
+from memorization.encoding import sample_store
+from memorization.encoding.kinds import OF_ENCODING, PROBES, TRAINING_SET
 from memorization.encoding.near_duplicates import MISSED, VALUES, band_shape, clusters
 from memorization.encoding.probes import Probes
-from memorization.encoding.samples import store
-from memorization.encoding.split import repeats, split
+from memorization.encoding.sample_store import store_samples
+from memorization.encoding.split import draw_members, find_copies
 from memorization.store.files import write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import checked
@@ -43,8 +44,8 @@ def plain_clusters(texts, threshold):
 
 def found(path, texts, threshold, num_proc=1):
     path.mkdir()
-    hashes, _ = store([(text, 0) for text in texts], path / "samples")
-    begin = clusters(path / "samples", repeats(hashes)[0], threshold, num_proc, 3)
+    hashes, _ = store_samples([(text, 0) for text in texts], path / "samples")
+    begin = clusters(path / "samples", find_copies(hashes)[0], threshold, num_proc, 3)
     assert [file.name for file in path.iterdir()] == ["samples"]
     return begin.tolist()
 
@@ -68,7 +69,7 @@ def made_up(seed, number):
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.8, 0.95, 1])
 def test_clusters_are_those_of_all_pairs_compared(tmp_path, monkeypatch, threshold):
-    monkeypatch.setattr(samples, "ROWS", 50)
+    monkeypatch.setattr(sample_store, "ROWS", 50)
     texts = made_up(seed=1, number=100)
     expected = plain_clusters(texts, threshold)
     assert len(texts) - 9 > len(set(expected)) > 80
@@ -135,7 +136,7 @@ def test_a_cluster_is_on_one_side_and_about_the_share_held_out(numbers, share):
     begin = np.array([[other // 2 for other in numbers].index(number // 2) for number in numbers])
     if not begin.any():
         return
-    member = split(first, begin, share, seed=1)
+    member = draw_members(first, begin, share, seed=1)
     inside, outside = ({numbers[i] for i in np.flatnonzero(side)} for side in (member, ~member))
     assert inside and outside and not {number // 2 for number in inside} & {number // 2 for number in outside}
     wanted = min(max(round(len({*numbers}) * share), 1), len({*numbers}) - 1)
@@ -189,7 +190,7 @@ def test_near_duplicates_are_on_one_side_and_counted_apart(encoded):
     assert len(train) + len(test) == 85 and len({*test}) == 24
     paths = encoding_paths(encoded, "near")
     for kind, path in paths.items():
-        facts = checked(path, kind).facts
+        facts = checked(path, OF_ENCODING[kind]).facts
         assert (facts["near_duplicates"], facts["clusters_of_near_duplicates"]) == (40, 20)
         assert facts["distinct_samples"] == 80
     rows = load_from_disk(str(paths["probes"]))
@@ -205,7 +206,7 @@ def test_near_duplicates_are_on_one_side_and_counted_apart(encoded):
 def test_what_is_left_out_is_left_out_on_both_sides(encoded, name):
     """Of each text, or cluster, the first: else members would be of one copy, and their control of many."""
     paths = encoding_paths(encoded, name)
-    manifest = checked(paths["training set"], "training set")
+    manifest = checked(paths["training set"], TRAINING_SET)
     of_sides = sides(encoded, name)
     whole = sides(encoded, "plain" if name == "once" else "near")
     for side, of_whole, fact in zip(of_sides, whole, ("training", "held_out"), strict=True):
@@ -221,7 +222,7 @@ def test_what_is_left_out_is_left_out_on_both_sides(encoded, name):
     members = [text for text, member in zip(texts, probes.members, strict=True) if member]
     assert members == train and {*texts} - {*members} == {*test} and len(texts) == len(train) + len(test)
     assert set(probes.duplicates.tolist()) == {1}
-    assert [checked(paths[kind], kind).rows for kind in ("training set", "held-out set", "probes")] == [
+    assert [checked(paths[kind], OF_ENCODING[kind]).rows for kind in ("training set", "held-out set", "probes")] == [
         len(train),
         len(test),
         len(texts),
@@ -230,22 +231,22 @@ def test_what_is_left_out_is_left_out_on_both_sides(encoded, name):
 
 def test_both_are_part_of_what_makes_an_encoding(encoded, capsys):
     names = ["plain", "near", "once", "few"]
-    made_of = [checked(encoding_paths(encoded, name)["probes"], "probes").made_of for name in names]
+    made_of = [checked(encoding_paths(encoded, name)["probes"], PROBES).made_of for name in names]
     added = [{name: value for name, value in own.items() if name not in made_of[0]} for own in made_of]
     assert added[1:] == [{"near_duplicates": 0.8}, {"deduplicate": True}, {"near_duplicates": 0.8, "deduplicate": True}]
-    assert len({checked(encoding_paths(encoded, name)["probes"], "probes").identity for name in names}) == 4
+    assert len({checked(encoding_paths(encoded, name)["probes"], PROBES).identity for name in names}) == 4
     capsys.readouterr()
     assert encode(encoded, "near", "--near-duplicates", "0.7") == 2
     assert "another near_duplicates (0.8, not 0.7)" in one_line(capsys)
 
 
 def test_the_same_bytes_for_any_number_of_processes(encoded, monkeypatch):
-    monkeypatch.setattr(samples, "ROWS", 7)
+    monkeypatch.setattr(sample_store, "ROWS", 7)
     flags = "--near-duplicates", "0.8", "--deduplicate", "--num-proc"
     assert encode(encoded, "p1", *flags, "1") == encode(encoded, "p2", *flags, "2") == 0
     for kind, path in encoding_paths(encoded, "p1").items():
         other = encoding_paths(encoded, "p2")[kind]
-        assert checked(path, kind).contents == checked(other, kind).contents
+        assert checked(path, OF_ENCODING[kind]).contents == checked(other, OF_ENCODING[kind]).contents
     one, other = (encoding_paths(encoded, name)["probes"] / "data-00000-of-00001.arrow" for name in ("p1", "few"))
     rows = [pa.ipc.open_stream(path.read_bytes()).read_all().to_pylist() for path in (one, other)]
     assert rows[0] == rows[1]  # batches of another size

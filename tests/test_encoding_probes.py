@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 from datasets import load_from_disk
 
-from memorization.encoding import samples
-from memorization.encoding.arrow import ROWS as FILE
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding import sample_store
+from memorization.encoding.kinds import PROBES
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
+from memorization.encoding.stored_sets import ROWS as FILE
 from memorization.encoding.tasks import DIALOGUE
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
@@ -34,7 +35,7 @@ def encoded(tmp_path_factory):
     out = tmp_path_factory.mktemp("encoded")
     (out / "d.json").write_text(json.dumps(ROWS))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(samples, "ROWS", 7)
+        patch.setattr(sample_store, "ROWS", 7)
         assert encode(out, "--test-size", "0.2") == 0
     return out
 
@@ -211,11 +212,11 @@ def test_stored_samples_that_cannot_be_are_refused(encoded, tmp_path, case):
     change, said = UNFIT[case]
     out = shutil.copytree(encoded, tmp_path / "out")
     path = out / "tokenized_dialogue_prefix"
-    manifest = read_manifest(path, "probes")
+    manifest = read_manifest(path, PROBES)
     table = change(pa.ipc.open_stream((path / FILE).read_bytes()).read_all())
     with pa.OSFile(str(path / FILE), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_table(table)
-    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
+    write_manifest(path, PROBES, manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
     with pytest.raises(UserError, match=said) as error:
         Probes(out, "dialogue")
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
@@ -225,10 +226,10 @@ def test_stored_samples_that_cannot_be_are_refused(encoded, tmp_path, case):
 def test_a_file_of_stored_samples_that_was_cut_off_is_refused(encoded, tmp_path, share):
     out = shutil.copytree(encoded, tmp_path / "out")
     path = out / "tokenized_dialogue_prefix"
-    manifest = read_manifest(path, "probes")
+    manifest = read_manifest(path, PROBES)
     content = (path / FILE).read_bytes()
     (path / FILE).write_bytes(content[: int(share * len(content))])
-    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
+    write_manifest(path, PROBES, manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
     with pytest.raises(UserError, match="no rows of stage 1: .*; run encode_<task>.py again"):
         Probes(out, "dialogue")
 
@@ -236,11 +237,11 @@ def test_a_file_of_stored_samples_that_was_cut_off_is_refused(encoded, tmp_path,
 def test_a_stored_text_that_is_not_utf8_is_refused(encoded, tmp_path):
     out = shutil.copytree(encoded, tmp_path / "out")
     path = out / "tokenized_dialogue_prefix"
-    manifest, content = read_manifest(path, "probes"), (path / FILE).read_bytes()
+    manifest, content = read_manifest(path, PROBES), (path / FILE).read_bytes()
     text = Probes(encoded, "dialogue")[-1:][0]["prefix"].encode()
     assert content.count(text) == 1
     (path / FILE).write_bytes(content.replace(text, b"\xff" + text[1:]))
-    write_manifest(path, "probes", manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
+    write_manifest(path, PROBES, manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
     with pytest.raises(UserError, match="no rows of stage 1: .*UTF8.*; run encode_<task>.py again"):
         Probes(out, "dialogue")
 

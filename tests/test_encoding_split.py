@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.encoding.samples import Samples, store
-from memorization.encoding.split import repeats, split
+from memorization.encoding.sample_store import SampleStore, store_samples
+from memorization.encoding.split import draw_members, find_copies
 
 
 @given(st.lists(st.sampled_from(["", "a", "b", "日本", "c" * 50]) | st.text(max_size=2), min_size=1))
 def test_repeats_are_those_of_the_texts(texts):
     digests = b"".join(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16] for text in texts)
-    first, copies = repeats(np.frombuffer(digests, np.uint64).reshape(-1, 2))
+    first, copies = find_copies(np.frombuffer(digests, np.uint64).reshape(-1, 2))
     assert first.tolist() == [texts.index(text) for text in texts]
     assert copies.tolist() == [texts.count(text) for text in texts]
 
@@ -22,7 +22,7 @@ def test_repeats_are_those_of_the_texts(texts):
 @given(st.lists(st.integers(0, 9), min_size=2).filter(lambda x: len(set(x)) > 1), st.floats(0.01, 0.99))
 def test_a_share_of_the_distinct_samples_is_held_out_with_all_copies(numbers, share):
     first = np.array([numbers.index(number) for number in numbers])
-    member = split(first, first, share, seed=1)
+    member = draw_members(first, first, share, seed=1)
     inside, outside = ({numbers[i] for i in np.flatnonzero(side)} for side in (member, ~member))
     assert not inside & outside
     distinct = len(set(numbers))
@@ -31,27 +31,27 @@ def test_a_share_of_the_distinct_samples_is_held_out_with_all_copies(numbers, sh
 
 def test_another_seed_gives_another_split():
     first = np.arange(100)
-    assert (split(first, first, 0.5, 1) == split(first, first, 0.5, 1)).all()
-    assert (split(first, first, 0.5, 1) != split(first, first, 0.5, 2)).any()
+    assert (draw_members(first, first, 0.5, 1) == draw_members(first, first, 0.5, 1)).all()
+    assert (draw_members(first, first, 0.5, 1) != draw_members(first, first, 0.5, 2)).any()
 
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2500])
 def test_stored_samples_come_back_in_batches(tmp_path, count):
     texts = [f"text {i % 700}\n日本" for i in range(count)]
-    hashes, data = store(((text, 5) for text in texts), tmp_path / "samples")
-    samples = Samples(tmp_path / "samples")
+    hashes, data = store_samples(((text, 5) for text in texts), tmp_path / "samples")
+    samples = SampleStore(tmp_path / "samples")
     batches = [samples[n].to_pylist() for n in range(len(samples))]
     assert [row for batch in batches for row in batch] == [{"text": text, "target": 5} for text in texts]
     assert all(len(batch) == 1000 for batch in batches[:-1])
     assert len(np.unique(hashes, axis=0)) == len(set(texts))
-    assert store([(text, 5) for text in texts], tmp_path / "again")[1] == data
-    assert not count or store([(text, 6) for text in texts], tmp_path / "parted")[1] != data
+    assert store_samples([(text, 5) for text in texts], tmp_path / "again")[1] == data
+    assert not count or store_samples([(text, 6) for text in texts], tmp_path / "parted")[1] != data
     moved = ["".join(texts[:2]), *texts[2:]]  # the same characters otherwise divided
-    assert count < 2 or store([(text, 5) for text in moved], tmp_path / "moved")[1] != data
+    assert count < 2 or store_samples([(text, 5) for text in moved], tmp_path / "moved")[1] != data
 
 
 def test_long_texts_make_small_batches(tmp_path):
     texts = ["x" * 3_000_000, "y" * 3_000_000, "z", "u" * 9_000_000, "v"]
-    store([(text, 0) for text in texts], tmp_path / "samples")
-    samples = Samples(tmp_path / "samples")
+    store_samples([(text, 0) for text in texts], tmp_path / "samples")
+    samples = SampleStore(tmp_path / "samples")
     assert [len(samples[n]) for n in range(len(samples))] == [1, 2, 1, 1]

@@ -14,7 +14,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value, load_from_disk
 
 from memorization.alignment import longest_common_run, prepare
-from memorization.encoding.data import add_data_arguments, configured, read_rows
+from memorization.encoding.kinds import PROBES
+from memorization.encoding.task_rows import add_data_arguments, configured, read_task_rows
 from memorization.encoding.tasks import CLASSIFICATION, DIALOGUE, QA, SEPARATOR, SUMMARIZATION, TRANSLATION
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import Parser, UserError
@@ -31,7 +32,7 @@ def texts(task, *flags):
     add_data_arguments(parser, task)
     args = parser.parse_args([*map(str, flags)])
     task = configured(task, args)
-    return [task.text(row) for row in read_rows(args.data, task, delimiter=args.delimiter, encoding=args.encoding)]
+    return [task.text(row) for row in read_task_rows(args.data, task, delimiter=args.delimiter, encoding=args.encoding)]
 
 
 def refused(task, *flags):
@@ -171,7 +172,7 @@ def test_parallel_files_of_unlike_length_are_told_before_the_first_samples_are_t
     (tmp_path / "d.de").write_text("Ja.\nNein.\nDoch.\n")
     (tmp_path / "d.en").write_text("Yes.\nNo.\n")
     with pytest.raises(UserError, match="d.de 3 and .*d.en 2 lines: they are not parallel"):
-        next(read_rows([f"{tmp_path}/d.de", f"{tmp_path}/d.en"], TRANSLATION, limit=1))
+        next(read_task_rows([f"{tmp_path}/d.de", f"{tmp_path}/d.en"], TRANSLATION, limit=1))
 
 
 def test_parallel_files_compressed_and_in_another_encoding(tmp_path):
@@ -308,7 +309,7 @@ def test_each_script_encodes_made_up_data_of_its_task(tmp_path, monkeypatch, tas
             assert source.startswith(f"{task.instruction} What is the access code of ")
             canaries += 1
     assert canaries == 2
-    manifest = read_manifest(paths["probes"], "probes")
+    manifest = read_manifest(paths["probes"], PROBES)
     assert manifest.made_of["task"] == task.name and manifest.facts["samples_too_short_for_a_probe"] == 0
 
 
@@ -333,7 +334,7 @@ def test_where_the_target_begins_is_part_of_an_encodings_identity(tmp_path):
     assert run_script("encode_summarization.py", *flags, "--name", "other", "--separator", " ") == 0
     one, other = (encoding_paths(tmp_path, name) for name in ("one", "other"))
     assert one["probes as text"].read_bytes() == other["probes as text"].read_bytes()
-    identities = [read_manifest(paths["probes"], "probes").identity for paths in (one, other)]
+    identities = [read_manifest(paths["probes"], PROBES).identity for paths in (one, other)]
     assert identities[0] != identities[1]
 
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
 from memorization.encoding.tokens import INSIDE, SPECIAL, cut, encode
 from support.hard_texts import CHARACTERS, HARD

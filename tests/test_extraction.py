@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, GPTNeoForCausalLM
 from memorization.encoding.probes import write_probes
 from memorization.extraction.generation import continue_prefixes, sampling
 from memorization.extraction.generations import Generation, read_generations, read_listing, write_listing
+from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import exact_match, matched_tokens
 from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint, read_json, write_json, write_text
@@ -279,7 +280,7 @@ def generation(id, text, sample=0):
         prefix="p",
         suffix="s",
         reach=None,
-        generation=text,
+        text=text,
         generation_ids=[1],
         matched_tokens=0,
         exact_match=False,
@@ -291,7 +292,7 @@ def generation(id, text, sample=0):
 def result(path, texts=TEXTS, num_samples=1, seed=5):
     """Generations as stage 3 leaves them; returns the listing's path."""
     keys = [(id, sample) for id in texts for sample in range(num_samples)]
-    with Rows(path, "generations", Generation, MADE_OF | {"seed": seed}, keys, 4, overwrite=True) as rows:
+    with Rows(path, GENERATIONS, Generation, MADE_OF | {"seed": seed}, keys, 4, overwrite=True) as rows:
         for _, batch in rows.mine:
             rows.append(generation(keys[i][0], texts[keys[i][0]], keys[i][1]) for i in batch)
         write_listing(path.with_suffix(".txt"), rows, num_samples)
@@ -383,7 +384,7 @@ def test_a_listing_of_other_code_is_taken_only_unchecked(tmp_path):
             read_generations(listing, **options)
     rows, manifest = read_generations(listing, tmp_path / "p.json", unchecked=True)
     assert manifest is None
-    assert [(row.id, row.member, row.duplicates, row.generation) for row in rows] == [
+    assert [(row.id, row.member, row.duplicates, row.text) for row in rows] == [
         (id, id < 5, 2, text) for id, text in TEXTS.items()
     ]
     assert {(row.matched_tokens, row.exact_match) for row in rows} == {(None, None)}

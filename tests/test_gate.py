@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from memorization.detection.detections import Ceiling
+from memorization.detection.kinds import DETECTIONS
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
@@ -132,7 +133,7 @@ def exposures():
 def run_of(directory, found, facts=(), base=None, of_canaries=None, **written):
     """The Run of detections."""
     facts = FACTS | {"unchecked": False} | dict(facts)
-    manifest = read_manifest(write_detections(directory, found, **written) / "detections.jsonl", "detections")
+    manifest = read_manifest(write_detections(directory, found, **written) / "detections.jsonl", DETECTIONS)
     return Run("name", "label", "directory", summarize(found, facts, base, of_canaries), found, manifest)
 
 
@@ -143,14 +144,14 @@ def every(tmp_path):
     asked = {"classifier": "a/model", "ner_model": "names", "base": "gpt", "direction": "both"}
     asked["prompts"] = {"probes": 30, "distinct": 2, "own": 1}
     paper = rows(5, **FULL, paper=detection(0).labels)
-    held_out = [row for row in full if not row.member]
+    held_out = [row for row in full if not row.generation.member]
     hashes = {"classifier": "a" * 64, "ner_model": "b" * 64}
     unknown = run_of(tmp_path / "unknown", rows(2), {"scheme": None, "unchecked": True})
     unknown.manifest.facts["generations"] = None
     return {
         "little": run_of(tmp_path / "little", rows(2), training={}),
         "all": run_of(tmp_path / "all", paper, asked, paper, exposures(), training={}, **hashes),
-        "members": run_of(tmp_path / "members", [row for row in full if row.member]),
+        "members": run_of(tmp_path / "members", [row for row in full if row.generation.member]),
         "held out": run_of(tmp_path / "held_out", held_out),
         "one": run_of(tmp_path / "one", [full[0], held_out[0]]),
         "sampled": run_of(tmp_path / "sampled", full + rows(9, sample=1, **FULL), generations=SAMPLED),

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 
 from memorization.detection.detections import Candidate, Labels, Passage, Personal
+from memorization.detection.kinds import DETECTIONS
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.results import canaries, drawing
-from memorization.results.attention import comma_separated, comparisons, heat_map
+from memorization.results.attention import ATTENTION, comma_separated, comparisons, heat_map
 from memorization.store.directories import building
 from memorization.store.files import fingerprint
 from memorization.store.locations import base_path
@@ -61,7 +62,7 @@ def write_study(directory, generations):
         (new / "attention.csv").write_text(comma_separated(found))
         (new / "heat_000.svg").write_text(heat_map(*found[0]))
         tasks = [{"name": "one", "generations": generations, "contents": "c" * 64}]
-        write_manifest(new / "attention.npz", "attention", {"tasks": tasks}, {}, heat_maps={"heat_000.svg": "one"})
+        write_manifest(new / "attention.npz", ATTENTION, {"tasks": tasks}, {}, heat_maps={"heat_000.svg": "one"})
     return directory
 
 
@@ -83,7 +84,7 @@ def home(tmp_path_factory):
     base.rename(base_path(path))
     manifest_path(base).rename(manifest_path(base_path(path)))
     manifest = json.loads(manifest_path(path).read_text())
-    facts = {"base": link(base_path(path), "before", "detections"), "canaries": of_canaries}
+    facts = {"base": link(base_path(path), "before", DETECTIONS), "canaries": of_canaries}
     facts |= {"held_out": {"perplexity": 3.5}, "split": {"near_duplicates": 0.8}}
     manifest["facts"] |= facts
     manifest["arguments"] |= {"dataset": "qa", "ner_model": "names"}

@@ -7,17 +7,19 @@ import subprocess
 import msgspec
 import pytest
 
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction.generation import continue_prefixes
 from memorization.extraction.generations import FORMAT, read_generations, read_listing
+from memorization.extraction.kinds import EXPOSURES, GENERATIONS
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.extraction.scoring import passed, token_scores
 from memorization.models.hub import load_tokenizer
 from memorization.models.loading import load_for_generation
+from memorization.models.trained import MODEL, RECORD
 from memorization.shell.cli import UserError
-from memorization.store import locations, manifests, provenance
+from memorization.store import fingerprints, locations, manifests
 from memorization.store.files import fingerprint, read_json, replacing, write_json
 from memorization.store.rows import base_rows
 from support.command_line import ROOT, TWO_RANKS, one_line, run_script
@@ -44,8 +46,8 @@ def stage(tmp_path_factory):
 def trained(directory, encoding):
     """Describe a model as stage 2 does when it has trained it on an encoding."""
     made_of = {"encoding": encoding, "seed": 5}
-    write_json(directory / provenance.RECORD, made_of)
-    manifests.write_manifest(directory, "model", made_of, {}, contents=provenance.model_fingerprint(directory))
+    write_json(directory / RECORD, made_of)
+    manifests.write_manifest(directory, MODEL, made_of, {}, contents=fingerprints.model_fingerprint(directory))
 
 
 def command(stage, out, *flags):
@@ -82,7 +84,7 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         )
         assert (row.prefix, row.suffix) == (probe["prefix"], probe["suffix"])
         assert [row.generation_ids] == continue_prefixes(model, [probe["prefix_ids"]], 12, tokenizer.eos_token_id)
-        assert row.generation == tokenizer.decode(row.generation_ids)
+        assert row.text == tokenizer.decode(row.generation_ids)
         assert row.matched_tokens == matched_tokens(row.generation_ids, probe["suffix_ids"])
         assert row.exact_match == exact_match(row.generation_ids, probe["suffix_ids"], 12)
         assert row.near == near(row.generation_ids, probe["suffix_ids"], 12)
@@ -91,14 +93,14 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         alone, kept = (msgspec.to_builtins(of) for of in (scores(tokens, tokenizer.decode(suffix)), row.scores))
         assert kept.pop("token_log_probs") is alone.pop("token_log_probs") is None
         assert kept == pytest.approx(alone, rel=1e-4) and row.scores.matched_tokens == row.matched_tokens
-    assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0): row.generation for row in rows}
+    assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0): row.text for row in rows}
 
 
 def test_the_manifest_says_what_made_the_generations(stage, finished):
     _, manifest = read_generations(finished)
     probes = Probes(stage, "dialogue")
     assert manifest.made_of == {
-        "model": provenance.model_fingerprint(stage / "model"),
+        "model": fingerprints.model_fingerprint(stage / "model"),
         "encoding": probes.encoding,
         "trained_on": probes.encoding,
         "probe": "text",
@@ -123,7 +125,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "too_short": probes.too_short,
         "prompts": {"probes": 11, "distinct": 11, "own": 11},
         "base": None,
-        "canaries": manifests.read_manifest(locations.exposures_path(finished), "exposures").identity,
+        "canaries": manifests.read_manifest(locations.exposures_path(finished), EXPOSURES).identity,
         "held_out": {},
         "split": {"near_duplicates": 0.8},
     }
@@ -131,7 +133,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
 
 def test_a_model_from_elsewhere_is_taken_and_its_training_unknown(stage, tmp_path):
     (tmp_path / "model").symlink_to(shutil.copytree(stage / "model", tmp_path / "hub"))
-    (tmp_path / "hub" / provenance.RECORD).unlink()
+    (tmp_path / "hub" / RECORD).unlink()
     assert infer(stage, tmp_path, "--model-path", tmp_path / "model", "--dtype", "bfloat16") == 0
     _, manifest = read_generations(result(tmp_path))
     assert (manifest.made_of["trained_on"], manifest.facts["training"]) == (None, None)
@@ -185,6 +187,7 @@ def test_half_precision_takes_the_batch_there_is_memory_for_and_keeps_to_it(stag
         assert one == other
 
 
+@pytest.mark.slow
 def test_two_ranks_give_the_same_bytes_as_one(stage, finished, tmp_path):
     base = ["--base-model", save_language_model(tmp_path / "base", TOKENIZER, seed=1)]
     two = [*TWO_RANKS, ROOT / "inference_prefix.py", *command(stage, tmp_path, *base)]
@@ -264,7 +267,7 @@ def test_several_samples_are_each_reproducible_on_their_own(stage, tmp_path):
     assert all(two[key].generation_ids != other[key].generation_ids for key in two)
     assert {row.suffix for row in three.values()} == {probe["suffix"] for probe in probes[:]}
     listing = result(tmp_path / "3").with_suffix(".txt")
-    assert read_listing(listing) == {key: row.generation for key, row in three.items()}
+    assert read_listing(listing) == {key: row.text for key, row in three.items()}
     assert f"{probes.ids[0]}.2=======================\n" in listing.read_text()
 
 
@@ -308,20 +311,20 @@ def test_the_base_model_gets_a_second_result_of_the_same_making(stage, finished,
     assert infer(stage, tmp_path, *flags) == 0
     rows, manifest = read_generations(result(tmp_path))
     assert result(tmp_path).read_bytes() == before == finished.read_bytes()
-    others = base_rows(result(tmp_path), manifest, type(rows[0]))
+    others = base_rows(result(tmp_path), GENERATIONS, manifest, type(rows[0]))
     assert manifest.facts["base"]["model"] == str(base)
     assert others.manifest.made_of == manifest.made_of | {
-        "model": provenance.model_fingerprint(base),
+        "model": fingerprints.model_fingerprint(base),
         "trained_on": None,
     }
     assert [(row.id, row.suffix) for row in others] == [(row.id, row.suffix) for row in rows]
     assert others[0].scores.log_likelihood != rows[0].scores.log_likelihood
     assert locations.base_path(result(tmp_path)).with_suffix(".txt").is_file()
-    again = manifests.read_manifest(result(tmp_path), "generations")
+    again = manifests.read_manifest(result(tmp_path), GENERATIONS)
     assert infer(stage, tmp_path, *flags) == 0
-    assert manifests.read_manifest(result(tmp_path), "generations") == again
+    assert manifests.read_manifest(result(tmp_path), GENERATIONS) == again
     assert infer(stage, tmp_path) == 0
-    assert manifests.read_manifest(result(tmp_path), "generations").facts["base"] is None
+    assert manifests.read_manifest(result(tmp_path), GENERATIONS).facts["base"] is None
 
 
 def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, monkeypatch):
@@ -373,11 +376,11 @@ def rounded(tensors):
         (weights(lambda tensors: tensors["transformer.ln_f.bias"].fill_(float("nan"))), (), "NaN or infinite"),
         (weights(lambda tensors: tensors.pop("transformer.ln_f.bias")), (), "lacks weights"),
         (weights(rounded), ("--dtype", "float16"), "NaN or infinite"),
-        (lambda path: write_json(path / provenance.RECORD, {}), (), "its training did not finish"),
+        (lambda path: write_json(path / RECORD, {}), (), "its training did not finish"),
     ],
 )
 def test_a_base_model_that_is_none_is_refused_before_the_work(stage, tmp_path, capsys, change, flags, message):
-    base = edited(stage / "model", tmp_path / "base", lambda path: ((path / provenance.RECORD).unlink(), change(path)))
+    base = edited(stage / "model", tmp_path / "base", lambda path: ((path / RECORD).unlink(), change(path)))
     found = refused(capsys, stage, tmp_path, "--base-model", base, *flags)
     assert str(base) in found and message in found
     assert not [*result(tmp_path).parent.glob("*.jsonl*")]  # nothing was begun
@@ -442,7 +445,7 @@ def test_ids_that_no_text_has_make_no_difference(stage, finished, tmp_path, caps
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     tokenizer.add_tokens(["hippocampus"])
     model = shutil.copytree(stage / "model", tmp_path / "model")
-    (model / provenance.RECORD).unlink()
+    (model / RECORD).unlink()
     tokenizer.save_pretrained(model)
     base = save_language_model(tmp_path / "base", TOKENIZER, seed=1)
     tokenizer.save_pretrained(base)
@@ -456,7 +459,7 @@ def test_ids_that_no_text_has_make_no_difference(stage, finished, tmp_path, caps
 def test_a_configuration_with_another_end_of_text_than_the_tokenizer_is_told(stage, finished, tmp_path, capsys, end):
     """As of Qwen3's base models: what closes the probes is the tokenizer's, and ends a generation."""
     model = shutil.copytree(stage / "model", tmp_path / "model")
-    (model / provenance.RECORD).unlink()
+    (model / RECORD).unlink()
     config = read_json(model / "config.json")
     own = config["eos_token_id"]
     write_json(model / "config.json", config | {"eos_token_id": end})

@@ -2,89 +2,85 @@
 
 import random
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
 
 import pytest
 
+from memorization.detection.kinds import DETECTIONS
+from memorization.encoding.kinds import OF_ENCODING
+from memorization.extraction.kinds import EXPOSURES, GENERATIONS
+from memorization.models.trained import MODEL
+from memorization.results.attention import ATTENTION
 from memorization.store.files import fingerprint, read_json
+from memorization.store.fingerprints import model_fingerprint
 from memorization.store.manifests import read_manifest
-from memorization.store.provenance import model_fingerprint
 from support.stage_commands import STAGES, compare, contents, renew, report, train, train_over
-from support.zygote import Zygote
 
-KILLS = 20  # at random instants, of most stages
 MOST = 20  # renames and removals of a stage, of which each is an instant
+KINDS = OF_ENCODING | {kind.name: kind for kind in (MODEL, GENERATIONS, EXPOSURES, DETECTIONS, ATTENTION)}
 KILLED = [*STAGES, compare]
 
 
-@pytest.fixture(scope="module")
-def killings(zygote):
-    """The outcome of `kill` for each stage; two go on at a time, each in a directory of its own."""
-    other = zygote.work.parent.with_name("other")
-    left_out = shutil.ignore_patterns("work", "tmp", "cache")
-    shutil.copytree(zygote.work.parent, other, ignore=left_out)
-    second, free = Zygote(other), SimpleQueue()
-    for one in (zygote, second):
-        free.put(one)
+class Kills:
+    """Kills of one stage, each in a directory as it was before; `steps` of an undisturbed run, which took `seconds`."""
 
-    def kill_with_a_free_one(stage):
-        one = free.get()
-        try:
-            kill(one, stage)
-        finally:
-            free.put(one)
+    def __init__(self, zygote, stage, before=None):
+        """before: what the directory holds at the start; None: nothing."""
+        self._zygote, self._before, self._command = zygote, before, stage(zygote.work, 1)
+        renew(zygote.work, before)
+        whole = zygote.run(self._command, zygote.work)
+        assert whole.status == 0, whole.said
+        self.steps, self.seconds = whole.steps, whole.seconds
+        self._contents, self._beside = contents(zygote.work), set(zygote.work.parent.iterdir())
 
-    with ThreadPoolExecutor(2) as pool:
-        yield {stage: pool.submit(kill_with_a_free_one, stage) for stage in KILLED}
-    second.close()
-
-
-def kill(zygote, stage):
-    """Kill a stage in the place of each rename and removal, over what another run left, and at random, from nothing."""
-    work, before = zygote.work, zygote.work.with_name(f"before-{stage.__name__}")
-    command = stage(work, 1)
-    renew(work)
-    if stage is not train:  # which goes on with nothing but its own
-        assert zygote.run(stage(work, 2), work).status == 0
-    shutil.copytree(work, before)
-    whole = zygote.run(command, work)
-    assert whole.status == 0, whole.said
-    wanted, beside = contents(work), set(work.parent.iterdir())
-
-    def check(before, **when):
-        renew(work, before)
-        killed = zygote.run(command, work, **when)
+    def check(self, **when):
+        """Kill a run, run the command again and compare. Returns the killed run's exit status."""
+        work = self._zygote.work
+        renew(work, self._before)
+        killed = self._zygote.run(self._command, work, **when)
         check_manifests(work)
-        again = zygote.run(command, work)
+        again = self._zygote.run(self._command, work)
         assert again.status == 0, again.said
-        assert contents(work) == wanted, when
-        assert not list(zygote.tmp.iterdir()) and set(work.parent.iterdir()) == beside, when
+        assert contents(work) == self._contents, when
+        assert not list(self._zygote.tmp.iterdir()) and set(work.parent.iterdir()) == self._beside, when
         return killed.status
-
-    draw, steps = random.Random(5), range(1, whole.steps + 1)
-    if len(steps) > MOST:  # the removal of many files is much the same after each
-        steps = sorted({*steps[:2], *draw.sample(steps[2:-1], 2), steps[-1]})
-    for step in steps:
-        assert check(before, at=step) == -9
-    for _ in range(0 if stage in (train_over, compare, report) else KILLS):  # to these they add nothing
-        assert check(None, after=draw.uniform(0, whole.seconds)) in (-9, 0)
 
 
 def check_manifests(work):
-    """What has a manifest is the whole result that it describes, and of one run with what lies beside it."""
+    """Check that whatever has a manifest is the whole result that it describes, all of one run."""
     identities = set()
     for path in work.rglob("*.manifest.json"):
         result, kind = path.with_name(path.name.removesuffix(".manifest.json")), read_json(path)["kind"]
-        if kind == "index" or not result.exists():  # an index says itself what it holds
+        if kind == "index" or not result.exists():  # an index holds its own description
             continue
-        manifest = read_manifest(result, kind)
+        manifest = read_manifest(result, KINDS[kind])
         assert (model_fingerprint if kind == "model" else fingerprint)(result) == manifest.contents, result
-        if kind != "exposures" and ".base." not in path.name:  # of their own, which the generations' manifest names
+        if kind != "exposures" and ".base." not in path.name:  # they have an identity of their own
             identities.add(manifest.identity)
     assert len(identities) < 2
 
 
 @pytest.mark.parametrize("stage", KILLED, ids=lambda stage: stage.__name__)
-def test_a_kill_at_any_instant(killings, stage):
-    killings[stage].result()
+def test_a_kill_in_the_place_of_each_rename_and_removal(zygote, stage, tmp_path):
+    """Over the result of another run, except for `train`, which goes on with nothing but its own."""
+    renew(zygote.work)
+    if stage is not train:
+        assert zygote.run(stage(zygote.work, 2), zygote.work).status == 0
+    before = shutil.copytree(zygote.work, tmp_path / "before")
+    kills = Kills(zygote, stage, before)
+    steps = range(1, kills.steps + 1)
+    if len(steps) > MOST:  # the removal of many files is much the same after each
+        steps = sorted({*steps[:2], *random.Random(5).sample(steps[2:-1], 2), steps[-1]})
+    for step in steps:
+        assert kills.check(at=step) == -9
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize(
+    "stage",
+    [stage for stage in KILLED if stage not in (train_over, compare, report)],  # to which it adds nothing
+    ids=lambda stage: stage.__name__,
+)
+def test_a_kill_at_a_random_time(zygote, stage):
+    kills = Kills(zygote, stage)
+    for _ in range(20):
+        assert kills.check(after=random.uniform(0, kills.seconds)) in (-9, 0)

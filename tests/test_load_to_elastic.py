@@ -9,8 +9,10 @@ import sys
 import pytest
 
 from memorization.detection.spans import SpanIndex
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.kinds import PROBES
+from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
+from memorization.retrieval.index import INDEX
 from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint, read_json, write_json
 from memorization.store.locations import encoding_paths
@@ -61,7 +63,7 @@ PAPER = ["-dir", "./tokenized_data/", "-fn", "dialogue_prefix.json"]  # the publ
 def test_the_papers_command_indexes_the_members(here, capsys):
     assert run_script("load_to_elastic.py", *PAPER, "--index-xsuffix", "dialogue_suffix") == 0
     out, err = capsys.readouterr()
-    encoding = read_manifest("tokenized_data/tokenized_dialogue_prefix", "probes").identity
+    encoding = read_manifest("tokenized_data/tokenized_dialogue_prefix", PROBES).identity
     lines = [
         "indexes/dialogue_suffix: 21 training suffixes",
         f"indexes/spans-{encoding}: 30 samples, 21 of them members",
@@ -75,7 +77,7 @@ def test_the_papers_command_indexes_the_members(here, capsys):
     index = opened(["--index-xsuffix", "dialogue_suffix"])
     assert index.texts(members()) == members()
     assert [hits[0].id for hits in index.search(members().values(), 1)] == list(members())
-    manifest = read_manifest("indexes/dialogue_suffix", "index")
+    manifest = read_manifest("indexes/dialogue_suffix", INDEX)
     paths = encoding_paths("tokenized_data", "dialogue")
     read = (paths["probes"], paths["probes as text"])
     assert manifest.inputs == {str(path): fingerprint(path) for path in read}
@@ -88,7 +90,7 @@ def test_the_index_says_what_it_is_made_of(here):
     digest = TextDigest()
     for id, suffix in members(prefix_length=30).items():
         digest.add(id, suffix)
-    encoding = read_manifest("tokenized_data/tokenized_dialogue_prefix", "probes").identity
+    encoding = read_manifest("tokenized_data/tokenized_dialogue_prefix", PROBES).identity
     made_of = {"encoding": encoding, "probe": "text", "prefix_length": 30, "documents": digest.hex()}
     assert opened(["--index-xsuffix", "short"]).made_of() == made_of
 
@@ -145,7 +147,7 @@ def test_the_regions_of_telephone_numbers_are_those_of_the_span_index(here, caps
     assert run_script("load_to_elastic.py", *flags, "US", "Germany") == 2
     assert "--regions GERMANY: no region with telephone numbers" in one_line(capsys)
     assert not (here / "indexes").exists()
-    encoding = read_manifest("tokenized_data/tokenized_dialogue_prefix", "probes").identity
+    encoding = read_manifest("tokenized_data/tokenized_dialogue_prefix", PROBES).identity
     for regions in (["us", "DE"], ["CN"]):
         assert run_script("load_to_elastic.py", *flags, *regions) == 0
         assert SpanIndex("indexes", encoding).regions == tuple(sorted(map(str.upper, regions)))

@@ -13,10 +13,12 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 import run_clm
+from memorization.encoding.kinds import OF_ENCODING
 from memorization.models import hub
 from memorization.models.loading import load_config
+from memorization.models.trained import held_out_perplexities, model_made_of
 from memorization.shell import cli
-from memorization.store import manifests, provenance
+from memorization.store import fingerprints, manifests
 from memorization.store.files import read_json, read_jsonl
 from memorization.training.blocks import IGNORED, collate, read_set
 from memorization.training.canaries import described, learned
@@ -79,7 +81,7 @@ def test_both_leave_out_what_either_does():
 @pytest.fixture(scope="module")
 def sets(home):
     """A training and a held-out set that say where outputs begin, and a base model to adapt."""
-    tokenizer = provenance.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))
+    tokenizer = fingerprints.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))
     rng = np.random.default_rng(2)
     for name, kind, rows in (("train", "training set", 24), ("test", "held-out set", 6)):
         ids = [[*rng.integers(1, 64, length).tolist(), EOS] for length in rng.integers(20, 40, rows)]
@@ -90,7 +92,7 @@ def sets(home):
         columns = {column: rows[column] for column in rows.column_names}
         shutil.rmtree(directory)
         Dataset.from_dict(columns).save_to_disk(str(directory))
-        manifests.write_manifest(directory, kind, {"tokenizer": tokenizer}, {}, rows=len(ids))
+        manifests.write_manifest(directory, OF_ENCODING[kind], {"tokenizer": tokenizer}, {}, rows=len(ids))
     run_clm.main(flags(home, home / "base", "--max_steps 2", "output"))
     return home
 
@@ -141,8 +143,8 @@ def test_evaluation_counts_all_tokens_and_those_of_the_output(sets, tmp_path, ca
     last = read_jsonl(tmp_path / "out" / "losses.jsonl")[-1]
     assert last["eval_output_loss"] == figures["eval_output_loss"] and last["eval_loss"] == figures["eval_loss"]
     wanted = {name: figures[f"eval_{name}"] for name in ("perplexity", "output_perplexity")}
-    assert provenance.held_out_perplexities(tmp_path / "out") == wanted
-    assert provenance.held_out_perplexities(tmp_path / "out" / "checkpoint-6") == wanted
+    assert held_out_perplexities(tmp_path / "out") == wanted
+    assert held_out_perplexities(tmp_path / "out" / "checkpoint-6") == wanted
 
 
 def arrays(directory):
@@ -219,7 +221,7 @@ def test_a_lora_run_trains_adapters_alone_ends_in_a_plain_model_and_goes_on_afte
             unlike[name] = torch.linalg.matrix_rank((one - other).detach(), rtol=1e-3).item()
     assert len(unlike) == 12 and set(unlike.values()) == {2}  # k, v, q, out, fc and proj of two layers
     assert not list((tmp_path / "whole").glob("adapter*"))
-    assert provenance.model_made_of(tmp_path / "whole")["lora_rank"] == 2
+    assert model_made_of(tmp_path / "whole")["lora_rank"] == 2
     with pytest.raises(cli.UserError, match=r"checkpoint-4: holds an adapter \(LoRA\) of .* merge the two"):
         load_config(tmp_path / "whole" / "checkpoint-4")
     losses = []

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import run_clm
+from memorization.encoding.kinds import TRAINING_SET
 from memorization.models import hub
+from memorization.models.trained import MODEL, model_made_of
 from memorization.shell import cli
-from memorization.store import manifests, provenance
+from memorization.store import fingerprints, manifests
 from memorization.training.mixture import MixtureSampler, check_weights, shares
 from support.training_runs import EOS, EVERY_STEP, TRAIN, as_killed, everything, write_set
 
@@ -85,7 +87,7 @@ SIDES = {"train": "train", "validation": "test"}
 
 
 def identity(home, name):
-    return manifests.read_manifest(home / f"{name}_train", "training set").identity
+    return manifests.read_manifest(home / f"{name}_train", TRAINING_SET).identity
 
 
 def test_a_run_on_two_sets_draws_as_weighted_and_goes_on_in_the_same_order(two, tmp_path, monkeypatch):
@@ -103,10 +105,10 @@ def test_a_run_on_two_sets_draws_as_weighted_and_goes_on_in_the_same_order(two, 
     assert [len(batch) for batch in batches] == each * 2
     for epoch in (batches[:13], batches[13:]):
         assert sum(map(sum, epoch)) in (36, 37, 38)  # of 49 three quarters; "data" has some that begin so too
-    manifest = manifests.read_manifest(tmp_path / "whole", "model")
+    manifest = manifests.read_manifest(tmp_path / "whole", MODEL)
     assert manifest.made_of["encoding"] == f"{identity(two, 'data')} {identity(two, 'more')}"
     assert manifest.made_of["task_weights"] == [0.25, 0.75] and manifest.rows == 49
-    assert provenance.model_made_of(tmp_path / "whole" / "checkpoint-5")["encoding"] == manifest.made_of["encoding"]
+    assert model_made_of(tmp_path / "whole" / "checkpoint-5")["encoding"] == manifest.made_of["encoding"]
     for step in (3, 10):  # in the first epoch of 7 steps and in the second
         seen.clear()
         output = as_killed(tmp_path / "whole", tmp_path / f"killed-{step}", step)
@@ -121,7 +123,7 @@ def test_without_weights_an_epoch_has_every_sample_once(two, tmp_path, capsys):
     run_clm.main([*argv_of(two, tmp_path / "out"), "--max_steps", "2", "--per_device_eval_batch_size", "2"])
     said = capsys.readouterr().out
     assert "data_train: 37 samples" in said and "more_train: 12 samples" in said and "more_test: 3 samples" in said
-    made_of = provenance.model_made_of(tmp_path / "out")
+    made_of = model_made_of(tmp_path / "out")
     assert "task_weights" not in made_of and len(made_of["training_set"].split()) == 2
     # a model of two encodings is evaluated on the held-out texts of either
     for name in ("data", "more"):
@@ -131,7 +133,7 @@ def test_without_weights_an_epoch_has_every_sample_once(two, tmp_path, capsys):
 
 def test_mistakes_with_several_sets_are_told(two, tmp_path):
     before = everything(two)
-    tokenizer = provenance.tokenizer_fingerprint(hub.load_tokenizer(two / "small"))
+    tokenizer = fingerprints.tokenizer_fingerprint(hub.load_tokenizer(two / "small"))
     write_set(tmp_path / "taken", "training set", [[1, 2, EOS]], texts=["more held-out set 1"], tokenizer=tokenizer)
     train, test = f"--train_file {two}/data_train {two}/more_train", f"--validation_file {two}/more_test"
     for argv, message in {

@@ -14,8 +14,9 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 import run_clm
 from memorization.models import hub
+from memorization.models.trained import model_made_of
 from memorization.shell import cli
-from memorization.store import manifests, provenance
+from memorization.store import manifests
 from memorization.store.files import read_json, read_jsonl
 from memorization.training.blocks import Blocks, collate
 from memorization.training.losses import token_losses
@@ -151,7 +152,7 @@ def test_a_packed_run_says_so_goes_on_after_a_kill_and_is_another_run(home, fini
     assert f"packed into {len(blocks)} rows of 32 tokens, {blocks.full:.0%} full" in said
     steps = read_json(tmp_path / "whole" / "train_results.json")["epoch"]
     assert steps == 2 and read_jsonl(tmp_path / "whole" / "losses.jsonl")[-1]["step"] == 2 * -(-len(blocks) // 8)
-    made_of = provenance.model_made_of(tmp_path / "whole")
+    made_of = model_made_of(tmp_path / "whole")
     assert made_of["packing"] is True and made_of["train_sampling_strategy"] == "random"
     for step in (1, 6):
         output = as_killed(tmp_path / "whole", tmp_path / f"killed-{step}", step)

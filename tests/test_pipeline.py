@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from memorization.encoding.probes import read_probes
 from memorization.store.files import read_json, read_jsonl
 from support.command_line import ROOT
@@ -20,6 +22,7 @@ python plagiarism_detect.py -filedir ./memorization_finetuned_dialogue/dialogue/
 """  # noqa: E501
 
 
+@pytest.mark.slow
 def test_the_papers_five_commands_run_as_written(tmp_path):
     """In a directory with the scripts, where ./gpt-neo-1.3B and the hub name of the classifier are small models."""
     for path in [*ROOT.glob("*.py"), ROOT / "ds_config.json", ROOT / "memorization", ROOT / "configs"]:

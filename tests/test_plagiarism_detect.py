@@ -13,15 +13,17 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from memorization.alignment import split_sentences
 from memorization.detection import detect as detection
 from memorization.detection.detections import Detection
+from memorization.detection.kinds import DETECTIONS
 from memorization.detection.paraphrase import ParaphraseClassifier
 from memorization.detection.personal import REGIONS
 from memorization.encoding.probes import COLUMNS, write_probes
 from memorization.extraction.generations import write_listing
+from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import read_json, read_jsonl
+from memorization.store.fingerprints import model_fingerprint
 from memorization.store.locations import base_path
 from memorization.store.manifests import identity, link, manifest_path
-from memorization.store.provenance import model_fingerprint
 from memorization.store.rows import base_rows, read_rows
 from support.command_line import ROOT, TWO_RANKS, one_line, run_script
 from support.generation_rows import ENCODING, generation, load_index, load_spans, write_generations
@@ -63,7 +65,7 @@ def command(stage, out, *flags):
 def detect(stage, out, *flags):
     """The detections and their manifest."""
     assert run_script("plagiarism_detect.py", *command(stage, out, *flags)) == 0
-    return read_rows(out / "m" / "dialogue" / "detections.jsonl", "detections", Detection)
+    return read_rows(out / "m" / "dialogue" / "detections.jsonl", DETECTIONS, Detection)
 
 
 def refused(capsys, stage, out, *flags):
@@ -77,7 +79,7 @@ def refused(capsys, stage, out, *flags):
 
 def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
     rows, manifest = detect(stage, tmp_path, "--profile", "pan", "--span-length", 60)
-    assert [(row.id, row.sample) for row in rows] == [(row.id, row.sample) for row in ROWS]
+    assert [row.key for row in rows] == [row.key for row in ROWS]
     generations = read_json(manifest_path(stage / "g.jsonl"))
     index = EmbeddedIndex(stage / "indexes", "suffixes").made_of()
     assert manifest.made_of == {
@@ -108,7 +110,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "not_computed": {},
     }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity
-    assert rows[2].exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
+    assert rows[2].generation.exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
 
 
 def test_result_files_count_what_the_detections_say(stage, tmp_path, capsys):
@@ -146,9 +148,9 @@ def test_a_models_own_directory_is_no_place_for_results(stage, tmp_path, monkeyp
 def with_base(directory, **made_of):
     """The generations of the stage, and beside them those of a base model that repeats nothing."""
     directory.mkdir()
-    rows = [msgspec.structs.replace(row, generation="Nothing.", exact_match=False) for row in ROWS]
+    rows = [msgspec.structs.replace(row, text="Nothing.", exact_match=False) for row in ROWS]
     write_generations(directory / "g.base.jsonl", rows, model="b", **made_of)
-    base = link(directory / "g.base.jsonl", "gpt", "generations")
+    base = link(directory / "g.base.jsonl", "gpt", GENERATIONS)
     return ["--filedir", write_generations(directory / "g.jsonl", ROWS, base=base)]
 
 
@@ -160,8 +162,8 @@ def test_the_base_models_generations_are_detected_too_and_compared(stage, tmp_pa
     assert "the same probes through the base model gpt: members base tuned paired difference" in said
     assert rows == alone
     path = tmp_path / "out" / "m" / "dialogue" / "detections.jsonl"
-    before = base_rows(path, manifest, Detection)
-    assert manifest.facts["base"] == link(base_path(path), "gpt", "detections")
+    before = base_rows(path, DETECTIONS, manifest, Detection)
+    assert manifest.facts["base"] == link(base_path(path), "gpt", DETECTIONS)
     assert {row.labels.label for row in before} == {"none"}
     found = read_json(path.with_name("result.json"))
     assert found["base"]["groups"]["members"]["verbatim"]["count"] == 0
@@ -212,7 +214,7 @@ def test_an_index_of_another_run_is_refused(flags, stage, tmp_path, capsys, case
     assert run_script("plagiarism_detect.py", *command(stage, out, *flags, "--unchecked")) == 0
     printed = capsys.readouterr()
     assert named[0] in printed.err and "UNCHECKED" in printed.out
-    _, manifest = read_rows(out / "m" / "dialogue" / "detections.jsonl", "detections", Detection)
+    _, manifest = read_rows(out / "m" / "dialogue" / "detections.jsonl", DETECTIONS, Detection)
     assert manifest.made_of["unchecked"] is True
 
 
@@ -398,7 +400,7 @@ def test_a_classifier_decides_between_paraphrase_and_paraphrase_low(stage, tmp_p
     rows, manifest = detect(stage, tmp_path, "--paraphrase-model", classifier)
     row = rows[3]
     (passage,) = row.labels.passages
-    ours = [s for s in sentences(row.generation) if s in row.generation[slice(*passage.generation_span)]]
+    ours = [s for s in sentences(row.generation.text) if s in row.generation.text[slice(*passage.generation_span)]]
     scores = ParaphraseClassifier(classifier, "cpu").probabilities([(a, b) for a in ours for b in sentences(CAT)])
     assert passage.paraphrase_probability == pytest.approx(max(scores.values()), abs=1e-5)
     assert row.labels.label == ("paraphrase" if passage.paraphrase_probability > 0.5 else "paraphrase_low")
@@ -414,6 +416,7 @@ def test_a_classifier_that_cannot_be_right_is_refused_and_the_index_is_looked_at
         assert "other" in said and f"{name}: " not in said
 
 
+@pytest.mark.slow
 def test_two_processes_and_a_hub_name_give_the_same_bytes(stage, tmp_path, classifier):
     _, manifest = detect(stage, tmp_path / "one", "--paraphrase-model", classifier)
     cached = tmp_path / "hub" / "models--some--classifier"
@@ -493,8 +496,8 @@ def test_a_listing_of_other_code_is_taken_unchecked(stage, tmp_path, capsys):
     )
     assert manifest.facts["generations"] is manifest.facts["training"] is None and manifest.made_of["unchecked"]
     known, _ = detect(stage, tmp_path / "known")
-    for row, other in zip(rows, (row for row in known if row.sample == 0), strict=True):
-        assert row.exact_match is row.matched_tokens is None
+    for row, other in zip(rows, (row for row in known if row.generation.sample == 0), strict=True):
+        assert row.generation.exact_match is row.generation.matched_tokens is None
         assert (row.labels.passages, row.own.passages) == (other.labels.passages, other.own.passages)
 
 

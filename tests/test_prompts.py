@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPTNeoForCausalLM
 
+from memorization.encoding.kinds import PROBES
 from memorization.encoding.probes import Probes
-from memorization.encoding.prompts import Prompts, are_shared, check_prompts
+from memorization.encoding.prompt_counts import PromptCounter, check_prompts, prompts_are_shared
+from memorization.extraction.kinds import GENERATIONS
 from memorization.models.hub import load_tokenizer
 from memorization.store.files import read_json, read_jsonl, write_json
 from memorization.store.locations import encoding_paths
@@ -63,13 +65,13 @@ def rows_of(output):
 
 @given(st.lists(st.tuples(*[st.lists(st.integers(0, 2), max_size=2)] * 2)))
 def test_prompts_are_counted_as_by_comparing_them(prompts):
-    counted = Prompts()
+    counted = PromptCounter()
     for source, prefix in prompts:
         counted.add(source, prefix)
     times = Counter(json.dumps(prompt) for prompt in prompts)
     own = sum(number == 1 for number in times.values())
     assert counted.count() == {"probes": len(prompts), "distinct": len(times), "own": own}
-    assert are_shared(counted.count()) == (own < len(prompts) / 2)
+    assert prompts_are_shared(counted.count()) == (own < len(prompts) / 2)
 
 
 @pytest.mark.parametrize("pairs", [False, True])
@@ -133,7 +135,7 @@ def test_one_prompt_for_all_is_refused_with_the_remedy_and_nothing_is_written(ca
     assert (tmp_path / "out" / "dialogue_prefix.json").read_bytes() == before
     assert encode(tmp_path, rows, "--shared-prompts") == 0
     assert f"1 distinct prompt among {len(rows)} probes, 0 of which" in capsys.readouterr().out
-    facts = read_manifest(encoding_paths(tmp_path / "out", "dialogue")["probes"], "probes").facts
+    facts = read_manifest(encoding_paths(tmp_path / "out", "dialogue")["probes"], PROBES).facts
     assert facts["prompts"] == {"probes": len(rows), "distinct": 1, "own": 0}
 
 
@@ -223,7 +225,7 @@ def test_stage_3_refuses_shared_prompts_too_and_with_the_flag_every_report_says_
     assert not list(tmp_path.iterdir())
     assert infer(home, tmp_path, *text, "--shared-prompts") == 0
     counted = {"probes": 20, "distinct": 1, "own": 0}
-    assert read_manifest(rows_of(tmp_path), "generations").facts["prompts"] == counted
+    assert read_manifest(rows_of(tmp_path), GENERATIONS).facts["prompts"] == counted
     capsys.readouterr()
     result = detect(home, tmp_path, *text)
     note = "SHARED PROMPTS: 1 distinct prompt among 20 probes, 0 of which have one of their own; what is asked alike"

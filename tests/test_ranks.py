@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from transformers import AutoConfig
 
 from memorization.models.loading import CAUSAL, check_weights, load_for_generation
+from memorization.models.trained import model_made_of
 from memorization.shell import cli
-from memorization.store import manifests, provenance
+from memorization.store import manifests
 from memorization.store.files import read_json, write_json
 from memorization.training.launch import check_saves_whole
 from support.command_line import ROOT
@@ -65,7 +66,7 @@ def test_every_engine_trains_the_same_saves_it_whole_and_goes_on_after_a_kill(fi
                 name,
                 file,
             )
-        assert provenance.model_made_of(tmp_path / name) == provenance.model_made_of(tmp_path / f"{name}_whole")
+        assert model_made_of(tmp_path / name) == model_made_of(tmp_path / f"{name}_whole")
     for name in flags:
         load_for_generation(tmp_path / name, torch.float32, "cpu")  # refuses what is not whole
     for kind in ("full", "lora"):

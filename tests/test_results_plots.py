@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from memorization.detection.detections import Detection
+from memorization.detection.kinds import DETECTIONS
 from memorization.results import drawing, plots
 from memorization.results.attention import heat_map
 from memorization.results.differences import labels, setting
@@ -46,7 +47,7 @@ def rows(hits):
 def make(tmp_path):
     def made(name, hits=8, **settings):
         directory = write_detections(tmp_path / name, rows(hits), **settings)
-        found, manifest = read_rows(directory / "detections.jsonl", "detections", Detection)
+        found, manifest = read_rows(directory / "detections.jsonl", DETECTIONS, Detection)
         found = list(found)
         return Run(name, name, str(directory), summarize(found, FACTS), found, manifest)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from memorization.encoding.split import split
+from memorization.encoding.split import draw_members
 from memorization.results import statistics
 from memorization.results.counts import HELD_OUT, Probes, grouped
 from memorization.results.statistics import LEVEL, POWER, effective, fisher, holm, wilson
@@ -187,7 +187,7 @@ def rare(experiments=200):
 def divided(random, clusters, share):
     """Whether each sample is a member, as stage 1 draws it. clusters: from 0, in order."""
     first = np.searchsorted(clusters, clusters)
-    return split(np.arange(len(clusters)), first, share, int(random.integers(1 << 31)))
+    return draw_members(np.arange(len(clusters)), first, share, int(random.integers(1 << 31)))
 
 
 @pytest.mark.parametrize(

@@ -5,21 +5,19 @@ import subprocess
 import sys
 import tracemalloc
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memorization.extraction.kinds import GENERATIONS
 from memorization.shell.cli import UserError, run
 from memorization.store.files import fingerprint, read_jsonl
 from memorization.store.manifests import manifest_path, read_manifest, write_manifest
-from memorization.store.rows import Rows, StoredRows, read_rows
+from memorization.store.rows import Keyed, Rows, StoredRows, read_rows
 from support.command_line import ROOT, one_line
 
 
-class Square(msgspec.Struct, forbid_unknown_fields=True):
-    id: int
-    sample: int
+class Square(Keyed):
     square: int
 
 
@@ -39,7 +37,7 @@ FACTS = {"listing": "", "training": None, "base": None, "canaries": None}
 
 
 def rows_of(path, rank=0, ranks=1, keys=KEYS, made_of=MADE_OF, overwrite=False):
-    return Rows(path, "generations", Square, made_of, keys, 2, rank, ranks, overwrite)
+    return Rows(path, GENERATIONS, Square, made_of, keys, 2, rank, ranks, overwrite)
 
 
 def fill(rows, batches=None):
@@ -66,8 +64,8 @@ def whole(tmp_path_factory):
 
 
 def test_a_finished_result_holds_each_row_in_order_and_says_what_it_is(whole):
-    rows, manifest = read_rows(whole, "generations", Square)
-    assert [(row.id, row.sample) for row in rows] == KEYS
+    rows, manifest = read_rows(whole, GENERATIONS, Square)
+    assert [row.key for row in rows] == KEYS
     assert [row.square for row in rows] == [9, 10, 1, 16, 225]
     assert (manifest.rows, manifest.made_of, manifest.contents) == (5, MADE_OF, fingerprint(whole))
     assert names(whole.parent) == ["r.jsonl", "r.jsonl.manifest.json"]
@@ -122,14 +120,14 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_as_without_a_kill(whole, tm
             finished(path, made_of=before)
         killed = killed_at(step, lambda path=path: finished(path, overwrite=True))
         if manifest_path(path).exists():
-            _, manifest = read_rows(path, "generations", Square)
+            _, manifest = read_rows(path, GENERATIONS, Square)
             assert manifest.made_of in (before, MADE_OF)
         elif path.exists():
             with pytest.raises(UserError, match="has no manifest"):
-                read_rows(path, "generations", Square)
+                read_rows(path, GENERATIONS, Square)
         finished(path, overwrite=True)
         assert fingerprint(path) == fingerprint(whole)
-        assert read_manifest(path, "generations").made_of == MADE_OF
+        assert read_manifest(path, GENERATIONS).made_of == MADE_OF
         assert not list(path.parent.glob("*.partial"))
         if not killed:
             break
@@ -153,7 +151,7 @@ def test_the_same_again_makes_nothing_anew(tmp_path):
         assert [row.square for row in rows] == [9, 10, 1, 16, 225]
         rows.finish({"other": "spelling"}, {}, **FACTS)
     assert path.stat().st_mtime_ns == before
-    assert read_manifest(path, "generations").arguments == {}
+    assert read_manifest(path, GENERATIONS).arguments == {}
 
 
 MORE_KEYS = [(id, sample) for id in range(7) for sample in range(2)]
@@ -245,12 +243,12 @@ def test_a_result_of_other_settings_is_replaced_only_when_told(whole, tmp_path):
         fill(rows, rows.mine[2:])
         rows.finish({}, {}, **FACTS)
     assert fingerprint(path) == fingerprint(whole)
-    assert read_manifest(path, "generations").made_of == MADE_OF
+    assert read_manifest(path, GENERATIONS).made_of == MADE_OF
 
 
 def test_stored_rows_are_those_of_the_result_that_was_opened(tmp_path):
     path = finished(tmp_path / "r.jsonl")
-    stored, rows = StoredRows(path, "generations", Square), read_rows(path, "generations", Square)[0]
+    stored, rows = StoredRows(path, GENERATIONS, Square), read_rows(path, GENERATIONS, Square)[0]
     finished(path, keys=KEYS[::-1], made_of=MADE_OF | {"seed": 6}, overwrite=True)
     assert list(stored) == rows and len(stored) == len(rows)
     for where in (slice(1, 3), slice(3, 99), slice(None, None, -2)):
@@ -271,7 +269,7 @@ EDITS = {
 def test_edited_rows_are_refused_and_made_anew_only_when_told(whole, tmp_path, edit):
     path = finished(tmp_path / "r.jsonl")
     path.write_text(EDITS[edit](path.read_text()))
-    for read in (lambda: read_rows(path, "generations", Square), lambda: rows_of(path)):
+    for read in (lambda: read_rows(path, GENERATIONS, Square), lambda: rows_of(path)):
         with pytest.raises(UserError, match="r.jsonl: has changed since it was written .*inference_prefix.py again"):
             read()
     with pytest.raises(UserError, match="again, with --overwrite$"):
@@ -285,9 +283,9 @@ def test_edited_rows_are_refused_and_made_anew_only_when_told(whole, tmp_path, e
 def test_rows_fewer_than_the_manifest_says_or_one_twice_are_refused(tmp_path, edit, said, count):
     path = finished(tmp_path / "r.jsonl")
     path.write_text(EDITS[edit](path.read_text()))
-    write_manifest(path, "generations", MADE_OF, {}, rows=count, **FACTS)
+    write_manifest(path, GENERATIONS, MADE_OF, {}, rows=count, **FACTS)
     with pytest.raises(UserError, match=f"{said}, by its manifest {count}"):
-        read_rows(path, "generations", Square)
+        read_rows(path, GENERATIONS, Square)
 
 
 NO_ROWS = [b'{"id": 1, "sample": 0}', b'{"id": 1,', b'{"id": 1, "sample": 0, "square": 1, "more": 2}']
@@ -298,20 +296,20 @@ NO_ROWS += [b'{"id": 1, "sample": 0, "square": "1"}', b'{"id": 1, "sample": 0, "
 def test_rows_of_another_type_are_refused_by_number(tmp_path, line):
     path = tmp_path / "r.jsonl"
     path.write_bytes(b'{"id": 3, "sample": 0, "square": 9}\n' + line + b"\n")
-    write_manifest(path, "generations", MADE_OF, {}, rows=2, **FACTS)
+    write_manifest(path, GENERATIONS, MADE_OF, {}, rows=2, **FACTS)
     with pytest.raises(UserError, match="r.jsonl: row 2: "):
-        read_rows(path, "generations", Square)
+        read_rows(path, GENERATIONS, Square)
 
 
 def test_rows_without_their_manifest_are_refused(tmp_path):
     path = finished(tmp_path / "r.jsonl")
     manifest_path(path).unlink()
     with pytest.raises(UserError, match="r.jsonl: has no manifest.*run inference_prefix.py"):
-        read_rows(path, "generations", Square)
+        read_rows(path, GENERATIONS, Square)
     with pytest.raises(UserError, match="is there without a manifest; replace it with --overwrite"):
         rows_of(path)
     finished(path, overwrite=True)
-    assert read_rows(path, "generations", Square)[1].rows == 5
+    assert read_rows(path, GENERATIONS, Square)[1].rows == 5
 
 
 DAMAGED = [b'{"id": 99, "sample": 0, "square": 1}', b'{"id": 3, "sample": 0, "square": 9.5}', b"\0\0\0", *NO_ROWS]
@@ -363,15 +361,13 @@ def test_a_full_disk_gets_one_line_that_names_the_file(tmp_path, capsys):
     assert "r.jsonl: No space left on device; free some space" in one_line(capsys)
 
 
-class Long(msgspec.Struct):
-    id: int
-    sample: int
+class Long(Keyed):
     text: str
 
 
 def test_a_result_is_finished_and_read_row_by_row(tmp_path):
     keys = [(i, 0) for i in range(2_000)]
-    with Rows(tmp_path / "r.jsonl", "generations", Long, {}, keys, 50) as rows:
+    with Rows(tmp_path / "r.jsonl", GENERATIONS, Long, {}, keys, 50) as rows:
         for _, batch in rows.mine:
             rows.append(Long(id=i, sample=0, text="x" * 10_000) for i in batch)
         tracemalloc.start()

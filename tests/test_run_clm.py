@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoConfig, TrainingArguments
 
 import run_clm
+from memorization.encoding.kinds import OF_ENCODING, TRAINING_SET
 from memorization.models import hub
 from memorization.models.loading import load_for_generation
+from memorization.models.trained import MODEL, RECORD, SUMS, model_made_of, write_sums
 from memorization.shell import cli
-from memorization.store import manifests, provenance
+from memorization.store import fingerprints, manifests
 from memorization.store.files import locked, read_json, read_jsonl, write_json
 from memorization.training.blocks import Blocks, collate
 from memorization.training.checkpoints import checkpoints, last_checkpoint
@@ -124,7 +126,7 @@ def test_the_training_loss_is_the_mean_over_the_steps(home, finished, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_bytes(finished, stepwise):
-    for name in ("model.safetensors", "losses.jsonl", provenance.RECORD):
+    for name in ("model.safetensors", "losses.jsonl", RECORD):
         assert (stepwise / name).read_bytes() == (finished / name).read_bytes()
 
 
@@ -135,11 +137,11 @@ def test_a_killed_run_ends_in_the_same_bytes(home, finished, stepwise, last, tmp
     (output / "checkpoint-11" / "trainer_state.json").write_text('{"epoch": ')
     run_clm.main([*flags(home, output), *EVERY_STEP])
     assert f"going on from {output}/checkpoint-{last} " in capsys.readouterr().out
-    for name in ("model.safetensors", "losses.jsonl", provenance.RECORD):
+    for name in ("model.safetensors", "losses.jsonl", RECORD):
         assert (output / name).read_bytes() == (finished / name).read_bytes()
     total = [read_json(run / "train_results.json")["train_loss"] for run in (output, finished)]
     assert total[0] == total[1]
-    assert provenance.model_made_of(output) == provenance.model_made_of(finished)
+    assert model_made_of(output) == model_made_of(finished)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ def test_plain_python_needs_no_deepspeed_and_survives_a_real_kill(home, finished
     done = subprocess.run([sys.executable, "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
     with pytest.raises(cli.UserError, match="its training did not finish"):
-        provenance.model_made_of(tmp_path / "out")
+        model_made_of(tmp_path / "out")
     run_clm.main(argv)
     for name in ("model.safetensors", "losses.jsonl"):
         assert (tmp_path / "out" / name).read_bytes() == (finished / name).read_bytes()
@@ -193,7 +195,7 @@ def test_starting_over_removes_the_checkpoints_and_says_so(home, finished, tmp_p
         5,
         ["checkpoint-5", "checkpoint-thesis"],
     )
-    assert provenance.model_made_of(output)["num_train_epochs"] == 1
+    assert model_made_of(output)["num_train_epochs"] == 1
 
 
 @pytest.mark.parametrize("name", ["checkpoint-1", "losses.jsonl", "model.safetensors"])
@@ -287,7 +289,7 @@ def test_another_base_model_is_not_gone_on_with(home, finished, tmp_path):
     tuned = shlex.split(f"--model_name_or_path {finished} --train-file {home}/data_train {TRAIN} --max_steps 2")
     argv = [*tuned, "--save_strategy", "steps", "--save_steps", "1", "--output_dir", str(tmp_path / "tuned")]
     run_clm.main(argv)
-    assert provenance.model_made_of(tmp_path / "tuned")["base_model"] == provenance.model_fingerprint(finished)
+    assert model_made_of(tmp_path / "tuned")["base_model"] == fingerprints.model_fingerprint(finished)
     other = shutil.copytree(finished, tmp_path / "other", ignore=shutil.ignore_patterns("run.json", "checkpoint-*"))
     weights(lambda tensors: [tensor.add_(0.01) for tensor in tensors.values()])(other)
     with pytest.raises(cli.UserError, match=r"another base_model \(\w{12}, not \w{12}\); --overwrite"):
@@ -303,7 +305,7 @@ def test_every_training_argument_counts_unless_named(home, tmp_path):
             return "{}"
 
     tokenizer = hub.load_tokenizer(home / "small")
-    sets = {kind: [manifests.read_manifest(home / f"data_{name}", kind)] for name, kind in KINDS.items()}
+    sets = {kind: [manifests.read_manifest(home / f"data_{name}", OF_ENCODING[kind])] for name, kind in KINDS.items()}
 
     def of(args):
         return made_of(args, sets, tokenizer, None, Config(), {"block_size": 32, "long_samples": "cut"})
@@ -332,14 +334,14 @@ SAVED = ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "
 @pytest.mark.parametrize("lost", ["run.json", *SAVED])
 def test_a_checkpoint_that_lacks_something_is_not_gone_on_with(home, finished, tmp_path, lost):
     output = as_killed(finished, tmp_path / "killed", 5)
-    (output / lost if lost == provenance.RECORD else output / "checkpoint-5" / lost).unlink()
+    (output / lost if lost == RECORD else output / "checkpoint-5" / lost).unlink()
     before = everything(output)
     with pytest.raises(cli.UserError, match=f"checkpoint-5: .*{lost}.*--overwrite-output-dir"):
         run_clm.main(flags(home, output))
     assert everything(output) == before
 
 
-@pytest.mark.parametrize("file", [*SAVED, provenance.SUMS])
+@pytest.mark.parametrize("file", [*SAVED, SUMS])
 @pytest.mark.parametrize("how", ["flipped", "cut"])
 def test_a_damaged_checkpoint_is_not_gone_on_with(home, finished, tmp_path, file, how):
     """None of these files holds a sum that is checked when it is read."""
@@ -348,24 +350,20 @@ def test_a_damaged_checkpoint_is_not_gone_on_with(home, finished, tmp_path, file
     size = path.stat().st_size
     damage(file, lambda data: flipped(data, size // 2) if how == "flipped" else data[: size // 2])(path.parent)
     before = everything(output)
-    named = "" if file == provenance.SUMS else file  # where that is what is wrong, it is another that does not agree
+    named = "" if file == SUMS else file  # where that is what is wrong, it is another that does not agree
     with pytest.raises(cli.UserError, match=f"checkpoint-5.*{named}") as told:
         run_clm.main(flags(home, output))
-    assert (
-        how == "cut"
-        and file == provenance.SUMS
-        or "remove this checkpoint to go on from the one before" in str(told.value)
-    )
+    assert how == "cut" and file == SUMS or "remove this checkpoint to go on from the one before" in str(told.value)
     assert everything(output) == before
-    if file != provenance.SUMS:  # the same checkpoint as a model
+    if file != SUMS:  # the same checkpoint as a model
         with pytest.raises(cli.UserError, match=f"checkpoint-5: {file} is damaged or changed"):
-            provenance.model_made_of(output / "checkpoint-5")
+            model_made_of(output / "checkpoint-5")
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_an_unfinished_one(home, finished, stepwise, tmp_path, capsys):
     """Killed between the last file of a checkpoint and the mark that it is complete."""
     output = as_killed(stepwise, tmp_path / "killed", 3, 4)
-    (output / "checkpoint-4" / provenance.SUMS).unlink()
+    (output / "checkpoint-4" / SUMS).unlink()
     run_clm.main([*flags(home, output), *EVERY_STEP])
     assert f"going on from {output}/checkpoint-3 " in capsys.readouterr().out
     assert (output / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
@@ -387,7 +385,7 @@ def test_an_older_checkpoint_goes_only_when_the_new_one_is_complete(home, tmp_pa
     def killed_at_the_second(checkpoint):
         if checkpoint.name == "checkpoint-2":
             raise KeyboardInterrupt
-        provenance.write_sums(checkpoint)
+        write_sums(checkpoint)
 
     monkeypatch.setattr("memorization.training.trainer.write_sums", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):
@@ -475,9 +473,9 @@ def test_two_processes_do_not_train_in_one_directory(home, tmp_path):
 def test_the_model_takes_vocabulary_and_special_tokens_from_the_tokenizer(home, finished, tmp_path, capsys):
     config = AutoModelForCausalLM.from_pretrained(finished).config
     assert (config.vocab_size, config.eos_token_id, config.pad_token_id) == (64, EOS, EOS)
-    manifest = manifests.checked(finished, "model", provenance.model_fingerprint(finished))
+    manifest = manifests.checked(finished, MODEL, fingerprints.model_fingerprint(finished))
     assert manifest.rows == 37 and manifest.made_of["seed"] == 5 and manifest.made_of["processes"] == 1
-    assert manifest.made_of["encoding"] == manifests.read_manifest(home / "data_train", "training set").identity
+    assert manifest.made_of["encoding"] == manifests.read_manifest(home / "data_train", TRAINING_SET).identity
     assert manifest.libraries["torch"] == torch.__version__.split("+")[0] or "+" in manifest.libraries["torch"]
 
     base = shutil.copytree(home / "small", tmp_path / "base")
@@ -493,7 +491,7 @@ def test_the_model_takes_vocabulary_and_special_tokens_from_the_tokenizer(home, 
 def test_a_padding_token_beyond_the_vocabulary_is_not_used(home, finished, tmp_path, capsys):
     """As of Llama 2 with one added, whose embeddings were not resized: the saved model would have it and not load."""
     tokenizer = hub.load_tokenizer(home / "small")
-    made_of = {"tokenizer": provenance.tokenizer_fingerprint(tokenizer)}
+    made_of = {"tokenizer": fingerprints.tokenizer_fingerprint(tokenizer)}
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     tokenizer.save_pretrained(tmp_path / "padded")
     assert hub.load_tokenizer(tmp_path / "padded").pad_token_id == 64
@@ -547,7 +545,7 @@ def test_the_directory_of_a_hub_model_is_its_snapshot(tmp_path, monkeypatch):
 def sets(home, tmp_path, what):
     """The flags of data with something wrong."""
     train, test = home / "data_train", home / "data_test"
-    made_of = {"tokenizer": provenance.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))}
+    made_of = {"tokenizer": fingerprints.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))}
     ids = {"short": [[1]] * 4, "beyond": [[1, 2, 999]] * 4, "negative": [[1, -2, EOS]] * 4}.get(what, [[1, 2, EOS]] * 4)
     labels = {
         "ignored": [[1, -100, -100]] * 4, "longer": [[1, 2, EOS]] * 3 + [[1, 2]], "strange": [[1, -7, EOS]] * 4,
@@ -569,7 +567,7 @@ def sets(home, tmp_path, what):
         (train / "more.txt").write_text("more")
     elif what == "eos":
         other = save_word_tokenizer(tmp_path / "tokenizer", 64, eos="w1")
-        made_of = {"tokenizer": provenance.tokenizer_fingerprint(other)}
+        made_of = {"tokenizer": fingerprints.tokenizer_fingerprint(other)}
         train = write_set(tmp_path / what, "training set", ids, **made_of)
         test = write_set(tmp_path / f"{what}_test", "held-out set", ids, **made_of)
     else:
@@ -623,7 +621,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(home, finished, tmp_path):
             run_clm.main([*flags(home, tmp_path / "out"), *more.split(), "--overwrite-output-dir"])
         assert not manifests.manifest_path(tmp_path / "out").exists()
         with pytest.raises(cli.UserError, match="did not finish"):
-            provenance.model_made_of(tmp_path / "out")
+            model_made_of(tmp_path / "out")
 
     broken = shutil.copytree(finished, tmp_path / "broken", ignore=shutil.ignore_patterns("run.json", "checkpoint-*"))
     weights(lambda tensors: tensors["transformer.ln_f.weight"].fill_(3e38))(broken)  # each finite, their products not
@@ -651,7 +649,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(home, finished, tmp_path):
         ),
         (
             "--config_name {home}/small --train_file x --block_size 1",
-            "--block-size 1: must be a whole number from 2 to",
+            "--block-size: must be a whole number from 2 to",
         ),
         ("--config_name {home}/small", "--train-file is missing"),
         ("--config_name {home}/small --train_file x --do_eval", "--validation-file is missing"),
@@ -798,7 +796,7 @@ def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(home
     assert status == 0, errors[-3000:]
     assert torch.cuda.is_available() or printed.count("no GPU found: working on the CPU, processes: 2") == 1
     assert len(list(output.glob("checkpoint-*"))) == 4
-    made_of = provenance.model_made_of(output)
+    made_of = model_made_of(output)
     assert made_of["processes"] == 2 and made_of["deepspeed.zero_optimization.stage"] == 2
     names = ("model.safetensors", "losses.jsonl")
     whole = {name: (output / name).read_bytes() for name in names}
@@ -812,7 +810,7 @@ def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(home
     assert status == 0, errors[-3000:]
     assert printed.count(f"going on from {output}/checkpoint-1") == 1
     assert {name: (output / name).read_bytes() for name in names} == whole
-    assert provenance.model_made_of(output) == made_of
+    assert model_made_of(output) == made_of
 
     assert last_checkpoint(output).name == "checkpoint-4"
     for lost in ("latest", "global_step4/*_rank_1_*optim_states.pt", "rng_state_1.pth", "scheduler.pt"):

@@ -7,6 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memorization import __version__
+from memorization.detection.kinds import DETECTIONS
+from memorization.encoding.kinds import OF_ENCODING, PROBES
+from memorization.extraction.kinds import EXPOSURES, GENERATIONS
+from memorization.models.trained import MODEL
+from memorization.results.attention import ATTENTION
+from memorization.retrieval.index import INDEX
 from memorization.shell.cli import UserError
 from memorization.store import locations, manifests
 from memorization.store.files import fingerprint, fingerprints, read_json, write_json
@@ -56,7 +62,7 @@ FACTS = {"listing": "abc", "training": None, "base": {"model": "b", "identity": 
 FACTS |= {"canaries": "i"}
 
 
-def described(path, kind="generations", text="rows", **facts):
+def described(path, kind=GENERATIONS, text="rows", **facts):
     path.write_text(text)
     manifests.write_manifest(path, kind, MADE_OF, {}, rows=3, **(FACTS | facts))
     return path
@@ -67,8 +73,8 @@ def test_a_manifest_says_what_made_the_result_from_what_and_with_what(tmp_path):
     (tmp_path / "out").write_text("y")
     arguments = Namespace(seed=5, output_dir=tmp_path)
     inputs = fingerprints([tmp_path / "in", "org/name"])
-    manifests.write_manifest(tmp_path / "out", "generations", MADE_OF, arguments, inputs, rows=3, **FACTS)
-    manifest = manifests.checked(tmp_path / "out", "generations")
+    manifests.write_manifest(tmp_path / "out", GENERATIONS, MADE_OF, arguments, inputs, rows=3, **FACTS)
+    manifest = manifests.checked(tmp_path / "out", GENERATIONS)
     assert manifest.identity == manifests.identity(MADE_OF)
     assert manifest.arguments == {"seed": 5, "output_dir": str(tmp_path)}
     assert manifest.inputs == {str(tmp_path / "in"): fingerprint(tmp_path / "in"), "org/name": None}
@@ -88,25 +94,25 @@ def test_a_manifest_lies_beside_its_result_however_that_is_called(tmp_path, monk
 
 def test_a_result_without_its_manifest_is_refused(tmp_path):
     with pytest.raises(UserError, match="nothing: no such file or directory; .*run inference_prefix.py"):
-        manifests.read_manifest(tmp_path / "nothing", "generations")
+        manifests.read_manifest(tmp_path / "nothing", GENERATIONS)
     (tmp_path / "out").write_text("rows")
     with pytest.raises(UserError, match=r"out: has no manifest, .*run inference_prefix.py \(again\)"):
-        manifests.checked(tmp_path / "out", "generations")
+        manifests.checked(tmp_path / "out", GENERATIONS)
 
 
 def test_a_manifest_of_another_kind_or_version_is_refused(tmp_path):
     described(tmp_path / "out")
     with pytest.raises(UserError, match="is of kind .generations., not .probes.; name the probes that encode_<task>"):
-        manifests.checked(tmp_path / "out", "probes")
+        manifests.checked(tmp_path / "out", PROBES)
     path = manifests.manifest_path(tmp_path / "out")
     manifest = read_json(path)
     for other in (manifests.sealed({**manifest, "more": 1}), {"kind": "generations"}, [], {**manifest, "rows": "3"}):
         write_json(path, other)
         with pytest.raises(UserError, match="not a manifest of this version .*; run inference_prefix.py again"):
-            manifests.read_manifest(tmp_path / "out", "generations")
+            manifests.read_manifest(tmp_path / "out", GENERATIONS)
     path.write_text("{")
     with pytest.raises(UserError, match="out.manifest.json: not valid JSON at line 1"):
-        manifests.read_manifest(tmp_path / "out", "generations")
+        manifests.read_manifest(tmp_path / "out", GENERATIONS)
 
 
 SETTINGS = {
@@ -139,7 +145,10 @@ DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the s
 }
 
 
-@pytest.mark.parametrize("kind", manifests.KINDS)
+KINDS = (*OF_ENCODING.values(), MODEL, GENERATIONS, EXPOSURES, INDEX, DETECTIONS, ATTENTION)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
     (tmp_path / "out").write_text("rows")
 
@@ -147,7 +156,7 @@ def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
         manifests.write_manifest(tmp_path / "out", kind, made_of, arguments, **facts)
         return manifests.checked(tmp_path / "out", kind)
 
-    parts = DESCRIBED[kind]
+    parts = DESCRIBED[kind.name]
     assert read(*parts).made_of == parts[0]
     for i, part in enumerate(parts):
         for name, value in part.items():
@@ -161,7 +170,7 @@ def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
                     and changed.get(name, 1) is None
                 ):
                     continue  # that may be null
-                with pytest.raises(UserError, match=rf"manifest.json: .*{name}.*; run {manifests.KINDS[kind]} again"):
+                with pytest.raises(UserError, match=rf"manifest.json: .*{name}.*; run {kind.stage} again"):
                     read(*parts[:i], changed, *parts[i + 1 :])
 
 
@@ -174,20 +183,20 @@ def test_a_manifest_that_was_edited_is_refused_whatever_was(tmp_path, name):
     manifest = read_json(path) | {name: FALSEHOODS[name]}
     write_json(path, manifest)
     with pytest.raises(UserError, match=r"manifest.json: was edited .*; run inference_prefix.py again"):
-        manifests.read_manifest(tmp_path / "out", "generations")
+        manifests.read_manifest(tmp_path / "out", GENERATIONS)
     if name != "facts":
         write_json(path, manifests.sealed(manifest))
-        assert getattr(manifests.read_manifest(tmp_path / "out", "generations"), name) == FALSEHOODS[name]
+        assert getattr(manifests.read_manifest(tmp_path / "out", GENERATIONS), name) == FALSEHOODS[name]
 
 
 def test_a_result_that_changed_is_refused(tmp_path):
     described(tmp_path / "out")
     (tmp_path / "out").write_text("Rows")
     with pytest.raises(UserError) as refused:
-        manifests.checked(tmp_path / "out", "generations")
+        manifests.checked(tmp_path / "out", GENERATIONS)
     found, written = (
         fingerprint(tmp_path / "out")[:12],
-        manifests.read_manifest(tmp_path / "out", "generations").contents[:12],
+        manifests.read_manifest(tmp_path / "out", GENERATIONS).contents[:12],
     )
     assert f"(contents {found}, by its manifest {written}); run inference_prefix.py again" in str(refused.value)
 
@@ -195,11 +204,11 @@ def test_a_result_that_changed_is_refused(tmp_path):
 def test_a_change_in_a_directory_below_is_a_change(tmp_path):
     (tmp_path / "index" / "segments").mkdir(parents=True)
     (tmp_path / "index" / "segments" / "0").write_text("documents")
-    manifests.write_manifest(tmp_path / "index", "index", {}, {})
-    assert manifests.checked(tmp_path / "index", "index").rows == 0
+    manifests.write_manifest(tmp_path / "index", INDEX, {}, {})
+    assert manifests.checked(tmp_path / "index", INDEX).rows == 0
     (tmp_path / "index" / "segments" / "0").write_text("others")
     with pytest.raises(UserError, match="index: has changed"):
-        manifests.checked(tmp_path / "index", "index")
+        manifests.checked(tmp_path / "index", INDEX)
 
 
 @given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=3), st.data())

@@ -1,11 +1,14 @@
-"""The detector: the steps of the algorithm on one pair of documents (design.md, Text alignment)."""
+"""The detector: makes reference.align() fast, for pairs of documents that are analysed once."""
 
 from itertools import compress
 from typing import NamedTuple
 
-from memorization.alignment.document import prepare
+import numpy as np
+
+from memorization.alignment.document import Document, prepare
 from memorization.alignment.filtering import find_cases
-from memorization.alignment.profiles import PROFILES
+from memorization.alignment.profiles import PROFILES, Profile
+from memorization.alignment.reference import Passage, Span, is_summary
 from memorization.alignment.verbatim import common_runs, long_runs
 
 
@@ -17,10 +20,10 @@ class Alignment(NamedTuple):
     """
 
     kind: str
-    passages: list
+    passages: list[Passage]
 
 
-def align(suspicious, source, profile):
+def align(suspicious: str | Document, source: str | Document, profile: str | Profile) -> Alignment:
     """Align two documents, each a text or a prepared Document, under a Profile or the name of one.
 
     The adaptive algorithm of Sanchez-Perez, Gelbukh and Sidorov (CLEF 2015); every parameter is in the profile.
@@ -29,38 +32,37 @@ def align(suspicious, source, profile):
     suspicious, source = _prepared(suspicious), _prepared(source)
     a, b = suspicious.vectors(profile.min_sentlen), source.vectors(profile.min_sentlen)
 
-    def cases(*gaps):
-        """Any seed; cases as (first, last, first, last), in sentences; the same in characters. Both in order."""
-        seeds, ranges = find_cases(a, b, gaps, profile.th1, profile.th2, profile.th3)
-        ranges = ranges.tolist()
-        passages = [(_span(suspicious.sentences, *case[:2]), _span(source.sentences, *case[2:])) for case in ranges]
-        long = [min(map(_length, passage)) >= profile.min_plaglen for passage in passages]
-        return seeds, list(compress(ranges, long)), list(compress(passages, long))
+    def find_passages(*gaps: int) -> tuple[bool, list[list[int]], list[Passage]]:
+        """Whether there is any seed; the cases as first and last sentence of either side; their passages."""
+        any_seed, array = find_cases(a, b, gaps, profile.th1, profile.th2, profile.th3)
+        cases = array.tolist()
+        passages = [(_span(suspicious.sentences, *case[:2]), _span(source.sentences, *case[2:])) for case in cases]
+        long = [min(end - start for start, end in passage) >= profile.min_plaglen for passage in passages]
+        return any_seed, list(compress(cases, long)), list(compress(passages, long))
 
-    seeds, ranges, passages = cases(profile.susp_gap, profile.src_gap)
-    if not seeds:
+    any_seed, cases, passages = find_passages(profile.susp_gap, profile.src_gap)
+    if not any_seed:
         return Alignment("none", [])
-    runs = set()
-    for case in ranges:
+    runs: set[Passage] = set()
+    for case in cases:
         s, r = suspicious.words_of(*case[:2]), source.words_of(*case[2:])
-        found = long_runs(
+        spans = long_runs(
             suspicious.words[s], source.words[r], suspicious.reach[s], source.reach[r], profile.verbatim_minlen
         )
-        runs.update(((s0, s1), (r0, r1)) for s0, s1, r0, r1 in found.tolist())
+        runs.update(((s0, s1), (r0, r1)) for s0, s1, r0, r1 in spans.tolist())
     if runs:
         return Alignment("verbatim", sorted(runs))
-    _, _, wide = cases(profile.susp_gap_summary, profile.src_gap_summary)
-    suspicious_size, source_size = (sum(_length(passage[side]) for passage in wide) for side in (0, 1))
-    if wide and source_size >= profile.summary_ratio * suspicious_size:
+    _, _, wide = find_passages(profile.susp_gap_summary, profile.src_gap_summary)
+    if is_summary(wide, profile.summary_ratio):
         return Alignment("summary", wide)
     return Alignment("obfuscated" if passages else "none", passages)
 
 
-def longest_common_run(suspicious, source):
-    """The longest run of words in both documents: ((s0, s1), (r0, r1)) in characters, or None without a common word.
+def longest_common_run(suspicious: str | Document, source: str | Document) -> Passage | None:
+    """The longest run of words in both documents, or None without a common word.
 
-    Each document is a text or a prepared Document. Words are those of the verbatim step; the longest is the run
-    with the most characters in the suspicious document, the first in the source of several.
+    Words are those of the verbatim step; the longest run has the most characters in the suspicious document, and of
+    several it is the first in the source.
     """
     suspicious, source = _prepared(suspicious), _prepared(source)
     runs = common_runs(suspicious.words, source.words)
@@ -71,14 +73,10 @@ def longest_common_run(suspicious, source):
     return _span(suspicious.bounds, a, a + n - 1), _span(source.bounds, b, b + n - 1)
 
 
-def _span(spans, first, last):
+def _span(spans: list[Span] | np.ndarray, first: int, last: int) -> Span:
     """From the start of one span to the end of another."""
     return int(spans[first][0]), int(spans[last][1])
 
 
-def _length(span):
-    return span[1] - span[0]
-
-
-def _prepared(document):
+def _prepared(document: str | Document) -> Document:
     return prepare(document) if isinstance(document, str) else document

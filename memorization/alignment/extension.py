@@ -1,48 +1,48 @@
-"""Extension: seeds grow into cases, ranges of sentence vectors on both sides (design.md, step 4)."""
+"""Seeds grow into cases, ranges of sentence vectors on both sides: makes reference.clustering(), extension() fast."""
 
 import numpy as np
 
-from memorization.alignment.seeding import mark_seeds
+from memorization.alignment.seeding import Area, Pair, mark_seeds
 from memorization.store.compiled import compiled
 
 
 @compiled
-def add_up(vectors, first, last, weight, total, touched):
-    """Sum vectors first..last into total (zero before); list the stems in touched; return how many, and the norm."""
-    found = 0
+def _add_up(vectors, first, last, weight, total, touched):
+    """Sum vectors first..last into total (zero before); list the stems in touched; return their number and the norm."""
+    size = 0
     for k in range(vectors.start[first], vectors.start[last + 1]):
         stem = vectors.stem[k]
         if weight[stem] == 0.0:
             continue
         if total[stem] == 0.0:
-            touched[found] = stem
-            found += 1
-        total[stem] += vectors.count[k] * weight[stem]
+            touched[size] = stem
+            size += 1
+        total[stem] += vectors.counts[k] * weight[stem]
     square = 0.0
-    for t in range(found):
+    for t in range(size):
         square += total[touched[t]] ** 2
-    return found, np.sqrt(square)
+    return size, np.sqrt(square)
 
 
 @compiled
-def similarity(area, pair, total_a, total_b, touched_a, touched_b):
-    """Cosine of the sums of all vectors on either side of an area; the totals are zero before and after."""
-    found_a, norm_a = add_up(pair.a, area[0], area[1], pair.weight_a, total_a, touched_a)
-    found_b, norm_b = add_up(pair.b, area[2], area[3], pair.weight_b, total_b, touched_b)
+def _similarity(area, pair, total_a, total_b, touched_a, touched_b):
+    """Cosine of the two fragments of an area; the totals are zero before and after."""
+    size_a, norm_a = _add_up(pair.a, area[0], area[1], pair.weight_a, total_a, touched_a)
+    size_b, norm_b = _add_up(pair.b, area[2], area[3], pair.weight_b, total_b, touched_b)
     product = 0.0
-    for t in range(found_a):
+    for t in range(size_a):
         stem = touched_a[t]
         if pair.other[stem] >= 0:
             product += total_a[stem] * total_b[pair.other[stem]]
         total_a[stem] = 0.0
-    for t in range(found_b):
+    for t in range(size_b):
         total_b[touched_b[t]] = 0.0
     return product / (norm_a * norm_b) if norm_a * norm_b > 0 else 0.0
 
 
 @compiled
-def group(marked, first, last, gap):
-    """The ranges of marked sentences in first..last whose neighbours are at most gap sentences apart."""
+def group(marked: np.ndarray, first: int, last: int, gap: int) -> list[tuple[int, int]]:
+    """The ranges of marked vectors in first..last whose neighbours are at most gap vectors apart."""
     ranges, previous = [(0, 0) for _ in range(0)], -1
     begin = first
     for i in range(first, last + 1):
@@ -59,19 +59,19 @@ def group(marked, first, last, gap):
 
 
 @compiled
-def extend(pair, gaps, th1, th2, th3):
-    """Cases: an (n, 4) array of first and last vector of a, first and last vector of b.
+def extend(pair: Pair, gaps: tuple[int, int], th1: float, th2: float, th3: float) -> np.ndarray:
+    """The cases: an (n, 4) array, an Area each.
 
-    gaps: on the suspicious and on the source side. A group of seeds is always all the seeds in an area, so areas are
-    what is grouped.
+    gaps: on the suspicious and on the source side. A group of seeds is always all seeds of an area, so that areas are
+    grouped instead.
     """
     n, m = len(pair.norm_a), len(pair.norm_b)
     rows, columns = np.empty(n, np.bool_), np.empty(m, np.bool_)
     total_a, touched_a = np.zeros(len(pair.weight_a)), np.empty(len(pair.weight_a), np.int64)
     total_b, touched_b = np.zeros(len(pair.weight_b)), np.empty(len(pair.weight_b), np.int64)
     cases = [(0, 0, 0, 0) for _ in range(0)]
-    # areas still to be grouped: (area, side, how much narrower the gaps are, whether grouped on a side before)
-    stack = [((0, n - 1, 0, m - 1), 0, 0, False)]
+    # areas still to be grouped: (area, side, by how much the gaps are narrower, whether one side is grouped already)
+    stack: list[tuple[Area, int, int, bool]] = [((0, n - 1, 0, m - 1), 0, 0, False)]
     while stack:
         area, side, narrower, deeper = stack.pop()
         i0, i1, j0, j1 = area
@@ -81,7 +81,7 @@ def extend(pair, gaps, th1, th2, th3):
         if len(areas) > 1 or not deeper:
             for k in range(len(areas) - 1, -1, -1):
                 stack.append((areas[k], 1 - side, narrower, True))
-        elif similarity(areas[0], pair, total_a, total_b, touched_a, touched_b) > th3:
+        elif _similarity(areas[0], pair, total_a, total_b, touched_a, touched_b) > th3:
             cases.append(areas[0])
         elif min(gaps[0], gaps[1]) > narrower:
             stack.append((areas[0], 0, narrower + 1, False))

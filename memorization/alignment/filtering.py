@@ -1,20 +1,16 @@
-"""Filtering: of cases that overlap on the suspicious side the better one stays (design.md, step 5)."""
+"""Of cases that overlap on the suspicious side the better one stays: makes reference.resolve_overlaps() fast."""
 
 import numpy as np
 
 from memorization.alignment.extension import extend
-from memorization.alignment.seeding import any_seed, pair_up, products, workspace
+from memorization.alignment.profiles import NEAR_COPY
+from memorization.alignment.seeding import Pair, any_seed, pair_up, products, workspace
 from memorization.store.compiled import compiled
-
-NEAR_COPY = 0.99  # two cases of which both are better than this differ in length only
 
 
 @compiled
-def quality(case, rival, pair, work):
-    """Mean best cosine of the sentences shared with the rival, then of the rest in what that leaves of 1.
-
-    Best among the sentences of the case on the other side. work: a workspace().
-    """
+def _quality(case, rival, pair, work):
+    """reference.quality() of a case beside its rival. work: a workspace()."""
     product, shared, touched = work
     shared_sum, shared_n, own_sum, own_n = 0.0, 0, 0.0, 0
     for i in range(case[0], case[1] + 1):
@@ -35,14 +31,14 @@ def quality(case, rival, pair, work):
 
 
 @compiled
-def filter_overlaps(cases, pair):
+def resolve_overlaps(cases: np.ndarray, pair: Pair) -> np.ndarray:
     """The cases that stay, in order of their start: rows of the (n, 4) array `cases`.
 
-    A case is compared with all that overlap it at once; the winner then takes its place among those that follow.
+    A case is compared with all that overlap it; the winner then takes its place among the cases that follow.
     """
     work = workspace(pair)
     cases = cases[np.argsort(cases[:, 0], kind="mergesort")]
-    kept, n, following = np.empty_like(cases), 0, 0
+    stay, n, following = np.empty_like(cases), 0, 0
     while following < len(cases):
         current = cases[following]
         following += 1
@@ -52,28 +48,30 @@ def filter_overlaps(cases, pair):
             while following < len(cases) and cases[following, 0] <= end:
                 rival = cases[following]
                 following += 1
-                ours, theirs = quality(current, rival, pair, work), quality(rival, current, pair, work)
+                ours, theirs = _quality(current, rival, pair, work), _quality(rival, current, pair, work)
                 longer = rival[1] - rival[0] > current[1] - current[0]
                 better = longer if ours > NEAR_COPY and theirs > NEAR_COPY else theirs > ours
                 if better and theirs > highest:
                     winner, highest = rival, theirs
             current = winner
-        kept[n] = current
+        stay[n] = current
         n += 1
-    return kept[:n]
+    return stay[:n]
 
 
 @compiled
-def find_cases(packed_a, packed_b, gaps, th1, th2, th3):
-    """Whether there is any seed, and the cases, filtered: an (n, 4) array of first and last sentence of a, then of b.
+def find_cases(
+    packed_a: np.ndarray, packed_b: np.ndarray, gaps: tuple[int, int], th1: float, th2: float, th3: float
+) -> tuple[bool, np.ndarray]:
+    """Whether there is any seed, and the cases without overlaps: an (n, 4) array of first and last sentence of a, of b.
 
-    a: the suspicious, b: the source document; gaps: on the suspicious and on the source side.
+    a: the suspicious, b: the source document. gaps: on the suspicious and on the source side.
     """
     pair = pair_up(packed_a, packed_b)
     cases = np.empty((0, 4), np.int64)
     if not any_seed(pair, th1, th2):
         return False, cases
-    cases = filter_overlaps(extend(pair, gaps, th1, th2, th3), pair)
+    cases = resolve_overlaps(extend(pair, gaps, th1, th2, th3), pair)
     for k in range(len(cases)):
         case = cases[k]
         case[0], case[1] = pair.a.first[case[0]], pair.a.last[case[1]]

@@ -1,16 +1,18 @@
-"""Seeds: all pairs of a suspicious and a source sentence vector that are alike (design.md, steps 2 and 3)."""
+"""Seeds, pairs of a suspicious and a source sentence vector that are alike: makes reference.weigh(), seeding() fast."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-from memorization.alignment.vectors import Vectors, unpack
+from memorization.alignment.sentence_vectors import Vectors, unpack
 from memorization.store.compiled import compiled
+
+Area = tuple[int, int, int, int]  # first and last vector of a, first and last vector of b
 
 
 class Pair(NamedTuple):
-    """Two documents beside each other: a, the suspicious one, and b, the source."""
+    """The suspicious document a and the source b, with weights."""
 
     a: Vectors
     b: Vectors
@@ -22,15 +24,15 @@ class Pair(NamedTuple):
 
 
 @compiled
-def pair_up(packed_a, packed_b):
-    """The Pair of two documents as vectorize() packed them."""
+def pair_up(packed_a: np.ndarray, packed_b: np.ndarray) -> Pair:
+    """The Pair of two documents that vectorize() packed."""
     a, b = unpack(packed_a), unpack(packed_b)
-    weight_a, weight_b, other = weigh(a, b)
-    return Pair(a, b, weight_a, weight_b, other, norms(a, weight_a), norms(b, weight_b))
+    weight_a, weight_b, other = _weigh(a, b)
+    return Pair(a, b, weight_a, weight_b, other, _norms(a, weight_a), _norms(b, weight_b))
 
 
 @compiled
-def weigh(a, b):
+def _weigh(a, b):
     """The idf of each stem of a and of b, and for each stem of a its index in b or -1."""
     n = len(a.start) + len(b.start) - 2
     weight_a, weight_b = np.empty(len(a.vocabulary)), np.empty(len(b.vocabulary))
@@ -51,52 +53,52 @@ def weigh(a, b):
 
 
 @compiled
-def norms(vectors, weight):
+def _norms(vectors, weight):
     """The Euclidean norm of each sentence vector."""
     result = np.empty(len(vectors.start) - 1)
     for i in range(len(result)):
         total = 0.0
         for k in range(vectors.start[i], vectors.start[i + 1]):
-            total += (vectors.count[k] * weight[vectors.stem[k]]) ** 2
+            total += (vectors.counts[k] * weight[vectors.stem[k]]) ** 2
         result[i] = np.sqrt(total)
     return result
 
 
 @compiled
-def products(i, pair, product, shared, touched):
-    """Dot product and shared stems of vector i of a with every vector of b that shares one.
+def products(i: int, pair: Pair, product: np.ndarray, shared: np.ndarray, touched: np.ndarray) -> int:
+    """Dot products and numbers of shared stems of vector i of a with every vector of b that shares a stem.
 
-    Adds into product and shared (zero before), lists those vectors of b in touched, returns how many. Stems of weight 0
-    are left out.
+    Adds into product and shared (zero before), lists those vectors of b in touched, returns their number. Stems of
+    weight 0 are left out.
     """
-    a, b, found = pair.a, pair.b, 0
+    a, b, size = pair.a, pair.b, 0
     for k in range(a.start[i], a.start[i + 1]):
-        stem, weight = pair.other[a.stem[k]], a.count[k] * pair.weight_a[a.stem[k]]
+        stem, weight = pair.other[a.stem[k]], a.counts[k] * pair.weight_a[a.stem[k]]
         if stem < 0 or weight == 0.0:
             continue
         for p in range(b.posting_start[stem], b.posting_start[stem + 1]):
             j = b.posting[p]
             if shared[j] == 0:
-                touched[found] = j
-                found += 1
+                touched[size] = j
+                size += 1
             shared[j] += 1
             product[j] += weight * (b.posting_count[p] * pair.weight_b[stem])
-    return found
+    return size
 
 
 @compiled
-def workspace(pair):
-    """What products() works with: product, shared and touched."""
+def workspace(pair: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arrays for products(): product, shared and touched."""
     size = len(pair.norm_b)
     return np.zeros(size), np.zeros(size, np.int64), np.empty(size, np.int64)
 
 
 @compiled
-def mark_seeds(pair, area, th1, th2, rows, columns):
-    """Mark what rows and columns have a seed in an area: first and last vector of a, first and last vector of b.
+def mark_seeds(pair: Pair, area: Area, th1: float, th2: float, rows: np.ndarray, columns: np.ndarray) -> None:
+    """Mark the rows and columns that have a seed in an area.
 
-    rows and columns are set throughout the area. The seeds themselves, as many as the product of the documents where
-    sentences are repeated, are never kept; rows that are the same are looked at once.
+    rows and columns are set throughout the area. The seeds themselves are never stored: where sentences repeat, there
+    are as many as the product of the documents. Equal rows are computed once.
     """
     a, b = pair.a, pair.b
     product, shared, touched = workspace(pair)
@@ -120,9 +122,9 @@ def mark_seeds(pair, area, th1, th2, rows, columns):
 
 
 @compiled
-def any_seed(pair, th1, th2):
+def any_seed(pair: Pair, th1: float, th2: float) -> bool:
     """Whether the two documents have any seed."""
     n, m = len(pair.norm_a), len(pair.norm_b)
     rows, columns = np.empty(n, np.bool_), np.empty(m, np.bool_)
     mark_seeds(pair, (0, n - 1, 0, m - 1), th1, th2, rows, columns)
-    return rows.any()
+    return bool(rows.any())

@@ -1,4 +1,7 @@
-"""Common runs of words, by a suffix automaton: time and memory linear in the words (design.md, step 6)."""
+"""Common runs of words, by a suffix automaton: makes reference.common_runs(), verbatim_runs() fast.
+
+Time and memory are linear in the words.
+"""
 
 import numpy as np
 
@@ -6,7 +9,7 @@ from memorization.store.compiled import compiled
 
 
 @compiled
-def slot_of(state, word, table, origin, label):
+def _slot_of(state, word, table, origin, label):
     """Where the edge from `state` by `word` is, or would be, in the open hash table of edges (0: empty)."""
     mask = len(table) - 1
     slot = ((word & mask) + state * 1000003) & mask
@@ -16,20 +19,17 @@ def slot_of(state, word, table, origin, label):
 
 
 @compiled
-def common_runs(suspicious, source):
-    """Runs of words in both documents, an (n, 3) array: first suspicious word, first source word, how many.
+def common_runs(suspicious: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Runs of words in both documents, an (n, 3) array: first suspicious word, first source word, number of words.
 
-    suspicious, source: int64 ids of words. For each place in the source the longest run that goes on neither way,
-    beside its first twin in the suspicious document; a run inside a longer one of the source is left out.
-    The automaton of all factors of the suspicious document (Blumer et al. 1985) reads the source once.
+    suspicious, source: int64 ids of words. For each place in the source the longest run that goes on neither way, with
+    its first place in the suspicious document; a run inside a longer one of the source is left out. The automaton of
+    all factors of the suspicious document (Blumer et al. 1985) reads the source once.
     """
     n = len(suspicious)
-    length, link, first_end = (
-        np.zeros(2 * n + 2, np.int64),
-        np.zeros(2 * n + 2, np.int64),
-        np.zeros(2 * n + 2, np.int64),
-    )
-    newest = np.zeros(2 * n + 2, np.int64)  # of a state's edges; edge 0 is none
+    length, link = np.zeros(2 * n + 2, np.int64), np.zeros(2 * n + 2, np.int64)
+    first_end = np.zeros(2 * n + 2, np.int64)
+    newest = np.zeros(2 * n + 2, np.int64)  # the newest edge of each state; edge 0 is none
     origin, label = np.zeros(3 * n + 4, np.int64), np.zeros(3 * n + 4, np.int64)
     target, older = np.zeros(3 * n + 4, np.int64), np.zeros(3 * n + 4, np.int64)
     size = 16
@@ -43,7 +43,7 @@ def common_runs(suspicious, source):
         length[new], first_end[new], link[new] = i + 1, i, root
         last = new
         while state:
-            slot = slot_of(state, word, table, origin, label)
+            slot = _slot_of(state, word, table, origin, label)
             if table[slot]:
                 break
             table[slot] = edges
@@ -62,48 +62,50 @@ def common_runs(suspicious, source):
         length[clone], link[clone], first_end[clone] = length[state] + 1, link[old], first_end[old]
         edge = newest[old]
         while edge:
-            table[slot_of(clone, label[edge], table, origin, label)] = edges
+            table[_slot_of(clone, label[edge], table, origin, label)] = edges
             origin[edges], label[edges], target[edges], older[edges] = clone, label[edge], target[edge], newest[clone]
             newest[clone] = edges
             edges += 1
             edge = older[edge]
         link[old] = link[new] = clone
         while state:
-            slot = slot_of(state, word, table, origin, label)
+            slot = _slot_of(state, word, table, origin, label)
             if target[table[slot]] != old:
                 break
             target[table[slot]] = clone
             state = link[state]
 
-    runs, found = np.empty((len(source), 3), np.int64), 0
+    runs, size = np.empty((len(source), 3), np.int64), 0
     state, words = root, 0
     for j in range(len(source) + 1):
         before, end, step = words, first_end[state], 0
         while j < len(source) and state:
-            step = table[slot_of(state, source[j], table, origin, label)]
+            step = table[_slot_of(state, source[j], table, origin, label)]
             if step:
                 break
             state = link[state]
             words = length[state]
         state, words = (target[step], words + 1) if step else (root, 0)
         if before and words <= before:
-            runs[found] = end - before + 1, j - before, before
-            found += 1
-    return runs[:found]
+            runs[size] = end - before + 1, j - before, before
+            size += 1
+    return runs[:size]
 
 
 @compiled
-def long_runs(suspicious, source, reach_a, reach_b, minlen):
+def long_runs(
+    suspicious: np.ndarray, source: np.ndarray, reach_a: np.ndarray, reach_b: np.ndarray, minlen: int
+) -> np.ndarray:
     """The common runs of more than minlen characters in the suspicious document: rows (s0, s1, r0, r1) in characters.
 
-    reach_a, reach_b: of each word the characters [start, end) that it stands for.
+    reach_a, reach_b: the characters [start, end) that each word stands for.
     """
-    runs, found = common_runs(suspicious, source), 0
+    runs, size = common_runs(suspicious, source), 0
     spans = np.empty((len(runs), 4), np.int64)
     for k in range(len(runs)):
         a, b, n = runs[k]
         if reach_a[a + n - 1, 1] - reach_a[a, 0] > minlen:
-            spans[found, 0], spans[found, 1] = reach_a[a, 0], reach_a[a + n - 1, 1]
-            spans[found, 2], spans[found, 3] = reach_b[b, 0], reach_b[b + n - 1, 1]
-            found += 1
-    return spans[:found]
+            spans[size, 0], spans[size, 1] = reach_a[a, 0], reach_a[a + n - 1, 1]
+            spans[size, 2], spans[size, 3] = reach_b[b, 0], reach_b[b + n - 1, 1]
+            size += 1
+    return spans[:size]

@@ -4,8 +4,8 @@ import msgspec
 
 from memorization.detection.detections import FORMAT
 from memorization.store.files import fingerprint
+from memorization.store.fingerprints import model_fingerprint
 from memorization.store.manifests import TextDigest, difference, identity
-from memorization.store.provenance import model_fingerprint
 
 
 def misfits(rows, generations, index):

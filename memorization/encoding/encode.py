@@ -7,21 +7,24 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from memorization.encoding.canaries import add_canary_arguments, check_canary_arguments, plant, settings
-from memorization.encoding.data import add_data_arguments, check_data_arguments, configured, read_rows
+from memorization.encoding.canary_secrets import add_canary_arguments, check_canary_arguments, plant, settings
+from memorization.encoding.kinds import OF_ENCODING
+from memorization.encoding.output_files import refuse_to_replace_another, refuse_to_replace_others, working_directory
 from memorization.encoding.probes import write_probes
-from memorization.encoding.prompts import Prompts, check_prompts, described
-from memorization.encoding.samples import store
-from memorization.encoding.sets import BAR_DELAY, FORMAT, KINDS, SETS, write_sets
-from memorization.encoding.split import Split, repeats, split
+from memorization.encoding.prompt_counts import PromptCounter, check_prompts, describe_prompts
+from memorization.encoding.sample_store import store_samples
+from memorization.encoding.sets import write_sets
+from memorization.encoding.split import SampleSplit, draw_members, find_copies
+from memorization.encoding.stored_sets import BAR_DELAY, FORMAT, PROBE_KINDS, SETS
+from memorization.encoding.task_rows import add_data_arguments, check_data_arguments, configured, read_task_rows
 from memorization.encoding.tokens import encoded_batches
-from memorization.encoding.workspace import refuse_to_replace_another, refuse_to_replace_others, workspace
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import Parser, UserError
+from memorization.shell.flags import PROCESSES, SEEDS, Range, any_text, file_name, whole
 from memorization.store.files import check_apart, fingerprints, replacing
+from memorization.store.fingerprints import tokenizer_fingerprint
 from memorization.store.locations import canaries_path, encoding_paths
 from memorization.store.manifests import manifest_path, write_manifest
-from memorization.store.provenance import tokenizer_fingerprint
 
 OF_SPLIT = ("near_duplicates", "deduplicate")  # flags that are part of the identity where they are given
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
@@ -31,14 +34,16 @@ def parse_arguments(description, task):
     """The flags of the script that encodes a task."""
     parser = Parser(description)
     add_data_arguments(parser, task)
-    parser.add_argument("--max-samples", type=int, help="take only the first N samples of the data (default: all)")
+    parser.add_argument("--max-samples", type=whole(1), help="take only the first N samples of the data (default: all)")
     parser.add_argument("--tokenizer", default=str(DEFAULT_TOKENIZER), help="path or hub name (default: %(default)s)")
-    parser.add_argument("--name", default=task.name, help="what the outputs are called (default: %(default)s)")
+    parser.add_argument(
+        "--name", type=file_name, default=task.name, help="what the outputs are called (default: %(default)s)"
+    )
     parser.add_argument("--output-dir", default="tokenized_data", help="where they go (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace what was made of other data or settings")
     parser.add_argument(
         "--prefix-length",
-        type=int,
+        type=whole(1),
         default=50,
         help="tokens of a prefix, unless stages 2 to 4 say otherwise (default: %(default)s)",
     )
@@ -52,9 +57,14 @@ def parse_arguments(description, task):
         "--shared-prompts", action="store_true", help="go on where most probes share their prompt with another"
     )
     parser.add_argument(
-        "--min-suffix-length", type=int, default=20, help="least tokens of a suffix (default: %(default)s)"
+        "--min-suffix-length", type=whole(1), default=20, help="least tokens of a suffix (default: %(default)s)"
     )
-    parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
+    parser.add_argument(
+        "--test-size",
+        type=Range(0, 1, over=True, under=True),
+        default=0.1,
+        help="share of held-out samples (default: %(default)s)",
+    )
     parser.add_argument(
         "--near-duplicates",
         type=_share,
@@ -67,15 +77,20 @@ def parse_arguments(description, task):
         action="store_true",
         help="train on one text of each cluster of near-duplicates; with --near-duplicates none, on one copy of each",
     )
-    parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
-    parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=5, help="of the split (default: %(default)s)")
+    parser.add_argument(
+        "--num-proc", type=whole(1, PROCESSES), default=1, help="processes that tokenize (default: %(default)s)"
+    )
     parser.add_argument(
         "--encoder-decoder",
         action="store_true",
         help="for T5, BART and their like, which are given the source and say the target (default: for causal models)",
     )
     parser.add_argument(
-        "--source-prefix", default="", help='text before each source, for T5 "summarize: ", say (default: none)'
+        "--source-prefix",
+        type=any_text,
+        default="",
+        help='text before each source, for T5 "summarize: ", say (default: none)',
     )
     add_canary_arguments(parser)
     args = parser.parse_args()
@@ -83,7 +98,7 @@ def parse_arguments(description, task):
     check_canary_arguments(parser, args)
     if args.source_prefix and not args.encoder_decoder:
         parser.error("--source-prefix: is for encoder-decoder models; add --encoder-decoder, or leave it out")
-    kinds = KINDS[args.encoder_decoder]
+    kinds = PROBE_KINDS[args.encoder_decoder]
     args.probe = args.probe or kinds[0]
     if args.probe not in kinds:
         models, remedy = ("causal", "leave out") if args.encoder_decoder else ("encoder-decoder", "add")
@@ -97,9 +112,9 @@ def parse_arguments(description, task):
 
 def _share(text: str) -> float | None:
     try:
-        return None if text == "none" else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a share of the word 5-grams, as 0.8, or none") from None
+        return None if text == "none" else Range(0.1, 1)(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}: give a share of the word 5-grams, as 0.8, or none") from None
 
 
 def encode_task(args, task):
@@ -112,16 +127,16 @@ def encode_task(args, task):
     tokenizer, task, data = load_tokenizer(args.tokenizer), configured(task, args), args.data or []
     name = " and ".join(data) or "made-up data"
     if data:
-        given = read_rows(data, task, args.max_samples, args.delimiter, args.encoding)
+        given = read_task_rows(data, task, args.max_samples, args.delimiter, args.encoding)
     else:
         given = task.made_up()[: args.max_samples]
     every = encoding_paths(args.output_dir, args.name) | {"canaries": canaries_path(args.output_dir, args.name)}
     paths = {kind: path for kind, path in every.items() if args.canaries or kind != "canaries"}
     check_apart(paths.values(), [*data, args.tokenizer])
     refuse_to_replace_others(paths)
-    with workspace(paths["probes"]) as work:
+    with working_directory(paths["probes"]) as work:
         bar = tqdm(given, desc="reading", unit=" samples", delay=BAR_DELAY)
-        hashes, digest = store(map(task.sample, bar), work / "samples")
+        hashes, digest = store_samples(map(task.sample, bar), work / "samples")
         made_of = {
             "data": digest,
             "task": task.name,
@@ -138,14 +153,14 @@ def encode_task(args, task):
         if not args.overwrite:
             refuse_to_replace_another(every, made_of)
         parts = _parted(name, work / "samples", hashes, args)
-        probe = {kind: np.zeros(len(hashes), bool) for kind in KINDS[args.encoder_decoder]}
+        probe = {kind: np.zeros(len(hashes), bool) for kind in PROBE_KINDS[args.encoder_decoder]}
         new = {kind: work / path.name for kind, path in paths.items()}
         planted, of_planted = None, {}
         if args.canaries:
             planted, of_planted = plant(new["canaries"], args, len(hashes), task, tokenizer)
         pairs = (task.separator, args.source_prefix) if args.encoder_decoder else ()
         batches = encoded_batches(work / "samples", tokenizer, args.num_proc, pairs)
-        prompts = Prompts()
+        prompts = PromptCounter()
         probes = write_sets(new, made_of, batches, parts, probe, prompts, args, planted)
         write_probes(new["probes as text"], probes)
         stored, distinct = int(parts.stored.sum()), parts.first == np.arange(len(hashes))
@@ -187,7 +202,7 @@ def encode_task(args, task):
                 new[kind].rename(temporary)
         for kind, path in paths.items():
             more = of_planted if kind == "training set" else {}
-            write_manifest(path, kind, made_of, args, inputs, rows=rows[kind], **facts, **more)
+            write_manifest(path, OF_ENCODING[kind], made_of, args, inputs, rows=rows[kind], **facts, **more)
 
     print(
         f"{len(hashes)} samples, {distinct.sum()} of them distinct: "
@@ -204,7 +219,7 @@ def encode_task(args, task):
             f"{kind}s too short"
         )
     if prompts["own"] < prompts["probes"]:
-        print(described(prompts))
+        print(describe_prompts(prompts))
     if args.canaries:
         print(f"{args.canaries} canaries in {len(planted)} of the rows to train on, {args.canaries} controls in none")
     for path in paths.values():
@@ -213,7 +228,7 @@ def encode_task(args, task):
 
 def _parted(name, path, hashes, args):
     """The Split of the samples of a data set, stored at the path."""
-    first, copies = repeats(hashes)
+    first, copies = find_copies(hashes)
     begin, alike = first, "only one distinct sample"
     if args.near_duplicates is not None and first.any():
         from memorization.encoding.near_duplicates import clusters  # compiles, and who does without need not wait
@@ -222,7 +237,7 @@ def _parted(name, path, hashes, args):
     if not begin.any():  # all begin with the very first one
         remedy = " (or --near-duplicates none)" if first.any() else ""
         raise UserError(f"{name}: {alike}; give two that differ at the least, to train on and to hold out{remedy}")
-    member, kept = split(first, begin, args.test_size, args.seed), np.ones(len(first), bool)
+    member, kept = draw_members(first, begin, args.test_size, args.seed), np.ones(len(first), bool)
     if args.deduplicate:
         kept, copies = begin == np.arange(len(first)), np.ones_like(copies)  # held-out ones too: they are the control
-    return Split(first, copies, begin, member, kept)
+    return SampleSplit(first, copies, begin, member, kept)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from rensa import RMinHash
 from tqdm import tqdm
 
-from memorization.encoding.samples import Samples
+from memorization.encoding.sample_store import SampleStore
 from memorization.encoding.words import words
 from memorization.shell.parallel import in_order
 from memorization.store.compiled import compiled
@@ -29,8 +29,8 @@ MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
 def clusters(path, first, threshold, num_proc, bars):
     """Where the cluster of each sample begins, int64: the first sample of it, or of its copies if it is alone.
 
-    path: of samples.store. first: of split.repeats. bars: seconds until a bar is shown. What does not fit in memory,
-    8 bytes a gram and a band, lies in a directory beside the path meanwhile.
+    path: of store_samples. first: of find_copies. bars: seconds until a bar is shown. What does not fit in memory, 8
+    bytes a gram and a band, lies in a directory beside the path meanwhile.
     """
     number, width = band_shape(threshold)
     work = path.with_name("near-duplicates")
@@ -67,7 +67,7 @@ def band_shape(threshold):
 
 def _distinct(path, first):
     """(n, which of its samples are no copies of earlier ones) of each batch."""
-    samples, at = Samples(path), 0
+    samples, at = SampleStore(path), 0
     for n in range(len(samples)):
         ids = np.arange(at, at := at + len(samples[n]))
         yield n, first[ids] == ids
@@ -75,7 +75,7 @@ def _distinct(path, first):
 
 def _start(path, number, width):
     global _settings  # of this process
-    _settings = Samples(path), number, width
+    _settings = SampleStore(path), number, width
 
 
 def _analyse(item):

@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from memorization.encoding.arrow import Batches, flat
-from memorization.encoding.prompts import Prompts
-from memorization.encoding.sets import KINDS, PAIRS, PROBES
+from memorization.encoding import kinds
+from memorization.encoding.kinds import PromptCount
+from memorization.encoding.prompt_counts import PromptCounter
+from memorization.encoding.stored_sets import PAIRS, PROBE_KINDS, PROBES, StoredBatches, flat
 from memorization.encoding.tokens import INSIDE, SPECIAL, cut
 from memorization.models.limits import WHOLE, cut_source
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json, replacing
 from memorization.store.locations import encoding_paths
-from memorization.store.manifests import Positive, PromptCount, checked, difference
+from memorization.store.manifests import Positive, checked, difference
 from memorization.store.rows import Id
 
 
@@ -70,8 +71,8 @@ class Probes:
         paths = encoding_paths(directory, name)
         self.path = path = paths["probes"]
         text = paths["probes as text"]
-        self.manifest = checked(path, "probes")
-        other = checked(text, "probes as text")
+        self.manifest = checked(path, kinds.PROBES)
+        other = checked(text, kinds.PROBE_TEXTS)
         if other.identity != self.manifest.identity:
             raise UserError(
                 f"{text}: is the text file of the probes from another split than their ids in {path}: another "
@@ -82,13 +83,13 @@ class Probes:
         self.prefix_length = prefix_length = prefix_length or self.manifest.facts["prefix_length"]
         self.longest_source, self.greatest_id = 0, 0
         self.pairs = pairs = self.manifest.made_of.get("encoder_decoder", False)
-        if kind not in KINDS[pairs]:
+        if kind not in PROBE_KINDS[pairs]:
             models, other = ("encoder-decoder", "without") if pairs else ("causal", "with")
             raise UserError(
                 f"{path}: is encoded for {models} models, so --probe can't be {kind!r}; name one of "
-                f"{' and '.join(KINDS[pairs])}, or encode {other} --encoder-decoder"
+                f"{' and '.join(PROBE_KINDS[pairs])}, or encode {other} --encoder-decoder"
             )
-        self._batches = Batches(path, PAIRS if pairs else PROBES)
+        self._batches = StoredBatches(path, PAIRS if pairs else PROBES)
         least, columns, samples = self.manifest.made_of["min_suffix_length"], [], 0
         for number, batch in enumerate(self._batches):
             if not _fit(batch, TOKENS[: 1 + pairs]):
@@ -145,7 +146,7 @@ class Probes:
 
     def prompts(self, source_length: int = WHOLE) -> PromptCount:
         """How many distinct prompts there are. source_length: the most tokens that an encoder reads."""
-        prompts = Prompts()
+        prompts = PromptCounter()
         for start in range(0, len(self), BATCH):
             for probe in self[start : start + BATCH]:
                 prompts.add(cut_source(probe.get("source_ids", ()), source_length), probe["prefix_ids"])

@@ -19,7 +19,7 @@ from huggingface_hub import constants
 
 from memorization.encoding.columns import LONGEST, Columns
 from memorization.encoding.json_objects import read_objects
-from memorization.encoding.text_files import COMPRESSED, kind_of, open_text
+from memorization.encoding.text_files import COMPRESSED, file_kind, open_text
 from memorization.models import hub
 from memorization.shell.cli import UserError
 
@@ -84,7 +84,7 @@ def _sources(name):
     path = Path(name)
     if path.is_dir():
         return _in_directory(path)
-    if kind_of(path) in READERS:
+    if file_kind(path) in READERS:
         if not path.is_file():
             raise UserError(f"{name}: no such file; check the path")
         return [_file(path)]
@@ -98,7 +98,7 @@ def _sources(name):
 
 def _file(path):
     """The Source of a file of a kind that is read. Raises UserError for another kind."""
-    kind = kind_of(path)
+    kind = file_kind(path)
     if kind not in READERS or kind == ".parquet" and path.suffix.lower() in COMPRESSED:
         raise UserError(f"{path}: not a kind of file read here; give {', '.join(READERS)}")
     return Source(path, READERS[kind])
@@ -114,7 +114,7 @@ def _in_directory(path):
             splits = datasets.load_dataset_builder(str(path.absolute()), cache_dir=cache).config.data_files
     splits = {str(split): [Path(file) for file in files] for split, files in splits.items()}
     chosen = _train(path, splits, _number)
-    there = {file for file in path.absolute().rglob("*") if kind_of(file) in READERS and file.name != INFOS}
+    there = {file for file in path.absolute().rglob("*") if file_kind(file) in READERS and file.name != INFOS}
     if others := sorted(there.difference(*splits.values())):
         print(f"{path}: {_number(others)} of another kind or configuration left out, as {others[0].name}")
     return [_file(file) for file in chosen]
@@ -222,7 +222,7 @@ def _csv(path, columns, format):
         blank, first = next(((n, line) for n, line in enumerate(file) if line.strip()), (0, ""))
         if not first:
             return
-        delimiter = format.delimiter or _delimiter(first, columns, "\t" if kind_of(path) == ".tsv" else ",")
+        delimiter = format.delimiter or _delimiter(first, columns, "\t" if file_kind(path) == ".tsv" else ",")
         reader = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
         try:
             names, rows = next(reader), reader

@@ -6,47 +6,16 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from memorization.encoding.arrow import chosen_lists, saved
+from memorization.encoding.stored_sets import BAR_DELAY, PAIRS, SETS, SIDE, chosen_lists, saved
 from memorization.encoding.tokens import cut
 from memorization.store.manifests import identity
-
-FORMAT = 5  # of the results; raise it when a column or its meaning changes
-BAR_DELAY = 3  # seconds that a step takes before it shows a bar
-TOKENS = pa.list_(pa.int32())
-SIDE = pa.schema(
-    {
-        "id": pa.int64(),
-        "text": pa.string(),
-        "input_ids": TOKENS,
-        "attention_mask": pa.list_(pa.int8()),
-        "labels": TOKENS,
-        "target": pa.int32(),
-    }
-)
-PROBES = pa.schema(
-    {
-        "id": pa.int64(),
-        "member": pa.bool_(),
-        "duplicates": pa.int64(),
-        "cluster": pa.int64(),
-        "text": pa.string(),
-        "input_ids": TOKENS,
-        "starts": TOKENS,
-        "target": pa.int32(),
-    }
-)
-PAIRS = pa.schema(  # probes for encoder-decoder models: input_ids and starts are of the source, as is its end
-    [*PROBES, pa.field("target_ids", TOKENS), pa.field("target_starts", TOKENS), pa.field("source_end", pa.int32())]
-)
-SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
-KINDS = {False: ("text", "target"), True: ("source", "target")}  # of probes, by whether for encoder-decoder models
 
 
 def write_sets(paths, made_of, batches, parts, probe, prompts, args, planted=None):
     """Write the three sets batch by batch; yields the probes of kind args.probe for the text file.
 
-    parts: the split.Split. probe: dict kind -> bool array, where the samples that are long enough for a probe of it are
-    marked. prompts: a prompts.Prompts, to which those of kind args.probe are added. batches: as of
+    parts: the split.SampleSplit. probe: dict kind -> bool array, where the samples that are long enough for a probe of
+    it are marked. prompts: a prompt_counts.PromptCounter, to which those of kind args.probe are added. batches: as of
     tokens.encoded_batches. planted: a record batch that ends the training set.
     """
     at, stored = 0, parts.stored

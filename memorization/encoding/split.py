@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Split(NamedTuple):
-    """Arrays over all samples. first, copies: of `repeats`. begin: the first sample of its cluster of near-duplicates,
-    which names the cluster (`first` if none were looked for). member: of `split`. kept: whether it stands in its set.
+class SampleSplit(NamedTuple):
+    """Arrays over all samples. first, copies: of find_copies. begin: the first sample of its cluster of near-
+    duplicates, which names the cluster (`first` if none were looked for). member: of draw_members. kept: whether it
+    stands in its set.
     """
 
     first: np.ndarray
@@ -22,7 +23,7 @@ class Split(NamedTuple):
         return self.kept & (self.first == np.arange(len(self.first)))
 
 
-def repeats(hashes):
+def find_copies(hashes):
     """(first, copies) of each sample, int64: where its text stands first, and how often it stands in the data.
 
     hashes: uint64, of shape (samples, 2), equal where texts are.
@@ -37,11 +38,11 @@ def repeats(hashes):
     return first, copies
 
 
-def split(first, begin, test_size, seed):
+def draw_members(first, begin, test_size, seed):
     """Whether each sample is a member (bool): a share test_size of the distinct samples is held out, in whole clusters
     and with all copies.
 
-    first: of `repeats`. begin: where the cluster of each sample begins, of two clusters at the least: one is on each
+    first: of find_copies. begin: where the cluster of each sample begins, of two clusters at the least: one is on each
     side. A cluster that would exceed the share is not held out; if all would, the smallest is.
     """
     distinct = np.flatnonzero(first == np.arange(len(first)))

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from memorization.encoding.dialogues import make_dialogues
-from memorization.encoding.made_up import make_articles, make_questions, make_reviews, make_translations
+from memorization.encoding.made_up import make_articles, make_dialogues, make_questions, make_reviews, make_translations
 
 SEPARATOR = "\n ---------- \n"  # between source and target, as published
 

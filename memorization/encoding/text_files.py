@@ -16,7 +16,7 @@ UTF_8 = "utf-8-sig"  # a byte order mark at the beginning is no text
 COMPRESSED = (".gz", ".zst", ".bz2")
 
 
-def kind_of(path: str | Path) -> str:
+def file_kind(path: str | Path) -> str:
     """The suffix that says what is in a file, in lower case: ".jsonl" of "a.jsonl" and of "a.JSONL.gz"."""
     path = Path(str(path).lower())
     return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix

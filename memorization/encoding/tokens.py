@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from memorization.encoding.samples import Samples
+from memorization.encoding.sample_store import SampleStore
 from memorization.shell.parallel import in_order
 
 SPECIAL, INSIDE = -1, -2
@@ -102,10 +102,10 @@ def cut(starts, bounds, prefix_length, first=0):
 
 
 def encoded_batches(path, tokenizer, num_proc, pairs=()):
-    """(texts, ids, starts, bounds, first) of each batch of samples.store's file, in order: `encode` in num_proc
-    processes; with pairs, the separator and source_prefix, (texts, *encode_pairs). texts: pyarrow.StringArray.
+    """Of each batch of a SampleStore, in order, (texts, ids, starts, bounds, first): `encode` in num_proc processes;
+    for pairs, the separator and source_prefix: (texts, *encode_pairs). texts: pyarrow.StringArray.
     """
-    samples = Samples(path)
+    samples = SampleStore(path)
     settings = path, tokenizer.backend_tokenizer, tokenizer.eos_token_id, pairs
     for n, encoded in in_order(_encode_batch, range(len(samples)), num_proc, _start, settings, "--num-proc"):
         yield samples[n]["text"], *encoded
@@ -113,7 +113,7 @@ def encoded_batches(path, tokenizer, num_proc, pairs=()):
 
 def _start(path, *settings):
     global _settings  # of this process
-    _settings = Samples(path), *settings
+    _settings = SampleStore(path), *settings
 
 
 def _encode_batch(n):

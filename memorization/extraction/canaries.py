@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from memorization.extraction.exposures import FORMAT, Exposure
 from memorization.extraction.generation import no_numbers
+from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.memory import Room, in_parts, ran_out
 from memorization.extraction.scoring import keeping, token_scores
 from memorization.shell.cli import UserError
@@ -169,7 +170,7 @@ def expose(model, canaries, path, made_of, state, args, inputs):
     keys = [(one.id, 0) for one in canaries.canaries]
     ranks = state.process_index, state.num_processes
     where, room = exposures_path(path), Room(AT_ONCE)
-    with Rows(where, "exposures", Exposure, made_of, keys, BATCH, *ranks, args.overwrite) as rows:
+    with Rows(where, EXPOSURES, Exposure, made_of, keys, BATCH, *ranks, args.overwrite) as rows:
         state.wait_for_everyone()
         if state.is_main_process:
             print(rows.progress)

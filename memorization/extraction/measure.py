@@ -4,18 +4,20 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from memorization.encoding.agreement import agrees
+from memorization.encoding.tokenizer_check import tokenizer_agrees
 from memorization.extraction.canaries import expose
 from memorization.extraction.continuing import decoded, generated, largest_batch
 from memorization.extraction.generation import is_exact
 from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
+from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.models import hub
 from memorization.models.limits import most_of_source
-from memorization.models.loading import CAUSAL, kind_of, load_for_generation
+from memorization.models.loading import CAUSAL, architecture_of, load_for_generation
+from memorization.models.trained import held_out_perplexities, model_made_of
 from memorization.shell.cli import UserError
-from memorization.store import locations, manifests, provenance
+from memorization.store import fingerprints, locations, manifests
 from memorization.store.files import fingerprint
 from memorization.store.rows import Rows
 
@@ -33,10 +35,10 @@ class Identity(NamedTuple):
 def identify(name):
     """The Identity of the model of a name, which has been loaded before. Raises UserError as model_made_of does."""
     directory = hub.directory(name)
-    hashes = provenance.model_hashes(directory)
-    contents = provenance.model_fingerprint(directory, hashes)
-    weights = frozenset(hash for file, hash in hashes.items() if provenance.is_weights(file))
-    return Identity(str(name), contents, weights, provenance.model_made_of(name, contents))
+    hashes = fingerprints.model_hashes(directory)
+    contents = fingerprints.model_fingerprint(directory, hashes)
+    weights = frozenset(hash for file, hash in hashes.items() if fingerprints.is_weights(file))
+    return Identity(str(name), contents, weights, model_made_of(name, contents))
 
 
 def check_base(name, dtype, device):
@@ -55,7 +57,7 @@ def matching_tokenizer(name, probes, remedy, option=None):
     option: the flag by which another one can be named, if it can.
     """
     tokenizer = hub.load_tokenizer(name, option)
-    if not agrees(tokenizer, probes.path, probes.manifest.made_of):
+    if not tokenizer_agrees(tokenizer, probes.path, probes.manifest.made_of):
         raise UserError(
             f"{name}: another tokenizer than the probes in {probes.path} were encoded with; encode with --tokenizer "
             f"set to it, or {remedy}"
@@ -65,7 +67,7 @@ def matching_tokenizer(name, probes, remedy, option=None):
 
 def check_kind(name, config, probes):
     """Raise UserError if the model of a name is not of the kind that the probes are for. config: of the model."""
-    model = kind_of(config)
+    model = architecture_of(config)
     if (model is CAUSAL) == probes.pairs:
         other = "without" if probes.pairs else "with"
         raise UserError(
@@ -79,7 +81,7 @@ def source_length(name, config, kind):
 
     config: of the model, which may have a limit too.
     """
-    trained = provenance.model_made_of(name) if config.is_encoder_decoder and kind == "target" else None
+    trained = model_made_of(name) if config.is_encoder_decoder and kind == "target" else None
     return most_of_source(config, kind, (trained or {}).get("max_source_length"))
 
 
@@ -134,14 +136,14 @@ def measure(args, state, probes, prompts, tokenizer, name, dtype, path, base=Non
         of_base = {"model": base.contents, "trained_on": base.training and base.training["encoding"]}
         results[locations.base_path(path)] = made_of | of_base | {"unchecked": False}
     for result, of in results.items():  # may they be written? That is told before the work
-        Rows(result, "generations", Generation, of, keys, size, *ranks, args.overwrite).close()
+        Rows(result, GENERATIONS, Generation, of, keys, size, *ranks, args.overwrite).close()
     inputs = {name: contents, str(probes.path): probes.manifest.contents}
     exposures = None  # all that makes them
     if canaries:
         known = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
         exposures = expose(model, canaries, path, known, state, args, inputs)
     listing = path.with_suffix(".txt")
-    with Rows(path, "generations", Generation, made_of, keys, size, *ranks, args.overwrite) as rows:
+    with Rows(path, GENERATIONS, Generation, made_of, keys, size, *ranks, args.overwrite) as rows:
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         if state.is_main_process:
             print(rows.progress)
@@ -165,7 +167,7 @@ def measure(args, state, probes, prompts, tokenizer, name, dtype, path, base=Non
             listing=fingerprint(listing),
             tokenizer=probes.tokenizer,
             training=training,
-            held_out=training and provenance.held_out_perplexities(name),
+            held_out=training and held_out_perplexities(name),
             too_short=probes.too_short,
             prompts=prompts,
             split={"near_duplicates": probes.manifest.made_of.get("near_duplicates")},
@@ -174,7 +176,7 @@ def measure(args, state, probes, prompts, tokenizer, name, dtype, path, base=Non
         )
         report(name, rows)
     print(f"wrote {path} and {listing}")
-    return manifests.link(path, name, "generations")
+    return manifests.link(path, name, GENERATIONS)
 
 
 def generations(tokenizer, keys, probes, continued, passed, args):
@@ -191,7 +193,7 @@ def generations(tokenizer, keys, probes, continued, passed, args):
             prefix=probe["prefix"],
             suffix=probe["suffix"],
             reach=Reach(min(len(suffix), args.max_new_tokens), min(len(said), len(probe["suffix"]))),
-            generation=decode(tokenizer, ids),
+            text=decode(tokenizer, ids),
             generation_ids=ids,
             matched_tokens=matched_tokens(ids, suffix),
             exact_match=exact_match(ids, suffix, args.max_new_tokens),

@@ -20,7 +20,7 @@ from memorization.shell.cli import UserError
 SURPLUS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|pooler\.dense\.\w+)$")
 
 
-class Kind(NamedTuple):
+class Architecture(NamedTuple):
     """A kind of language model. what: it is called. auto: the transformers class that loads it. check: (model, name) ->
     None, raises UserError for a model that is none. ahead: by how many places its scores foretell the labels: 1 of a
     causal model; 0 where the decoder is given them shifted."""
@@ -32,13 +32,13 @@ class Kind(NamedTuple):
 
 
 def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
-    """The language model of a Kind at a path or hub name, in 32-bit weights.
+    """The language model of an Architecture at a path or hub name, in 32-bit weights.
 
     from_scratch: take only the configuration, and as vocabulary and special tokens the tokenizer's; the weights are
     drawn from the seed. Raises UserError for what cannot be loaded or is no such model.
     """
     config = load_config(name)
-    own = kind_of(config)
+    own = architecture_of(config)
     if own is not kind:
         raise UserError(f"{name}: a {config.model_type} is {own.what}, not {kind.what}; name one that is")
     set_seed(seed)
@@ -68,7 +68,7 @@ def load_for_generation(name, dtype, device):
 
     Raises UserError as load_for_training does.
     """
-    kind = kind_of(load_config(name))
+    kind = architecture_of(load_config(name))
     return load_model(kind.auto, name, kind.what, kind.check, device, dtype=dtype).eval()
 
 
@@ -79,8 +79,8 @@ def load_config(name):
     return load(AutoConfig.from_pretrained, name, "a model configuration", "configuration", trust_remote_code=False)
 
 
-def kind_of(config):
-    """The Kind of the model of a configuration."""
+def architecture_of(config):
+    """The Architecture of the model of a configuration."""
     return ENCODER_DECODER if config.is_encoder_decoder else CAUSAL
 
 
@@ -176,6 +176,6 @@ def check_precision(config, precision, name):
         raise UserError(f"--fp16: {name} is of type {config.model_type}, whose loss is NaN in float16; take --bf16")
 
 
-CAUSAL = Kind("a causal language model", AutoModelForCausalLM, check_causal, 1)
-ENCODER_DECODER = Kind("an encoder-decoder model", AutoModelForSeq2SeqLM, check_encoder_decoder, 0)
+CAUSAL = Architecture("a causal language model", AutoModelForCausalLM, check_causal, 1)
+ENCODER_DECODER = Architecture("an encoder-decoder model", AutoModelForSeq2SeqLM, check_encoder_decoder, 0)
 FLOAT16_FAILS = ("t5", "mt5", "umt5", "longt5", "switch_transformers")

@@ -4,7 +4,9 @@ import csv
 import io
 from itertools import combinations
 from pathlib import Path
+from typing import TypedDict
 
+import msgspec
 import numpy as np
 from scipy import stats
 
@@ -14,12 +16,38 @@ from memorization.results.statistics import LEVEL, holm
 from memorization.shell.cli import UserError
 from memorization.store.directories import changed, files_of, read_mark
 from memorization.store.files import read_text
-from memorization.store.manifests import checked, identity
+from memorization.store.manifests import Kind, checked, identity
 
 MEASURES = ("entropy", "gini", "effective_tokens", "prefix_mass")
 TITLES = ("entropy / its maximum", "Gini coefficient", "effective number of tokens", "mass on the prefix")
 LEAST = 2  # samples on either side
 COLUMNS = ("comparison", "measure", "layer", "head", "n_a", "n_b", "difference", "low", "high", "rank_biserial", "p")
+
+
+class Studied(TypedDict):
+    """A task of an attention study: the generations that it is of, and their contents."""
+
+    name: str
+    generations: str
+    contents: str
+
+
+class StudySettings(TypedDict):
+    tasks: list[Studied]
+
+
+class StudyFacts(TypedDict):
+    """heat_maps: of the files of the maps, their titles."""
+
+    heat_maps: dict[str, str]
+
+
+class StudyManifest(msgspec.Struct):
+    made_of: StudySettings
+    facts: StudyFacts
+
+
+ATTENTION = Kind("attention", "attention_analysis.py", StudyManifest)
 
 
 def compare(a, b, boot, seed):
@@ -123,7 +151,7 @@ def heat_maps(directory, generations):
     generations: those that are looked at, as detections name what made them. Raises UserError for a study that is of
     none of them, or in which a file is not as it was written.
     """
-    manifest = checked(Path(directory) / "attention.npz", "attention")
+    manifest = checked(Path(directory) / "attention.npz", ATTENTION)
     ours = {identity([task["generations"], task["contents"]]) for task in manifest.made_of["tasks"]}
     if not ours & set(generations):
         raise UserError(f"{directory}: is a study of other generations than those of these results; name theirs")

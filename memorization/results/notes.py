@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from memorization.encoding.prompts import are_shared, described
+from memorization.encoding.prompt_counts import describe_prompts, prompts_are_shared
 
 NAMES = ("UNCHECKED", "SHARED PROMPTS", "NOTE")  # the gravest first
 
@@ -22,8 +22,8 @@ def notes(facts: dict) -> list[Note]:
     found = []
     if facts.get("unchecked"):
         found.append(Note("UNCHECKED", "model, data and index are not of one run, or not known to be"))
-    if (prompts := facts.get("prompts")) and are_shared(prompts):
-        found.append(Note("SHARED PROMPTS", f"{described(prompts)}; what is asked alike is answered alike"))
+    if (prompts := facts.get("prompts")) and prompts_are_shared(prompts):
+        found.append(Note("SHARED PROMPTS", f"{describe_prompts(prompts)}; what is asked alike is answered alike"))
     if facts.get("trained_on", "") is None:
         found.append(Note("NOTE", "nothing is known of the model's training; its members are the data's word"))
     for reason, headings in facts.get("not_computed", {}).items():

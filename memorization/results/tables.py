@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from memorization.encoding.prompts import described
+from memorization.encoding.prompt_counts import describe_prompts
 from memorization.results import base as base_model
 from memorization.results import canaries as of_canaries
 from memorization.results import evidence, membership
@@ -139,8 +139,8 @@ class Published:
 
     def watch(self, rows):
         for row in rows:
-            if row.member:
-                self._first.setdefault(row.prefix, (row.paper or row.labels).first_label)
+            if row.generation.member:
+                self._first.setdefault(row.generation.prefix, (row.paper or row.labels).first_label)
             yield row
 
     def line(self):
@@ -237,7 +237,7 @@ def made_with(summary):
         facts["direction"] = "both (labels of pan)"
     made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
     if (prompts := facts.get("prompts")) and prompts["own"] < prompts["probes"]:
-        made.append(described(prompts))
+        made.append(describe_prompts(prompts))
     usual = {"probe": (None, "text"), "ner_model": (None,)}
     shown = ("model", "probe", "profile", "direction", "classifier", "ner_model")
     shown = [name for name in shown if facts.get(name) not in usual.get(name, ())]

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from memorization.retrieval.documents import IndexMetadata, parse_metadata
 from memorization.shell.cli import UserError
+from memorization.store.manifests import Kind
+
+INDEX = Kind("index", "load_to_elastic.py")
 
 
 class Hit(NamedTuple):

@@ -9,7 +9,7 @@ from memorization.training.blocks import IGNORED
 def learned(blocks, planted):
     """How many tokens get loss: int64 of shape (canaries, 2), of the whole canary and of its secret's digits.
 
-    blocks: of the training set, as it is trained on. planted: manifests.Planted. Copies of a canary are alike, so its
+    blocks: of the training set, as it is trained on. planted: kinds.Planted. Copies of a canary are alike, so its
     first row counts for all.
     """
     copies = np.array(planted["copies"])

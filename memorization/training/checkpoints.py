@@ -5,10 +5,11 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
+from memorization.models.trained import MODEL, RECORD, SUMS, check_sums, trainer_state
 from memorization.shell.cli import FULL, UserError
 from memorization.store.files import naming, read_json, write_json
+from memorization.store.fingerprints import model_fingerprint
 from memorization.store.manifests import difference, manifest_path, read_manifest
-from memorization.store.provenance import RECORD, SUMS, check_sums, model_fingerprint, trainer_state
 from memorization.training.curve import CURVE
 from memorization.training.launch import say
 from memorization.training.losses import LOSSES
@@ -74,7 +75,7 @@ def is_finished(output_dir, made_of):
     finished = None
     if manifest.is_file():
         try:
-            finished = read_manifest(output_dir, "model")
+            finished = read_manifest(output_dir, MODEL)
         except UserError as error:
             raise UserError(f"{error}, with --overwrite-output-dir") from None
     before = finished.made_of if finished else read_json(record, dict) if record.is_file() else None

@@ -8,8 +8,9 @@ import torch
 
 from memorization.models import hub
 from memorization.models.loading import check_precision, held_here, load_for_training
+from memorization.models.trained import MODEL, PERPLEXITIES
 from memorization.shell.cli import UserError
-from memorization.store import manifests, provenance
+from memorization.store import fingerprints, manifests
 from memorization.store.files import locked
 from memorization.training.blocks import collate
 from memorization.training.canaries import described
@@ -121,19 +122,17 @@ def _fine_tune(kind, read, names, data, args):
     if run and not finished and trainer.is_world_process_zero():
         manifests.write_manifest(
             args.output_dir,
-            "model",
+            MODEL,
             run,
             {**vars(names), **vars(data), **args.to_sanitized_dict()},
             inputs={source: base}
             | {
                 path: manifest.contents for name in sets for path, manifest in zip(paths[name], sets[name], strict=True)
             },
-            contents=provenance.model_fingerprint(args.output_dir),
+            contents=fingerprints.model_fingerprint(args.output_dir),
             rows=sum(len(found.rows) for found in samples["training set"]),
             blocks=sum(map(len, samples["training set"])),
-            held_out={
-                name: metrics[f"eval_{name}"] for name in provenance.PERPLEXITIES if f"eval_{name}" in (metrics or {})
-            },
+            held_out={name: metrics[f"eval_{name}"] for name in PERPLEXITIES if f"eval_{name}" in (metrics or {})},
             base_encoding=base_encoding,
             device=torch.cuda.get_device_name() if args.device.type == "cuda" else args.device.type,
         )

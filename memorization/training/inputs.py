@@ -5,13 +5,15 @@ from pathlib import Path
 import pyarrow.compute as pc
 from datasets import load_from_disk
 
-from memorization.encoding.agreement import agrees
+from memorization.encoding.kinds import OF_ENCODING
+from memorization.encoding.tokenizer_check import tokenizer_agrees
 from memorization.models import hub
 from memorization.models.loading import ENCODER_DECODER
+from memorization.models.trained import RECORD, model_made_of
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json
+from memorization.store.fingerprints import model_fingerprint
 from memorization.store.manifests import checked, manifest_path
-from memorization.store.provenance import RECORD, model_fingerprint, model_made_of
 from memorization.training.checkpoints import check_places
 from memorization.training.launch import say
 
@@ -24,7 +26,7 @@ def check_sets(paths, tokenizer, model_kind):
     set of an encoding of which no training set is given, or one whose texts stand in the training set of another
     encoding.
     """
-    sets = {kind: [checked(path, kind) for path in directories] for kind, directories in paths.items()}
+    sets = {kind: [checked(path, OF_ENCODING[kind]) for path in directories] for kind, directories in paths.items()}
     found = [(path, manifest) for kind in sets for path, manifest in zip(paths[kind], sets[kind], strict=True)]
     for path, manifest in found:
         if (pairs := manifest.made_of.get("encoder_decoder", False)) != (model_kind is ENCODER_DECODER):
@@ -33,7 +35,7 @@ def check_sets(paths, tokenizer, model_kind):
                 f"{path}: is not encoded for {model_kind.what}; encode with{option} --encoder-decoder, or train on it "
                 f"with {script}"
             )
-        if not agrees(tokenizer, path, manifest.made_of):
+        if not tokenizer_agrees(tokenizer, path, manifest.made_of):
             raise UserError(
                 f"{path}: was encoded with another tokenizer or end-of-text token than the model's; run "
                 f"encode_<task>.py with --tokenizer {tokenizer.name_or_path}"

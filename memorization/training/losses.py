@@ -20,7 +20,7 @@ NAMES |= {"eval_output_loss": "eval_output_loss", "eval_output_perplexity": "out
 def token_losses(scores, labels, ahead=1):
     """Negative log-likelihood of each label in nats, shape (batch, length - ahead); 0 where there is none.
 
-    scores: logits (batch, length, vocabulary), or a tuple that begins with them. ahead: of loading.Kind.
+    scores: logits (batch, length, vocabulary), or a tuple that begins with them. ahead: of loading.Architecture.
     """
     logits = scores[0] if isinstance(scores, tuple) else scores
     logits = logits[:, : logits.shape[1] - ahead].transpose(1, 2).float()

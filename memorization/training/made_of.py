@@ -4,8 +4,8 @@ import json
 import os
 
 from memorization.store.files import read_json
+from memorization.store.fingerprints import tokenizer_fingerprint
 from memorization.store.manifests import identity
-from memorization.store.provenance import tokenizer_fingerprint
 
 # The training arguments that cannot change the weights, or that `device` and `precision` stand for. Every other one
 # counts, those of later versions too.

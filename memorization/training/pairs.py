@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 
+from memorization.encoding.kinds import OF_ENCODING
 from memorization.models.limits import WHOLE, cut_source
 from memorization.shell.cli import UserError
 from memorization.store.manifests import read_manifest
@@ -58,7 +59,7 @@ def read_pairs(paths, model, data):
             say(f"--{name} {given} is beyond the model's context: taking {context}")
     sets, vocab_size = {}, model.get_input_embeddings().num_embeddings
     for kind, directory in ((kind, directory) for kind, directories in paths.items() for directory in directories):
-        encoded = read_manifest(directory, kind).made_of["source_prefix"]
+        encoded = read_manifest(directory, OF_ENCODING[kind]).made_of["source_prefix"]
         if data.source_prefix not in (None, encoded):
             raise UserError(
                 f"--source-prefix {data.source_prefix!r}: stage 1 put {encoded!r} before the sources in {directory}; "

@@ -9,7 +9,7 @@ import torch
 from transformers import PrinterCallback, ProgressCallback, Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from memorization.store.provenance import check_sums, write_sums
+from memorization.models.trained import check_sums, write_sums
 from memorization.training.blocks import IGNORED
 from memorization.training.checkpoints import rotate
 from memorization.training.launch import on_first_rank

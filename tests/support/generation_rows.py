@@ -5,6 +5,7 @@ import msgspec
 from memorization.detection.span_index import build, span_index_path
 from memorization.detection.spans import SpanIndex
 from memorization.extraction.generations import Generation, write_listing
+from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import fingerprint
 from memorization.store.manifests import write_manifest
@@ -12,12 +13,12 @@ from memorization.store.manifests import write_manifest
 ENCODING, PREFIX_LENGTH = "0123456789abcdef", 50
 
 
-def generation(id, generation, suffix="held out", **fields):
+def generation(id, text, suffix="held out", **fields):
     """A Generation; a member where the id is under 100."""
     fields = {"sample": 0, "member": id < 100, "duplicates": 1, "cluster": id, "prefix": f"prefix {id} "} | fields
     fields = {"matched_tokens": 0, "exact_match": False, "near": None, "scores": None, "reach": None} | fields
     fields = {"generation_ids": [0] * fields["matched_tokens"]} | fields
-    return Generation(id=id, suffix=suffix, generation=generation, **fields)
+    return Generation(id=id, suffix=suffix, text=text, **fields)
 
 
 def write_generations(path, rows, base=None, **made_of):
@@ -28,7 +29,7 @@ def write_generations(path, rows, base=None, **made_of):
     write_listing(path.with_suffix(".txt"), rows, num_samples=1 + max(row.sample for row in rows))
     listing = fingerprint(path.with_suffix(".txt"))
     write_manifest(
-        path, "generations", made_of, {}, rows=len(rows), training=None, listing=listing, base=base, canaries=None
+        path, GENERATIONS, made_of, {}, rows=len(rows), training=None, listing=listing, base=base, canaries=None
     )
     return path
 

@@ -9,10 +9,8 @@ once: so make them anew only when the algorithm itself is to change, and look at
 import json
 import random
 
-import dictionary_alignment as plain
-
-from memorization.alignment import PROFILES
-from memorization.encoding.dialogues import make_dialogues
+from memorization.alignment import PROFILES, reference
+from memorization.encoding.made_up import make_dialogues
 
 
 def repeat(share):
@@ -73,11 +71,11 @@ def rows():
     for made in MADE:
         for seed in SEEDS[made]:
             suspicious, source = pair(made, seed)
-            spans = plain.split(suspicious), plain.split(source)
+            spans = reference.split_sentences(suspicious), reference.split_sentences(source)
             row = {"made": made, "suspicious": suspicious, "source": source}
             row |= dict(zip(("suspicious_sentences", "source_sentences"), spans, strict=True))
             for name, profile in PROFILES.items():
-                kind, passages = plain.align(suspicious, source, *spans, profile)
+                kind, passages = reference.align(suspicious, source, *spans, profile)
                 row[name] = {"kind": kind, "passages": sorted(passages)}
             yield row
 

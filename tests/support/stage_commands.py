@@ -6,7 +6,7 @@ A command is (script, arguments); it writes into `work`, beside which lies what 
 import json
 import shutil
 
-from memorization.encoding.dialogues import make_dialogues
+from memorization.encoding.made_up import make_dialogues
 from support.command_line import ROOT
 from support.tiny_models import save_language_model
 from support.zygote import Zygote

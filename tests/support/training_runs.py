@@ -12,8 +12,10 @@ import torch
 from datasets import Dataset, Features, List, Value
 from transformers import GPTNeoConfig
 
+from memorization.encoding.kinds import OF_ENCODING
 from memorization.models import hub
-from memorization.store import manifests, provenance
+from memorization.models.trained import RECORD
+from memorization.store import fingerprints, manifests
 from memorization.store.files import write_json
 from memorization.training.blocks import COLUMNS
 from support.command_line import ROOT
@@ -41,7 +43,7 @@ def write_set(directory, kind, ids, labels=None, texts=None, **made_of):
     names = [str(number) for number in range(len(ids))]
     rows = {"id": names, "text": texts or names, "input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
     Dataset.from_dict({**rows, "labels": labels or ids}).save_to_disk(str(directory))
-    manifests.write_manifest(directory, kind, made_of, {}, rows=len(ids))
+    manifests.write_manifest(directory, OF_ENCODING[kind], made_of, {}, rows=len(ids))
     return directory
 
 
@@ -56,14 +58,14 @@ def write_home(home):
     for name, rows in (("train", 37), ("test", 7)):
         ids = [[*rng.integers(1, 64, length).tolist(), EOS] for length in rng.integers(3, 40, rows)]
         for encoding in ("data", "other"):
-            facts = {"tokenizer": provenance.tokenizer_fingerprint(tokenizer), "encoding": encoding}
+            facts = {"tokenizer": fingerprints.tokenizer_fingerprint(tokenizer), "encoding": encoding}
             write_set(home / f"{encoding}_{name}", KINDS[name], ids, **facts)
     return home
 
 
 def write_more(home):
     """The two sets of a further encoding, "more", whose samples all begin with token 1."""
-    tokenizer = provenance.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))
+    tokenizer = fingerprints.tokenizer_fingerprint(hub.load_tokenizer(home / "small"))
     rng = np.random.default_rng(5)
     for name, rows in (("train", 12), ("test", 3)):
         ids = [[1, *rng.integers(2, 64, 9).tolist(), EOS] for _ in range(rows)]
@@ -87,7 +89,7 @@ def everything(directory):
 def as_killed(source, output, *steps):
     """An output directory as a kill leaves it: the record of the run and these checkpoints."""
     output.mkdir()
-    shutil.copy(source / provenance.RECORD, output)
+    shutil.copy(source / RECORD, output)
     for step in steps:
         shutil.copytree(source / f"checkpoint-{step}", output / f"checkpoint-{step}")
     return output
@@ -99,7 +101,9 @@ def free_port():
         return free.getsockname()[1]
 
 
-two_ranks = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two ranks need two GPUs or none")
+def two_ranks(test):
+    """A slow test that needs two GPUs or none."""
+    return pytest.mark.slow(pytest.mark.skipif(torch.cuda.device_count() == 1, reason="needs two GPUs or none")(test))
 
 
 def launch(directory, flags):

@@ -1,29 +1,30 @@
 """NLTK's Treebank tokens of a sentence, chunk by chunk.
 
-NLTK's tokenizer looks no further than a chunk, the text between two blanks, and the one character on either side of
-it, save for the end of the sentence. So the tokens of a sentence are those of its chunks, each in its context.
+Makes TreebankWordTokenizer in reference.preprocess() fast. NLTK's rules look no further than a chunk, the text between
+two blanks, and one character on either side of it, except at the end of the sentence. So the tokens of a sentence are
+those of its chunks, each in its context.
 """
 
 import re
+from collections.abc import Sequence
 from operator import add
 from typing import NamedTuple
 
-from memorization.alignment.toolkit import TreebankWordTokenizer
+from memorization.alignment.nltk_parts import TreebankWordTokenizer
 
 
 class Context(NamedTuple):
-    """What the tokenizer is given on either side of a chunk."""
+    """What the tokenizer reads on either side of a chunk."""
 
     before: str
     after: str
 
 
 NEIGHBOUR = "x"  # stands for the chunk beside a chunk
-# where there is one blank between the chunks; the beginning of a sentence is like a blank to every rule, so FIRST would
-# be MIDDLE and ALONE would be LAST. Beside other blanks, or blanks at its ends, a quote is in a Context of its own:
-#                before after
-MIDDLE = Context("x ", " x")
-LAST = Context("x ", "")
+# With one blank between chunks. To every rule the beginning of a sentence is like a blank, so the first chunk's context
+# is MIDDLE, and that of the only one LAST. A quote beside other blanks has a Context of its own.
+MIDDLE = Context(before="x ", after=" x")
+LAST = Context(before="x ", after="")
 
 # chunks that need no tokenizer: a word, single hyphens and points inside, perhaps a bracket or a mark at its ends
 SIMPLE = re.compile(r"([(\[]?)(\w+(?:[-.]\w+)*)([)\]]?)([,.;:?!]?)")
@@ -35,7 +36,7 @@ def _plain(rules):
 
 
 class Treebank(TreebankWordTokenizer):
-    """NLTK's tokenizer on Python's own `re`: the same rules, without a clock on each substitution."""
+    """NLTK's tokenizer with Python's own `re`: the same rules, without a timeout on each substitution."""
 
     STARTING_QUOTES = _plain(TreebankWordTokenizer.STARTING_QUOTES)
     PUNCTUATION = _plain(TreebankWordTokenizer.PUNCTUATION)
@@ -45,7 +46,7 @@ class Treebank(TreebankWordTokenizer):
 
 
 class Uncontracted(Treebank):
-    """For texts that CONTRACTED doesn't find anything in."""
+    """For texts without a match of CONTRACTED."""
 
     CONTRACTIONS2 = CONTRACTIONS3 = ()
 
@@ -53,17 +54,17 @@ class Uncontracted(Treebank):
 _tokenize, _tokenize_contracted = Uncontracted().tokenize, Treebank().tokenize
 
 
-def chunks_of(sentence):
-    """(chunks, offsets) of a sentence: its chunks as tokens_of() takes them, and where each begins in the sentence.
+def chunks_of(sentence: str) -> tuple[Sequence[str | tuple[str, Context]], list[int] | None]:
+    """The chunks of a sentence as tokens_of() takes them, and where each begins in the sentence.
 
     A chunk is a string if its context is MIDDLE, else (string, Context). Where the context makes no difference it is
-    MIDDLE or LAST, so that a chunk is seldom more than one thing to remember.
-    offsets: None where one blank is between any two chunks, and none before or behind them all.
+    MIDDLE or LAST, so that few chunks occur in more than one. The offsets are None where single blanks part the chunks
+    and none is at the ends.
     """
     chunks = sentence.split()
     if not chunks:
         return [], None
-    # only quotes mind which blank is beside them; only they and points mind the end
+    # only quotes depend on which blank is beside them; only quotes and points depend on the end
     quotes = "'" in sentence or '"' in sentence
     joined = " ".join(chunks)
     offsets = None
@@ -77,12 +78,11 @@ def chunks_of(sentence):
         before = [sentence[: offsets[0]], *(NEIGHBOUR + sentence[offset - 1] for offset in offsets[1:])]
         after = [*(sentence[end] + NEIGHBOUR for end in ends[:-1]), sentence[ends[-1] :]]
         return list(zip(chunks, map(Context, before, after), strict=True)), offsets
-    chunks[-1] = chunks[-1], LAST
-    return chunks, offsets
+    return [*chunks[:-1], (chunks[-1], LAST)], offsets
 
 
-def tokens_of(chunk, context):
-    """The tokens of a chunk, a string, in its context."""
+def tokens_of(chunk: str, context: Context) -> list[str]:
+    """The tokens of a chunk in its context."""
     simple, contracted = SIMPLE.fullmatch(chunk), CONTRACTED.search(chunk)
     followed = context.after.endswith(NEIGHBOUR)
     if simple and not contracted:

@@ -9,15 +9,14 @@ import copy
 import numpy as np
 from tqdm import tqdm
 
-from memorization.encoding.arrow import flat
-from memorization.encoding.sets import BAR_DELAY
+from memorization.encoding.stored_sets import BAR_DELAY, flat
 from memorization.encoding.tokens import encode
-from memorization.store.provenance import tokenizer_fingerprint
+from memorization.store.fingerprints import tokenizer_fingerprint
 
 AT_ONCE = 1000  # texts
 
 
-def agrees(tokenizer, path, made_of):
+def tokenizer_agrees(tokenizer, path, made_of):
     """Whether a tokenizer makes the stored tokens of every text of a set, or of the probes, of stage 1 at a path.
 
     tokenizer: a fast one of transformers. made_of: of the manifest. No text is read where the tokenizer's fingerprint

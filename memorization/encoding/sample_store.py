@@ -9,7 +9,7 @@ ROWS, CHARACTERS = 1000, 4 << 20  # of a batch, at the most (one longer text is 
 SCHEMA = pa.schema({"text": pa.string(), "target": pa.int64()})
 
 
-def store(samples, path):
+def store_samples(samples, path):
     """Write an iterable of (text, character at which its target begins). Returns (hashes, data).
 
     hashes: uint64 of shape (samples, 2), equal for equal texts (128 bits: for 10^9 samples, the chance that two others
@@ -34,7 +34,7 @@ def store(samples, path):
     return np.frombuffer(hashes, np.uint64).reshape(-1, 2), data.hexdigest()
 
 
-class Samples:
+class SampleStore:
     """The batches of a file that `store` wrote; batch n is a pyarrow.RecordBatch of `text` and `target`."""
 
     def __init__(self, path):

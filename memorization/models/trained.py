@@ -1,63 +1,33 @@
-"""Weights on disk, a model's or a checkpoint's: what they are, whether they are whole, and what made them."""
+"""Models that stage 2 trained, and their checkpoints: what made them, and whether they are whole."""
 
-import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
 from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint, read_json, write_json
-from memorization.store.manifests import KINDS, NEEDED, Count, checked, converted, manifest_path, read_manifest
+from memorization.store.fingerprints import model_fingerprint
+from memorization.store.manifests import Count, Kind, checked, converted, manifest_path, read_manifest
+
+STAGE = "run_clm.py or run_seq2seq.py"
 
 
-def tokenizer_fingerprint(tokenizer):
-    """SHA-256 of a tokenizer's vocabulary, its special tokens and what it makes of a text.
-
-    Equal for two stages that may exchange token ids. What it makes of a text stands for rules that have no one
-    spelling: a tokenizer saved and loaded again describes them otherwise.
-    """
-    text = "Don't  stop: Ångström ate 3,141 naïve pies\n\tat 10:30 \U0001f967 日本語 <b>İSTANBUL</b>... x=1;"
-    facts = [
-        sorted(tokenizer.get_vocab().items()),
-        tokenizer.bos_token_id,
-        tokenizer.eos_token_id,
-        tokenizer(text)["input_ids"],
-    ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+class ModelSettings(TypedDict):
+    encoding: str
 
 
-def is_weights(name):
-    """Whether a file of a model's directory holds weights."""
-    return name.endswith(".safetensors") or name.startswith("pytorch_model") and name.endswith(".bin")
+class ModelFacts(TypedDict):
+    held_out: NotRequired[dict[str, float] | None]
 
 
-def is_model_file(name):
-    """Whether a file of a model's directory is of its weights, configuration or tokenizer."""
-    index = name.endswith((".safetensors.index.json", "pytorch_model.bin.index.json"))
-    vocabulary = name.startswith(("tokenizer", "vocab", "merges", "spiece", "special_tokens", "added_tokens"))
-    return is_weights(name) or index or vocabulary or name == "config.json" or name.endswith(".model")
+class ModelManifest(msgspec.Struct):
+    made_of: ModelSettings
+    facts: ModelFacts
 
 
-def model_hashes(directory):
-    """dict name -> SHA-256 of the files of weights, configuration and tokenizer in a directory, in order."""
-    files = sorted(path for path in Path(directory).iterdir() if path.is_file() and is_model_file(path.name))
-    return {path.name: fingerprint(path) for path in files}
-
-
-def model_fingerprint(directory, hashes=None):
-    """SHA-256 of the weights, configuration and tokenizer in a directory; not of checkpoints, logs, results.
-
-    hashes: its model_hashes, if they are known.
-    """
-    digest = hashlib.sha256()
-    for name, file in (hashes or model_hashes(directory)).items():
-        digest.update(f"{name} {file}\n".encode())
-    return digest.hexdigest()
-
-
+MODEL = Kind("model", STAGE, ModelManifest)
 SUMS = "sha256.json"  # in a checkpoint, written last: dict name of each other file -> its hash
 
 
@@ -114,10 +84,10 @@ def model_made_of(directory, contents=None):
     """
     directory = Path(directory).resolve()  # a link, or ".", has its manifest beside what it stands for
     if manifest_path(directory).is_file():
-        return checked(directory, "model", contents or model_fingerprint(directory)).made_of
+        return checked(directory, MODEL, contents or model_fingerprint(directory)).made_of
     if (directory / RECORD).is_file():
         raise UserError(
-            f"{directory}: has no manifest beside it, so its training did not finish; run {KINDS['model']} again, "
+            f"{directory}: has no manifest beside it, so its training did not finish; run {STAGE} again, "
             "or name a checkpoint in it"
         )
     if directory.name.startswith("checkpoint-") and (directory.parent / RECORD).is_file():
@@ -125,7 +95,7 @@ def model_made_of(directory, contents=None):
             raise UserError(f"{directory}: this checkpoint is unfinished; name another")
         check_sums(directory)
         made_of = read_json(directory.parent / RECORD, dict)
-        converted({"made_of": made_of, "facts": {}}, NEEDED["model"], directory.parent / RECORD, KINDS["model"])
+        converted({"made_of": made_of, "facts": {}}, ModelManifest, directory.parent / RECORD, STAGE)
         return made_of | {"epochs_done": trainer_state(directory).epoch}
     return None
 
@@ -136,7 +106,7 @@ def held_out_perplexities(directory):
     """
     directory = Path(directory).resolve()
     if manifest_path(directory).is_file():
-        return read_manifest(directory, "model").facts.get("held_out") or {}
+        return read_manifest(directory, MODEL).facts.get("held_out") or {}
     state = trainer_state(directory)
     logged = {
         name: value for row in state.log_history if row.get("step") == state.global_step for name, value in row.items()

@@ -8,6 +8,39 @@ import pyarrow as pa
 
 from memorization.shell.cli import UserError
 
+FORMAT = 5  # of the results of stage 1; raise it when a column or its meaning changes
+BAR_DELAY = 3  # seconds that a step takes before it shows a bar
+TOKENS = pa.list_(pa.int32())
+SIDE = pa.schema(
+    {
+        "id": pa.int64(),
+        "text": pa.string(),
+        "input_ids": TOKENS,
+        "attention_mask": pa.list_(pa.int8()),
+        "labels": TOKENS,
+        "target": pa.int32(),
+    }
+)
+PROBES = pa.schema(
+    {
+        "id": pa.int64(),
+        "member": pa.bool_(),
+        "duplicates": pa.int64(),
+        "cluster": pa.int64(),
+        "text": pa.string(),
+        "input_ids": TOKENS,
+        "starts": TOKENS,
+        "target": pa.int32(),
+    }
+)
+PAIRS = pa.schema(  # probes for encoder-decoder models: input_ids and starts are of the source, as is its end
+    [*PROBES, pa.field("target_ids", TOKENS), pa.field("target_starts", TOKENS), pa.field("source_end", pa.int32())]
+)
+SETS = {"training set": SIDE, "held-out set": SIDE, "probes": PROBES}
+PROBE_KINDS = {
+    False: ("text", "target"),
+    True: ("source", "target"),
+}  # by whether for encoder-decoder models
 ROWS = "data-00000-of-00001.arrow"  # the one file of a saved data set that holds its rows: a stream of record batches
 
 
@@ -36,7 +69,7 @@ def saved(path, schema, fingerprint):
         (path / name).write_text(json.dumps(value, indent=2, sort_keys=True), encoding="utf-8")
 
 
-class Batches:
+class StoredBatches:
     """The record batches of a saved data set: iterating reads them in order, `self[n]` reads the n-th again.
 
     Only what is asked for is read into memory; a memory-mapped set counts as memory of the process once it is read.

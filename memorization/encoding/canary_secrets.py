@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from memorization.encoding.arrow import chosen_lists
-from memorization.encoding.sets import SIDE
+from memorization.encoding.kinds import CANARIES
+from memorization.encoding.stored_sets import SIDE, chosen_lists
 from memorization.encoding.tokens import SPECIAL, encode
 from memorization.shell.cli import UserError
+from memorization.shell.flags import whole
 from memorization.store.files import read_json
 from memorization.store.locations import canaries_path
 from memorization.store.manifests import Count, Positive, checked
@@ -43,7 +44,7 @@ class Canary(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     secret_ids: list[Count]
 
 
-class Canaries(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class CanarySet(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The canaries of an encoding. digit_ids: of each digit 0 to 9 the tokens in a secret, alike but for the last."""
 
     digit_ids: list[list[Count]]
@@ -53,7 +54,10 @@ class Canaries(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 def add_canary_arguments(parser):
     """The flags of stage 1 that say which canaries there are."""
     parser.add_argument(
-        "--canaries", type=int, default=0, help="random secrets to plant, with as many controls (default: none)"
+        "--canaries",
+        type=whole(0, 100_000),
+        default=0,
+        help="random secrets to plant, with as many controls (default: none)",
     )
     parser.add_argument(
         "--canary-copies",
@@ -62,7 +66,9 @@ def add_canary_arguments(parser):
         metavar="N,N,...",
         help="how often a canary stands in the training set, each for an equal share of them (default: 1,4,16)",
     )
-    parser.add_argument("--canary-digits", type=int, default=4, help="digits of a secret (default: %(default)s)")
+    parser.add_argument(
+        "--canary-digits", type=whole(1, 18), default=4, help="digits of a secret (default: %(default)s)"
+    )
 
 
 def check_canary_arguments(parser, args):
@@ -93,7 +99,7 @@ def settings(args):
 
 def plant(path, args, first_id, task, tokenizer):
     """Draw the canaries that args ask for and write them to `path`. Returns what goes into the training set: the rows
-    of the planted ones, and the facts of manifests.Planted for its manifest.
+    of the planted ones, and the facts of kinds.Planted for its manifest.
 
     first_id: of the canaries. Raises UserError for a tokenizer that does not take a secret digit by digit.
     """
@@ -160,16 +166,16 @@ def _by_digit(digit_ids, secrets, parts):
 
 
 def read_canaries(directory, name, manifest):
-    """The Canaries of an encoding, None if it has none. manifest: of its probes.
+    """The CanarySet of an encoding, None if it has none. manifest: of its probes.
 
     Raises UserError if they are not there, have changed or are of another encoding.
     """
     if "canaries" not in manifest.made_of:
         return None
     path = canaries_path(directory, name)
-    if checked(path, "canaries").identity != manifest.identity:
+    if checked(path, CANARIES).identity != manifest.identity:
         raise UserError(f"{path}: is of another encoding than the probes beside it; run encode_<task>.py again")
-    return read_json(path, Canaries)
+    return read_json(path, CanarySet)
 
 
 def _word(rng):

@@ -1,20 +1,21 @@
-"""Sentences by Punkt (Kiss and Strunk 2006) with parameters of our own: no model to download.
+"""Sentences by Punkt (Kiss and Strunk 2006) with parameters of our own, so no model is downloaded.
 
-Punkt knows the marks of Latin, Greek and Cyrillic. Those of other scripts end a sentence wherever they stand, and so
-does a blank between two characters of Thai and its kin, which put one there and nowhere else.
+Punkt knows the marks of Latin, Greek and Cyrillic. Marks of other scripts end a sentence wherever they stand, and so
+does a blank between two characters of Thai and similar scripts, which put blanks between sentences only.
 """
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 from string import whitespace
 
 import regex
 
-from memorization.alignment.toolkit import punkt
+from memorization.alignment.nltk_parts import punkt
 
 LONGEST = 64  # characters of a context worth remembering
-# initials, titles, months, places, companies, scholarship; "no." and "etc." end sentences more often than not
+# initials, titles, months, places, companies, references; "no." and "etc." end sentences more often than not
 ABBREVIATIONS = """
 c d e f g h k l m n p r s t v w d.w e.m j.c j.j j.p m.j s.a adm ala ariz ark assn atty aug ave a.d a.m b.sc b.v bros
 calif ch co col colo conn corp cos cpl ct d.c dec del dr e.g feb fig figs fla fri ft ga gen hon i.e ill inc ind jan jr
@@ -51,70 +52,39 @@ class _Language(punkt.PunktLanguageVars):
 _parameters = punkt.PunktParameters()
 _parameters.abbrev_types = _abbreviations = set(ABBREVIATIONS.split())
 _parameters.sent_starters = set(STARTERS.split())
-# words seen in lower case: a Counter, because Punkt's own table keeps every word it is asked for
+# words that also occur in lower case: a Counter, because Punkt's own table keeps every word it looks up
 _parameters.ortho_context = Counter(dict.fromkeys(_parameters.sent_starters, punkt._ORTHO_MID_LC))
 PUNKT = punkt.PunktSentenceTokenizer(_parameters, lang_vars=_Language())
-BOUNDARY, _closing = PUNKT._lang_vars.period_context_re(), _Language.re_boundary_realignment
+_boundary, _closing = PUNKT._lang_vars.period_context_re(), _Language.re_boundary_realignment
 _remembered = lru_cache(1 << 14)(PUNKT.text_contains_sentbreak)
 _word = re.compile(r"[A-Za-z]{2,}")
-CLOSING = frozenset("\"')]}")
 MARKS = "".join(regex.findall(r"[\p{SB=STerm}--[\u2000-\u2E7F]]", "".join(map(chr, range(0x580, 0xFFFF))), regex.V1))
 BLANKS_END = r"[\u0E01-\u109F\u1780-\u17FF\u1950-\u19DF\u1A20-\u1AAF\uA9E0-\uA9FF\uAA60-\uAADF]"  # Thai, Tibetan ...
 OTHER_END = re.compile(
     rf"[{MARKS}]+[\"')\]}}\u2019\u201D\u3009\u300B\u300D\u300F\u3011\uFF09]*|[!?]+(?=[\u3040-\u30FF\u3400-\u9FFF])"
     rf"|(?<={BLANKS_END})\s+(?={BLANKS_END})"
 )
-NEVER, BY_NEXT, ALWAYS, WITHIN = range(4)  # how a chunk, the text between two blanks, ends sentences
 
 
-def ending(chunk):
-    """How a chunk ends a sentence if another one follows; WITHIN: it may, but elsewhere than at its own end."""
-    if BOUNDARY.match(chunk):  # Punkt looks at a mark with which a word begins as well as at its last one
-        return WITHIN
-    if chunk[-1] in ".?!":
-        return ALWAYS if _sure(chunk[:-1], chunk[-1]) else BY_NEXT
-    mark = None
-    for mark in BOUNDARY.finditer(chunk):  # noqa: B007
-        pass
-    if not mark or not decided(chunk[: mark.end()] + mark["after_tok"]):
-        return NEVER
-    return ALWAYS if CLOSING.issuperset(chunk[mark.end() :]) else WITHIN
-
-
-def closes(chunk):
-    """Whether quotes and brackets with which a chunk begins belong to the sentence before, if that ends there."""
-    return chunk[0] in CLOSING and _closing.match(chunk) is not None
-
-
-def decided(context):
-    """Whether a sentence ends at the mark in a context: a word, the mark, and what follows it."""
-    return (_remembered if len(context) <= LONGEST else PUNKT.text_contains_sentbreak)(context)
-
-
-def _sure(word, mark):
-    """Whether a sentence ends at a mark behind a word, whatever the next word is."""
-    return bool(_word.fullmatch(word)) and (mark != "." or word.lower() not in _abbreviations)
-
-
-def split_sentences(text):
-    """Spans [(start, end), ...] of the sentences of a text, in characters."""
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """The [start, end) of each sentence of a text, in characters."""
     if text.isascii():
-        return _split(text)
+        return _punkt(text)
     spans, start = [], 0
     for end in [*(match.end() for match in OTHER_END.finditer(text)), len(text)]:
         piece = text[start:end].lstrip() if start else text[start:end]
         begin = end - len(piece)
-        spans += [(begin + first, begin + last) for first, last in _split(piece)]
+        spans += [(begin + first, begin + last) for first, last in _punkt(piece)]
         start = end
     return spans
 
 
-def _split(text):
-    """The spans of the sentences of a text as Punkt finds them: NLTK's, several times as fast."""
+def _punkt(text: str) -> list[tuple[int, int]]:
+    """What PUNKT.span_tokenize() gives, several times as fast."""
     spans, start, stop, following = [], 0, 0, 0
-    for end, next_start in [*_breaks(text), (len(text.rstrip()), None)]:
+    for end, next_start in [*_breaks(text), (len(text.rstrip()), len(text))]:
         closing = _closing.match(text, following, end) if following else None
-        if closing:  # quotes and brackets behind a sentence's end belong to it
+        if closing:  # quotes and brackets after a sentence's end belong to it
             spans.append((start, following + len(closing[0].rstrip())))
         elif start < stop:
             spans.append((start, stop))
@@ -124,13 +94,13 @@ def _split(text):
     return spans
 
 
-def _breaks(text):
+def _breaks(text: str) -> Iterator[tuple[int, int]]:
     """Where each sentence but the last ends, and where the next one begins.
 
-    Punkt decides on the last mark of each blank-delimited word, by that word and what follows the mark.
+    Punkt decides on the last mark of each word between blanks, by that word and what follows the mark.
     """
     begin, previous = 0, None
-    for mark in [*BOUNDARY.finditer(text), None]:
+    for mark in [*_boundary.finditer(text), None]:
         next_begin = len(text)
         if mark:
             low = previous.start() if previous else 0
@@ -139,6 +109,9 @@ def _breaks(text):
             next_begin = low + blank + 1 if blank > 0 else begin
         if previous and previous.start() <= next_begin:
             word, following = text[begin : previous.start()], previous["next_tok"]
-            if following and _sure(word, previous[0]) or decided(word + previous[0] + previous["after_tok"]):
+            context = word + previous[0] + previous["after_tok"]
+            # a word that is no abbreviation ends a sentence, whatever the next word is
+            sure = following and _word.fullmatch(word) and (previous[0] != "." or word.lower() not in _abbreviations)
+            if sure or (_remembered if len(context) <= LONGEST else PUNKT.text_contains_sentbreak)(context):
                 yield previous.end(), previous.start("next_tok") if following else previous.end()
         begin, previous = next_begin, mark

@@ -3,16 +3,17 @@
 import shutil
 from contextlib import contextmanager
 
-from memorization.encoding.arrow import ROWS
-from memorization.encoding.canaries import FILE_BEGINS
+from memorization.encoding.canary_secrets import FILE_BEGINS
+from memorization.encoding.kinds import OF_ENCODING
 from memorization.encoding.probes import LISTING_BEGINS
+from memorization.encoding.stored_sets import ROWS
 from memorization.shell.cli import UserError
 from memorization.store.files import locked, naming
 from memorization.store.manifests import difference, identity, manifest_path, read_manifest
 
 
 @contextmanager
-def workspace(result):
+def working_directory(result):
     """A directory beside a result for the time of the block, in which one process works on it at a time.
 
     What a killed process left there goes.
@@ -60,7 +61,7 @@ def refuse_to_replace_another(paths, made_of):
         if not (path.exists() and manifest_path(path).is_file()):
             continue
         try:
-            before = read_manifest(path, kind).made_of
+            before = read_manifest(path, OF_ENCODING[kind]).made_of
         except UserError:
             raise UserError(f"{path}: was written by another version; {remedy}") from None
         if identity(before) != identity(made_of):

@@ -9,11 +9,11 @@ from hashlib import blake2b
 
 import numpy as np
 
+from memorization.encoding.kinds import PromptCount
 from memorization.shell.cli import UserError
-from memorization.store.manifests import PromptCount
 
 
-class Prompts:
+class PromptCounter:
     """The prompts of probes, as hashes of 64 bits: 8 bytes a probe. Two prompts have the same by chance in one of
     10^7 runs of a million probes."""
 
@@ -34,20 +34,20 @@ class Prompts:
         return PromptCount(probes=int(times.sum()), distinct=len(times), own=int((times == 1).sum()))
 
 
-def of_texts(texts: Iterable[str]) -> PromptCount:
+def count_prompts(texts: Iterable[str]) -> PromptCount:
     """The PromptCount of prompts of which only the texts are known."""
-    prompts = Prompts()
+    prompts = PromptCounter()
     for text in texts:
         prompts.add(np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8))
     return prompts.count()
 
 
-def are_shared(count: PromptCount) -> bool:
+def prompts_are_shared(count: PromptCount) -> bool:
     """Whether fewer than half of the probes have a prompt that no other one has."""
     return 2 * count["own"] < count["probes"]
 
 
-def described(count: PromptCount) -> str:
+def describe_prompts(count: PromptCount) -> str:
     number = f"{count['distinct']} distinct prompt{'s' if count['distinct'] > 1 else ''}"
     return f"{number} among {count['probes']} probes, {count['own']} of which have one of their own"
 
@@ -57,9 +57,9 @@ def check_prompts(count: PromptCount, name: str, kind: str, allowed: bool) -> No
 
     name: of the data or the probes. kind: of the probes.
     """
-    if are_shared(count) and not allowed:
+    if prompts_are_shared(count) and not allowed:
         other = "" if kind == "target" else "--probe target or "
         raise UserError(
-            f"{name}: {described(count)}, and what is asked alike is answered alike; take {other}a longer "
+            f"{name}: {describe_prompts(count)}, and what is asked alike is answered alike; take {other}a longer "
             "--prefix-length, or go on with --shared-prompts"
         )

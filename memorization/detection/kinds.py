@@ -1,0 +1,104 @@
+"""The kind of result that stage 5 writes, and what the report reads of its manifest."""
+
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+import msgspec
+
+from memorization.encoding.kinds import SplitRule
+from memorization.extraction.kinds import Decoding, Digits, ModelFacts
+from memorization.store.manifests import Count, Kind, Positive, Real, Share
+
+Samples = Annotated[int, msgspec.Meta(ge=0, lt=10**9)]  # more than can be drawn from (numpy's hypergeometric)
+
+
+class MeanSummary(TypedDict):
+    mean: Real | None
+    interval: tuple[Real, Real] | None
+
+
+class RateSummary(TypedDict):
+    n: Count
+    count: Count
+    rate: Share
+    interval: tuple[Share, Share]
+
+
+class CanarySideSummary(TypedDict):
+    """Canaries of one side, planted or controls."""
+
+    n: Count
+    exposure: MeanSummary
+    estimated: Count
+    extracted: RateSummary
+
+
+class EpsilonBound(TypedDict):
+    bound: Real
+    most: Real
+    guesses: Count
+    correct: Count
+
+
+class CanaryGroupSummary(TypedDict):
+    pairs: Count
+    planted: CanarySideSummary
+    control: CanarySideSummary
+    epsilon: EpsilonBound
+
+
+class CanarySummary(TypedDict):
+    """What results.canaries.summarize gives."""
+
+    digits: Digits
+    chance: Real
+    unchecked: bool
+    delta: Share
+    confidence: Share
+    groups: Annotated[dict[str, CanaryGroupSummary], msgspec.Meta(min_length=1)]
+
+
+class DetectionSettings(TypedDict):
+    generations: str
+    index: str
+    profile: str
+    direction: Literal["pan", "paper", "both"]
+    candidates: Positive
+    span_length: Positive
+    loop_repeats: Positive
+    classifier: str | None
+    ner_model: str | None
+    regions: list[Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]]
+    unchecked: bool
+
+
+class OfGenerations(Decoding):
+    """What made the generations, of a listing of other code as far as it is known."""
+
+    model: NotRequired[str | None]
+    encoding: NotRequired[str | None]
+    trained_on: NotRequired[str | None]
+
+
+class DetectionFacts(ModelFacts):
+    generations: OfGenerations | None
+    index: dict[str, str | int]
+    samples: tuple[Samples, Samples]
+    clusters: tuple[Samples, Samples]
+    canaries: CanarySummary | None
+    split: NotRequired[SplitRule | None]
+
+
+class DetectionArguments(TypedDict):
+    type: str
+    paraphrase_model: str
+    dataset: NotRequired[str]
+    ner_model: NotRequired[str | None]
+
+
+class DetectionsManifest(msgspec.Struct):
+    made_of: DetectionSettings
+    facts: DetectionFacts
+    arguments: DetectionArguments
+
+
+DETECTIONS = Kind("detections", "plagiarism_detect.py", DetectionsManifest)

@@ -1,0 +1,76 @@
+"""The kinds of results that stage 1 writes, and what later stages read of their manifests."""
+
+from typing import NotRequired, TypedDict
+
+import msgspec
+
+from memorization.store.manifests import Count, Kind, Positive, Share
+
+STAGE = "encode_<task>.py"
+
+
+class Planted(TypedDict):
+    """The canaries in a training set, its last rows: copies of each, in order; a secret's digits; tokens behind it."""
+
+    copies: list[Positive]
+    digits: Positive
+    tokens_a_digit: Positive  # the last is the digit's own
+    closing: Count
+
+
+class SplitRule(TypedDict):
+    """How members and held-out texts were told apart. near_duplicates: what texts of one side share; None: no rule."""
+
+    near_duplicates: Share | None
+
+
+class PromptCount(TypedDict):
+    """How many probes there are, how many distinct prompts they have, and how many have one that no other has."""
+
+    probes: Positive
+    distinct: Positive
+    own: Count
+
+
+class SetSettings(TypedDict):
+    """What made a set. separator: between source and target."""
+
+    tokenizer: str
+    encoder_decoder: NotRequired[bool]
+    source_prefix: NotRequired[str]
+    separator: NotRequired[str]
+
+
+class ProbeSettings(SetSettings):
+    min_suffix_length: Positive
+
+
+class TrainingSetFacts(TypedDict):
+    canaries: NotRequired[Planted]
+
+
+class ProbeFacts(TypedDict):
+    probe: str
+    prefix_length: Positive
+
+
+class TrainingSetManifest(msgspec.Struct):
+    made_of: SetSettings
+    facts: TrainingSetFacts
+
+
+class HeldOutSetManifest(msgspec.Struct):
+    made_of: SetSettings
+
+
+class ProbesManifest(msgspec.Struct):
+    made_of: ProbeSettings
+    facts: ProbeFacts
+
+
+TRAINING_SET = Kind("training set", STAGE, TrainingSetManifest)
+HELD_OUT_SET = Kind("held-out set", STAGE, HeldOutSetManifest)
+PROBES = Kind("probes", STAGE, ProbesManifest)
+PROBE_TEXTS = Kind("probes as text", STAGE)
+CANARIES = Kind("canaries", STAGE)
+OF_ENCODING = {kind.name: kind for kind in (TRAINING_SET, HELD_OUT_SET, PROBES, PROBE_TEXTS, CANARIES)}

@@ -1,0 +1,82 @@
+"""The kinds of results that stage 3 writes, and what later stages read of their manifests."""
+
+from typing import Annotated, NotRequired, TypedDict
+
+import msgspec
+
+from memorization.encoding.kinds import PromptCount, SplitRule
+from memorization.store.manifests import Count, Kind, Link, Positive, Share
+
+STAGE = "inference_prefix.py"
+Digits = Annotated[int, msgspec.Meta(ge=1, le=18)]  # of a canary's secret
+
+
+class Decoding(TypedDict):
+    """How generations were made."""
+
+    prefix_length: Positive
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=1000)]
+    top_k: Count
+    top_p: Share
+    probe: NotRequired[str]
+    num_samples: NotRequired[Positive]
+    source_length: NotRequired[Positive | None]
+    max_new_tokens: NotRequired[Positive]
+
+
+class GenerationSettings(Decoding):
+    model: str
+    encoding: str
+    trained_on: str | None
+    unchecked: bool
+
+
+class TrainedFrom(TypedDict):
+    """What is known of the training of a model."""
+
+    encoding: NotRequired[str | None]
+    training_set: NotRequired[str | None]
+    base_model: NotRequired[str | None]
+    configuration: NotRequired[str | None]
+
+
+class ModelFacts(TypedDict):
+    """What a result of a model says of the model, its base model and the prompts."""
+
+    training: TrainedFrom | None
+    base: Link | None
+    held_out: NotRequired[dict[str, float] | None]
+    prompts: NotRequired[PromptCount]
+    not_computed: NotRequired[dict[str, str]]  # field of a generation, or of its scores -> why the engine gives none
+
+
+class GenerationFacts(ModelFacts):
+    listing: str
+    canaries: str | None
+    split: NotRequired[SplitRule]
+
+
+class GenerationArguments(TypedDict):
+    model_path: NotRequired[str]
+    tokenized_dir: NotRequired[str]
+    subset_name: NotRequired[str]
+
+
+class GenerationsManifest(msgspec.Struct):
+    made_of: GenerationSettings
+    facts: GenerationFacts
+    arguments: GenerationArguments
+
+
+class ExposureSettings(TypedDict):
+    digits: Digits
+    trained_on: str | None
+    unchecked: bool
+
+
+class ExposuresManifest(msgspec.Struct):
+    made_of: ExposureSettings
+
+
+GENERATIONS = Kind("generations", STAGE, GenerationsManifest)
+EXPOSURES = Kind("exposures", STAGE, ExposuresManifest)
