@@ -25,7 +25,9 @@ BLOCK = 256  # scores
 
 
 class DirectoryIndex(Index):
-    """The index in the directory <directory>/<name>."""
+    """The index in the directory <directory>/<name>. engine: what ranks, part of made_of for all but BM25."""
+
+    engine: str | None = None
 
     def __init__(self, directory: str | Path, name: str) -> None:
         super().__init__(name, where=str(Path(directory) / name))
@@ -51,6 +53,8 @@ class DirectoryIndex(Index):
         total: int | None = None,
     ) -> IndexMetadata:
         stream, self._metadata = DocumentStream(documents), None
+        if self.engine:
+            made_of = made_of | {"engine": self.engine}
         with building(self.path) as (directory, metadata):
             with tqdm(stream, total=total, desc="indexing", unit="doc") as bar:
                 self.write_ranking(directory, _stored(directory, bar))
@@ -73,6 +77,8 @@ class DirectoryIndex(Index):
         return read_mark(self.path)
 
     def _open(self, metadata: IndexMetadata) -> int:
+        if metadata.made_of.get("engine") != self.engine:
+            raise UserError(f"{self.where}: is ranked by another engine; {self._remedy()}")
         if name := changed(self.path, metadata.files or {"ids.utf8": ""}):
             raise UserError(f"{self.path / name}: is missing or damaged; {self._remedy()}")
         self._ids = Strings(self.path / "ids")
