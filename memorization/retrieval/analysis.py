@@ -73,6 +73,6 @@ def query_terms(text: str) -> list[str]:
     """The terms of a query, in order, without stop words; only the first MAX_TERMS distinct ones count."""
     terms = [term for term in tokenize(text) if term not in STOP_WORDS]
     if len(terms) > MAX_TERMS:
-        kept = set(islice(dict.fromkeys(terms), MAX_TERMS))
-        terms = [term for term in terms if term in kept]
+        first = set(islice(dict.fromkeys(terms), MAX_TERMS))
+        terms = [term for term in terms if term in first]
     return terms

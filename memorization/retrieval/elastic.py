@@ -90,7 +90,12 @@ class ElasticIndex(Index):
         with errors_in_one_line(self.where), tqdm(stream, total=total, desc="indexing", unit="doc") as bar:
             stored = self._replaceable(recreate)
             if stored and not recreate:
-                self._keep(stored, made_of)
+                self._check_same(stored, made_of)
+                if self._shards not in (None, stored.shards):
+                    raise UserError(f"{self.where}: has {stored.shards} shards; to change that, add --recreate")
+                if self._replicas is not None:
+                    replicas = {"number_of_replicas": self._replicas}
+                    self.client.indices.put_settings(index=stored.name, settings=replicas)
                 for _ in bar:  # for their hash
                     pass
                 self._check_same(stored, stream.metadata(made_of).made_of)
@@ -175,14 +180,6 @@ class ElasticIndex(Index):
     def _is_own(self, index: str) -> bool:
         """Whether an index has a name as loads of this one give."""
         return bool(re.fullmatch(re.escape(self.name) + "-[0-9a-f]{16}", index))
-
-    def _keep(self, stored: Stored, made_of: dict[str, str | int]) -> None:
-        """Check that an index is of the documents that made_of describes, and set its replicas."""
-        self._check_same(stored, made_of)
-        if self._shards not in (None, stored.shards):
-            raise UserError(f"{self.where}: has {stored.shards} shards; to change that, add --recreate")
-        if self._replicas is not None:
-            self.client.indices.put_settings(index=stored.name, settings={"number_of_replicas": self._replicas})
 
     def _check_same(self, stored: Stored, made_of: dict[str, str | int]) -> None:
         """Raise UserError if the index holds other documents. made_of: without their hash as long as it is unknown."""
@@ -273,7 +270,6 @@ class ElasticIndex(Index):
         while (stored := self._replaceable(recreate)) is None or stored.name != own:
             if stored and not recreate:
                 self._check_same(stored, metadata.made_of)
-                self._index = self._metadata = None
                 return
             # the server lets an alias have one write index only: of two loads that find none, one is refused
             actions: list[dict] = [{"add": {"index": own, "alias": self.name, "is_write_index": True}}]
@@ -295,11 +291,12 @@ class ElasticIndex(Index):
 
     def _discard(self, own: str) -> None:
         """Remove the index of this load if it has not got the alias, and the server is there."""
-        client = self.client.options(request_timeout=5, max_retries=0)
+        client = self.client.options(request_timeout=5, max_retries=0, ignore_status=404)
         self.client.transport.patient = False  # type: ignore[attr-defined]  # a PatientTransport
         with suppress(ApiError, TransportError):
-            if not client.options(ignore_status=404).indices.exists_alias(index=own, name=self.name):
-                client.indices.delete(index=own, ignore_unavailable=True)
+            if not client.indices.exists_alias(index=own, name=self.name):
+                self._index = self._metadata = None
+                client.indices.delete(index=own)
 
     def _searches(self, bodies: Iterable[dict]) -> Iterator[dict]:
         """The answers to these searches, in order, each from all shards."""
