@@ -10,6 +10,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from memorization.shell.cli import UserError
 
@@ -40,7 +41,7 @@ def check_urls(urls: Sequence[str]) -> None:
         raise UserError("--elastic-url: a node is named twice; name each once")
 
 
-def credentials() -> dict[str, str]:
+def credentials() -> dict[str, Any]:
     """The options of a client that send ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, of the environment."""
     key, user, password = (os.environ.get(f"ELASTIC_{name}") for name in ("API_KEY", "USER", "PASSWORD"))
     if key and not re.fullmatch("[!-~]+", key):
@@ -63,9 +64,7 @@ def credentials() -> dict[str, str]:
     return {"basic_auth": base64.b64encode(os.fsencode(f"{user}:{password}")).decode()}
 
 
-def trust(
-    urls: Sequence[str], ca_certs: Path | None, ssl_fingerprint: str | None, insecure: bool
-) -> dict[str, str | bool]:
+def trust(urls: Sequence[str], ca_certs: Path | None, ssl_fingerprint: str | None, insecure: bool) -> dict[str, Any]:
     """The options of a client that say which certificate it accepts."""
     if not urls[0].lower().startswith("https:"):
         return {}
