@@ -19,12 +19,13 @@ from memorization.models.loading import load_config
 from memorization.models.trained import held_out_perplexities, model_made_of
 from memorization.shell import cli
 from memorization.store import fingerprints, manifests
-from memorization.store.files import read_json, read_jsonl
+from memorization.store.files import read_json
 from memorization.training.blocks import IGNORED, collate, read_set
 from memorization.training.canaries import described, learned
 from memorization.training.lora import add_adapters, merged
 from memorization.training.mitigations import CONTEXT, PART, goldfish
 from memorization.training.mitigations import learned as learned_tokens
+from support.command_line import read_jsonl
 from support.training_runs import EOS, EVERY_STEP, TRAIN, as_killed, flags, write_set
 
 

@@ -25,13 +25,13 @@ from memorization.models.loading import load_for_generation
 from memorization.models.trained import MODEL, RECORD, SUMS, model_made_of, write_sums
 from memorization.shell import cli
 from memorization.store import fingerprints, manifests
-from memorization.store.files import locked, read_json, read_jsonl, write_json
+from memorization.store.files import locked, read_json, write_json
 from memorization.training.blocks import Blocks, collate
 from memorization.training.checkpoints import checkpoints, last_checkpoint
 from memorization.training.help import OFTEN
 from memorization.training.launch import told_once
 from memorization.training.made_of import APART, BY_HELD_OUT, made_of
-from support.command_line import ROOT
+from support.command_line import ROOT, read_jsonl
 from support.tiny_models import damage, edited, flipped, save_word_tokenizer, weights
 from support.training_runs import (
     EOS,
