@@ -9,9 +9,6 @@ encodes the project's own made-up ones; data of your own:
 Writes, under --output-dir, the training set, the held-out set and the probes of both (docs/files.md).
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 from memorization.encoding.encode import encode_task, parse_arguments
 from memorization.encoding.tasks import CLASSIFICATION
 from memorization.shell.cli import run

@@ -11,9 +11,6 @@ labels, target), tokenized_<name>_prefix/ (all distinct samples, which stages 3 
 <name>_prefix.json (prefixes and suffixes as text).
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 from memorization.encoding.encode import encode_task, parse_arguments
 from memorization.encoding.tasks import DIALOGUE
 from memorization.shell.cli import run

@@ -14,9 +14,6 @@ As the last step before a release, this exits with status 1 where more may come 
     python report.py results/gpt-neo-small/dialogue --output report --redact --fail-above exact_match=0.01
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 import sys
 from pathlib import Path
 

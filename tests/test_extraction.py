@@ -280,7 +280,7 @@ def generation(id, text, sample=0):
         prefix="p",
         suffix="s",
         reach=None,
-        generation=text,
+        text=text,
         generation_ids=[1],
         matched_tokens=0,
         exact_match=False,
@@ -384,7 +384,7 @@ def test_a_listing_of_other_code_is_taken_only_unchecked(tmp_path):
             read_generations(listing, **options)
     rows, manifest = read_generations(listing, tmp_path / "p.json", unchecked=True)
     assert manifest is None
-    assert [(row.id, row.member, row.duplicates, row.generation) for row in rows] == [
+    assert [(row.id, row.member, row.duplicates, row.text) for row in rows] == [
         (id, id < 5, 2, text) for id, text in TEXTS.items()
     ]
     assert {(row.matched_tokens, row.exact_match) for row in rows} == {(None, None)}

@@ -193,7 +193,7 @@ def generations(tokenizer, keys, probes, continued, passed, args):
             prefix=probe["prefix"],
             suffix=probe["suffix"],
             reach=Reach(min(len(suffix), args.max_new_tokens), min(len(said), len(probe["suffix"]))),
-            generation=decode(tokenizer, ids),
+            text=decode(tokenizer, ids),
             generation_ids=ids,
             matched_tokens=matched_tokens(ids, suffix),
             exact_match=exact_match(ids, suffix, args.max_new_tokens),

@@ -13,8 +13,8 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
-from memorization.shell import flags
 from memorization.shell.cli import UserError
+from memorization.shell.flags import text
 from memorization.store.files import read_json
 from memorization.training.distributed import join_deepspeed, prepare_deepspeed, print_once
 from memorization.training.settings import FineTuneSettings
@@ -47,8 +47,9 @@ class TrainingFlagParser(HfArgumentParser):
     def __init__(self, settings: type[FineTuneSettings], script: str, description: str) -> None:
         types: Any = (settings, TrainingArguments)
         super().__init__(types, description=description, usage=f"{script} [flags]", formatter_class=_OneSpelling)
-        text = "show every flag of the Trainer too, and exit"
-        self.add_argument("--help-all", action=_HelpAll, nargs=0, default=argparse.SUPPRESS, help=text)
+        self.register("type", str, text)
+        show_all = {"action": _HelpAll, "nargs": 0, "default": argparse.SUPPRESS}
+        self.add_argument("--help-all", **show_all, help="show every flag of the Trainer too, and exit")
         often: dict[str, argparse.Action] = {}
         ours: list[argparse.Action] = []
         self.used_less: list[argparse.Action] = []
@@ -62,6 +63,10 @@ class TrainingFlagParser(HfArgumentParser):
         self._action_groups = []
         self.add_help_section("flags", ours)
         self.add_help_section("flags of the Trainer (--help-all shows all of them)", [often[name] for name in OFTEN])
+
+    def add_argument(self, *flags: str, check: Any = None, **options: Any) -> argparse.Action:
+        """check: the argparse type of a flag, in place of that of the dataclass's field."""
+        return super().add_argument(*flags, **options | ({"type": check} if check else {}))
 
     def add_help_section(self, title: str, actions: list[argparse.Action]) -> None:
         self.add_argument_group(title)._group_actions.extend(actions)
@@ -83,7 +88,7 @@ class _OneSpelling(argparse.RawDescriptionHelpFormatter):
         flag = min((one for one in action.option_strings if one.startswith("--")), key=lambda one: one.count("_"))
         if action.nargs == 0 or isinstance(action.const, bool):
             return flag
-        value = {int: "N", float: "X"}.get(action.type, "VALUE")
+        value = {int: "N", float: "X"}.get(getattr(action.type, "number", action.type), "VALUE")
         if action.choices and len(action.choices) < 4:
             value = f"{{{','.join(action.choices)}}}"
         return f"{flag} {value} [{value} ...]" if action.nargs == "+" else f"{flag} {value}"
@@ -98,8 +103,8 @@ def parse_flags(
     ours = {"ddp_find_unused_parameters": False, "logging_nan_inf_filter": False}  # such a loss ends the run
     parser.set_defaults(**by_epoch, **ours, eval_strategy=None, train_sampling_strategy=None)
     options: dict[str, Any] = vars(parser.parse_args(argv))
-    if message := flags.mistake(options):
-        parser.error(message)
+    if options["max_steps"] == 0 or options["num_train_epochs"] <= 0:  # the Trainer would take the epochs, or not train
+        parser.error("--max-steps and --num-train-epochs: must be over 0; leave out the one that does not count")
     train, evaluate = options["train_file"], options["validation_file"]
     if (options["do_train"] or not evaluate) and not train:
         parser.error("--train-file is missing: name stage 1's training set")
