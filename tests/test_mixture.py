@@ -143,7 +143,7 @@ def test_mistakes_with_several_sets_are_told(two, tmp_path):
         f"--train_file {two}/data_train --task_weights 1": "--task-weights 1: 1 for 1 training sets",
         f"{train} {two}/more_train": "more_train and .*more_train: are the same set; name it once",
         f"--train_file {two}/data_train {test}": "are of different encodings",
-        f"{train} {tmp_path}/taken {test}": "taken: 1 texts of the held-out set .*more_test are in it",
+        f"{train} {tmp_path}/taken {test}": "taken: contains 1 texts of the held-out set .*more_test, which would be",
     }.items():
         with pytest.raises(cli.UserError, match=message):
             run_clm.main(shlex.split(f"--config_name {two}/small {argv} --output_dir {tmp_path}/out"))

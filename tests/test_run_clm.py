@@ -410,7 +410,7 @@ def test_a_checkpoint_without_an_optimizer_is_not_gone_on_with(home, tmp_path):
     argv = [*flags(home, tmp_path / "out"), "--save_only_model"]
     run_clm.main(argv)
     output = as_killed(tmp_path / "out", tmp_path / "killed", 5)
-    with pytest.raises(cli.UserError, match="checkpoint-5: was saved with --save-only-model, so no run can go on"):
+    with pytest.raises(cli.UserError, match="checkpoint-5: was saved with --save-only-model, so no run can continue"):
         run_clm.main([*argv, "--output_dir", str(output)])
 
 
@@ -441,7 +441,7 @@ def test_no_other_result_is_written_over(home, finished, tmp_path):
     other = as_killed(finished, tmp_path / "other")
     before = everything(home), everything(tmp_path)
     for argv, output, message in [
-        (flags(home, "here"), strange, "nothing says of which run it is"),
+        (flags(home, "here"), strange, "no run.json says which run wrote it"),
         (flags(home, "here"), changed, "its model has changed since it was trained"),
         (tuned, finished, "holds the model to fine-tune"),
         (tuned, home, "holds the model to fine-tune"),
