@@ -8,11 +8,11 @@
 Trains from scratch with --config-name (and --tokenizer-name) in place of
 --model-name-or-path. On several GPUs start it with `deepspeed --num_gpus=4
 run_clm.py --deepspeed ds_config.json ...` or with torchrun; on a machine
-without GPUs these ranks run on the CPU. A run that was stopped continues from its
-last checkpoint when it is started again. Nothing of another run is continued or
-overwritten, unless --overwrite-output-dir says so. Takes every flag of
-transformers.TrainingArguments too; by default there are a checkpoint and an
-evaluation each epoch. Writes the model, its tokenizer, checkpoints,
+without GPUs these ranks run on the CPU. A run that was stopped continues from
+its last checkpoint when it is started again. Nothing of another run is
+continued or overwritten, unless --overwrite-output-dir says so. Takes every
+flag of transformers.TrainingArguments too; by default there are a checkpoint
+and an evaluation each epoch. Writes the model, its tokenizer, checkpoints,
 train_results.json, eval_results.json, losses.jsonl (a row an epoch),
 memorization.jsonl (with --memorization-probes) and run.json (what makes the
 weights) to the output directory.

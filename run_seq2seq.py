@@ -5,10 +5,10 @@
         --validation-file tokenized_data/tokenized_summarization_test \\
         --output-dir finetuned_models/summarization
 
-Takes what encode_*.py --encoder-decoder wrote: the encoder reads the source, the
-decoder learns the target. Everything else is as in run_clm.py: it trains from
-scratch with --config-name, runs under deepspeed and torchrun, continues from its
-last checkpoint, takes every flag of transformers.TrainingArguments and writes
+Takes what encode_*.py --encoder-decoder wrote: the encoder reads the source,
+the decoder learns the target. Everything else is as in run_clm.py: it trains from
+scratch with --config-name, runs under deepspeed and torchrun, continues from
+its last checkpoint, takes every flag of transformers.TrainingArguments and writes
 the same files.
 """
 

@@ -132,9 +132,8 @@ def _trainer(architecture, model, tokenizer, samples, data_settings, trains, set
     """The TokenTrainer of a model and its data, which adapts the model and packs the data where settings say so."""
     pad, vocab_size = tokenizer.pad_token_id, vocabulary_size(model)
     if pad is not None and pad >= vocab_size:
-        print_once(
-            f"the tokenizer pads with {pad}, beyond the vocabulary of {vocab_size}: padding with its end of text"
-        )
+        beyond = f"beyond the model's vocabulary of {vocab_size}"
+        print_once(f"the tokenizer pads with {pad}, {beyond}: padding with its end of text")
         tokenizer.pad_token = tokenizer.eos_token  # the Trainer saves it in the configuration
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     collator = partial(collate, shift=None if architecture.ahead else model.prepare_decoder_input_ids_from_labels)
