@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from memorization.encoding.kinds import OF_ENCODING
-from memorization.models.limits import WHOLE, cut_source
+from memorization.models.limits import WHOLE, context_length, cut_source
 from memorization.shell.cli import UserError
 from memorization.store.manifests import read_manifest
 from memorization.training.distributed import print_once
@@ -65,7 +65,7 @@ def read_sources_and_targets(
     paths: directories by kind of set. Prints how many there are. Raises UserError for another source prefix than stage
     1's, if there is nothing to learn in a row, or if ids are outside the vocabulary.
     """
-    context = getattr(model.config, "max_position_embeddings", None) or WHOLE
+    context = context_length(model.config) or WHOLE
     limits: dict[str, int] = {}
     for name in ("max_source_length", "max_target_length"):
         limit = getattr(settings, name)

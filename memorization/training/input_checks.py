@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import load_from_disk
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerFast
 
 from memorization.encoding.kinds import OF_ENCODING
 from memorization.encoding.tokenizer_check import tokenizer_agrees
@@ -21,7 +21,7 @@ from memorization.training.distributed import print_once
 
 
 def check_sets(
-    paths: dict[str, list[str]], tokenizer: PreTrainedTokenizerBase, architecture: Architecture
+    paths: dict[str, list[str]], tokenizer: PreTrainedTokenizerFast, architecture: Architecture
 ) -> dict[str, list[Manifest]]:
     """The manifests of stage 1's sets, by kind of set as their paths.
 
@@ -39,7 +39,7 @@ def check_sets(
                 f"{path}: is not encoded for {architecture.what}; encode with{option} --encoder-decoder, or train on "
                 f"it with {script}"
             )
-        if not tokenizer_agrees(tokenizer, path, manifest.made_of):
+        if not tokenizer_agrees(tokenizer, [Path(path)], manifest.made_of):
             raise UserError(
                 f"{path}: was encoded with another tokenizer or end-of-text token than the model's; run "
                 f"encode_<task>.py with --tokenizer {tokenizer.name_or_path}"

@@ -16,6 +16,7 @@ from datasets import Dataset, load_from_disk
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from memorization.models.limits import context_length
 from memorization.shell.cli import UserError
 from memorization.training.distributed import print_once
 from memorization.training.mitigations import loss_mask
@@ -110,7 +111,7 @@ def read_blocks(
     paths: directories by kind of set. Raises UserError if a set has nothing to learn, or if token ids or labels are
     outside the vocabulary or not equally many.
     """
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context = context_length(model.config)
     block_size = min((size for size in (settings.block_size, context) if size), default=UNLIMITED)
     if settings.block_size and settings.block_size > block_size:
         print_once(f"--block_size {settings.block_size} is beyond the model's context: taking {block_size}")
