@@ -723,7 +723,7 @@ def test_help_shows_ours_first_and_the_rest_on_request(capsys, monkeypatch):
     text = texts["--help"]
     assert text.index("python run_clm.py --model-name-or-path") < text.index("--block-size") < text.index("--learning-")
     words = " ".join(text.split())
-    assert "at its highest (default: 5e-05)" in words and "epoch, steps, no (default: epoch)" in words
+    assert "highest learning rate (default: 5e-05)" in words and "epoch, steps, no (default: epoch)" in words
     assert "--hub-token" not in text and len(text.splitlines()) < 100
     names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     shown = {word.strip(",").removeprefix("--").replace("-", "_") for word in texts["--help-all"].split()}
