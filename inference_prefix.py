@@ -19,7 +19,8 @@ from memorization.extraction.generation import check_model
 from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.measure import check_base, check_kind, matching_tokenizer, measure, source_length
 from memorization.models.loading import load_config
-from memorization.results.canaries import lines, summarize
+from memorization.results.canaries import summarize_canaries
+from memorization.results.tables import canary_lines
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import SEEDS, Range, file_name, whole
 from memorization.store import locations
@@ -63,7 +64,7 @@ def main(args):
     if canaries and state.is_main_process:
         where = locations.exposures_path(path)
         exposures, manifest = read_rows(where, EXPOSURES, Exposure)
-        print("", *lines(summarize(exposures, manifest.made_of)), f"wrote {where}", sep="\n")
+        print("", *canary_lines(summarize_canaries(exposures, manifest.made_of)), "", f"wrote {where}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 from transformers.generation import LogitsProcessor, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from memorization.extraction.memory import no_room, ran_out
+from memorization.models.limits import context_length
 from memorization.models.passes import generate_inputs
 from memorization.shell.cli import UserError
 
@@ -29,7 +30,7 @@ def check_model(name, config, greatest_id, prefix_length, new_tokens, source_len
     """
     config = config.get_text_config()
     prefix_length += config.is_encoder_decoder  # the token that the decoder starts with
-    context = getattr(config, "max_position_embeddings", None)
+    context = context_length(config)
     if context is not None and prefix_length + new_tokens > context:
         raise UserError(
             f"{name}: its context of {context} tokens is shorter than prefix + new tokens ({prefix_length} + "
@@ -118,7 +119,7 @@ def rounding(model):
 def _moved(model, number):
     """The greatest change of a lead that rounding makes in so many made-up texts."""
     config = model.config.get_text_config()
-    length = min(48, getattr(config, "max_position_embeddings", None) or 48)
+    length = min(48, context_length(config) or 48)
     ids = np.random.default_rng(0).integers(config.vocab_size, size=(number, length))
     ids = torch.from_numpy(ids).to(model.device)
     together = model(input_ids=ids, use_cache=False).logits

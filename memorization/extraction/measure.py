@@ -13,7 +13,7 @@ from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.models import hub
-from memorization.models.limits import most_of_source
+from memorization.models.limits import source_limit
 from memorization.models.loading import CAUSAL, architecture_of, load_for_generation
 from memorization.models.trained import held_out_perplexities, model_made_of
 from memorization.shell.cli import UserError
@@ -82,7 +82,7 @@ def source_length(name, config, kind):
     config: of the model, which may have a limit too.
     """
     trained = model_made_of(name) if config.is_encoder_decoder and kind == "target" else None
-    return most_of_source(config, kind, (trained or {}).get("max_source_length"))
+    return source_limit(config, kind, (trained or {}).get("max_source_length"))
 
 
 def measure(args, state, probes, prompts, tokenizer, name, dtype, path, base=None, own=None, canaries=None):
