@@ -18,7 +18,7 @@ from memorization.alignment.pair_files import run_pairs
 from memorization.detection.run_detection import DetectionRun, DetectionSettings
 from memorization.results.result_files import write_result
 from memorization.results.tables import summary_text
-from memorization.retrieval import add_index_arguments, open_index
+from memorization.retrieval import IndexSettings, add_index_arguments, open_index
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import PROCESSES, nested_name, whole
 from memorization.shell.parallel import cores
@@ -47,7 +47,7 @@ def main(args):
         unchecked=args.unchecked,
         overwrite=args.overwrite,
     )
-    with DetectionRun(settings, partial(open_index, args)) as detections:
+    with DetectionRun(settings, partial(open_index, IndexSettings.of(args))) as detections:
         detections.detect()
         if not detections.is_main:
             return None

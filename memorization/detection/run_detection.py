@@ -133,11 +133,13 @@ class DetectionRun:
             "unchecked": mismatch or not manifest or manifest.made_of.get("unchecked", True),
         }
         rank = self._ranks.process_index, self._ranks.num_processes
-        results = []
+        results: list[Rows] = []
         for path, (generations, of) in zip((settings.result, base_path(settings.result)), self._sources, strict=False):
             made_of = detections_made_of(generations, of, self._index_made_of, made_with)
             keys = [row.key for row in generations]
-            results.append(Rows(path, DETECTIONS, Detection, made_of, keys, detect.BATCH, *rank, settings.overwrite))
+            companions = [] if results else [path.with_name(name) for name in ("result.json", "result.txt")]
+            options = *rank, settings.overwrite, companions
+            results.append(Rows(path, DETECTIONS, Detection, made_of, keys, detect.BATCH, *options))
         return results
 
     def __enter__(self) -> "DetectionRun":
