@@ -93,7 +93,8 @@ class DetectionRun:
         self._sources: list[tuple[Any, Manifest | None]] = [(generations, manifest)]
         self._sources += [(of_base, of_base.manifest)] if of_base else []
         self.exposures = manifest and read_exposures(stored, manifest)
-        self._spans = SpanIndex(settings.indexes, self._index_made_of["encoding"])
+        self._encoding = str(self._index_made_of["encoding"])
+        self._spans = SpanIndex(settings.indexes, self._encoding)
         with ExitStack() as stack:
             self._results = [stack.enter_context(rows) for rows in self._open_results(bool(mismatch))]
             self._stack = stack.pop_all()
@@ -151,7 +152,7 @@ class DetectionRun:
     def detect(self) -> None:
         """Add the detections that are missing, shared among the ranks; wait until all ranks have added theirs."""
         self._ranks.wait_for_everyone()  # all ranks have seen which rows are there before any adds to them
-        spans = partial(SpanIndex, self.settings.indexes, self._index_made_of["encoding"], self._spans.metadata)
+        spans = partial(SpanIndex, self.settings.indexes, self._encoding, self._spans.metadata)
         opening = self._open_index, spans, self.settings.comparison, self._index_made_of
         judge = partial(
             detect.judge_batch,
@@ -171,7 +172,7 @@ class DetectionRun:
         self._ranks.wait_for_everyone()
 
     @cached_property
-    def _inputs(self) -> dict[str, str]:
+    def _inputs(self) -> dict[str, str | None]:
         return fingerprints([self.settings.generations])
 
     def finish_base(self, arguments: Any, canaries: dict[str, Any] | None) -> dict[str, Any]:
