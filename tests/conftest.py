@@ -16,7 +16,7 @@ import uuid
 import hypothesis
 import pytest
 
-from support.indexes import opened
+from support.indexes import opened, remove_from_server
 from support.servers import LocalServer
 
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
@@ -101,7 +101,7 @@ def elastic_flags(elastic_url):
     """The flags of an index of the test's own on the server, removed afterwards."""
     flags = ["--elastic-url", elastic_url, "--index-xsuffix", f"test-{uuid.uuid4().hex}"]
     yield flags
-    opened(flags).client.indices.delete(index=flags[-1], ignore_unavailable=True)
+    remove_from_server(opened(flags))
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from memorization.extraction.matches import matched_tokens
 from memorization.models.trained import RECORD
 from memorization.shell import cli
 from memorization.store import manifests
-from memorization.store.files import read_json, read_jsonl, write_json
+from memorization.store.files import read_json, write_json
 from memorization.training import memorization_curve
 from memorization.training.memorization_curve import Curve, read_curve_probes
-from support.command_line import ROOT, run_script
+from support.command_line import ROOT, read_jsonl, run_script
 from support.stage_commands import TOKENIZER
 from support.tiny_models import save_language_model
 from support.training_runs import as_killed, launch, two_ranks

@@ -136,14 +136,18 @@ def measure(args, state, probes, prompts, tokenizer, name, dtype, path, base=Non
         of_base = {"model": base.contents, "trained_on": base.training and base.training["encoding"]}
         results[locations.base_path(path)] = made_of | of_base | {"unchecked": False}
     for result, of in results.items():  # may they be written? That is told before the work
-        Rows(result, GENERATIONS, Generation, of, keys, size, *ranks, args.overwrite).close()
+        Rows(
+            result, GENERATIONS, Generation, of, keys, size, *ranks, args.overwrite, [result.with_suffix(".txt")]
+        ).close()
     inputs = {name: contents, str(probes.path): probes.manifest.contents}
     exposures = None  # all that makes them
     if canaries:
         known = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
         exposures = expose(model, canaries, path, known, state, args, inputs)
     listing = path.with_suffix(".txt")
-    with Rows(path, GENERATIONS, Generation, made_of, keys, size, *ranks, args.overwrite) as rows:
+    with Rows(
+        path, GENERATIONS, Generation, made_of, keys, size, *ranks, args.overwrite, [path.with_suffix(".txt")]
+    ) as rows:
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         if state.is_main_process:
             print(rows.progress)
