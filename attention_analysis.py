@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from memorization.encoding.probes import Probes
 from memorization.extraction.attention import attention_measures
+from memorization.extraction.extract import longest_source
 from memorization.extraction.generations import read_generations
-from memorization.extraction.measure import source_length
 from memorization.models import hub
 from memorization.models.loading import load_config, load_for_generation
 from memorization.results.attention import ATTENTION, comma_separated, comparisons, heat_map
@@ -144,7 +144,7 @@ def measure(path, model_path, directory, args, work):
     ids = probes.ids[chosen]
     if missing := set(ids.tolist()) - memorized.keys():
         raise UserError(f"{path}: has no row of the probe {min(missing)}; run inference_prefix.py again")
-    length = made_of.get("source_length") or source_length(name, config, probes.kind)
+    length = made_of.get("source_length") or longest_source(name, config, probes.kind)
     of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 1}
     of |= {"samples": args.samples, "seed": args.samples and args.seed, "batch_size": args.batch_size}
     with Rows(work, ATTENTION, Measured, of, [(id, 0) for id in ids.tolist()], args.batch_size) as rows:

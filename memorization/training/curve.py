@@ -1,7 +1,7 @@
 """The curve (stage 2): how much of a fixed sample of probes, members and held-out, comes out while the model trains.
 
-One teacher-forced pass over prefix and suffix tells what greedy decoding would give (extraction.scoring), so nothing is
-generated, and nothing random is drawn.
+One teacher-forced pass over prefix and suffix tells what greedy decoding would give (extraction.teacher_forcing), so
+nothing is generated, and nothing random is drawn.
 """
 
 import re
@@ -16,7 +16,7 @@ from transformers.trainer_callback import ExportableState
 
 from memorization.encoding.probes import Probes
 from memorization.extraction.scores import scores
-from memorization.extraction.scoring import read_together, token_scores
+from memorization.extraction.teacher_forcing import texts_a_pass, token_scores
 from memorization.models.limits import most_of_source
 from memorization.models.passes import given
 from memorization.shell.cli import UserError
@@ -147,7 +147,7 @@ class Curve(TrainerCallback, ExportableState):
         rows, training = [], model.training
         model.eval()
         longest, source = max(map(len, sample.prefixes)) + MOST, max(len(source or ()) for source in sample.sources)
-        step = min(trainer.args.per_device_eval_batch_size, read_together(model, longest, longest, source))
+        step = min(trainer.args.per_device_eval_batch_size, texts_a_pass(model, longest, longest, source))
         for begin in range(0, len(mine), step):  # each a single pass, or ranks would wait for each other
             batch = mine[begin : begin + step]
             columns = sample.prefixes, sample.suffixes, sample.sources
