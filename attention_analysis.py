@@ -21,7 +21,6 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -35,18 +34,17 @@ from memorization.models.loading import load_config, load_for_generation
 from memorization.results.attention import ATTENTION, comma_separated, comparisons, heat_map
 from memorization.results.layout import visible
 from memorization.shell.cli import Parser, UserError, run
+from memorization.shell.flags import SEEDS, whole
 from memorization.store import fingerprints, manifests
 from memorization.store.directories import building, check_ours
 from memorization.store.files import locked
 from memorization.store.manifests import Positive
-from memorization.store.rows import Id, Rows
+from memorization.store.rows import Keyed, Rows
 
 
-class Measured(msgspec.Struct):
+class Measured(Keyed):
     """The measures of a member, while the study is not finished. values: float32 [layers, heads, 4], their bytes."""
 
-    id: Id
-    sample: Id
     shape: tuple[Positive, Positive, Literal[4]]
     values: bytes
 
@@ -178,10 +176,16 @@ if __name__ == "__main__":
         "--output", required=True, metavar="DIR", help="a directory for the study, replacing an earlier"
     )
     parser.add_argument(
-        "--matched-tokens", type=int, help="memorized: so many tokens of the suffix come out (default: an exact match)"
+        "--matched-tokens",
+        type=whole(1),
+        help="memorized: so many tokens of the suffix come out (default: an exact match)",
     )
-    parser.add_argument("--samples", type=int, help="of each task, so many members, drawn at random (default: all)")
-    parser.add_argument("--batch-size", type=int, default=8, help="members at a time (default: %(default)s)")
-    parser.add_argument("--boot", type=int, default=2000, help="draws of the bootstrap (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=5, help="of the draws (default: %(default)s)")
+    parser.add_argument(
+        "--samples", type=whole(1), help="of each task, so many members, drawn at random (default: all)"
+    )
+    parser.add_argument("--batch-size", type=whole(1), default=8, help="members at a time (default: %(default)s)")
+    parser.add_argument(
+        "--boot", type=whole(100, 1_000_000), default=2000, help="draws of the bootstrap (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=5, help="of the draws (default: %(default)s)")
     run(main, parser.parse_args())

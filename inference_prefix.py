@@ -19,6 +19,7 @@ from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.settings import ExtractionSettings
 from memorization.results.canaries import lines, summarize
 from memorization.shell.cli import Parser, UserError, run
+from memorization.shell.flags import SEEDS, Range, file_name, whole
 from memorization.store.rows import read_rows
 
 
@@ -38,9 +39,15 @@ if __name__ == "__main__":
     parser.add_argument(
         "--base-model", help="the model before fine-tuning: the same with it, to compare: path or hub name"
     )
-    parser.add_argument("--subset-name", default="dialogue", help="stage 1's --name (default: %(default)s)")
-    parser.add_argument("--output-name", default="dialogue", help="name of the result (default: %(default)s)")
-    parser.add_argument("--dir-name", default="finetuned_dialogue", help="its directory (default: %(default)s)")
+    parser.add_argument(
+        "--subset-name", type=file_name, default="dialogue", help="stage 1's --name (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output-name", type=file_name, default="dialogue", help="name of the result (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--dir-name", type=file_name, default="finetuned_dialogue", help="its directory (default: %(default)s)"
+    )
     parser.add_argument("--tokenized-dir", default="tokenized_data", help="where stage 1 wrote (default: %(default)s)")
     parser.add_argument("--output-dir", default=".", help="where memorization_<dir-name>/ goes (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace the result of another run")
@@ -53,25 +60,33 @@ if __name__ == "__main__":
         help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
         "given too; source, of what an encoder reads (default: stage 1's)",
     )
-    parser.add_argument("--prefix-length", type=int, help="tokens of a prefix (default: stage 1's)")
+    parser.add_argument("--prefix-length", type=whole(1), help="tokens of a prefix (default: stage 1's)")
     parser.add_argument(
         "--shared-prompts",
         action="store_true",
         help="go on where most probes share their prompt with another; every report says so",
     )
-    parser.add_argument("--max-new-tokens", type=int, default=100, help="tokens of a generation (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=32, help="generations at a time (default: %(default)s)")
+    parser.add_argument(
+        "--max-new-tokens", type=whole(1), default=100, help="tokens of a generation (default: %(default)s)"
+    )
+    parser.add_argument("--batch-size", type=whole(1), default=32, help="generations at a time (default: %(default)s)")
     parser.add_argument(
         "--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="auto: the checkpoint's"
     )
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default: %(default)s)")
-    parser.add_argument("--top-k", type=int, default=0, help="sample among the k likeliest tokens; 0: all (default)")
+    temperature = Range(0.001, 1000, also=0)  # beyond, scores divided by it are infinite or all alike
+    parser.add_argument("--temperature", type=temperature, default=0.0, help="0 is greedy (default: %(default)s)")
     parser.add_argument(
-        "--top-p", type=float, default=1.0, help="sample among the likeliest that sum to p (default: %(default)s)"
+        "--top-k", type=whole(0), default=0, help="sample among the k likeliest tokens; 0: all (default)"
+    )
+    parser.add_argument(
+        "--top-p",
+        type=Range(0, 1, over=True),
+        default=1.0,
+        help="sample among the likeliest that sum to p (default: %(default)s)",
     )
     parser.add_argument(
         "--token-scores", action="store_true", help="keep the log probability of every token of a suffix"
     )
-    parser.add_argument("--num-samples", type=int, default=1, help="generations of a probe (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=5, help="of the sampling (default: %(default)s)")
+    parser.add_argument("--num-samples", type=whole(1), default=1, help="generations of a probe (default: %(default)s)")
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=5, help="of the sampling (default: %(default)s)")
     run(main, parser.parse_args())

@@ -18,6 +18,7 @@ from memorization.encoding.probes import BATCH, Probes
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.retrieval.index import INDEX
 from memorization.shell.cli import Parser, UserError, run
+from memorization.shell.flags import PROCESSES, whole
 from memorization.shell.parallel import cores
 from memorization.store.files import fingerprints, locked
 from memorization.store.locations import encoding_paths
@@ -59,7 +60,7 @@ if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("--directory", "-dir", type=Path, required=True, help="directory of the probes")
     parser.add_argument("--file-name", "-fn", required=True, help="the probes, <name>_prefix.json of stage 1")
-    parser.add_argument("--prefix-length", type=int, help="tokens of a prefix, as in stage 3 (default: stage 1's)")
+    parser.add_argument("--prefix-length", type=whole(1), help="tokens of a prefix, as in stage 3 (default: stage 1's)")
     parser.add_argument(
         "--probe",
         "--field",
@@ -74,10 +75,12 @@ if __name__ == "__main__":
         help="regions whose telephone numbers count as personal data as they are written at home, by their codes (US "
         f"CN ...); international ones always do (default: {' '.join(REGIONS)})",
     )
-    parser.add_argument("--jobs", type=int, help="processes that analyse (default: as many as there are cores)")
+    parser.add_argument(
+        "--jobs", type=whole(1, PROCESSES), help="processes that analyse (default: as many as there are cores)"
+    )
     add_index_arguments(parser)
     server = parser.add_argument_group("server", "of a new index on a server")
     server.add_argument("--recreate", action="store_true", help="remove the index first")
-    server.add_argument("--shards", type=int, help="its primary shards (default: 1)")
-    server.add_argument("--replicas", type=int, help="copies of each shard (default: 0)")
+    server.add_argument("--shards", type=whole(1), help="its primary shards (default: 1)")
+    server.add_argument("--replicas", type=whole(0), help="copies of each shard (default: 0)")
     run(main, parser.parse_args())

@@ -36,6 +36,7 @@ from memorization.results import canaries, tables
 from memorization.results.facts import facts
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.shell.cli import Parser, UserError, run
+from memorization.shell.flags import PROCESSES, nested_name, whole
 from memorization.shell.parallel import cores, in_order
 from memorization.store import locations, manifests
 from memorization.store.files import fingerprints, write_json, write_text
@@ -83,7 +84,7 @@ def main(args):
         results = []
         for where, rows, source in models:
             made_of = detections_made_of(rows, source, indexed, named, classifier, pipeline, unchecked)
-            keys = [(row.id, row.sample) for row in rows]
+            keys = [row.key for row in rows]
             results.append(Rows(where, DETECTIONS, Detection, made_of, keys, BATCH, *rank, args.overwrite))
             stack.enter_context(results[-1])
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
@@ -180,8 +181,10 @@ def load_classifier(name, device):
 if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("--filedir", "-filedir", help="generations: stage 3's .jsonl, or a published .txt listing")
-    parser.add_argument("--type", "-type", help="the model's name, first directory of the result")
-    parser.add_argument("--dataset", "-dataset", default="dialogue", help="second directory (default: %(default)s)")
+    parser.add_argument("--type", "-type", type=nested_name, help="the model's name, first directory of the result")
+    parser.add_argument(
+        "--dataset", "-dataset", type=nested_name, default="dialogue", help="second directory (default: %(default)s)"
+    )
     add_index_arguments(parser)
     parser.add_argument("--probes", help="stage 1's <name>_prefix.json, for a listing without the .jsonl beside it")
     parser.add_argument("--output-dir", default="results", help="where <type>/<dataset>/ goes (default: %(default)s)")
@@ -210,24 +213,26 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--span-length",
-        type=int,
+        type=whole(1),
         default=50,
         help="a copied run of more characters makes a generation verbatim; wide characters, as Chinese ones, count as "
         "two, punctuation as none (default: %(default)s)",
     )
     parser.add_argument(
         "--candidates",
-        type=int,
+        type=whole(1, 1000),
         default=10,
         help="training suffixes a generation is aligned with (default: %(default)s)",
     )
     parser.add_argument(
         "--loop-repeats",
-        type=int,
+        type=whole(2),
         default=10,
         help="a generation in which a run of three words stands so often is a loop (default: %(default)s)",
     )
     parser.add_argument("--pairs", help="align the pairs of texts of this .jsonl file (- is standard input) instead")
     parser.add_argument("--output", default="-", help="of --pairs (default: -, standard output)")
-    parser.add_argument("--jobs", type=int, help="processes that compare (default: as many as there are cores)")
+    parser.add_argument(
+        "--jobs", type=whole(1, PROCESSES), help="processes that compare (default: as many as there are cores)"
+    )
     run(main, parser.parse_args())

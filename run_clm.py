@@ -26,6 +26,7 @@ from typing import Literal
 
 from memorization.models.loading import CAUSAL
 from memorization.shell import cli
+from memorization.shell.flags import whole
 from memorization.training.arguments import DataArguments, flag, parse_flags
 from memorization.training.blocks import read_blocks
 from memorization.training.fine_tune import fine_tune
@@ -35,7 +36,7 @@ from memorization.training.launch import told_once
 @dataclass
 class BlockArguments(DataArguments):
     probe: Literal["text", "target"] | None = flag("of what, as stage 3's --probe (default: stage 1's)")
-    block_size: int | None = flag("most tokens of a sample (default: the model's context)")
+    block_size: int | None = flag("most tokens of a sample (default: the model's context)", check=whole(2))
     long_samples: Literal["cut", "split"] = flag(
         "keep the first block of a longer sample, or all (default: cut)", "cut"
     )

@@ -20,6 +20,7 @@ from typing import Literal
 
 from memorization.models.loading import ENCODER_DECODER
 from memorization.shell import cli
+from memorization.shell.flags import any_text, whole
 from memorization.training.arguments import DataArguments, flag, parse_flags
 from memorization.training.fine_tune import fine_tune
 from memorization.training.launch import told_once
@@ -28,10 +29,16 @@ from memorization.training.pairs import read_pairs
 
 @dataclass
 class PairArguments(DataArguments):
-    max_source_length: int | None = flag("most tokens of a source (default: the model's context, T5: no limit)")
-    max_target_length: int | None = flag("most tokens of a target (default: the model's context, T5: no limit)")
+    max_source_length: int | None = flag(
+        "most tokens of a source (default: the model's context, T5: no limit)", check=whole(2)
+    )
+    max_target_length: int | None = flag(
+        "most tokens of a target (default: the model's context, T5: no limit)", check=whole(1)
+    )
     probe: Literal["source", "target"] | None = flag("of what, as stage 3's --probe (default: stage 1's)")
-    source_prefix: str | None = flag("checked only: it is stage 1's --source-prefix that stands before each source")
+    source_prefix: str | None = flag(
+        "checked only: it is stage 1's --source-prefix that stands before each source", check=any_text
+    )
 
 
 def parse(argv=None):

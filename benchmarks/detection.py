@@ -61,7 +61,7 @@ def write(directory, documents, generations):
         cut = len(text) // 5
         of_probe = {"id": i, "sample": 0, "member": bool(i % HELD_OUT), "duplicates": 1, "cluster": i}
         of_probe["matched_tokens"] = 0
-        texts = {"prefix": text[:cut], "suffix": text[cut:], "generation": generation}
+        texts = {"prefix": text[:cut], "suffix": text[cut:], "text": generation}
         rows.append(
             Generation(**of_probe, **texts, generation_ids=[], exact_match=False, near=None, scores=None, reach=None)
         )

@@ -105,7 +105,7 @@ def find(texts, condensed, foreign, number, rng, each=EACH, blank=" "):
         of_probe = {"id": i, "sample": number, "member": member[i], "duplicates": 1, "cluster": i}
         of_probe["matched_tokens"] = 0
         whole = said == samples[i][1]
-        texts_of = {"prefix": samples[i][0], "suffix": samples[i][1], "generation": said}
+        texts_of = {"prefix": samples[i][0], "suffix": samples[i][1], "text": said}
         unknown = {"generation_ids": [], "near": None, "scores": None, "reach": None}
         generations.append(Generation(**of_probe, **texts_of, **unknown, exact_match=whole))
     with tempfile.TemporaryDirectory() as directory:
@@ -123,7 +123,7 @@ def find(texts, condensed, foreign, number, rng, each=EACH, blank=" "):
     found = {}
     for kind, rows in shares.items():
         found[kind] = {column.name: sum(map(column.value, rows)) / len(rows) for column in asked}
-        own = [any(run.sample == row.id or run.holders > 1 for run in row.copied) for row in rows]
+        own = [any(run.sample == row.generation.id or run.holders > 1 for run in row.copied) for row in rows]
         found[kind]["scanned"] = sum(own) / len(rows)
         found[kind]["aligned"] = sum(row.labels.label_without_scan != "none" for row in rows) / len(rows)
     return found

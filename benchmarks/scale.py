@@ -41,7 +41,6 @@ SYLLABLES = """a act al an at ble bo by car cat co com con day de der dis do dow
     na ness no not now of off on one or our out pain pan per port pre pro re rest sa se side sion so stand
     take ter the time tion to ty un up us ve was way we well work you""".split()
 NAME = "scale"
-SHARED = "id sample member duplicates cluster prefix suffix generation matched_tokens exact_match near scores".split()
 
 
 def main(args):
@@ -141,7 +140,7 @@ def append(probes, rows, batches):
                 Generation(
                     **probe,
                     sample=0,
-                    generation=probe["suffix"][:400],
+                    text=probe["suffix"][:400],
                     generation_ids=ids,
                     matched_tokens=len(ids),
                     exact_match=True,
@@ -186,18 +185,19 @@ def blocks(directory):
 def detections(directory):
     """Stage 5's rows from beginning to end, each beside its own suffix and ten candidates, without aligning any."""
     rows = StoredRows(generations_path(directory, NAME, NAME, NAME), GENERATIONS, Generation)
-    keys = [(row.id, row.sample) for row in rows]
+    keys = [row.key for row in rows]
     candidates = [Candidate(id, 10.0, None) for id in range(10)]
 
     def detection(row):
-        known = {name: getattr(row, name) for name in SHARED}
         run, span = Run(400, (0, 400), (0, 400)), (0, 400)
-        copied = Copied(length=400, generation_span=span, holders=1, members=1, sample=row.id, sample_span=(100, 500))
+        of_own = {"sample": row.id, "cluster": row.cluster, "sample_span": (100, 500)}
+        copied = Copied(length=400, generation_span=span, holders=1, members=1, **of_own)
         passages = [Passage(row.id, "verbatim", (0, 400), (0, 400), None)]
         labels = Labels("verbatim", "verbatim", "verbatim", passages)
         own = Own("verbatim", run, passages)
         found = {"longest_common_run": copied, "copied": [copied], "repeats": 1, "personal": []}
-        return Detection(**known, **found, candidates=candidates, own=own, labels=labels, paper=None)
+        found |= {"entities_agree": None, "ceiling": None, "paper": None}
+        return Detection(generation=row, **found, candidates=candidates, own=own, labels=labels)
 
     path = detections_path(directory / "results", NAME, NAME)
     with Rows(

@@ -19,6 +19,7 @@ from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.task_rows import add_data_arguments, check_data_arguments, configured, read_task_rows
 from memorization.encoding.tasks import DIALOGUE
 from memorization.shell.cli import Parser, run
+from memorization.shell.flags import whole
 
 END = "<|endoftext|>"
 
@@ -45,7 +46,9 @@ def main(args):
 if __name__ == "__main__":
     parser = Parser(__doc__)
     add_data_arguments(parser, DIALOGUE)
-    parser.add_argument("--vocab-size", type=int, default=2048, help="tokens, the end-of-text token included")
+    parser.add_argument(
+        "--vocab-size", type=whole(257), default=2048, help="tokens: every byte, the end-of-text token and more"
+    )
     parser.add_argument("--output", required=True, help="directory to write tokenizer.json to")
     args = parser.parse_args()
     check_data_arguments(parser, args, DIALOGUE)

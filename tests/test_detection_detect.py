@@ -58,12 +58,11 @@ def test_generations_get_their_labels_with_and_without_the_span_scan(find):
         generation(id, text, SUFFIXES.get(id, "held out"), sample=id % 3, duplicates=id, matched_tokens=id + 1)
         for id, (text, *_) in LABELLED.items()
     ]
-    found = {row.id: row for row in find(SUFFIXES, rows)}
+    found = {row.generation.id: row for row in find(SUFFIXES, rows)}
     labels = {id: [row.labels.label, row.labels.label_without_scan] for id, row in found.items()}
     assert labels == {id: expected for id, (_, *expected) in LABELLED.items()}
     for row in rows:
-        for name in ("sample", "member", "duplicates", "prefix", "suffix", "generation", "matched_tokens"):
-            assert getattr(found[row.id], name) == getattr(row, name)
+        assert found[row.id].generation == row
     passage = found[10].labels.passages[0]
     theirs = SUFFIXES[passage.candidate][slice(*passage.candidate_span)]
     assert LABELLED[10][0][slice(*passage.generation_span)] == theirs
@@ -129,13 +128,13 @@ def test_members_and_held_out_texts_are_aligned_alike_with_their_own_suffixes(fi
     rows = [generation(start + i, *texts) for i, texts in enumerate(TEXTS) for start in (10, 100)]
     found = find(SUFFIXES, rows, profile, (direction,))
     for member, held_out, (text, suffix) in zip(found[::2], found[1::2], TEXTS, strict=True):
-        assert (member.member, held_out.member) == (True, False)
+        assert (member.generation.member, held_out.generation.member) == (True, False)
         kind, passages = align(*((text, suffix) if direction == "pan" else (suffix, text)), profile)
         run = longest_common_run(text, suffix)
         for row in (member, held_out):
             spans = [(passage.generation_span, passage.candidate_span) for passage in row.own.passages]
             assert spans == [pair if direction == "pan" else pair[::-1] for pair in passages]
-            assert {passage.candidate for passage in row.own.passages} <= {row.id}
+            assert {passage.candidate for passage in row.own.passages} <= {row.generation.id}
             assert (row.own.run and (row.own.run.generation_span, row.own.run.suffix_span)) == run
             copied = run is not None and run[0][1] - run[0][0] > 50
             names = {"none": "none", "verbatim": "verbatim", "summary": "idea", "obfuscated": "unverified"}
@@ -170,7 +169,7 @@ def test_candidates_and_own_suffixes_are_judged_in_one_batch(find):
     assert len(calls) == 1
     for row, labels in ((member, member.labels), (member, member.paper), (held_out, held_out.own)):
         (passage,) = labels.passages
-        ours = row.generation[slice(*passage.generation_span)]
+        ours = row.generation.text[slice(*passage.generation_span)]
         scores = {pair: p for pair, p in common_words(calls[0]).items() if pair[0] in ours}
         assert passage.paraphrase_probability == max(scores.values()) > 0.5
         assert labels.label == passage.label == "paraphrase"

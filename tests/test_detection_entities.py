@@ -170,7 +170,8 @@ def opened(rows, directory):
 def test_names_are_counted_once_with_whose_they_are(pipeline, rows, tmp_path):
     found = detect(rows, *opened(rows, tmp_path), Settings("paper", ("pan",), 10, 50), None, Entities(pipeline).of)
     told = [
-        [(one.kind, row.generation[slice(*one.generation_span)], one.whose) for one in row.personal] for row in found
+        [(one.kind, row.generation.text[slice(*one.generation_span)], one.whose) for one in row.personal]
+        for row in found
     ]
     assert told == [
         [("name", "Ann Lee", "own"), ("name", "Dev Rao", "shared")],

@@ -168,7 +168,7 @@ def test_the_index_agrees_with_a_search_of_all_samples(tmp_path_factory, drawn):
 
     for row in rows:
         for item in said(row, spans):
-            asked = values(row.generation[slice(*item.generation_span)])
+            asked = values(row.text[slice(*item.generation_span)])
             held = {(other.cluster, other.member) for other in rows if values(other.prefix + other.suffix) & asked}
             others = {one for one in held if one[0] != row.cluster}
             assert item.own == (len(others) < len(held))

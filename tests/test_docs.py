@@ -156,7 +156,10 @@ def test_the_metric_of_docs_is_a_column():
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     (block,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if block.startswith("Column("))
     column = eval(block, {"Column": Column})  # the page is ours
-    assert [column.value(SimpleNamespace(generation=text)) for text in ("in 1990", "once")] == [True, False]
+    assert [column.value(SimpleNamespace(generation=SimpleNamespace(text=text))) for text in ("in 1990", "once")] == [
+        True,
+        False,
+    ]
 
 
 def test_the_citation_is_of_this_version():

@@ -3,7 +3,7 @@
 import pytest
 from datasets import Dataset
 
-from memorization.encoding.kinds import PROBES
+from memorization.encoding.kinds import OF_ENCODING, PROBES
 from memorization.encoding.made_up import make_translations
 from memorization.encoding.tasks import SEPARATOR
 from memorization.encoding.tokenizer_check import tokenizer_agrees
@@ -38,7 +38,7 @@ def agreeing(encoded, change):
         change(tokenizer, paths["probes"])
         answers |= {
             (kind, of): tokenizer_agrees(
-                tokenizer, paths[of], manifests.read_manifest(paths[of], of).made_of | {"tokenizer": ""}
+                tokenizer, paths[of], manifests.read_manifest(paths[of], OF_ENCODING[of]).made_of | {"tokenizer": ""}
             )
             for of in SETS
         }

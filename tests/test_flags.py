@@ -2,6 +2,7 @@
 
 import re
 import runpy
+from argparse import ArgumentTypeError
 from dataclasses import fields
 from math import inf, nan, nextafter
 from pathlib import Path
@@ -12,7 +13,7 @@ from transformers import TrainingArguments
 import run_clm
 import run_seq2seq
 from memorization.shell.cli import Parser, UserError
-from memorization.shell.flags import NAMES, NESTED, RANGES, mistake
+from memorization.shell.flags import SEEDS, Range, any_text, file_name, nested_name, text, whole
 from memorization.training import help as stage_2
 from support.command_line import ROOT, one_line
 
@@ -55,7 +56,7 @@ def parser_of(script, monkeypatch):
 
 
 @pytest.fixture(params=SCRIPTS)
-def told(request, monkeypatch, capsys):
+def refusals(request, monkeypatch, capsys):
     """(the script's flags by name, a function that gives the line with which it refuses one more flag, or None)."""
     parser = parser_of(request.param, monkeypatch)
     actions = {action.dest: action for action in parser._actions if action.option_strings}
@@ -77,54 +78,76 @@ def told(request, monkeypatch, capsys):
 
 def outside(allowed):
     """The numbers just outside a range, and what is in none; as they are typed."""
-    if allowed.kind == "whole":
-        beyond = [allowed.least - 1, allowed.most + 1]
-        beyond = [str(number) for number in beyond if number != allowed.also] + ["9" * 400]
-    else:
-        low = allowed.least if allowed.over else nextafter(allowed.least, -inf)
-        high = allowed.most if allowed.under else nextafter(allowed.most, inf)
-        beyond = [*map(repr, (low, high)), "1.5", "nan", "inf", "-inf", "-1"]
-        beyond.remove("1.5") if allowed.kind == "real" else None
-        beyond.remove("-1") if allowed.least < -1 else None
-    return beyond
+    if allowed.number is int:
+        beyond = [str(number) for number in (allowed.least - 1, allowed.most + 1) if number != allowed.also]
+        return [*beyond, "9" * 400, "9" * 5000, "1.5", "nan", "x", ""]
+    low = allowed.least if allowed.over else nextafter(allowed.least, -inf)
+    high = allowed.most if allowed.under else nextafter(allowed.most, inf)
+    return [*map(repr, (low, high)), "nan", "inf", "-inf", "-1", "x", ""]
 
 
-def test_every_numeric_flag_has_a_range_and_is_refused_outside(told):
-    actions, refuse = told
+def test_every_number_of_ours_has_a_range_and_is_refused_outside(refusals):
+    actions, refuse = refusals
+    of_trainer = {field.name for field in fields(TrainingArguments)} if "learning_rate" in actions else set()
     for name, action in actions.items():
-        if action.type not in (int, float):
+        if name in of_trainer:
             continue
-        assert name in RANGES, f"{name} has no range"
-        assert (RANGES[name].kind == "whole") == (action.type is int)
-        assert action.default is None or action.default in RANGES[name]
-        for value in outside(RANGES[name]):
+        assert action.type not in (int, float), f"{name} has no range"
+        if not isinstance(action.type, Range):
+            continue
+        assert action.default is None or action.default in action.type
+        for value in outside(action.type):
             line = refuse(action.option_strings[0], value)
-            told_name = f"--{name.replace('_', '-')} {action.type(value)}: must be "
-            assert told_name in line and str(RANGES[name]) in line and "\n" not in line
+            assert f"--{name.replace('_', '-')}: must be {action.type}, not {value!r}" in line and "\n" not in line
 
 
-def test_a_text_flag_given_empty_is_refused(told):
-    actions, refuse = told
-    texts = [name for name, action in actions.items() if action.type in (None, str, Path) and action.nargs != 0]
-    for name in texts:
+def test_what_the_trainer_would_take_for_something_else_is_refused():
+    for flag in ("--max_steps=0", "--num_train_epochs=0", "--num_train_epochs=-1"):
+        with pytest.raises(UserError, match="--max-steps and --num-train-epochs: must be over 0"):
+            run_clm.parse(["--train_file=a", "--output_dir=b", "--config_name=c", flag])
+
+
+def test_a_text_flag_given_empty_is_refused(refusals):
+    actions, refuse = refusals
+    flags = [
+        name
+        for name, action in actions.items()
+        if action.type in (None, str, text, Path, file_name, nested_name) and action.nargs != 0
+    ]
+    for name in flags:
         if name.endswith(("_column", "instruction", "separator", "source_prefix")):
             continue
         line = refuse(actions[name].option_strings[0], "")
         assert re.search(rf"(?i){name.replace('_', '[-_]')}.*(must not be empty|invalid|expected)", line), line
 
 
-@pytest.mark.parametrize("name", sorted(RANGES))
-def test_a_range_holds_its_ends_and_no_more(name):
-    allowed = RANGES[name]
-    step = 1 if allowed.kind == "whole" else 1e-9
+RANGES = [whole(1), whole(0, SEEDS), whole(1, 1000), Range(0), Range(0.1, 1), Range(0, 1, over=True)]
+RANGES += [Range(0, 1, under=True), Range(0, 1, over=True, under=True), Range(0.001, 1000, also=0)]
+
+
+@pytest.mark.parametrize("allowed", RANGES, ids=str)
+def test_a_range_holds_its_ends_and_no_more(allowed):
+    step = 1 if allowed.number is int else 1e-9
     assert (allowed.least in allowed) != allowed.over and allowed.least + step in allowed
-    assert allowed.least - step not in allowed or allowed.least - step == allowed.also
+    assert allowed.least - step not in allowed
     if allowed.most < inf:
         assert (allowed.most in allowed) != allowed.under and allowed.most + max(step, 1e-6) not in allowed
     assert not any(value in allowed for value in (nan, inf, -inf))
     assert allowed.also is None or allowed.also in allowed
-    assert allowed.kind == "real" or allowed.least + 1.5 not in allowed
-    assert (allowed.least + 0.5 in allowed) == (allowed.kind != "whole" and allowed.most > allowed.least + 0.5)
+    assert type(allowed(str(allowed.least + step))) is allowed.number
+
+
+@pytest.mark.parametrize(
+    ("allowed", "said"),
+    [
+        (whole(1, 10), "a whole number from 1 to 10"),
+        (Range(0, 1, over=True, under=True), "a number over 0 and under 1"),
+        (Range(0.001, 1000, also=0), "a number from 0.001 to 1000, or 0"),
+        (Range(0), "a number from 0"),
+    ],
+)
+def test_a_range_says_what_is_in_it(allowed, said):
+    assert str(allowed) == said
 
 
 STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed": 5, "num_proc": 1}
@@ -148,96 +171,78 @@ DEFAULTS = {  # of ours: what is measured without a flag
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_numbers_have_the_defaults_that_are_promised(script, monkeypatch):
     actions = parser_of(script, monkeypatch)._actions
-    found = {action.dest: action.default for action in actions if action.type in (int, float)}
-    of_trainer = {field.name for field in fields(TrainingArguments)} if script in STAGE_2 else set()
-    assert {name: value for name, value in found.items() if name not in of_trainer} == DEFAULTS[script]
-
-
-SMALLEST = {"max_samples": 1, "prefix_length": 1, "min_suffix_length": 1, "test_size": 1e-9, "seed": 0, "num_proc": 1}
-SMALLEST |= {"canaries": 0, "canary_digits": 1}
-SMALLEST |= {"block_size": 2, "max_steps": 1, "learning_rate": 0, "num_train_epochs": 0.01, "save_total_limit": 1}
-SMALLEST |= {"max_new_tokens": 1, "batch_size": 1, "temperature": 0.001, "top_k": 0, "top_p": 1e-9, "num_samples": 1}
-SMALLEST |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "warmup_steps": 0, "weight_decay": 0}
-SMALLEST |= {"shards": 1, "replicas": 0, "span_length": 1, "jobs": 1, "dataloader_num_workers": 0, "max_grad_norm": 0}
-LARGEST = {"seed": 2**32 - 1, "data_seed": 2**32 - 1, "top_p": 1, "adam_beta1": 0.999999, "batch_size": 2**31 - 1}
+    assert {action.dest: action.default for action in actions if isinstance(action.type, Range)} == DEFAULTS[script]
 
 
 BEYOND = {
-    "max_samples": (0,),
-    "prefix_length": (0,),
-    "min_suffix_length": (0,),
-    "test_size": (0, 1),
-    "num_proc": (0, 1025),
-    "canaries": (-1, 100_001),
-    "canary_digits": (0, 19),
+    "encode_dialogue.py": "max_samples=0 prefix_length=0 min_suffix_length=0 test_size=0 test_size=1 num_proc=0 "
+    "num_proc=1025 canaries=-1 canaries=100001 canary_digits=0 canary_digits=19 seed=-1 seed=4294967296 "
+    "near_duplicates=0.09 near_duplicates=1.01",
+    "run_clm.py": "block_size=1 goldfish_k=1 lora_rank=0 memorization_samples=0 memorization_steps=0 prefix_length=0",
+    "run_seq2seq.py": "max_source_length=1 max_target_length=0",
+    "inference_prefix.py": "max_new_tokens=0 batch_size=0 batch_size=2147483648 temperature=1e-9 temperature=-1 "
+    "top_k=-1 top_p=0 top_p=1.001 num_samples=0",
+    "load_to_elastic.py": "shards=0 replicas=-1 jobs=0 jobs=1025",
+    "plagiarism_detect.py": "span_length=0 candidates=0 candidates=1001 loop_repeats=1 jobs=0",
+    "attention_analysis.py": "samples=0 boot=99 boot=1000001 matched_tokens=0",
+    "configs/make_tokenizer.py": "vocab_size=256",
 }
-BEYOND |= {
-    "seed": (-1, 2**32),
-    "data_seed": (-1, 2**32),
-    "block_size": (1,),
-    "max_steps": (0, -2),
-    "save_total_limit": (0,),
+SMALLEST = {
+    "encode_dialogue.py": "max_samples=1 prefix_length=1 min_suffix_length=1 test_size=1e-9 seed=0 num_proc=1 "
+    "canaries=0 canary_digits=1 seed=4294967295 near_duplicates=0.1 near_duplicates=none",
+    "run_clm.py": "block_size=2",
+    "inference_prefix.py": "max_new_tokens=1 batch_size=1 temperature=0.001 temperature=0 temperature=0.0 top_k=0 "
+    "top_p=1e-9 top_p=1 num_samples=1 batch_size=2147483647",
+    "load_to_elastic.py": "shards=1 replicas=0 jobs=1",
+    "plagiarism_detect.py": "span_length=1 jobs=1024",
 }
-BEYOND |= {"learning_rate": (-1e-9,), "num_train_epochs": (0,), "warmup_steps": (-1, 1.5), "eval_steps": (0, 2.5)}
-BEYOND |= {
-    "adam_beta1": (1,),
-    "adam_beta2": (-0.1, 1),
-    "gradient_accumulation_steps": (0,),
-    "label_smoothing_factor": (1,),
-}
-BEYOND |= {"per_device_train_batch_size": (0,), "per_device_eval_batch_size": (0,), "dataloader_num_workers": (-1,)}
-BEYOND |= {
-    "max_new_tokens": (0,),
-    "batch_size": (0, 2**31),
-    "temperature": (1e-9, -1),
-    "top_k": (-1,),
-    "top_p": (0, 1.001),
-}
-BEYOND |= {"num_samples": (0,), "shards": (0,), "replicas": (-1,), "span_length": (0,), "jobs": (0, 1025)}
-BEYOND |= {"candidates": (0, 1001), "loop_repeats": (1,)}
-BEYOND |= {"samples": (0,), "boot": (99, 1_000_001), "matched_tokens": (0,)}
 
 
-@pytest.mark.parametrize("name", BEYOND)
-def test_what_means_nothing_is_refused(name):
-    for value in BEYOND[name]:
-        assert mistake({name: value}).startswith(f"--{name.replace('_', '-')} {value}: must be ")
+@pytest.mark.parametrize("script", BEYOND)
+def test_what_means_nothing_is_refused(script, monkeypatch):
+    types = {action.dest: action.type for action in parser_of(script, monkeypatch)._actions}
+    for name, value in (flag.split("=") for flag in BEYOND[script].split()):
+        with pytest.raises(ArgumentTypeError, match=f"must be .*, not '{value}'"):
+            types[name](value)
+    for name, value in (flag.split("=") for flag in SMALLEST.get(script, "").split()):
+        types[name](value)
 
 
-BAD_NAMES = ["a/b", "/", "..", ".", "a\nb", "a\x1b[2Jb", "caf\udce9", "a\0b", "\u202e", ""]
+BAD_NAMES = ["/", "..", "a\nb", "a\x1b[2Jb", "caf\udce9", "a\0b", "\u202e", ""]
 
 
-@pytest.mark.parametrize("name", sorted(NAMES | NESTED))
-@pytest.mark.parametrize("value", BAD_NAMES)
-def test_a_name_that_would_leave_its_place_or_break_a_line_is_refused(name, value):
-    if name in NESTED and value == "a/b":
-        assert mistake({name: value}) is None
-        return
-    line = mistake({name: value})
-    assert line.startswith(f"--{name.replace('_', '-')} ") and line.isprintable()
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_name_that_would_leave_its_place_or_break_a_line_is_refused(script, monkeypatch):
+    types = {action.dest: action.type for action in parser_of(script, monkeypatch)._actions}
+    names = {"name", "output_name", "dir_name", "subset_name"} & types.keys()
+    for name in names:
+        assert types[name] is file_name
+    if script == "plagiarism_detect.py":
+        assert types["type"] is types["dataset"] is nested_name
+    assert names or not script.startswith(("encode_", "inference"))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"name": "größe 1.b-c_d"},
-        {"type": "./gpt-neo-1.3B", "dataset": "a/b"},
-        {"type": "/models/gpt"},
-        {"instruction_column": "", "input_column": "", "instruction": ""},
-        {"seed": None, "data": None, "elastic_url": []},
-        {"data": "caf\udce9/x\ny"},
-        SMALLEST,
-        LARGEST,
-        {"max_steps": -1, "temperature": 0.0, "warmup_steps": 0.25, "logging_steps": 500.0},
-    ],
-)
-def test_what_is_right_passes(options):
-    assert mistake(options) is None
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_no_bad_name_is_one(name):
+    for type in (file_name, nested_name):
+        with pytest.raises(ArgumentTypeError) as refused:
+            type(name)
+        assert str(refused.value).isprintable()
 
 
-@pytest.mark.parametrize("options", [{"data": "a\0b"}, {"elastic_url": ["http://h", ""]}, {"tokenizer": ""}])
-def test_no_text_flag_is_empty_or_holds_a_nul(options):
-    assert mistake(options)
+def test_good_names_are_taken_as_they_are():
+    assert file_name("größe 1.b-c_d") == "größe 1.b-c_d"
+    for name in ("a/b", ".", "./gpt-neo-1.3B", "/models/gpt"):
+        with pytest.raises(ArgumentTypeError):
+            file_name(name)
+        assert name == "." or nested_name(name) == name
+
+
+def test_no_text_is_empty_or_holds_a_nul():
+    assert any_text("") == "" and text("caf\udce9/x\ny") == "caf\udce9/x\ny"
+    for type, value in ((text, ""), (text, "a\0b"), (any_text, "a\0b")):
+        with pytest.raises(ArgumentTypeError):
+            type(value)
 
 
 @pytest.mark.parametrize(

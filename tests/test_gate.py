@@ -144,14 +144,14 @@ def every(tmp_path):
     asked = {"classifier": "a/model", "ner_model": "names", "base": "gpt", "direction": "both"}
     asked["prompts"] = {"probes": 30, "distinct": 2, "own": 1}
     paper = rows(5, **FULL, paper=detection(0).labels)
-    held_out = [row for row in full if not row.member]
+    held_out = [row for row in full if not row.generation.member]
     hashes = {"classifier": "a" * 64, "ner_model": "b" * 64}
     unknown = run_of(tmp_path / "unknown", rows(2), {"scheme": None, "unchecked": True})
     unknown.manifest.facts["generations"] = None
     return {
         "little": run_of(tmp_path / "little", rows(2), training={}),
         "all": run_of(tmp_path / "all", paper, asked, paper, exposures(), training={}, **hashes),
-        "members": run_of(tmp_path / "members", [row for row in full if row.member]),
+        "members": run_of(tmp_path / "members", [row for row in full if row.generation.member]),
         "held out": run_of(tmp_path / "held_out", held_out),
         "one": run_of(tmp_path / "one", [full[0], held_out[0]]),
         "sampled": run_of(tmp_path / "sampled", full + rows(9, sample=1, **FULL), generations=SAMPLED),

@@ -84,7 +84,7 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         )
         assert (row.prefix, row.suffix) == (probe["prefix"], probe["suffix"])
         assert [row.generation_ids] == continue_prefixes(model, [probe["prefix_ids"]], 12, tokenizer.eos_token_id)
-        assert row.generation == tokenizer.decode(row.generation_ids)
+        assert row.text == tokenizer.decode(row.generation_ids)
         assert row.matched_tokens == matched_tokens(row.generation_ids, probe["suffix_ids"])
         assert row.exact_match == exact_match(row.generation_ids, probe["suffix_ids"], 12)
         assert row.near == near(row.generation_ids, probe["suffix_ids"], 12)
@@ -93,7 +93,7 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         alone, kept = (msgspec.to_builtins(of) for of in (scores(tokens, tokenizer.decode(suffix)), row.scores))
         assert kept.pop("token_log_probs") is alone.pop("token_log_probs") is None
         assert kept == pytest.approx(alone, rel=1e-4) and row.scores.matched_tokens == row.matched_tokens
-    assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0): row.generation for row in rows}
+    assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0): row.text for row in rows}
 
 
 def test_the_manifest_says_what_made_the_generations(stage, finished):
@@ -267,7 +267,7 @@ def test_several_samples_are_each_reproducible_on_their_own(stage, tmp_path):
     assert all(two[key].generation_ids != other[key].generation_ids for key in two)
     assert {row.suffix for row in three.values()} == {probe["suffix"] for probe in probes[:]}
     listing = result(tmp_path / "3").with_suffix(".txt")
-    assert read_listing(listing) == {key: row.generation for key, row in three.items()}
+    assert read_listing(listing) == {key: row.text for key, row in three.items()}
     assert f"{probes.ids[0]}.2=======================\n" in listing.read_text()
 
 

@@ -102,15 +102,15 @@ def test_leaks_and_the_table_agree_in_every_language(tmp_path, name):
     index = EmbeddedIndex(tmp_path / "indexes", "test")
     load_index(index, rows)
     detections = detect(rows, index, load_spans(tmp_path / "spans", rows), SETTINGS)
-    members, held_out = ([row for row in detections if row.member == side] for side in (True, False))
+    members, held_out = ([row for row in detections if row.generation.member == side] for side in (True, False))
     section = leaks(name, detections, SETTINGS.span_length)
     listed = {int(id) for id in re.findall(r"^\d+\. sample (\d+)", section, re.M)}
-    assert listed == {row.id for row in members if row.id % 4 < 3}
+    assert listed == {row.generation.id for row in members if row.generation.id % 4 < 3}
     assert f"{name}: 9 of 12 members" in section
     [own] = (column for column in columns(SETTINGS.span_length, 10, None, "pan") if column.name == "own")
-    assert {row.id for row in members if own.value(row)} == listed
-    assert {row.id % 4 for row in held_out if own.value(row)} == {0, 1, 2}  # what no model of ours could say
+    assert {row.generation.id for row in members if own.value(row)} == listed
+    assert {row.generation.id % 4 for row in held_out if own.value(row)} == {0, 1, 2}  # what no model of ours could say
     for row in detections:
-        assert (row.own.label == "verbatim") == (row.id % 4 < 3)
-        assert not row.member or (row.labels.label == "verbatim") == (row.id % 4 < 3)
-        assert row.own.run is None or (row.own.run.length > 50) == (row.id % 4 < 3)
+        assert (row.own.label == "verbatim") == (row.generation.id % 4 < 3)
+        assert not row.generation.member or (row.labels.label == "verbatim") == (row.generation.id % 4 < 3)
+        assert row.own.run is None or (row.own.run.length > 50) == (row.generation.id % 4 < 3)

@@ -5,13 +5,12 @@ import fcntl
 import os
 import signal
 
-import msgspec
 import pytest
 
 from memorization.extraction.kinds import GENERATIONS
 from memorization.shell import cli
 from memorization.store.files import locked
-from memorization.store.rows import Rows
+from memorization.store.rows import Keyed, Rows
 from support.command_line import one_line
 from support.stage_commands import STAGES, contents, renew
 
@@ -36,9 +35,8 @@ def test_the_second_of_two_is_refused_and_changes_nothing(zygote, stage):
         assert contents(work) == wanted
 
 
-class Row(msgspec.Struct):
-    id: int
-    sample: int = 0
+class Row(Keyed):
+    pass
 
 
 def test_the_lock_of_a_killed_rank_goes_with_its_rows(tmp_path):
@@ -46,12 +44,12 @@ def test_the_lock_of_a_killed_rank_goes_with_its_rows(tmp_path):
     run = tmp_path / "rows.jsonl", GENERATIONS, Row, {}, [(0, 0), (1, 0)], 1
     if not (child := os.fork()):
         rows = Rows(*run, rank=1, ranks=2)
-        rows.append([Row(1)])
+        rows.append([Row(id=1, sample=0)])
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     assert len(list(tmp_path.iterdir())) == 2
     with Rows(*run) as rows:
-        rows.append([Row(0)])
+        rows.append([Row(id=0, sample=0)])
         rows.finish({}, {})
     assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "rows.jsonl.manifest.json"}
 

@@ -88,7 +88,7 @@ def planted(id, generation, suffix, run, sample_text=None, holders=1, sample=Non
         cluster=id if own else sample,
         sample_span=(first, first + len(run)),
     )
-    fields = {"prefix": prefix, "generation": generation, "suffix": suffix} | fields
+    fields = {"prefix": prefix, "text": generation, "suffix": suffix} | fields
     return msgspec.structs.replace(detection(id, **fields), copied=[copied], longest_common_run=copied)
 
 
@@ -102,12 +102,14 @@ def few(tmp_path_factory):
     record = "the record of one other person, who lives in a small town"
     other = planted(10, f"x {record} y", f"so {record} it is", record, exact_match=True, matched_tokens=5)
     rows.append(other)
-    stranger = planted(1001, f"says {record} too", "nothing", record, other.prefix + other.suffix, 1, 10)
+    stranger = planted(
+        1001, f"says {record} too", "nothing", record, other.generation.prefix + other.generation.suffix, 1, 10
+    )
     rows.append(msgspec.structs.replace(stranger, personal=[item("email", (5, 15), "own")]))
     lost = planted(1002, f"says {record} too", "nothing", record, record, 3, 77)
     rows.append(lost)
     passages = [Passage(33, "paraphrase", (0, 7), (4, 9), 0.9)]
-    aligned = detection(1003, generation="aligned with a candidate", candidates=[Candidate(33, 1.0, "the other text")])
+    aligned = detection(1003, text="aligned with a candidate", candidates=[Candidate(33, 1.0, "the other text")])
     own = Own("idea", None, [Passage(1003, "idea", (0, 7), (0, 4), None)])
     labels = Labels("paraphrase", "paraphrase", "paraphrase", passages)
     rows.append(msgspec.structs.replace(aligned, labels=labels, own=own))
@@ -131,7 +133,7 @@ def many(tmp_path_factory):
         id = i if i < 900 else 1000 + i
         made = {"prefix": " ".join(text[:40]) + " ", "duplicates": 1 + i % 3 if i < 900 else 1}
         if i % 3:
-            rows.append(detection(id, suffix=suffix, generation=generation, **made))
+            rows.append(detection(id, suffix=suffix, text=generation, **made))
             continue
         run = " ".join(text[50 : 60 + i % 40])
         generation = f"{generation[:90]} {run} {generation[90:]}"
@@ -200,16 +202,16 @@ def test_ten_thousand_cases_load_soon_and_scroll(many, browser):
 def test_filters_and_search_give_the_right_rows(many, few, browser):
     rows, report = many
     opened(browser, report / "report.html")
-    word = rows[4].generation.split()[50]
+    word = rows[4].generation.text.split()[50]
 
     def texts(row):
-        return f"{row.prefix}\n{row.suffix}\n{row.generation}".lower()
+        return f"{row.generation.prefix}\n{row.generation.suffix}\n{row.generation.text}".lower()
 
     for chosen, holds in [
-        ({"member": "1"}, lambda row: row.member),
-        ({"member": "0", "whose": "0"}, lambda row: not row.member and row.copied),
-        ({"copies": "3"}, lambda row: row.duplicates == 3),
-        ({"whose": "-", "member": "1"}, lambda row: row.member and not row.copied),
+        ({"member": "1"}, lambda row: row.generation.member),
+        ({"member": "0", "whose": "0"}, lambda row: not row.generation.member and row.copied),
+        ({"copies": "3"}, lambda row: row.generation.duplicates == 3),
+        ({"whose": "-", "member": "1"}, lambda row: row.generation.member and not row.copied),
         ({"text": word.upper()}, lambda row: word in texts(row)),
         ({"text": "no such words"}, lambda row: False),
     ]:
@@ -217,9 +219,12 @@ def test_filters_and_search_give_the_right_rows(many, few, browser):
     choose(browser, member="1", sort="longest")
     browser.execute_script("scrollTo({top: list.offsetTop, behavior: 'instant'})")
     time.sleep(0.3)
-    longest = sorted((r for r in rows if r.member), key=lambda r: (-max((c.length for c in r.copied), default=0), r.id))
+    longest = sorted(
+        (r for r in rows if r.generation.member),
+        key=lambda r: (-max((c.length for c in r.copied), default=0), r.generation.id),
+    )
     drawn = ids(browser)
-    assert drawn == [row.id for row in longest][: len(drawn)] and len(drawn) >= 25
+    assert drawn == [row.generation.id for row in longest][: len(drawn)] and len(drawn) >= 25
     rows, report = few
     opened(browser, report / "report.html")
     for chosen, found in [({"whose": "1"}, [1001]), ({"whose": "2"}, [1002]), ({"personal": "email"}, [1001]),
@@ -248,16 +253,16 @@ def test_what_is_marked_are_the_spans_of_the_rows_and_all_text_is_text(few, brow
         )
 
     for row in rows:
-        shown = of(row.id, ".rest")[0], of(row.id, ".prompt")[0]
-        assert shown == (row.generation, row.prefix)
+        shown = of(row.generation.id, ".rest")[0], of(row.generation.id, ".prompt")[0]
+        assert shown == (row.generation.text, row.generation.prefix)
     for row in rows[: len(AWKWARD) + 1]:
         (run,) = row.copied
         start, end = run.generation_span
-        marks = of(row.id, "mark")
-        assert marks == [row.generation[start:end]] * 2
-    assert of(1001, "mark") == [rows[-4].generation[slice(*rows[-4].copied[0].generation_span)]] * 2
-    assert of(1001, ".personal") == [rows[-4].generation[5:15], ""]
-    assert of(1001, "h4")[1] == "sample 10" and of(1001, ".rest")[1] == rows[-5].suffix
+        marks = of(row.generation.id, "mark")
+        assert marks == [row.generation.text[start:end]] * 2
+    assert of(1001, "mark") == [rows[-4].generation.text[slice(*rows[-4].copied[0].generation_span)]] * 2
+    assert of(1001, ".personal") == [rows[-4].generation.text[5:15], ""]
+    assert of(1001, "h4")[1] == "sample 10" and of(1001, ".rest")[1] == rows[-5].generation.suffix
     assert "not in this result" in of(1002, "p")[1]
     assert of(1003, ".passage") == ["aligned", "word"]
     browser.execute_script("document.querySelector('#case-1-1003-0 .views button:last-child').click()")
@@ -308,11 +313,11 @@ def test_links_and_keys_lead_to_cases(many, browser):
     opened(browser, report / "report.html", "#case-1-9000-0")
     focused = "return document.activeElement.id"
     assert browser.execute_script(focused) == "case-1-9000-0"
-    order = sorted(rows, key=lambda row: (-max((c.length for c in row.copied), default=0), row.id))
-    place = [row.id for row in order].index(9000)
+    order = sorted(rows, key=lambda row: (-max((c.length for c in row.copied), default=0), row.generation.id))
+    place = [row.generation.id for row in order].index(9000)
     for key, step in (("j", 1), ("n", 2), ("k", 1), ("p", 0), ("p", -1)):
         browser.switch_to.active_element.send_keys(key)
-        assert browser.execute_script(focused) == f"case-1-{order[place + step].id}-0"
+        assert browser.execute_script(focused) == f"case-1-{order[place + step].generation.id}-0"
     browser.switch_to.active_element.send_keys("/")
     assert browser.execute_script(focused) == "f-text"
     browser.switch_to.active_element.send_keys("jn")

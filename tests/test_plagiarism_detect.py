@@ -79,7 +79,7 @@ def refused(capsys, stage, out, *flags):
 
 def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
     rows, manifest = detect(stage, tmp_path, "--profile", "pan", "--span-length", 60)
-    assert [(row.id, row.sample) for row in rows] == [(row.id, row.sample) for row in ROWS]
+    assert [row.key for row in rows] == [row.key for row in ROWS]
     generations = read_json(manifest_path(stage / "g.jsonl"))
     index = EmbeddedIndex(stage / "indexes", "suffixes").made_of()
     assert manifest.made_of == {
@@ -110,7 +110,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "not_computed": {},
     }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity
-    assert rows[2].exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
+    assert rows[2].generation.exact_match and rows[2].labels.label == rows[2].own.label == "verbatim"
 
 
 def test_result_files_count_what_the_detections_say(stage, tmp_path, capsys):
@@ -148,7 +148,7 @@ def test_a_models_own_directory_is_no_place_for_results(stage, tmp_path, monkeyp
 def with_base(directory, **made_of):
     """The generations of the stage, and beside them those of a base model that repeats nothing."""
     directory.mkdir()
-    rows = [msgspec.structs.replace(row, generation="Nothing.", exact_match=False) for row in ROWS]
+    rows = [msgspec.structs.replace(row, text="Nothing.", exact_match=False) for row in ROWS]
     write_generations(directory / "g.base.jsonl", rows, model="b", **made_of)
     base = link(directory / "g.base.jsonl", "gpt", GENERATIONS)
     return ["--filedir", write_generations(directory / "g.jsonl", ROWS, base=base)]
@@ -400,7 +400,7 @@ def test_a_classifier_decides_between_paraphrase_and_paraphrase_low(stage, tmp_p
     rows, manifest = detect(stage, tmp_path, "--paraphrase-model", classifier)
     row = rows[3]
     (passage,) = row.labels.passages
-    ours = [s for s in sentences(row.generation) if s in row.generation[slice(*passage.generation_span)]]
+    ours = [s for s in sentences(row.generation.text) if s in row.generation.text[slice(*passage.generation_span)]]
     scores = ParaphraseClassifier(classifier, "cpu").probabilities([(a, b) for a in ours for b in sentences(CAT)])
     assert passage.paraphrase_probability == pytest.approx(max(scores.values()), abs=1e-5)
     assert row.labels.label == ("paraphrase" if passage.paraphrase_probability > 0.5 else "paraphrase_low")
@@ -496,8 +496,8 @@ def test_a_listing_of_other_code_is_taken_unchecked(stage, tmp_path, capsys):
     )
     assert manifest.facts["generations"] is manifest.facts["training"] is None and manifest.made_of["unchecked"]
     known, _ = detect(stage, tmp_path / "known")
-    for row, other in zip(rows, (row for row in known if row.sample == 0), strict=True):
-        assert row.exact_match is row.matched_tokens is None
+    for row, other in zip(rows, (row for row in known if row.generation.sample == 0), strict=True):
+        assert row.generation.exact_match is row.generation.matched_tokens is None
         assert (row.labels.passages, row.own.passages) == (other.labels.passages, other.own.passages)
 
 

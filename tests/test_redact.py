@@ -171,23 +171,24 @@ def shown(before, text, span):
 
 def test_what_was_marked_stays_marked(found):
     masked = redacted(found)
-    samples = {row.id: (row, new) for row, new in zip(found, masked, strict=True)}
+    samples = {row.generation.id: (row, new) for row, new in zip(found, masked, strict=True)}
     seen = {"own": 0, "copied": 0, "passage": 0, "another's passage": 0, "personal": 0}
 
     def check(kind, row, new, one, other):
-        marked = new.generation[slice(*other.generation_span)]
-        assert marked == shown(row.prefix, row.generation, one.generation_span)
+        marked = new.generation.text[slice(*other.generation_span)]
+        assert marked == shown(row.generation.prefix, row.generation.text, one.generation_span)
         seen[kind] += 1
 
     for row, new in zip(found, masked, strict=True):
         if row.own.run:
             check("own", row, new, row.own.run, new.own.run)
             assert new.own.run.length == row.own.run.length
-            text = new.suffix[slice(*new.own.run.suffix_span)]
-            assert text == shown(row.prefix, row.suffix, row.own.run.suffix_span)
+            text = new.generation.suffix[slice(*new.own.run.suffix_span)]
+            assert text == shown(row.generation.prefix, row.generation.suffix, row.own.run.suffix_span)
         for one, other in zip(row.copied, new.copied, strict=True):
             check("copied", row, new, one, other)
             sample, of = samples[one.sample]
+            sample, of = sample.generation, of.generation
             text = (of.prefix + of.suffix)[slice(*other.sample_span)]
             pieces, place = slowly(sample.prefix + sample.suffix, len(sample.prefix))
             begin, end = one.sample_span
@@ -196,24 +197,26 @@ def test_what_was_marked_stays_marked(found):
         for one, other in zip(
             [*row.labels.passages, *row.paper.passages], [*new.labels.passages, *new.paper.passages], strict=True
         ):
-            check("passage" if one.candidate == row.id else "another's passage", row, new, one, other)
+            check("passage" if one.candidate == row.generation.id else "another's passage", row, new, one, other)
             sample, _ = samples[one.candidate]
             text = texts[one.candidate][slice(*other.candidate_span)]
-            assert text == shown(sample.prefix, sample.suffix, one.candidate_span)
+            assert text == shown(sample.generation.prefix, sample.generation.suffix, one.candidate_span)
         for one, other in zip(row.own.passages, new.own.passages, strict=True):
             check("own", row, new, one, other)
-            assert new.suffix[slice(*other.candidate_span)] == shown(row.prefix, row.suffix, one.candidate_span)
+            assert new.generation.suffix[slice(*other.candidate_span)] == shown(
+                row.generation.prefix, row.generation.suffix, one.candidate_span
+            )
         for one, other in zip(row.personal, new.personal, strict=True):
             check("personal", row, new, one, other)
-            assert new.generation[slice(*other.generation_span)] == f"[{one.kind}]"
+            assert new.generation.text[slice(*other.generation_span)] == f"[{one.kind}]"
     assert all(count >= 20 for count in seen.values()), seen
 
 
 def test_names_of_a_row_are_named_in_its_generation():
     text = "Then he saw Ann Maria near the lake"
-    found = detection(5, prefix="He sat. ", generation=text, personal=[item("name", (12, 21), "own")])
+    found = detection(5, prefix="He sat. ", text=text, personal=[item("name", (12, 21), "own")])
     (new,) = redacted([found])
-    assert new.generation == "T··n he s·w [name] n··r t·e l··e".replace("·", MASK)
+    assert new.generation.text == "T··n he s·w [name] n··r t·e l··e".replace("·", MASK)
     assert new.personal == [item("name", (12, 18), "own")]
 
 
@@ -223,7 +226,9 @@ def without_texts(value):
         return [without_texts(one) for one in value]
     if not isinstance(value, dict):
         return value
-    texts = {"prefix", "suffix", "generation", "text"}
+    texts = {"prefix", "suffix", "text", "generation_ids", "reach"}
+    if "generation_ids" in value:  # the generation's own row, which calls its text so
+        texts.add("generation")
     return {name: without_texts(one) for name, one in value.items() if name not in texts and not name.endswith("_span")}
 
 
@@ -232,11 +237,13 @@ def test_all_else_stays_and_a_sample_that_is_not_there_keeps_its_span(found):
     assert [without_texts(msgspec.to_builtins(row)) for row in masked] == [
         without_texts(msgspec.to_builtins(row)) for row in found
     ]
-    alone = [row for row in found if any(run.sample != row.id for run in row.copied)][:1]
+    alone = [row for row in found if any(run.sample != row.generation.id for run in row.copied)][:1]
     (new,) = redacted(alone)
-    spans = [[run.sample_span for run in row.copied if run.sample != row.id] for row in (*alone, new)]
+    spans = [[run.sample_span for run in row.copied if run.sample != row.generation.id] for row in (*alone, new)]
     assert spans[0] == spans[1]
-    assert MASK not in "".join(row.prefix + row.suffix + row.generation for row in found)  # these are as they were
+    assert MASK not in "".join(
+        row.generation.prefix + row.generation.suffix + row.generation.text for row in found
+    )  # these are as they were
 
 
 def words_of(text):
@@ -246,7 +253,7 @@ def words_of(text):
 
 def test_no_file_of_a_redacted_report_shows_a_word(found, tmp_path, capsys):
     result = write_detections(tmp_path / "result", found, direction="both")
-    samples = set().union(*(words_of(row.prefix) | words_of(row.suffix) for row in found))
+    samples = set().union(*(words_of(row.generation.prefix) | words_of(row.generation.suffix) for row in found))
     assert len(samples) > 500
 
     def shown_by(*flags):

@@ -10,6 +10,7 @@ import json
 import re
 from argparse import Namespace
 from functools import cache, partial
+from itertools import repeat
 from unicodedata import east_asian_width
 
 import pytest
@@ -71,7 +72,7 @@ class Outputs:
 
     def __init__(self, directory, data, task, new_tokens, model, capsys):
         """model: probes -> what it says to each, a list of lists of token ids."""
-        from memorization.extraction.measure import generations
+        from memorization.extraction.extract import generation_row
 
         source, encoding = directory / "data.json", directory / "encoding"
         source.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
@@ -81,8 +82,7 @@ class Outputs:
         self.probes = probes = encoded[:]
         said = [ids[:new_tokens] for ids in model(probes)]
         settings = Namespace(max_new_tokens=new_tokens, token_scores=False)
-        keys = [(probe["id"], 0) for probe in probes]
-        rows = [*generations(tokenizer(), keys, probes, said, [None] * len(probes), settings)]
+        rows = [generation_row(tokenizer(), *each, settings) for each in zip(probes, repeat(0), repeat(None), said)]
         of = {"encoding": encoded.encoding, "trained_on": encoded.encoding, "probe": encoded.kind}
         generated = write_generations(directory / "generations.jsonl", rows, **of)
         index = "--indexes", directory / "indexes", "--index-xsuffix", "test"
@@ -110,7 +110,11 @@ class Outputs:
 
     def whose(self):
         """dict id of a member -> whose the runs are that it says."""
-        return {row.id: {run.whose(row.cluster) for run in row.copied} for row in self.rows if row.member}
+        return {
+            row.generation.id: {run.whose(row.generation.cluster) for run in row.copied}
+            for row in self.rows
+            if row.generation.member
+        }
 
     def check(self):
         """That no output contradicts another."""
@@ -158,7 +162,7 @@ class Outputs:
     def _check_leaks(self):
         """leaks.txt lists the members that the table counts as own, those of a shared run of their own, exact ones."""
         whose = self.whose()
-        exact = {row.id for row in self.rows if row.member and row.exact_match}
+        exact = {row.generation.id for row in self.rows if row.generation.member and row.generation.exact_match}
         of_runs = dict(re.findall(r"^\d+\. sample (\d+)(, .*)", self.leaks, re.M))
         exact_only = {int(id) for id in re.findall(r"^- sample (\d+), .* tokens$", self.leaks, re.M)}
         shared = {int(id) for id, told in of_runs.items() if ", shared" in told}
@@ -222,10 +226,10 @@ def test_a_model_that_repeats_its_members_is_told_to(outputs, case):
     assert of_members["own"]["rate"] == of_members["own"]["ceiling"]  # what can come out does
     assert verdict["column"] == ("own" if of_members["own"]["ceiling"] >= 0.5 else "exact_match")
     assert all(test["evidence"] for test in verdict["groups"].values())
-    long = {row.id for row in found.rows if row.member and row.own.run.length > 50}
+    long = {row.generation.id for row in found.rows if row.generation.member and row.own.run.length > 50}
     assert all(found.whose()[id] & {"own", "shared"} for id in long)
     assert found.status == 1
-    reached = sum(row.ceiling.longest > 50 for row in found.rows if row.member) / of_members["n"]
+    reached = sum(row.ceiling.longest > 50 for row in found.rows if row.generation.member) / of_members["n"]
     for output in (found.table, found.report, html.unescape(found.page)):
         said = " ".join(output.split())
         assert ("can have no own run: what a generation can reach is too short" in said) == (reached < 0.5)
@@ -258,5 +262,5 @@ def test_a_model_that_says_nothing_is_not_told_to_repeat(outputs, name):
     found = outputs(CASES[name], says_nothing)
     assert found.status == 0 and "0 of 42 members" in " ".join(found.leaks.split())
     assert not any(test["evidence"] for test in found.result["verdict"]["groups"].values())
-    assert not any(row.copied or row.exact_match for row in found.rows)
+    assert not any(row.copied or row.generation.exact_match for row in found.rows)
     found.check()

@@ -175,8 +175,8 @@ def test_leaks_show_the_longest_run_first_beside_the_sample(tmp_path, capsys):
     text = "Call me\x1b[2J on\n" + "x" * 100 + " tomorrow"
     some = [
         detection(7, own=60, suffix="word " * 30),
-        detection(8, own=100, generation=text, suffix="12345" + text, duplicates=16, exact_match=False),
-        detection(8, own=70, generation="other " * 30, duplicates=16, exact_match=True, sample=1),
+        detection(8, own=100, text=text, suffix="12345" + text, duplicates=16, exact_match=False),
+        detection(8, own=70, text="other " * 30, duplicates=16, exact_match=True, sample=1),
         detection(9, own=50),
         detection(1000, own=300),
     ]

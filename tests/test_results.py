@@ -16,7 +16,7 @@ from memorization.results.layout import estimate, grid, visible
 from memorization.results.reports import Run, latex
 from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
 from memorization.results.tables import Published, summarize, table
-from support.detection_rows import FACTS, detection, item
+from support.detection_rows import FACTS, detection, item, of_generation
 
 ROWS = [
     detection(1, "verbatim", own=250, run=250, duplicates=16, exact_match=True, matched_tokens=60),
@@ -74,7 +74,7 @@ def test_members_are_grouped_by_copies_in_powers_of_two():
         ("members", 5),
         ("held out", 10),
     ]
-    alike = summarize([row for row in ROWS if row.duplicates == 1], FACTS)
+    alike = summarize([row for row in ROWS if row.generation.duplicates == 1], FACTS)
     assert list(alike["groups"]) == list(alike["verdict"]["groups"]) + ["held out"] == ["members", "held out"]
 
 
@@ -224,7 +224,7 @@ def test_anothers_run_is_shown_beside_its_chance_level():
 
 
 def test_columns_without_data_are_left_out():
-    foreign = summarize([msgspec.structs.replace(row, exact_match=None, matched_tokens=None) for row in ROWS], FACTS)
+    foreign = summarize([of_generation(row, exact_match=None, matched_tokens=None) for row in ROWS], FACTS)
     names = [column["name"] for column in foreign["columns"]]
     assert names == [
         "run_50",
@@ -293,15 +293,15 @@ def test_the_columns_of_the_pass_count_what_they_say():
 
 
 def test_a_column_that_was_not_computed_is_left_out_and_named():
-    rows = [msgspec.structs.replace(row, scores=None) for row in PASSED]
+    rows = [of_generation(row, scores=None) for row in PASSED]
     summary = summarize(rows, FACTS | {"not_computed": {"scores": "the engine gives no scores"}})
     names = {column["name"] for column in summary["columns"]} | summary["scores"].keys()
     assert not names & {"loss", "exact_10", "within_1_50", "log_p_z", "zlib", "min_k"} and "near_copy" in names
     headings = summary["facts"]["not_computed"]["the engine gives no scores"]
     assert {"loss", "exact at 10", "n 1, p 0.5", "min-k %++"} <= {*headings} and "near copy" not in headings
     assert "min-k %++: not computed, as the engine gives no scores." in " ".join(table(summary).split())
-    scores = [msgspec.structs.replace(row.scores, min_k_plus=msgspec.UNSET) for row in PASSED]
-    rows = [msgspec.structs.replace(row, scores=each) for row, each in zip(PASSED, scores, strict=True)]
+    scores = [msgspec.structs.replace(row.generation.scores, min_k_plus=msgspec.UNSET) for row in PASSED]
+    rows = [of_generation(row, scores=each) for row, each in zip(PASSED, scores, strict=True)]
     summary = summarize(rows, FACTS | {"not_computed": {"scores.min_k_plus": "it needs all scores"}})
     assert "min_k_plus" not in summary["scores"] and "min_k" in summary["scores"]
     assert summary["facts"]["not_computed"] == {"it needs all scores": ["min-k %++"]}
@@ -350,7 +350,7 @@ def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_pr
         scored(1000, loss=2.0, exact_match=False),
         scored(1001, loss=3.5, exact_match=False),
     ]
-    tuned = [msgspec.structs.replace(row, exact_match=row.id < 3) for row in PASSED]
+    tuned = [of_generation(row, exact_match=row.generation.id < 3) for row in PASSED]
     summary = summarize(tuned, FACTS | {"base": "gpt"}, iter(base))
     groups, changes = summary["base"]["groups"], summary["base"]["difference"]
     assert groups["members"]["exact_match"]["count"] == 1 and summary["groups"]["members"]["exact_match"]["count"] == 2
@@ -480,7 +480,7 @@ def test_prompts_that_probes_share_are_told_and_a_note_where_most_do():
 
 def test_the_table_fits_80_columns_whatever_is_in_it():
     """Large figures, long names, many groups of copies."""
-    runs = {"own": 10**6, "run": 10**6, "generation": "w" * 10**6, "suffix": "w" * (10**6 + 5)}
+    runs = {"own": 10**6, "run": 10**6, "text": "w" * 10**6, "suffix": "w" * (10**6 + 5)}
     rows = [
         detection(i, "verbatim", **runs, duplicates=max(2**i * 3 // 2, 1), matched_tokens=49999 * (i % 3))
         for i in range(20)

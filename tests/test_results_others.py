@@ -16,7 +16,8 @@ def rows(said, members):
         cluster=sample, members=int(members[sample]), whose=lambda _: "another" if members[sample] else "other"
     )
     return [
-        SimpleNamespace(id=i, cluster=i, copied=[run(sample) for sample in of_probe]) for i, of_probe in enumerate(said)
+        SimpleNamespace(generation=SimpleNamespace(id=i, cluster=i), copied=list(map(run, of_probe)))
+        for i, of_probe in enumerate(said)
     ]
 
 

@@ -29,6 +29,7 @@ FIELDS = {
     "labels": LABELS,
     "paper": LABELS,
     "matched_tokens": 2,
+    "generation_ids": [0, 7],
 }
 ROWS = {
     Generation: generation(
@@ -53,7 +54,7 @@ ID, COUNT, SPAN = (
     ([9, 0], [3, 3], [-1, 3], [0], [0, 1, 2], None),
 )
 BEYOND = [0, 501]  # one more than the texts of the detection have characters
-BOTH = {
+GENERATED = {
     ("id",): ID,
     ("sample",): ID,
     ("member",): (None, 1, "true"),
@@ -62,7 +63,10 @@ BOTH = {
     ("prefix",): (None, 3),
     ("suffix",): (None, ["a"]),
     ("generation",): (None, {}),
-    ("matched_tokens",): COUNT,
+    ("matched_tokens",): (*COUNT, 3),
+    ("generation_ids",): ([0, -1], [0, 1.5], None, [0, "a"], [0]),
+    ("reach", "tokens"): (0, None),
+    ("reach", "characters"): (-1, 501),
     ("exact_match",): (0, "true"),
     ("near", "edit_similarity"): SHARE,
     ("near", "rouge_l"): SHARE,
@@ -102,10 +106,8 @@ WRONG = {
         ("error",): (-0.1, "1"),
         ("extracted",): (0, None),
     },
-    Generation: BOTH
-    | {("reach", "tokens"): (0, None), ("reach", "characters"): (-1, 501)}
-    | {("generation_ids",): ([0, -1], [0, 1.5], None, [0, "a"], [0]), ("matched_tokens",): (*COUNT, 3)},
-    Detection: BOTH
+    Generation: GENERATED,
+    Detection: {("generation", *path): values for path, values in GENERATED.items() if path[0] != "reach"}
     | {("candidates", 0, "id"): ID, ("candidates", 0, "score"): (-0.5, None, "1"), ("candidates", 0, "text"): (3, [])}
     | {("longest_common_run", *path): values for path, values in COPIED.items()}
     | {("copied", 0, *path): values for path, values in COPIED.items()}
@@ -168,6 +170,6 @@ def test_no_field_is_missing_or_surplus(kind):
         part = row
         for step in path:
             part = part[step]
-        for name in part.keys() - (NOT_COMPUTED if path == ("scores",) else set()):
+        for name in part.keys() - (NOT_COMPUTED if path[-1:] == ("scores",) else set()):
             less = {other: value for other, value in part.items() if other != name}
             refused(changed(row, path, less) if path else less, kind)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tracemalloc
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,13 +13,11 @@ from memorization.extraction.kinds import GENERATIONS
 from memorization.shell.cli import UserError, run
 from memorization.store.files import fingerprint, read_jsonl
 from memorization.store.manifests import manifest_path, read_manifest, write_manifest
-from memorization.store.rows import Rows, StoredRows, read_rows
+from memorization.store.rows import Keyed, Rows, StoredRows, read_rows
 from support.command_line import ROOT, one_line
 
 
-class Square(msgspec.Struct, forbid_unknown_fields=True):
-    id: int
-    sample: int
+class Square(Keyed):
     square: int
 
 
@@ -68,7 +65,7 @@ def whole(tmp_path_factory):
 
 def test_a_finished_result_holds_each_row_in_order_and_says_what_it_is(whole):
     rows, manifest = read_rows(whole, GENERATIONS, Square)
-    assert [(row.id, row.sample) for row in rows] == KEYS
+    assert [row.key for row in rows] == KEYS
     assert [row.square for row in rows] == [9, 10, 1, 16, 225]
     assert (manifest.rows, manifest.made_of, manifest.contents) == (5, MADE_OF, fingerprint(whole))
     assert names(whole.parent) == ["r.jsonl", "r.jsonl.manifest.json"]
@@ -364,9 +361,7 @@ def test_a_full_disk_gets_one_line_that_names_the_file(tmp_path, capsys):
     assert "r.jsonl: No space left on device; free some space" in one_line(capsys)
 
 
-class Long(msgspec.Struct):
-    id: int
-    sample: int
+class Long(Keyed):
     text: str
 
 

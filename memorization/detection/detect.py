@@ -83,7 +83,7 @@ def judge(rows, compared, spans, span_length, classify=None, recognize=None):
     scores = classify and classify(_pairs(compared))
     named = None
     if recognize:
-        texts = {row.generation for row in rows}
+        texts = {row.text for row in rows}
         texts |= {sentence for pair, p in (scores or {}).items() if p > PARAPHRASE for sentence in pair}
         named = recognize(texts)
     return [_assemble(*each, spans, scores, named, span_length) for each in zip(rows, compared, strict=True)]
@@ -94,13 +94,13 @@ def compare(rows, index, spans, settings):
 
     index: a retrieval index of the training suffixes. spans: a SpanIndex of all samples.
     """
-    found = index.search([row.generation for row in rows], settings.candidates)
+    found = index.search([row.text for row in rows], settings.candidates)
     texts = index.texts({hit.id for hits in found for hit in hits})
     compared = []
     for row, hits in zip(rows, found, strict=True):
-        generation, suffix = prepare(row.generation), _prepared(row.suffix)
+        generation, suffix = prepare(row.text), _prepared(row.suffix)
         candidates = {int(hit.id): _prepared(texts[hit.id]) for hit in hits}
-        longest, copied, own_run = spans.copied(row.generation, row.id, row.prefix, row.suffix, settings.span_length)
+        longest, copied, own_run = spans.copied(row.text, row.id, row.prefix, row.suffix, settings.span_length)
         compared.append(
             Compared(
                 [Candidate(int(hit.id), hit.score, texts[hit.id]) for hit in hits],
@@ -109,7 +109,7 @@ def compare(rows, index, spans, settings):
                 own_run,
                 longest,
                 copied,
-                repeats(words(row.generation).hashes),
+                repeats(words(row.text).hashes),
                 items.said(row, spans),
                 None if row.sample else _ceiling(row, spans, settings.span_length),
             )
@@ -120,7 +120,7 @@ def compare(rows, index, spans, settings):
 def _ceiling(row, spans, span_length):
     """The Ceiling of a row's probe."""
     suffix = row.suffix if row.reach is None else row.suffix[: row.reach.characters]
-    personal = items.said(msgspec.structs.replace(row, generation=suffix), spans)
+    personal = items.said(msgspec.structs.replace(row, text=suffix), spans)
     longest, copied, _ = spans.copied(suffix, row.id, row.prefix, row.suffix, span_length)
     return Ceiling(
         tokens=row.reach and row.reach.tokens,
@@ -147,22 +147,12 @@ def _assemble(row, compared, spans, scores, named, span_length):
         agreed = any(entities.agree(pair, named) for pair in called)
     personal = compared.personal
     if named is not None:
-        names = items.named(row, spans, entities.names(row.generation, named), personal)
+        names = items.named(row, spans, entities.names(row.text, named), personal)
         personal = sorted(personal + names, key=lambda item: item.generation_span)
     shown = {passage.candidate for each in labels for passage in each.passages}
+    without_log_probs = row.scores and msgspec.structs.replace(row.scores, token_log_probs=None)
     return Detection(
-        id=row.id,
-        sample=row.sample,
-        member=row.member,
-        duplicates=row.duplicates,
-        cluster=row.cluster,
-        prefix=row.prefix,
-        suffix=row.suffix,
-        generation=row.generation,
-        matched_tokens=row.matched_tokens,
-        exact_match=row.exact_match,
-        near=row.near,
-        scores=row.scores and msgspec.structs.replace(row.scores, token_log_probs=None),
+        generation=msgspec.structs.replace(row, scores=without_log_probs),
         candidates=[Candidate(hit.id, hit.score, hit.text if hit.id in shown else None) for hit in compared.hits],
         longest_common_run=compared.longest,
         copied=compared.copied,

@@ -8,8 +8,7 @@ from msgspec import Meta
 
 from memorization.detection.labels import LABELS
 from memorization.detection.personal import KINDS, NAME
-from memorization.extraction.matches import Near
-from memorization.extraction.scores import Scores
+from memorization.extraction.generations import Generation
 from memorization.shell.cli import UserError
 from memorization.store.manifests import Count, Positive
 from memorization.store.rows import Id
@@ -165,18 +164,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     Spans are not empty and lie within their texts: in the generation, and where they are of its own suffix, in that.
     """
 
-    id: Id
-    sample: Id
-    member: bool
-    duplicates: Positive
-    cluster: Id
-    prefix: str
-    suffix: str
-    generation: str
-    matched_tokens: Count | None
-    exact_match: bool | None
-    near: Near | None
-    scores: Scores | None  # of the probe, in its first generation; without token_log_probs
+    generation: Generation  # without the token_log_probs of its scores
     candidates: list[Candidate]
     longest_common_run: Copied | None  # with any training text, however short
     copied: list[Copied]  # every run over the span length (SpanIndex.copied)
@@ -192,13 +180,17 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         passages = [*self.labels.passages, *(self.paper.passages if self.paper else ()), *self.own.passages]
         for found in (*passages, self.own.run, self.longest_common_run, *self.copied, *self.personal):
             if found is not None:
-                _check_span("generation_span", found.generation_span, len(self.generation))
+                _check_span("generation_span", found.generation_span, len(self.generation.text))
         for passage in passages:
             _check_span("candidate_span", passage.candidate_span)
         for passage in self.own.passages:
-            _check_span("candidate_span", passage.candidate_span, len(self.suffix))
+            _check_span("candidate_span", passage.candidate_span, len(self.generation.suffix))
         if self.own.run is not None:
-            _check_span("suffix_span", self.own.run.suffix_span, len(self.suffix))
+            _check_span("suffix_span", self.own.run.suffix_span, len(self.generation.suffix))
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.generation.key
 
 
 def check_rows(path, rows, base, manifest):
@@ -209,19 +201,21 @@ def check_rows(path, rows, base, manifest):
     """
     both, holders = manifest.made_of["direction"] == "both", {True: set(), False: set()}  # whether members -> clusters
     for row in rows:
-        texts = {candidate.id: candidate.text for candidate in row.candidates}
+        probe, texts = row.generation, {candidate.id: candidate.text for candidate in row.candidates}
         for passage in (*row.labels.passages, *(row.paper.passages if row.paper else ())):
             if passage.candidate_span[1] > len(texts.get(passage.candidate) or ""):
-                raise UserError(f"{path}: row {row.id} has a passage of no text; {REMEDY}")
+                raise UserError(f"{path}: row {probe.id} has a passage of no text; {REMEDY}")
         if (row.paper is not None) != both:
-            raise UserError(f"{path}: row {row.id} is not of direction {manifest.made_of['direction']}; {REMEDY}")
+            raise UserError(f"{path}: row {probe.id} is not of direction {manifest.made_of['direction']}; {REMEDY}")
         for run in row.copied:
-            if run.whose(row.cluster) in ("another", "other"):
+            if run.whose(probe.cluster) in ("another", "other"):
                 holders[run.members > 0].add(run.cluster)
     for side, most in zip((True, False), manifest.facts["clusters"], strict=True):
         if len(holders[side]) > most:
             raise UserError(f"{path}: names {len(holders[side])} clusters of {most}; {REMEDY}")
-    if base is not None and {(row.id, row.paper is not None) for row in base} != {(row.id, both) for row in rows}:
+    if base is not None and {(row.key[0], row.paper is not None) for row in base} != {
+        (row.key[0], both) for row in rows
+    }:
         raise UserError(f"{path}: the base model's rows beside it are of other probes; {REMEDY}")
 
 

@@ -71,7 +71,7 @@ def said(row, spans):
     """
     prompt, personal = row.prefix[-BEFORE:], []
     cut = len(prompt)
-    for item in find(prompt + row.generation, spans.regions):
+    for item in find(prompt + row.text, spans.regions):
         if item.start + item.end >= 2 * cut and item.end > cut:
             if not personal:
                 in_prompt = keys(find(row.prefix, spans.regions))
@@ -91,7 +91,7 @@ def named(row, spans, names, others):
     """
     taken, personal = [item.generation_span for item in others], []
     for start, end in names:
-        name = row.generation[start:end]
+        name = row.text[start:end]
         if not any(start < last and first < end for first, last in taken):
             prompted, own = (_says(text, name) for text in (row.prefix, row.suffix))
             personal.append(_personal(row, spans.items, NAME, (start, end), prompted, own, spans.holding(name)))

@@ -15,6 +15,7 @@ from memorization.encoding.kinds import CANARIES
 from memorization.encoding.stored_sets import SIDE, chosen_lists
 from memorization.encoding.tokens import SPECIAL, encode
 from memorization.shell.cli import UserError
+from memorization.shell.flags import whole
 from memorization.store.files import read_json
 from memorization.store.locations import canaries_path
 from memorization.store.manifests import Count, Positive, checked
@@ -53,7 +54,10 @@ class CanarySet(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 def add_canary_arguments(parser):
     """The flags of stage 1 that say which canaries there are."""
     parser.add_argument(
-        "--canaries", type=int, default=0, help="random secrets to plant, with as many controls (default: none)"
+        "--canaries",
+        type=whole(0, 100_000),
+        default=0,
+        help="random secrets to plant, with as many controls (default: none)",
     )
     parser.add_argument(
         "--canary-copies",
@@ -62,7 +66,9 @@ def add_canary_arguments(parser):
         metavar="N,N,...",
         help="how often a canary stands in the training set, each for an equal share of them (default: 1,4,16)",
     )
-    parser.add_argument("--canary-digits", type=int, default=4, help="digits of a secret (default: %(default)s)")
+    parser.add_argument(
+        "--canary-digits", type=whole(1, 18), default=4, help="digits of a secret (default: %(default)s)"
+    )
 
 
 def check_canary_arguments(parser, args):

@@ -20,6 +20,7 @@ from memorization.encoding.task_rows import add_data_arguments, check_data_argum
 from memorization.encoding.tokens import encoded_batches
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import Parser, UserError
+from memorization.shell.flags import PROCESSES, SEEDS, Range, any_text, file_name, whole
 from memorization.store.files import check_apart, fingerprints, replacing
 from memorization.store.fingerprints import tokenizer_fingerprint
 from memorization.store.locations import canaries_path, encoding_paths
@@ -33,14 +34,16 @@ def parse_arguments(description, task):
     """The flags of the script that encodes a task."""
     parser = Parser(description)
     add_data_arguments(parser, task)
-    parser.add_argument("--max-samples", type=int, help="take only the first N samples of the data (default: all)")
+    parser.add_argument("--max-samples", type=whole(1), help="take only the first N samples of the data (default: all)")
     parser.add_argument("--tokenizer", default=str(DEFAULT_TOKENIZER), help="path or hub name (default: %(default)s)")
-    parser.add_argument("--name", default=task.name, help="what the outputs are called (default: %(default)s)")
+    parser.add_argument(
+        "--name", type=file_name, default=task.name, help="what the outputs are called (default: %(default)s)"
+    )
     parser.add_argument("--output-dir", default="tokenized_data", help="where they go (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace what was made of other data or settings")
     parser.add_argument(
         "--prefix-length",
-        type=int,
+        type=whole(1),
         default=50,
         help="tokens of a prefix, unless stages 2 to 4 say otherwise (default: %(default)s)",
     )
@@ -54,9 +57,14 @@ def parse_arguments(description, task):
         "--shared-prompts", action="store_true", help="go on where most probes share their prompt with another"
     )
     parser.add_argument(
-        "--min-suffix-length", type=int, default=20, help="least tokens of a suffix (default: %(default)s)"
+        "--min-suffix-length", type=whole(1), default=20, help="least tokens of a suffix (default: %(default)s)"
     )
-    parser.add_argument("--test-size", type=float, default=0.1, help="share of held-out samples (default: %(default)s)")
+    parser.add_argument(
+        "--test-size",
+        type=Range(0, 1, over=True, under=True),
+        default=0.1,
+        help="share of held-out samples (default: %(default)s)",
+    )
     parser.add_argument(
         "--near-duplicates",
         type=_share,
@@ -69,15 +77,20 @@ def parse_arguments(description, task):
         action="store_true",
         help="train on one text of each cluster of near-duplicates; with --near-duplicates none, on one copy of each",
     )
-    parser.add_argument("--seed", type=int, default=5, help="of the split (default: %(default)s)")
-    parser.add_argument("--num-proc", type=int, default=1, help="processes that tokenize (default: %(default)s)")
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=5, help="of the split (default: %(default)s)")
+    parser.add_argument(
+        "--num-proc", type=whole(1, PROCESSES), default=1, help="processes that tokenize (default: %(default)s)"
+    )
     parser.add_argument(
         "--encoder-decoder",
         action="store_true",
         help="for T5, BART and their like, which are given the source and say the target (default: for causal models)",
     )
     parser.add_argument(
-        "--source-prefix", default="", help='text before each source, for T5 "summarize: ", say (default: none)'
+        "--source-prefix",
+        type=any_text,
+        default="",
+        help='text before each source, for T5 "summarize: ", say (default: none)',
     )
     add_canary_arguments(parser)
     args = parser.parse_args()
@@ -99,9 +112,9 @@ def parse_arguments(description, task):
 
 def _share(text: str) -> float | None:
     try:
-        return None if text == "none" else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a share of the word 5-grams, as 0.8, or none") from None
+        return None if text == "none" else Range(0.1, 1)(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}: give a share of the word 5-grams, as 0.8, or none") from None
 
 
 def encode_task(args, task):

@@ -12,6 +12,7 @@ from memorization.encoding.readers import READERS, Format, read_parallel, read_s
 from memorization.encoding.tasks import Task
 from memorization.encoding.text_files import COMPRESSED, encoding, file_kind
 from memorization.shell.cli import UserError
+from memorization.shell.flags import any_text
 
 OF_DATA = ("label_names", "delimiter", "encoding")  # flags that say how the data is written, beside those of columns
 
@@ -32,6 +33,7 @@ def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
     for field in task.fields:
         (instruction if field == "instruction" else parser).add_argument(
             f"--{field}-column",
+            type=any_text,
             metavar="NAME",
             help=f"column with the {field}"
             + ' ("": there is none)' * (field in task.source_fields)
@@ -39,10 +41,16 @@ def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
         )
     default = "the column's" if "instruction" in task.fields else repr(task.instruction)
     instruction.add_argument(
-        "--instruction", metavar="TEXT", help=f"what every sample begins with (default: {default})".replace("%", "%%")
+        "--instruction",
+        type=any_text,
+        metavar="TEXT",
+        help=f"what every sample begins with (default: {default})".replace("%", "%%"),
     )
     parser.add_argument(
-        "--separator", metavar="TEXT", help=f"between source and {task.target_field} (default: {task.separator!r})"
+        "--separator",
+        type=any_text,
+        metavar="TEXT",
+        help=f"between source and {task.target_field} (default: {task.separator!r})",
     )
     parser.add_argument(
         "--delimiter", type=_delimiter, metavar="SIGN", help="between the columns of CSV files (default: as it seems)"

@@ -1,4 +1,4 @@
-"""What stage 3 asks of whatever runs a language model: an Engine. The rest of the pipeline does not know which it is."""
+"""An Engine: what stage 3 asks of whatever runs a language model. The rest of the pipeline does not know which."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

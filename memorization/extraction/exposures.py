@@ -10,20 +10,18 @@ from memorization.extraction.scores import Log
 from memorization.shell.cli import UserError
 from memorization.store.locations import exposures_path
 from memorization.store.manifests import Count, Positive
-from memorization.store.rows import Id, StoredRows
+from memorization.store.rows import Keyed, StoredRows
 
 FORMAT = 2  # of these rows; raise it when a field or its meaning changes
 Bits = Annotated[float, msgspec.Meta(ge=0)]
 
 
-class Exposure(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Exposure(Keyed, kw_only=True, forbid_unknown_fields=True):
     """Of a canary (encoding.canaries.Canary). log_likelihood: of its secret's tokens. exposure: in bits (extraction.
     canaries). error: its standard error where the rank is estimated, None of an exact one. extracted: whether greedy
     decoding of the prefix gives the secret.
     """
 
-    id: Id
-    sample: Id  # 0: there is one of each
     pair: Count
     copies: Positive
     planted: bool

@@ -350,7 +350,7 @@ def generation_row(
         **{name: probe[name] for name in ("id", "member", "duplicates", "cluster", "prefix", "suffix")},
         sample=sample,
         reach=Reach(min(len(suffix), most), min(len(reached), len(probe["suffix"]))),
-        generation=continuation if isinstance(continuation, str) else decode(tokenizer, continuation),
+        text=continuation if isinstance(continuation, str) else decode(tokenizer, continuation),
         generation_ids=[] if isinstance(continuation, str) else continuation,
         scores=token_scores and scores(token_scores, reached, settings.token_scores),
         **matches,

@@ -12,7 +12,7 @@ from memorization.extraction.scores import Scores
 from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint, read_text, replacing
 from memorization.store.manifests import Count, Positive
-from memorization.store.rows import Id, StoredRows
+from memorization.store.rows import Id, Keyed, StoredRows
 
 FORMAT = 5  # of these rows; raise it when a field or its meaning changes
 NOT_LISTED = dict.fromkeys(  # fields that a listing without rows does not have -> why
@@ -28,18 +28,19 @@ class Reach(msgspec.Struct, forbid_unknown_fields=True):
     characters: Count
 
 
-class Generation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A model's continuation of a probe's prefix (design.md, Terms)."""
+class Generation(Keyed, kw_only=True, forbid_unknown_fields=True):
+    """A model's continuation of a probe's prefix (design.md, Terms).
 
-    id: Id  # of the sample: its first row in the data
-    sample: Id  # 0 to num_samples - 1: which of the probe's generations
+    id: of the sample, its first row in the data. sample: 0 to num_samples - 1, which of the probe's generations.
+    """
+
     member: bool
     duplicates: Positive  # of the sample on its side of the split
     cluster: Id  # of the sample: the id of the first sample of its near-duplicates
     prefix: str
     suffix: str
     reach: Reach | None  # None where the tokens are not known
-    generation: str  # the prompt stripped
+    text: str = msgspec.field(name="generation")  # what the model said, the prompt stripped
     generation_ids: list[Count]
     matched_tokens: Count | None  # of the suffix's, from the start; None where the tokens are not known
     exact_match: bool | None
@@ -61,7 +62,7 @@ def write_listing(path, rows, num_samples=1):
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for row in rows:
             number = row.id if num_samples == 1 else f"{row.id}.{row.sample}"
-            file.write(f"{number}{RULE}\n{row.generation}\n")
+            file.write(f"{number}{RULE}\n{row.text}\n")
 
 
 def read_listing(path):
@@ -123,6 +124,6 @@ def _read_foreign(path, probes, unchecked):
     unknown = {"generation_ids": [], "matched_tokens": None}
     unknown |= dict.fromkeys(("exact_match", "near", "scores", "reach"))
     return [
-        Generation(sample=sample, cluster=id, generation=text, **{n: records[id][n] for n in COLUMNS}, **unknown)
+        Generation(sample=sample, cluster=id, text=text, **{n: records[id][n] for n in COLUMNS}, **unknown)
         for (id, sample), text in texts.items()
     ]

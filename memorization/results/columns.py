@@ -48,7 +48,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "exact_match",
             "exact match",
             "share",
-            lambda row: row.exact_match,
+            lambda row: row.generation.exact_match,
             "the generation is exactly what followed the prefix in the sample, as far as either goes",
             needs="exact_match",
             ceiling=_of(lambda ceiling: 1.0),
@@ -57,7 +57,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "near_copy",
             "near copy",
             "share",
-            lambda row: row.near and row.near.near_copy,
+            lambda row: row.generation.near and row.generation.near.near_copy,
             "the same but for an edit distance of at most a tenth of the tokens",
             needs="near",
             ceiling=_of(lambda ceiling: 1.0),
@@ -124,7 +124,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "matched_tokens",
             "matched tokens",
             "mean",
-            lambda row: row.matched_tokens,
+            lambda row: row.generation.matched_tokens,
             "how many tokens agree with its own sample from the end of the prefix on",
             needs="matched_tokens",
             ceiling=_of(lambda ceiling: ceiling.tokens),
@@ -133,7 +133,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "common_run",
             "token run",
             "mean",
-            lambda row: row.near and row.near.common_run,
+            lambda row: row.generation.near and row.generation.near.common_run,
             "the longest run of tokens in both the generation and its own suffix",
             needs="near",
             ceiling=_of(lambda ceiling: ceiling.tokens),
@@ -142,7 +142,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "edit_similarity",
             "edit sim.",
             "fraction",
-            lambda row: row.near and row.near.edit_similarity,
+            lambda row: row.generation.near and row.generation.near.edit_similarity,
             "edit similarity to its own suffix, 1 - edit distance / length, in tokens",
             needs="near",
             ceiling=_of(lambda ceiling: 1.0),
@@ -151,7 +151,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "rouge_l",
             "ROUGE-L",
             "fraction",
-            lambda row: row.near and row.near.rouge_l,
+            lambda row: row.generation.near and row.generation.near.rouge_l,
             "F1 of the longest common subsequence of tokens with its own suffix",
             needs="near",
             ceiling=_of(lambda ceiling: 1.0),
@@ -221,7 +221,7 @@ def _of(value):
 
 
 def _says(row, whose):
-    return any(run.whose(row.cluster) == whose for run in row.copied)
+    return any(run.whose(row.generation.cluster) == whose for run in row.copied)
 
 
 def _longer(run, length):

@@ -34,8 +34,9 @@ def collect(rows, columns):
     keys = [array("q") for _ in range(5)]
     values = [array("d") for _ in columns]
     for row in rows:
-        for column, value in zip(keys, (row.id, row.sample, row.member, row.duplicates, row.cluster), strict=True):
-            column.append(value)
+        generation = row.generation
+        for key, name in zip(keys, ("id", "sample", "member", "duplicates", "cluster"), strict=True):
+            key.append(getattr(generation, name))
         for column, into in zip(columns, values, strict=True):
             into.append(np.nan if (value := column.value(row)) is None else value)
     ids, samples, member, duplicates, clusters = (np.asarray(key) for key in keys)

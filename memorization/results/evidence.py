@@ -75,11 +75,16 @@ def scores(classifier):
         return _of_pass(name, heading, "score", needs, value, meaning)
 
     columns = [
-        of_row("matched_tokens", "matched tokens", lambda row: row.matched_tokens, "matched_tokens"),
+        of_row("matched_tokens", "matched tokens", lambda row: row.generation.matched_tokens, "matched_tokens"),
         of_row("own_run", "own run, longest", lambda row: row.own.run.length if row.own.run else 0),
-        of_row("common_run", "token run", lambda row: row.near and row.near.common_run, "near"),
-        of_row("edit_similarity", "edit sim.", lambda row: row.near and row.near.edit_similarity, "near"),
-        of_row("rouge_l", "ROUGE-L", lambda row: row.near and row.near.rouge_l, "near"),
+        of_row("common_run", "token run", lambda row: row.generation.near and row.generation.near.common_run, "near"),
+        of_row(
+            "edit_similarity",
+            "edit sim.",
+            lambda row: row.generation.near and row.generation.near.edit_similarity,
+            "near",
+        ),
+        of_row("rouge_l", "ROUGE-L", lambda row: row.generation.near and row.generation.near.rouge_l, "near"),
         of_pass(
             "extraction_strength", "ext. strength", "extraction_strength", lambda scores: scores.extraction_strength
         ),
@@ -141,7 +146,8 @@ def _of_pass(name, heading, kind, needs, value, meaning, block="generations"):
     """A Column of the field `needs` of a row's scores: without a value where that was not computed."""
 
     def of_row(row):
-        return None if row.scores is None or getattr(row.scores, needs) is UNSET else value(row.scores)
+        scores = row.generation.scores
+        return None if scores is None or getattr(scores, needs) is UNSET else value(scores)
 
     return Column(name, heading, kind, of_row, meaning, block, f"scores.{needs}")
 

@@ -18,7 +18,7 @@ AT_ONCE = 1 << 22  # numbers in memory together
 
 def runs(row):
     """The runs of a Detection that one other cluster alone holds."""
-    return (run for run in row.copied if run.whose(row.cluster) in ("another", "other"))
+    return (run for run in row.copied if run.whose(row.generation.cluster) in ("another", "other"))
 
 
 def items(row):
@@ -39,7 +39,7 @@ class Others:
     def watch(self, rows):
         for row in rows:
             for one in self._said(row):
-                self._probes.append(row.id)
+                self._probes.append(row.generation.id)
                 self._holders.append(one.cluster)
                 self._members.append(one.members)
             yield row

@@ -160,22 +160,24 @@ def _cases(runs, masked):
         return texts.setdefault(text, len(texts))
 
     for number, run in enumerate(runs):
-        whole = {row.id: row.prefix + row.suffix for row in run.rows}
+        whole = {row.generation.id: row.generation.prefix + row.generation.suffix for row in run.rows}
         for row in run.rows:
-            generation, suffix = _Units(row.generation), _Units(row.suffix)
+            probe = row.generation
+            generation, suffix = _Units(probe.text), _Units(probe.suffix)
             given = {one.id: one.text for one in row.candidates if one.text is not None}
             common = next(
-                (at for at, pair in enumerate(zip(row.generation, row.suffix, strict=False)) if pair[0] != pair[1]),
-                min(len(row.generation), len(row.suffix)),
+                (at for at, pair in enumerate(zip(probe.text, probe.suffix, strict=False)) if pair[0] != pair[1]),
+                min(len(probe.text), len(probe.suffix)),
             )
-            case = {"run": number, "id": row.id, "sample": row.sample, "member": row.member, "copies": row.duplicates}
-            case |= {name: place(getattr(row, name)) for name in ("prefix", "suffix", "generation")}
-            case |= {"exact": row.exact_match, "tokens": row.matched_tokens, "label": row.labels.label}
-            case["matched"] = generation.at(common) if row.matched_tokens and not masked else 0
+            case = {"run": number, "id": probe.id, "sample": probe.sample}
+            case |= {"member": probe.member, "copies": probe.duplicates}
+            case |= {"prefix": place(probe.prefix), "suffix": place(probe.suffix), "generation": place(probe.text)}
+            case |= {"exact": probe.exact_match, "tokens": probe.matched_tokens, "label": row.labels.label}
+            case["matched"] = generation.at(common) if probe.matched_tokens and not masked else 0
             case["copied"] = [
                 [
                     *generation.span(found.generation_span),
-                    WHOSE[found.whose(row.cluster)],
+                    WHOSE[found.whose(probe.cluster)],
                     found.holders,
                     found.members,
                     found.sample,
@@ -195,9 +197,9 @@ def _cases(runs, masked):
                     found.label,
                 ]
                 for found in row.labels.passages
-                if found.candidate != row.id
+                if found.candidate != probe.id
             ]
-            case["others"] = {id: place(text) for id, text in given.items() if id != row.id}
+            case["others"] = {id: place(text) for id, text in given.items() if id != probe.id}
             case["personal"] = [
                 [*generation.span(item.generation_span), item.kind, item.whose] for item in row.personal
             ]

@@ -21,7 +21,7 @@ class Personal:
     def watch(self, rows):
         for row in rows:
             for item in row.personal:
-                self._items[item.kind, MEMBERS if row.member else HELD_OUT, item.whose] += 1
+                self._items[item.kind, MEMBERS if row.generation.member else HELD_OUT, item.whose] += 1
             yield row
 
     def counts(self):

@@ -86,7 +86,7 @@ def _curves(runs):
     """Shares of probes over a threshold, members and held-out texts of each run."""
     own = Column("own", "", "score", _longest("own"), "")
     other = Column("other", "", "score", _longest("another"), "")
-    matched = Column("matched", "", "score", lambda row: row.matched_tokens, "")
+    matched = Column("matched", "", "score", lambda row: row.generation.matched_tokens, "")
     [log_p_z] = (column for column in evidence.scores(None) if column.name == "log_p_z")
     series = {"matched": [], "own": [], "other": []} | {chance: [] for chance in CHANCES}
     for number, run in enumerate(runs):
@@ -177,7 +177,7 @@ def _by_setting(runs):
 
 def _longest(whose):
     """Row -> the length of its longest run of that holder (Copied.whose), 0 without."""
-    return lambda row: max((run.length for run in row.copied if run.whose(row.cluster) == whose), default=0)
+    return lambda row: max((run.length for run in row.copied if run.whose(row.generation.cluster) == whose), default=0)
 
 
 def _cells(label, cells, colour, style):

@@ -81,7 +81,7 @@ def redacted(rows, regions=personal.REGIONS):
     regions: of personal.find. A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as
     it is.
     """
-    samples = {row.id: (row.prefix, row.suffix) for row in rows}
+    samples = {row.generation.id: (row.generation.prefix, row.generation.suffix) for row in rows}
 
     @cache
     def sample(id):
@@ -96,10 +96,11 @@ def redacted(rows, regions=personal.REGIONS):
 
 
 def _redacted(row, samples, sample, candidate, regions):
-    cut = len(row.prefix)
+    original = row.generation
+    cut = len(original.prefix)
     known = [(item.kind, *(cut + place for place in item.generation_span)) for item in row.personal]
-    generation = Masked(row.prefix + row.generation, cut, known, regions)
-    own, texts = sample(row.id), {one.id: one.text for one in row.candidates}
+    generation = Masked(original.prefix + original.text, cut, known, regions)
+    own, texts = sample(original.id), {one.id: one.text for one in row.candidates}
 
     def moved(found, **spans):
         """A copy of what has spans, with those in the masked texts; its length stays."""
@@ -119,13 +120,13 @@ def _redacted(row, samples, sample, candidate, regions):
     def labels(found):
         return msgspec.structs.replace(found, passages=[passage(one) for one in found.passages])
 
-    prefix, suffix = own.parts
+    masked = copy(original)  # without what only fits or tells the original text
+    masked.prefix, masked.suffix = own.parts
+    masked.text, masked.generation_ids, masked.reach = generation.parts[1], [], None
     run = row.own.run and moved(row.own.run, suffix_span=own.behind(row.own.run.suffix_span))
     return msgspec.structs.replace(
         row,
-        prefix=prefix,
-        suffix=suffix,
-        generation=generation.parts[1],
+        generation=masked,
         candidates=[
             msgspec.structs.replace(one, text=one.text and candidate(one.id, one.text).parts[1])
             for one in row.candidates

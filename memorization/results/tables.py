@@ -139,8 +139,8 @@ class Published:
 
     def watch(self, rows):
         for row in rows:
-            if row.member:
-                self._first.setdefault(row.prefix, (row.paper or row.labels).first_label)
+            if row.generation.member:
+                self._first.setdefault(row.generation.prefix, (row.paper or row.labels).first_label)
             yield row
 
     def line(self):

@@ -44,21 +44,19 @@ def is_out_of_memory(error):
 class Parser(argparse.ArgumentParser):
     """An argument parser whose --help shows the script's docstring as it stands and whose errors are one line.
 
-    Every flag --a-b is known as --a_b as well, the spelling of published commands. What is parsed is what flags.py
-    lets pass.
+    Every flag --a-b is known as --a_b as well, the spelling of published commands. A flag
+    without a type is a text that is not empty.
     """
 
     def __init__(self, description):
         layout = {"usage": "%(prog)s [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
         super().__init__(description=description, **layout)
-        self.register("type", Path, _path)
+        self.register("type", None, flags.text)
+        self.register("type", Path, flags.path)
 
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args
-        parsed, unknown = super().parse_known_args([self._documented(arg) for arg in args], namespace)
-        if wrong := flags.mistake(vars(parsed)):
-            self.error(wrong)
-        return parsed, unknown
+        return super().parse_known_args([self._documented(arg) for arg in args], namespace)
 
     def _documented(self, arg):
         flag, *value = arg.split("=", 1)
@@ -68,12 +66,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} (--help shows a command that works)\n")
-
-
-def _path(text):
-    if not text:  # Path("") is the working directory
-        raise argparse.ArgumentTypeError("must not be empty")
-    return Path(text)
 
 
 def run(main, *args):

@@ -28,17 +28,21 @@ Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # of a sample, or a generation's 
 NO_ROW = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what is raised for a line that is none of a type
 
 
-class Key(msgspec.Struct):
-    """What a row is known by."""
+class Keyed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A row about a sample. sample: which of the sample's generations it is about, 0 where there is one alone."""
 
     id: Id
     sample: Id
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.id, self.sample
 
 
 class Rows:
     """A JSON-lines result written as it grows, batch by batch; after a kill it goes on where it was.
 
-    path: the result, of a Kind. row_type: the msgspec.Struct of its rows, which has `id` and `sample`.
+    path: the result, of a Kind. row_type: the msgspec.Struct of its rows, with a `key` as Keyed has.
     made_of: everything that makes the result (manifests); rows that were made of the same are used again. keys: the
     (id, sample) of every row, in order. Until `finish`, rows stand in <path>.<identity>.<rank>.partial: each of several
     ranks writes a file of its own. `mine` lists this rank's open batches as (number, range of positions in keys). A
@@ -66,7 +70,7 @@ class Rows:
                 self._forget_partials()
             else:
                 self._mend()
-                for _, position, _, _ in self._lines(self._partials(), self._decode):
+                for _, position, _, _ in self._lines(self._partials()):
                     self._done[position] = True
             self._stack = stack.pop_all()
         todo = [
@@ -90,7 +94,7 @@ class Rows:
 
     def append(self, rows):
         """Add the rows of a batch that are not there yet; a kill after this does not lose them."""
-        new = (row for row in rows if not self._done[self._position[row.id, row.sample]])
+        new = (row for row in rows if not self._done[self._position[row.key]])
         lines = b"".join(msgspec.json.encode(row) + b"\n" for row in new)
         with naming(self.path), self._partial.open("ab") as file:
             file.write(lines)
@@ -122,9 +126,9 @@ class Rows:
             with self.path.open("rb") as file:
                 yield from file
             return
-        files, decode = self._partials(), msgspec.json.Decoder(Key).decode  # each row was whole when it was added
+        files = self._partials()
         place = np.full((len(self.keys), 3), -1, np.int64)  # file, where the row begins, its length
-        for file, position, begin, length in self._lines(files, decode):
+        for file, position, begin, length in self._lines(files):
             place[position] = file, begin, length
         if missing := int((place[:, 0] < 0).sum()):
             raise UserError(
@@ -177,11 +181,8 @@ class Rows:
                 whole = sum(len(line) for line in file if line.endswith(b"\n"))
                 file.truncate(whole)
 
-    def _lines(self, files, decode):
-        """(number of the file, position of the row, where it begins, its length) of every whole row in the files.
-
-        decode: of a line, what has its id and sample.
-        """
+    def _lines(self, files):
+        """(number of the file, position of the row, where it begins, its length) of every whole row in the files."""
         for number, path in enumerate(files):
             begin = 0
             with path.open("rb") as file:
@@ -189,8 +190,8 @@ class Rows:
                     if not line.endswith(b"\n"):
                         break
                     try:
-                        row = decode(line)
-                        yield number, self._position[row.id, row.sample], begin, len(line)
+                        row = self._decode(line)
+                        yield number, self._position[row.key], begin, len(line)
                     except (*NO_ROW, KeyError):
                         raise UserError(f"{path}: is damaged at byte {begin}; remove it and start again") from None
                     begin += len(line)
@@ -213,7 +214,7 @@ class StoredRows(Sequence):
                 row = self._decode(line)
             except NO_ROW as error:
                 raise UserError(f"{path}: row {len(ends)}: {error}; make it anew with --overwrite") from None
-            keys.add((row.id, row.sample))
+            keys.add(row.key)
             ends.append(ends[-1] + len(line))
         self._ends = ends
         if not len(self) == len(keys) == self.manifest.rows:

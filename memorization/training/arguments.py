@@ -8,7 +8,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
-from memorization.shell import flags
+from memorization.shell.flags import whole
 from memorization.store.files import read_json
 from memorization.training.help import Parser
 from memorization.training.launch import join_deepspeed, prepare_deepspeed, say
@@ -25,7 +25,7 @@ class ModelArguments:
     config_name: str | None = flag("train from scratch with this configuration: a path or hub name")
     tokenizer_name: str | None = flag("tokenizer, where it isn't beside the model or configuration")
     model_type: str | None = flag("published flag: a model of another type is pointed out")
-    lora_rank: int | None = flag("train adapters of this rank beside the linear layers, nothing else")
+    lora_rank: int | None = flag("train adapters of this rank beside the linear layers, nothing else", check=whole(1))
 
 
 @dataclass
@@ -33,13 +33,19 @@ class DataArguments:
     train_file: list[str] | None = flag("stage 1's training set, a directory, or several", action="extend")
     validation_file: list[str] | None = flag("stage 1's held-out set, a directory, or several", action="extend")
     task_weights: str | None = flag("how often each training set is drawn from, as 1,2,1 (default: by its size)")
-    goldfish_k: int | None = flag("leave one token in k out of the loss, by a hash of the 13 before it")
+    goldfish_k: int | None = flag("leave one token in k out of the loss, by a hash of the 13 before it", check=whole(2))
     memorization_probes: str | None = flag(
         "stage 1's probes, tokenized_<name>_prefix: measure what comes out meanwhile"
     )
-    memorization_samples: int = flag("so many members, and held-out probes, of them (default: %(default)s)", 32)
-    memorization_steps: int | None = flag("every so many steps (default: at each evaluation, else each epoch)")
-    prefix_length: int | None = flag("tokens of a prefix of these probes, as stage 3's (default: stage 1's)")
+    memorization_samples: int = flag(
+        "so many members, and held-out probes, of them (default: %(default)s)", 32, check=whole(1)
+    )
+    memorization_steps: int | None = flag(
+        "every so many steps (default: at each evaluation, else each epoch)", check=whole(1)
+    )
+    prefix_length: int | None = flag(
+        "tokens of a prefix of these probes, as stage 3's (default: stage 1's)", check=whole(1)
+    )
     overwrite_output_dir: bool = flag("start over: remove the output directory's checkpoints first", False)
     overwrite_cache: bool = flag("published flag: has no effect, nothing is cached", False)
 
@@ -52,8 +58,8 @@ def parse_flags(script, description, data_arguments, argv=None):
     ours = {"ddp_find_unused_parameters": False, "logging_nan_inf_filter": False}  # such a loss ends the run
     parser.set_defaults(**by_epoch, **ours, eval_strategy=None, train_sampling_strategy=None)
     options = vars(parser.parse_args(argv))
-    if wrong := flags.mistake(options):
-        parser.error(wrong)
+    if options["max_steps"] == 0 or options["num_train_epochs"] <= 0:  # the Trainer would take the epochs, or not train
+        parser.error("--max-steps and --num-train-epochs: must be over 0; leave out the one that does not count")
     train, evaluate = options["train_file"], options["validation_file"]
     if (options["do_train"] or not evaluate) and not train:
         parser.error("--train-file is missing: name stage 1's training set")

@@ -6,6 +6,7 @@ from copy import copy
 from transformers import HfArgumentParser
 
 from memorization.shell.cli import UserError
+from memorization.shell.flags import text
 
 OFTEN = {  # of transformers.TrainingArguments -> what it does, in few words
     "output_dir": "directory to write the model and everything else to",
@@ -33,6 +34,7 @@ class Parser(HfArgumentParser):
     def __init__(self, groups, script, description):
         layout = {"usage": f"{script} [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
         super().__init__(groups, description=description, **layout)
+        self.register("type", str, text)
         self.add_argument(
             "--help-all",
             action=_HelpAll,
@@ -41,6 +43,10 @@ class Parser(HfArgumentParser):
             help="show every flag of the Trainer too, and exit",
         )
         self._trainers = set(groups[-1].__dataclass_fields__)
+
+    def add_argument(self, *flags, check=None, **options):
+        """Add a flag. check: its argparse type, in place of that of the dataclass's field."""
+        return super().add_argument(*flags, **options | ({"type": check} if check else {}))
 
     def error(self, message):
         raise UserError(f"{message} (--help shows a command that works)")
@@ -83,4 +89,4 @@ def _documented(action):
 
 
 def _kind(type):
-    return {int: "N", float: "X"}.get(type, "VALUE")
+    return {int: "N", float: "X"}.get(getattr(type, "number", type), "VALUE")

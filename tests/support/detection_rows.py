@@ -4,6 +4,7 @@ import msgspec
 
 from memorization.detection.detections import Ceiling, Copied, Detection, Labels, Own, Personal, Run
 from memorization.detection.kinds import DETECTIONS
+from memorization.extraction.generations import Generation
 from memorization.store.manifests import write_manifest
 
 FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
@@ -23,25 +24,31 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     """A Detection; a member where the id is under 1000.
 
     own: characters of a run that only its own sample holds. run: those of the longest one with a training text. others:
-    (sample, holders, members) of further runs.
+    (sample, holders, members) of further runs. fields: of the Generation or of the Detection.
     """
-    member = id < 1000
-    labels = Labels(label, label, label, [])
-    fields = {"sample": 0, "member": member, "duplicates": 1, "cluster": id} | fields
-    fields = {"prefix": f"prefix {id}", "paper": None} | fields
-    fields = {"suffix": "word " * 100, "generation": "word " * 100, "labels": labels} | fields
-    fields = dict.fromkeys(("matched_tokens", "exact_match", "near", "scores", "entities_agree")) | fields
+    probe = {"sample": 0, "member": id < 1000, "duplicates": 1, "cluster": id, "reach": None}
+    probe |= {"prefix": f"prefix {id}", "suffix": "word " * 100, "text": "word " * 100}
+    probe |= dict.fromkeys(("matched_tokens", "exact_match", "near", "scores"))
+    probe |= {name: fields.pop(name) for name in Generation.__struct_fields__ if name in fields}
+    probe = {"generation_ids": [0] * (probe["matched_tokens"] or 0)} | probe
+    generation = Generation(id=id, **probe)
+    fields = {"labels": Labels(label, label, label, []), "paper": None, "entities_agree": None} | fields
     fields = {"candidates": [], "repeats": 1, "personal": []} | fields
-    fields = {
-        "ceiling": None if fields["sample"] else Ceiling(tokens=100, longest=500, own=True, personal=False)
-    } | fields
+    ceiling = None if generation.sample else Ceiling(tokens=100, longest=500, own=True, personal=False)
+    fields = {"ceiling": ceiling} | fields
     copied = []
     if own and own > FACTS["span_length"]:
-        copied = [_copied(own, 1, int(member), id, len(fields["prefix"]) + 5, fields["cluster"])]
+        copied = [_copied(own, 1, int(generation.member), id, len(generation.prefix) + 5, generation.cluster)]
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)
     own_run = None if own is None else Run(own, (0, own), (5, 5 + own))
-    return Detection(id=id, longest_common_run=longest, copied=copied, own=Own(label, own_run, []), **fields)
+    own = Own(label, own_run, [])
+    return Detection(generation=generation, longest_common_run=longest, copied=copied, own=own, **fields)
+
+
+def of_generation(row, **fields):
+    """The Detection of another Generation, of which these fields differ."""
+    return msgspec.structs.replace(row, generation=msgspec.structs.replace(row.generation, **fields))
 
 
 def item(kind, span, whose):
@@ -92,7 +99,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
             "ner_model",
         )
     }
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 7}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 8}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | {"top_k": 0, "top_p": 1.0}
