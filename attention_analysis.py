@@ -134,7 +134,7 @@ def measure(path, model_path, directory, args, work):
             raise UserError(f"{path}: row {row.id} does not say what matches; run inference_prefix.py again")
         exact = row.exact_match if args.matched_tokens is None else row.matched_tokens >= args.matched_tokens
         memorized[row.id] = memorized.get(row.id, False) or exact
-    chosen = np.flatnonzero(probes.members)
+    chosen = np.flatnonzero(probes.members & ~np.isin(probes.ids, manifest.facts.get("too_long", [])))
     if args.samples and args.samples < len(chosen):
         chosen = np.sort(np.random.default_rng(args.seed).choice(chosen, args.samples, replace=False))
     if not len(chosen):

@@ -285,7 +285,7 @@ def write_generations(
         state.wait_for_everyone()
         link, not_computed = None, engine.not_computed
         if base:
-            precision = made_of["dtype"]
+            precision = str(made_of.get("dtype", dtype))
             del engine  # there may be no room for both
             link = write_generations(inputs, base.name, precision, locations.base_path(path), own=base)
         if not state.is_main_process:
