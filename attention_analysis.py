@@ -13,9 +13,6 @@ sample), attention.csv (a row a comparison, measure and head) and heat_*.svg to 
 it was.
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 import math
 import shutil
 from pathlib import Path
@@ -31,8 +28,8 @@ from memorization.extraction.extract import longest_source
 from memorization.extraction.generations import read_generations
 from memorization.models import hub
 from memorization.models.loading import load_config, load_for_generation
-from memorization.results.attention import ATTENTION, comma_separated, comparisons, heat_map
-from memorization.results.layout import visible
+from memorization.results.attention import ATTENTION, compare_heads, comparisons_csv, heat_map
+from memorization.results.formats import visible
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import SEEDS, whole
 from memorization.store import fingerprints, manifests
@@ -79,16 +76,16 @@ def study(paths, names, output, args):
         arrays |= {f"{column}_{number}": array for column, array in columns}
         made_of.append({"name": name, "generations": manifest.identity, "contents": manifest.contents})
         inputs[str(path)] = manifest.contents
-    found = list(comparisons(tasks, args.boot, args.seed))
-    if not found:
+    comparisons = list(compare_heads(tasks, args.boot, args.seed))
+    if not comparisons:
         raise UserError("nothing to compare: no task has two memorized and two other members; lower --matched-tokens")
-    maps = {f"heat_{number:03}.svg": each for number, each in enumerate(found)}
+    maps = {f"heat_{number:03}.svg": each for number, each in enumerate(comparisons)}
     settings = {name: getattr(args, name) for name in ("matched_tokens", "samples", "boot", "seed", "batch_size")}
     with building(output, "study") as (temporary, _):
         np.savez(temporary / "attention.npz", names=np.array(names), **arrays)
-        (temporary / "attention.csv").write_text(comma_separated(found), encoding="utf-8")
+        (temporary / "attention.csv").write_text(comparisons_csv(comparisons), encoding="utf-8")
         for file, each in maps.items():
-            (temporary / file).write_text(heat_map(*each), encoding="utf-8")
+            (temporary / file).write_text(heat_map(each), encoding="utf-8")
         titles = {file: f"{name}: {measure}" for file, (name, measure, *_) in maps.items()}
         made_of = {"tasks": made_of, "format": 1, **settings}
         rows = sum(len(task[1]) for task in tasks.values())
@@ -97,12 +94,12 @@ def study(paths, names, output, args):
         )
     shutil.rmtree(work)
     for name, (_, memorized, copies) in tasks.items():
-        compared = any(title.startswith(f"{name}, memorized - other, of copies ") for title, *_ in found)
+        compared = any(title.startswith(f"{name}, memorized - other, of copies ") for title, *_ in comparisons)
         if memorized.any() and len(np.unique(copies)) > 1 and not compared:
             print(f"{visible(name)}: no number of copies has both, so memorized and other members differ in it as well")
-    for name, measured, n_a, n_b, of_heads in found:
-        below, above = ((of_heads["p"] <= 0.05) & (sign * of_heads["difference"] > 0) for sign in (-1, 1))
-        heads = of_heads["p"].size
+    for name, measured, n_a, n_b, of_heads in comparisons:
+        below, above = ((of_heads.p <= 0.05) & (sign * of_heads.difference > 0) for sign in (-1, 1))
+        heads = of_heads.p.size
         counts = f"{measured} higher in {above.sum()}, lower in {below.sum()} of {heads} heads"
         print(f"{visible(name)} (n = {n_a}, {n_b}): {counts}")
     print(f"wrote attention.npz, attention.csv and {len(maps)} heat maps in {args.output}")
@@ -156,7 +153,7 @@ def measure(path, model_path, directory, args, work):
             of_batch = [probes[i : i + 1][0] for i in chosen[batch.start : batch.stop]]
             found = attention_measures(model, of_batch, length, made_of["max_new_tokens"])
             rows.append(
-                Measured(probe["id"], 0, values.shape, values.tobytes())
+                Measured(id=probe["id"], sample=0, shape=values.shape, values=values.tobytes())
                 for probe, values in zip(of_batch, found, strict=True)
             )
         if len({row.shape for row in rows}) > 1:

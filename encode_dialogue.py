@@ -11,12 +11,10 @@ labels, target), tokenized_<name>_prefix/ (all distinct samples, which stages 3 
 <name>_prefix.json (prefixes and suffixes as text).
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
-from memorization.encoding.encode import encode_task, parse_arguments
+from memorization.encoding.encode import encode_task
+from memorization.encoding.settings import parse_settings
 from memorization.encoding.tasks import DIALOGUE
 from memorization.shell.cli import run
 
 if __name__ == "__main__":
-    run(encode_task, parse_arguments(__doc__, DIALOGUE), DIALOGUE)
+    run(encode_task, parse_settings(__doc__, DIALOGUE))

@@ -9,12 +9,10 @@ encodes the project's own made-up ones; data of your own:
 Writes, under --output-dir, the training set, the held-out set and the probes of both (docs/files.md).
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
-from memorization.encoding.encode import encode_task, parse_arguments
+from memorization.encoding.encode import encode_task
+from memorization.encoding.settings import parse_settings
 from memorization.encoding.tasks import QA
 from memorization.shell.cli import run
 
 if __name__ == "__main__":
-    run(encode_task, parse_arguments(__doc__, QA), QA)
+    run(encode_task, parse_settings(__doc__, QA))

@@ -8,16 +8,14 @@ a generation, and beside it the published .txt listing. A killed run goes on whe
     torchrun --nproc-per-node 4 inference_prefix.py --model-path ./finetuned_models/finetuned_dialogue
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 import argparse
 
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.extract import extract
 from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.settings import ExtractionSettings
-from memorization.results.canaries import lines, summarize
+from memorization.results.canaries import summarize_canaries
+from memorization.results.tables import canary_lines
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import SEEDS, Range, file_name, whole
 from memorization.store.rows import read_rows
@@ -29,7 +27,7 @@ def main(args: argparse.Namespace) -> None:
     canaries = extract(ExtractionSettings(**vars(args)))
     if canaries:
         exposures, manifest = read_rows(canaries, EXPOSURES, Exposure)
-        print("", *lines(summarize(exposures, manifest.made_of)), f"wrote {canaries}", sep="\n")
+        print("", *canary_lines(summarize_canaries(exposures, manifest.made_of)), "", f"wrote {canaries}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ directory under ./indexes that each load builds anew, unless --elastic-url or EL
 where an index that holds other documents is replaced only with --recreate. After a kill, run the same command again.
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 from pathlib import Path
 
 from memorization.detection.personal import REGIONS, checked_regions

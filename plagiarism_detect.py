@@ -10,14 +10,12 @@ texts, without an index or a model:
     python plagiarism_detect.py --pairs pairs.jsonl --profile pan --output alignments.jsonl
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from tqdm import tqdm
 
 from memorization.alignment import PROFILES
@@ -32,8 +30,11 @@ from memorization.extraction.exposures import read_exposures
 from memorization.extraction.generations import NOT_LISTED, Generation, read_generations
 from memorization.extraction.kinds import GENERATIONS
 from memorization.models.ranks import ranks
-from memorization.results import canaries, tables
-from memorization.results.facts import facts
+from memorization.results.canaries import summarize_canaries
+from memorization.results.facts import facts_of
+from memorization.results.summarize import PublishedCounters, summarize
+from memorization.results.summary import result_json
+from memorization.results.tables import summary_text
 from memorization.retrieval import add_index_arguments, open_index
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import PROCESSES, nested_name, whole
@@ -74,7 +75,7 @@ def main(args):
         models.append((locations.base_path(path), of_base, of_base.manifest))
     before = of_base and manifest.facts["base"]
     exposures = manifest and read_exposures(Path(args.filedir).with_suffix(".jsonl"), manifest)
-    of_canaries = exposures and canaries.summarize(exposures, exposures.manifest.made_of)
+    of_canaries = exposures and summarize_canaries(exposures, exposures.manifest.made_of)
 
     spans = SpanIndex(args.indexes, indexed["encoding"])
     named["regions"] = list(spans.regions)
@@ -125,23 +126,21 @@ def main(args):
                 "prompts": prompts,
                 "not_computed": source.facts.get("not_computed", {}) if source else NOT_LISTED,
                 "base": base,
-                "canaries": of_canaries,
+                "canaries": msgspec.to_builtins(of_canaries),
             }
 
         link = None
         if before:
             results[1].finish(args, inputs, **known(models[1][2], None))
             link = manifests.link(results[1].path, before["model"], DETECTIONS)
-        of_run = facts(results[0].made_of, vars(args), known(manifest, link))
-        published = tables.Published()
-        summary = {
-            "identity": manifests.identity(results[0].made_of),
-            **tables.summarize(published.watch(results[0]), of_run, *results[1:], canaries=of_canaries),
-        }
-        write_json(path.with_name("result.json"), summary)
+        of_run = facts_of(results[0].made_of, vars(args), known(manifest, link))
+        published = PublishedCounters()
+        summary = summarize(published.watch(results[0]), of_run, *results[1:], canaries=of_canaries)
+        identity = {"identity": manifests.identity(results[0].made_of)}
+        write_json(path.with_name("result.json"), identity | result_json(summary))
         write_text(path.with_name("result.txt"), published.line())
         results[0].finish(args, inputs, **known(manifest, link))
-    print(tables.table(summary))
+    print(summary_text(summary))
     print(f"\nwrote {path}, result.json and result.txt")
     return None
 

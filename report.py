@@ -14,89 +14,31 @@ As the last step before a release, this exits with status 1 where more may come 
     python report.py results/gpt-neo-small/dialogue --output report --redact --fail-above exact_match=0.01
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
-from memorization.detection.detections import Detection, check_rows
-from memorization.detection.kinds import DETECTIONS
-from memorization.results import audit, differences, drawing, gate, plots, redact, reports
-from memorization.results.attention import heat_maps
-from memorization.results.facts import facts
-from memorization.results.layout import paragraph, visible
-from memorization.results.leaks import HEAD, leaks
-from memorization.results.notes import together
-from memorization.results.page import page
-from memorization.results.tables import summarize
+from memorization.results.gate import parse_limit, status_and_message
+from memorization.results.report import ReportSettings, make_report
 from memorization.shell.cli import Parser, run
-from memorization.store.directories import building, check_ours
-from memorization.store.files import locked
-from memorization.store.manifests import read_manifest
-from memorization.store.rows import base_rows, read_rows
 
 
 def main(args):
     paths = [Path(result) for result in args.results]
-    paths = [path.parent if path.name in ("detections.jsonl", "result.json") else path for path in paths]
-    output = Path(args.output).resolve() if args.output else None
-    if output:
-        check_ours(output, "report")
-    manifests = [read_manifest(path / "detections.jsonl", DETECTIONS) for path in paths]
-    names = differences.names(manifests, [visible(str(path)) for path in paths])
-    labels = differences.labels(manifests, names)
-    runs = []
-    for path, name, label in zip(paths, names, labels, strict=True):
-        rows, manifest = read_rows(path / "detections.jsonl", DETECTIONS, Detection)
-        base = base_rows(path / "detections.jsonl", DETECTIONS, manifest, Detection)
-        check_rows(path / "detections.jsonl", rows, base, manifest)
-        of_run = facts(manifest.made_of, manifest.arguments, manifest.facts)
-        summary = summarize(rows, of_run, base, manifest.facts["canaries"])
-        rows = redact.redacted(rows, tuple(manifest.made_of["regions"])) if args.redact else rows
-        runs.append(reports.Run(name, label, visible(str(path)), summary, rows, manifest))
-    notes = together([(run.label, run.summary["facts"]) for run in runs])
-    data = differences.encodings(manifests)
-    if len(set(data)) > 1:
-        which = ", ".join(f"{label} {(one or 'unknown')[:12]}" for label, one in zip(labels, data, strict=True))
-        notes.append(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")
-    if any(run.summary["generations_a_probe"] > 1 for run in runs):
-        notes.append("Of several generations a probe: a share counts the probes of which any does so.")
-    outcomes = gate.outcomes(args.fail_above, runs)
-    studies = [heat_maps(study, [run.manifest.made_of["generations"] for run in runs]) for study in args.attention]
-    print(reports.text(runs, notes), end="")
-    if output:
-        head = HEAD + redact.NOTE if args.redact else HEAD
-        told = ["\n".join(line for note in notes for line in paragraph(note))] if notes else []
-        leaked = [head, *told, *(leaks(run.name, run.rows, run.summary["facts"]["span_length"]) for run in runs)]
-        files = {
-            "summary.csv": reports.comma_separated(runs),
-            "summary.md": reports.markdown(runs, notes),
-            "summary.tex": reports.latex(runs, notes),
-            "leaks.txt": "\n\n".join(leaked),
-            "audit.json": audit.document(runs, outcomes),
-        }
-        drawings = []
-        for plot in tqdm(plots.plots(runs), "draw", unit="plot", disable=None):
-            formats = drawing.draw(plot)
-            drawings.append((plot.title, formats["svg"]))
-            files[f"plots/{plot.name}.csv"] = plots.comma_separated(plot)
-            files |= {f"plots/{plot.name}.{kind}": content for kind, content in formats.items()}
-        drawings += [(title, svg.encode()) for study in studies for title, svg in study]
-        files["report.html"] = page(runs, notes, drawings, args.redact)
-        with locked(output), building(output, "report") as (temporary, _):
-            (temporary / "plots").mkdir()
-            for name, content in files.items():
-                content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
-                (temporary / name).write_bytes(content)
-        written = sorted({name.partition("/")[0] for name in files})
-        print(f"\nwrote {', '.join(written)} in {args.output}")
-    if not outcomes:
+    settings = ReportSettings(
+        results=[path.parent if path.name in ("detections.jsonl", "result.json") else path for path in paths],
+        output=Path(args.output).resolve() if args.output else None,
+        attention=tuple(map(Path, args.attention)),
+        limits=tuple(args.fail_above),
+        redact=args.redact,
+    )
+    report = make_report(settings)
+    print(report.text, end="")
+    if report.files:
+        print(f"\nwrote {', '.join(report.files)} in {args.output}")
+    if not report.outcomes:
         return 0
-    status, line = gate.said(outcomes)
-    print(f"report.py: {line}" if status else f"\n{line}", file=sys.stderr if status else sys.stdout)
+    status, message = status_and_message(report.outcomes)
+    print(f"report.py: {message}" if status else f"\n{message}", file=sys.stderr if status else sys.stdout)
     return status
 
 
@@ -120,7 +62,7 @@ if __name__ == "__main__":
         metavar="[excess:]COLUMN=RATE",
         action="append",
         default=[],
-        type=gate.limit,
+        type=parse_limit,
         help="exit with status 1 if, in any run, the 95 %% interval of members, with excess: that of members less "
         "held-out texts, ends over this rate, a fraction (exact_match=0.01 is 1 %%); COLUMN is a share by its name in "
         "summary.csv; may be given several times",

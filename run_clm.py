@@ -18,9 +18,6 @@ memorization.jsonl (with --memorization-probes) and run.json (what makes the
 weights) to the output directory.
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 from dataclasses import dataclass
 from typing import Literal
 

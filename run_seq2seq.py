@@ -12,9 +12,6 @@ last checkpoint, takes every flag of transformers.TrainingArguments and writes
 the same files.
 """
 
-if __name__ == "__main__":
-    import memorization.shell.script
-
 from dataclasses import dataclass
 from typing import Literal
 

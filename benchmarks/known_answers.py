@@ -28,7 +28,7 @@ from memorization.detection.span_index import build, span_index_path
 from memorization.detection.spans import SpanIndex
 from memorization.encoding.words import words
 from memorization.extraction.generations import Generation
-from memorization.results.columns import columns
+from memorization.results.columns import columns_of
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.shell.cli import Parser, UserError, run
 
@@ -118,7 +118,7 @@ def find(texts, condensed, foreign, number, rng, each=EACH, blank=" "):
     shares = {kind: [] for kind, _, _ in planted}
     for (kind, _, _), row in zip(planted, detections, strict=True):
         shares[kind].append(row)
-    asked = columns(SETTINGS.span_length, 10, None, "pan", False)
+    asked = columns_of(SETTINGS.span_length, 10, None, "pan", False)
     asked = [column for column in asked if column.value(detections[0]) is not None]
     found = {}
     for kind, rows in shares.items():

@@ -28,7 +28,8 @@ from memorization.encoding.probes import Probes
 from memorization.extraction.generations import Generation, Reach
 from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import near
-from memorization.results import tables
+from memorization.results.summarize import PublishedCounters, summarize
+from memorization.results.summary import Facts, result_json
 from memorization.shell.cli import Parser, run
 from memorization.store.files import naming, write_json
 from memorization.store.locations import detections_path, encoding_paths, generations_path
@@ -205,10 +206,12 @@ def detections(directory):
     ) as result:
         for _, batch in result.mine:
             result.append(map(detection, rows[batch.start : batch.stop]))
-        facts = {"profile": "paper", "direction": "pan", "span_length": 50, "classifier": None, "model": NAME}
-        facts |= {"loop_repeats": 10, "samples": [len(rows), len(rows)]}
-        watched = tables.Published().watch(result)
-        write_json(path.with_name("result.json"), tables.summarize(watched, facts))
+        sizes = (len(rows), len(rows))
+        settings = {"profile": "paper", "direction": "pan", "candidates": 10, "span_length": 50, "loop_repeats": 10}
+        models = {"model": NAME, "classifier": None, "ner_model": None, "scheme": None, "trained_on": None}
+        facts = Facts(**settings, **models, regions=(), unchecked=False, samples=sizes, clusters=sizes)
+        watched = PublishedCounters().watch(result)
+        write_json(path.with_name("result.json"), result_json(summarize(watched, facts)))
         result.finish({}, {})
 
 

@@ -19,8 +19,9 @@ sys.path.insert(0, str(ROOT))
 
 from memorization.encoding.split import draw_members
 from memorization.results import roc, statistics
-from memorization.results.counts import HELD_OUT, Probes, grouped
-from memorization.results.verdict import Exchange, strata_of, verdict
+from memorization.results.counts import ProbeValues, group_probes
+from memorization.results.summary import HELD_OUT
+from memorization.results.verdict import Exchange, compare_groups, strata_of
 from memorization.shell.cli import Parser, run
 
 COPIES = [(0.9, 0.02, 60, 300, 0.3), (0.5, 0.05, 100, 600, 0.1), (0.99, 0.3, 40, 200, 0.5), (0.2, 0.0, 100, 1000, 0.2)]
@@ -81,13 +82,13 @@ def probes(random, clusters, copies, share):
     """Probes of samples, one each. clusters: from 0, in order."""
     seed = int(random.integers(1 << 31))
     member = draw_members(np.arange(len(clusters)), np.searchsorted(clusters, clusters), share, seed)
-    return Probes(np.arange(len(clusters)), member, copies, clusters, [], len(clusters), 1)
+    return ProbeValues(np.arange(len(clusters)), member, copies, clusters, [], len(clusters), 1)
 
 
 def alarms(values, of):
     """Whether there is any yes: of the verdict, and of Fisher's test against all held-out texts."""
-    groups = grouped(of)
-    ours = any(test["evidence"] for test in verdict(groups, of, values).values())
+    groups = group_probes(of)
+    ours = any(test.evidence for test in compare_groups(groups, of, values).values())
     (b, n), *others = ((values[mask].sum(), mask.sum()) for name, mask in reversed(groups.items()))
     plain = statistics.holm([statistics.fisher(a, m, b, n) for a, m in others])
     return ours, bool((plain <= statistics.LEVEL).any())
@@ -97,14 +98,14 @@ def powers(random, size, held_out, experiments):
     """(the difference named where so many held-out texts of 100 come out, how often as large a one is found)."""
     member, clusters, values = np.arange(300) < 200, np.arange(300) // size, np.zeros(300)
     values[200 : 200 + held_out] = values[: 2 * held_out] = 1
-    of = Probes(np.arange(300), member, np.ones(300, int), clusters, [], 300, 1)
-    (test,) = verdict({"members": member, HELD_OUT: ~member}, of, values).values()
+    of = ProbeValues(np.arange(300), member, np.ones(300, int), clusters, [], 300, 1)
+    (test,) = compare_groups({"members": member, HELD_OUT: ~member}, of, values).values()
     total = statistics.effective(values[200:], clusters[200:])
     rate = statistics.wilson(held_out / 100 * total, total)[1]
-    rates = rate + np.where(member, test["detectable_difference"], 0)
+    rates = rate + np.where(member, test.detectable_difference, 0)
     drawn = random.random((experiments, 300 // size)).repeat(size, 1) < rates
     p = [Exchange(of_values * 1.0, of, strata_of(of), of.ids >= 0).p() for of_values in drawn]
-    return test["detectable_difference"], np.mean(np.array(p) <= statistics.LEVEL)
+    return test.detectable_difference, np.mean(np.array(p) <= statistics.LEVEL)
 
 
 def intervals(random, experiments):

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from memorization.encoding.made_up import make_dialogues
-from memorization.encoding.task_rows import add_data_arguments, check_data_arguments, configured, read_task_rows
+from memorization.encoding.task_rows import add_data_arguments, data_settings, read_task_rows
 from memorization.encoding.tasks import DIALOGUE
 from memorization.shell.cli import Parser, run
 from memorization.shell.flags import whole
@@ -24,15 +24,14 @@ from memorization.shell.flags import whole
 END = "<|endoftext|>"
 
 
-def main(args):
-    task = configured(DIALOGUE, args)
-    if args.data:
-        rows = read_task_rows(args.data, task, delimiter=args.delimiter, encoding=args.encoding)
+def main(args, data):
+    if data.paths:
+        rows = read_task_rows(data)
     else:
         rows = make_dialogues(seed=1, single=5000, fourfold=0, sixteenfold=0)
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(
-        map(task.text, rows),
+        map(data.task.text, rows),
         vocab_size=args.vocab_size,
         min_frequency=2,
         special_tokens=[END],
@@ -51,5 +50,4 @@ if __name__ == "__main__":
     )
     parser.add_argument("--output", required=True, help="directory to write tokenizer.json to")
     args = parser.parse_args()
-    check_data_arguments(parser, args, DIALOGUE)
-    run(main, args)
+    run(main, args, data_settings(parser, args, DIALOGUE))

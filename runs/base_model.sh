@@ -21,7 +21,7 @@ train() { # DATA OUTPUT FLAGS OF STAGE 2
 base=${BASE:-$here/base} rate=5e-5
 if [ -z "${BASE:-}" ]; then
   rate=4e-3
-  python -c "import json; from memorization.encoding.dialogues import make_dialogues; print(json.dumps(make_dialogues(
+  python -c "import json; from memorization.encoding.made_up import make_dialogues; print(json.dumps(make_dialogues(
     seed=6, single=1600, fourfold=0, sixteenfold=0)))" >"$here/others.json"
   stage python encode_dialogue.py --data "$here/others.json" --output-dir "$here/tokenized_data" --overwrite
   train "$here/tokenized_data/tokenized_dialogue" "$base" "${model[@]}" --num_train_epochs 2

@@ -43,7 +43,7 @@ done
 base=${BASE:-$out/base} rate=5e-5 lora_rate=2e-4
 if [ -z "${BASE:-}" ]; then
   rate=1e-3 lora_rate=4e-3
-  python -c 'import json; from memorization.encoding.dialogues import make_dialogues; print(json.dumps(make_dialogues(1)))' \
+  python -c 'import json; from memorization.encoding.made_up import make_dialogues; print(json.dumps(make_dialogues(1)))' \
     >$out/others.json
   encode $out/others --data $out/others.json
   train $out/base $out/others "${model[@]}"

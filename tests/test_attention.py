@@ -18,7 +18,7 @@ from memorization.encoding.made_up import make_dialogues
 from memorization.extraction.attention import attention_measures, measures
 from memorization.extraction.generations import read_generations
 from memorization.models.loading import load_for_generation
-from memorization.results.attention import ATTENTION, COLUMNS, compare, comparisons, groups, heat_maps
+from memorization.results.attention import ATTENTION, COLUMNS, compare_heads, compare_samples, heat_maps, sample_groups
 from memorization.shell.cli import UserError
 from memorization.store import manifests
 from memorization.store.files import fingerprint, read_json, write_json
@@ -116,20 +116,20 @@ def test_what_is_compared_is_as_scipy_and_a_plain_bootstrap_have_it():
     a, b = rng.normal(0.6, 1, (30, 2, 3)), rng.normal(0, 2, (50, 2, 3))
     a[:, 1, 2] = b[:, 1, 2] = 0.5
     b[:20, 0, 0] = a[:20, 0, 0]  # ties
-    found = compare(a, b, 4000, 1)
+    found = compare_samples(a, b, 4000, 1)
     for place in np.ndindex(2, 3):
         one, other = a[(slice(None), *place)], b[(slice(None), *place)]
-        assert found["difference"][place] == pytest.approx(one.mean() - other.mean())
+        assert found.difference[place] == pytest.approx(one.mean() - other.mean())
         effect = (one[:, None] > other).mean() - (one[:, None] < other).mean()
-        assert found["rank_biserial"][place] == pytest.approx(effect)
+        assert found.rank_biserial[place] == pytest.approx(effect)
         if place == (1, 2):
-            assert found["p"][place] == 1
-            np.testing.assert_allclose([found["low"][place], found["high"][place]], 0, atol=1e-12)
+            assert found.p[place] == 1
+            np.testing.assert_allclose([found.low[place], found.high[place]], 0, atol=1e-12)
             continue
-        assert found["p"][place] == pytest.approx(stats.mannwhitneyu(one, other, method="asymptotic").pvalue)
+        assert found.p[place] == pytest.approx(stats.mannwhitneyu(one, other, method="asymptotic").pvalue)
         statistic = lambda x, y, axis: x.mean(axis) - y.mean(axis)  # noqa: E731
         plain = stats.bootstrap((one, other), statistic, n_resamples=4000, method="percentile", random_state=2)
-        ends = found["low"][place], found["high"][place]
+        ends = found.low[place], found.high[place]
         np.testing.assert_allclose(ends, plain.confidence_interval, atol=0.05)
 
 
@@ -138,21 +138,21 @@ def test_within_a_task_by_copies_and_between_tasks():
     copies = np.repeat([1, 4], 6)
     some = np.isin(np.arange(12), [0, 6, 7, 8])  # one of the first six only
     tasks = {"x": (values, some, copies), "y": (values[:5] + 1, np.zeros(5, bool), copies[:5])}
-    found = {name: (len(a), len(b)) for name, a, b in groups(tasks)}
+    found = {name: (len(a), len(b)) for name, a, b in sample_groups(tasks)}
     assert found == {"x, memorized - other": (4, 8), "x, memorized - other, of copies 4": (3, 3), "x - y": (12, 5)}
-    between = [each for each in comparisons(tasks, 100, 0) if each[0] == "x - y"]
+    between = [each for each in compare_heads(tasks, 100, 0) if each[0] == "x - y"]
     assert [measure for _, measure, *_ in between] == ["entropy", "gini", "effective_tokens", "prefix_mass"]
     for *_, of_heads in between:
         p = stats.mannwhitneyu(values[:, 0, 0, 0], values[:5, 0, 0, 0] + 1).pvalue
-        assert (of_heads["rank_biserial"] == -1).all() and (of_heads["p"] >= p).all()
+        assert (of_heads.rank_biserial == -1).all() and (of_heads.p >= p).all()
     values[..., 3] = np.nan
-    assert {measure for _, measure, *_ in comparisons({"x": (values, some, copies)}, 100, 0)} == {
+    assert {measure for _, measure, *_ in compare_heads({"x": (values, some, copies)}, 100, 0)} == {
         "entropy",
         "gini",
         "effective_tokens",
     }
     with pytest.raises(UserError, match="x and z: their models differ"):
-        groups(tasks | {"z": (values[:, :1], some, copies)})
+        sample_groups(tasks | {"z": (values[:, :1], some, copies)})
 
 
 @pytest.fixture(scope="module")

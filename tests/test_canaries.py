@@ -33,7 +33,7 @@ from memorization.extraction.secret_ranks import (
 from memorization.extraction.teacher_forcing import token_scores
 from memorization.models.hub import load_tokenizer
 from memorization.models.loading import load_for_generation
-from memorization.results.canaries import chance
+from memorization.results.canaries import unknown_exposure
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json, write_json
 from memorization.store.locations import canaries_path, encoding_paths, exposures_path
@@ -160,8 +160,8 @@ def test_an_encoding_without_canaries_that_replaces_one_with_them_leaves_none(ho
         (["--canary-copies", "x"], "--canary-copies: x: must be different whole numbers"),
         (["--canary-copies", ""], "--canary-copies: : must be different whole numbers"),
         (["--canary-copies", "10001"], "from 1 to 10000"),
-        (["--canaries", "-1"], "--canaries -1: must be"),
-        (["--canary-digits", "19"], "--canary-digits 19: must be"),
+        (["--canaries", "-1"], "--canaries: must be"),
+        (["--canary-digits", "19"], "--canary-digits: must be"),
     ],
 )
 def test_canaries_that_cannot_be_are_one_line(tmp_path, capsys, flags, said):
@@ -353,7 +353,7 @@ def test_exposures_of_any_model_that_knows_no_secret_are_those_of_random_ranks(h
     canaries = canaries_of(home, "coins")
     found = [*exposures_of(model, canaries.canaries[:150], canaries.digit_ids, Room(AT_ONCE))]
     bits = np.array([one.exposure for one in found])
-    assert abs(bits.mean() - chance(3)) < 3 * chance(3) / 150**0.5
+    assert abs(bits.mean() - unknown_exposure(3)) < 3 * unknown_exposure(3) / 150**0.5
     assert 0.35 < (bits > 1).mean() < 0.65 and bits.max() < 10
     for one, canary in zip(found, canaries.canaries, strict=False):
         greedy = continue_prefixes(model, [canary.prefix_ids], len(canary.secret_ids), 0)[0]

@@ -147,7 +147,6 @@ def test_want_of_memory_is_told_from_other_errors(error, memory, capsys):
 
 
 WRITING = """
-import memorization.shell.script
 import os, sys
 from memorization.shell.cli import UserError, run
 

@@ -16,7 +16,7 @@ from memorization.detection.detect import Settings, detect
 from memorization.detection.detections import WHOSE, Detection
 from memorization.detection.entities import Entities, Entity, agree, names
 from memorization.detection.kinds import DETECTIONS
-from memorization.results.columns import columns
+from memorization.results.columns import columns_of
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.shell.cli import UserError
 from memorization.store.rows import read_rows
@@ -205,7 +205,7 @@ def test_a_paraphrase_about_somebody_else_does_not_agree(pipeline, tmp_path):
     def classify(pairs, sure=0.9):
         return {pair: sure if "Monday" in pair[0] and "Monday" in pair[1] else 0.1 for pair in pairs}
 
-    (share,) = (column.value for column in columns(200, 10, "c", "pan", True) if column.name == "entities_agree")
+    (share,) = (column.value for column in columns_of(200, 10, "c", "pan", True) if column.name == "entities_agree")
 
     def agreed(classify):
         settings = Settings("paper", ("pan", "paper"), 10, 200)

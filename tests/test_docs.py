@@ -1,11 +1,13 @@
 """README and docs: their commands parse, their links lead somewhere, the code that they show works."""
 
 import argparse
+import os
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -13,36 +15,17 @@ import yaml
 import memorization
 import run_clm
 import run_seq2seq
-from memorization.results.columns import Column
 from memorization.shell.cli import Parser, UserError
 from support.command_line import ROOT
+from support.detection_rows import detection, write_detections
+from support.documented_commands import PAGES, commands
 
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 STAGE_2 = {"run_clm.py": run_clm, "run_seq2seq.py": run_seq2seq}
 SUBJECTS = {
     *("stages", "reading-results", "terms", "files", "identity", "scripts-and-languages", "encoder-decoder"),
     *("canaries", "mitigations", "release-gate", "attention", "scaling", "validation", "differences", "extending"),
 }
 LATER = {"encode_titles.py"}  # a reader of docs/extending.md writes it; tests/test_encoding_tasks.py runs it
-
-
-def lines_of_code(text: str) -> list[str]:
-    """The lines of a page's blocks of code, indented (not within a list) or fenced; those that "\\" joins as one."""
-    lines, fence = [], False
-    for line in text.splitlines():
-        if line.startswith("```"):
-            fence = not fence
-        elif fence or line.startswith("    "):
-            lines.append(line.strip())
-    return "\n".join(lines).replace("\\\n", " ").splitlines()
-
-
-def commands() -> list[tuple[str, str]]:
-    """(page, command) of each line of code that calls a program: python, torchrun, deepspeed, bash or make."""
-    variables = r"(?:[A-Z_]+=(?:\"[^\"]*\"|\S*) )*"
-    command = re.compile(rf"(?:- run: )?{variables}(?:\.venv/bin/)?(?:python|torchrun|deepspeed|bash|make) ")
-    pages = ((page, line) for page in PAGES for line in lines_of_code(page.read_text(encoding="utf-8")))
-    return sorted({(page.name, line) for page, line in pages if command.match(line)})
 
 
 def headings(page) -> set[str]:
@@ -86,10 +69,12 @@ def test_the_readme_is_short_and_links_every_page():
 def test_a_page_begins_with_a_command(subject):
     page = (ROOT / "docs" / f"{subject}.md").read_text(encoding="utf-8")
     first = page.split("\n\n")[1]
-    assert first.startswith("    ") and first.splitlines()[0].strip() in {command for _, command in commands()}
+    assert first.startswith("    ") and first.splitlines()[0].strip() in commands(ROOT / "docs" / f"{subject}.md")
 
 
-@pytest.mark.parametrize(("page", "command"), commands())
+@pytest.mark.parametrize(
+    ("page", "command"), sorted((page.name, command) for page in PAGES for command in commands(page))
+)
 def test_a_command_parses(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     words = [word for word in shlex.split(command.removeprefix("- run: ")) if not re.match(r"[A-Z_]+=", word)]
@@ -111,7 +96,7 @@ def test_a_command_parses(page, command, monkeypatch):
     ("command", "message"),
     [
         ("report.py results/a/b --no-such-flag", "--no-such-flag"),
-        ("plagiarism_detect.py --type a --filedir b --span-length 0", "--span-length 0: must be "),
+        ("plagiarism_detect.py --type a --filedir b --span-length 0", "--span-length: must be a whole number from 1 "),
         ("benchmarks/known_answers.py --no-such-flag", "--no-such-flag"),
     ],
 )
@@ -152,14 +137,24 @@ def test_references_to_pages_in_the_code_exist():
     assert names and all((ROOT / name).is_file() for name in names)
 
 
-def test_the_metric_of_docs_is_a_column():
+def test_the_metric_of_docs_needs_its_entry_alone(tmp_path):
+    """As the page says: an entry in the list of columns_of; then it has figures, rows in summary.csv and a limit."""
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    (block,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if block.startswith("Column("))
-    column = eval(block, {"Column": Column})  # the page is ours
-    assert [column.value(SimpleNamespace(generation=SimpleNamespace(text=text))) for text in ("in 1990", "once")] == [
-        True,
-        False,
-    ]
+    (entry,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if block.startswith("Column("))
+    assert len(entry.splitlines()) <= 7
+    shutil.copytree(ROOT / "memorization", tmp_path / "memorization", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "report.py", tmp_path)
+    path = tmp_path / "memorization" / "results" / "columns.py"
+    before, after = path.read_text(encoding="utf-8").split("def columns_of(")
+    path.write_text(f"{before}def columns_of({after.replace('return [', f'return [{entry},', 1)}", encoding="utf-8")
+    rows = [detection(i, text="in 1990" if i < 3 else "once") for i in (*range(10), *range(1000, 1010))]
+    write_detections(tmp_path / "result", rows)
+    command = [sys.executable, "report.py", "result", "--output", "report", "--fail-above", "has_digit=0.25"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""})
+    assert done.returncode == 1 and "has_digit of members 30 [" in done.stderr, done.stderr
+    assert re.search(r"^has a digit +members +held out +difference\n", done.stdout, re.MULTILINE)
+    table = (tmp_path / "report" / "summary.csv").read_text(encoding="utf-8").splitlines()
+    assert any(",members,has_digit,share,10,3,0.3," in line for line in table)
 
 
 def test_the_citation_is_of_this_version():

@@ -99,9 +99,6 @@ def test_samples_are_tokenized_and_end_with_a_learned_end_of_text(encoded):
         source, target = row["text"].split(SEPARATOR)
         assert tokenizer.decode(row["input_ids"][row["target"] : -1]) == target
         assert tokenizer.decode(row["input_ids"][: row["target"]]) == source + SEPARATOR
-    probes = {row["text"]: row["target"] for row in load_from_disk(str(encoded / "tokenized_dialogue_prefix"))}
-    for side in sides(encoded):
-        assert all(probes[row["text"]] == row["target"] for row in side)
 
 
 def test_copies_of_a_sample_stay_on_one_side_and_are_counted(encoded):
@@ -291,15 +288,15 @@ BAD = {
     "missing file": (None, [], "no such file"),
     "empty file": ("", [], "line 1"),
     "no rows": ("[]", [], "no rows"),
-    "no rows taken": (json.dumps(ROWS), ["--max-samples", "0"], "--max-samples 0"),
+    "no rows taken": (json.dumps(ROWS), ["--max-samples", "0"], "--max-samples: must be "),
     "two instructions": (json.dumps(ROWS), ["--instruction", "a", "--instruction-column", "b"], "not allowed with"),
     "not JSON": ('[{"instruction": "", "input": "", "output": ""},\n{"b": }]', [], "line 2"),
     "not objects": ('["a"]', [], "list of objects"),
     "missing column": ('[{"instruction": "a", "question": "b", "output": "c"}]', [], "it has 'instruction'"),
     "all too short": (json.dumps([{**ROWS[0], "output": ""}, ROWS[1]]), ["--prefix-length", "500"], "all 2"),
     "one sample": ('[{"instruction":"a","input":"b","output":"c"}]', [], "only one distinct"),
-    "bad share": (json.dumps(ROWS), ["--test-size", "1.5"], "--test-size 1.5"),
-    "bad length": (json.dumps(ROWS), ["--prefix-length", "0"], "--prefix-length 0"),
+    "bad share": (json.dumps(ROWS), ["--test-size", "1.5"], "--test-size: must be "),
+    "bad length": (json.dumps(ROWS), ["--prefix-length", "0"], "--prefix-length: must be "),
     "no number": (json.dumps(ROWS), ["--seed", "x"], "--seed"),
     "no tokenizer": (json.dumps(ROWS), ["--tokenizer", "no/such-tokenizer"], "no/such-tokenizer"),
 }  # fmt: skip

@@ -12,12 +12,12 @@ from memorization.store import locations, manifests
 from support.command_line import ROOT, run_script
 from support.tiny_models import save_t5
 
-SETS = "training set", "held-out set", "probes"
+SETS = "training set", "held-out set"
 
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory):
-    """dict kind of model -> (a directory with the three sets of an encoding, its tokenizer)."""
+    """dict kind of model -> (the paths of an encoding, its tokenizer)."""
     home = tmp_path_factory.mktemp("encoded")
     texts = [text for row in make_translations()[:40] for text in row.values()]
     save_t5(home / "t5", [*texts, "Translate from German to English."])
@@ -35,10 +35,10 @@ def agreeing(encoded, change):
     answers = {}
     for kind, (paths, name) in encoded.items():
         tokenizer = load_tokenizer(name)
-        change(tokenizer, paths["probes"])
+        change(tokenizer, paths["training set"])
         answers |= {
             (kind, of): tokenizer_agrees(
-                tokenizer, paths[of], manifests.read_manifest(paths[of], OF_ENCODING[of]).made_of | {"tokenizer": ""}
+                tokenizer, [paths[of]], manifests.read_manifest(paths[of], OF_ENCODING[of]).made_of | {"tokenizer": ""}
             )
             for of in SETS
         }
@@ -71,7 +71,7 @@ def another_end(tokenizer, path):
 @pytest.mark.parametrize("change", [another_end, lambda tokenizer, path: tokenizer.add_tokens([text(path)[-9:]])])
 def test_another_end_of_text_or_other_tokens_of_one_text_make_one(encoded, change):
     answers = agreeing(encoded, change)
-    assert not any(answers[kind, "probes"] for kind in encoded)
+    assert not any(answers[kind, "training set"] for kind in encoded)
     if change is another_end:
         assert not any(answers.values())
 
@@ -94,8 +94,8 @@ def test_a_separator_within_a_source_or_a_target_is_none(encoded, tmp_path):
         assert all(part[-1] == eos for part in ids)
         rows = {"text": [source + SEPARATOR + target], "input_ids": ids[:1], "labels": ids[1:]}
         Dataset.from_dict(rows).save_to_disk(str(tmp_path / "set"))
-        return tokenizer_agrees(tokenizer, tmp_path / "set", made_of)
+        return tokenizer_agrees(tokenizer, [tmp_path / "set"], made_of)
 
     assert stored(source, target)
     Dataset.from_dict({"text": ["a b"], "input_ids": [[1]], "labels": [[1]]}).save_to_disk(str(tmp_path / "none"))
-    assert not tokenizer_agrees(tokenizer, tmp_path / "none", made_of)
+    assert not tokenizer_agrees(tokenizer, [tmp_path / "none"], made_of)

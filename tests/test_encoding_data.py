@@ -8,6 +8,7 @@ import io
 import json
 import re
 import time
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from math import inf, nan
@@ -21,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memorization.encoding import readers
-from memorization.encoding.task_rows import add_data_arguments, configured, read_task_rows
+from memorization.encoding.task_rows import DataSettings, add_data_arguments, data_settings, read_task_rows
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR, SUMMARIZATION
 from memorization.shell.cli import UserError
 
@@ -32,9 +33,8 @@ TYPES = {"instruction": pa.string(), "input": pa.string(), "output": pa.string()
 def texts(path, *flags, limit=None):
     parser = argparse.ArgumentParser()
     add_data_arguments(parser, DIALOGUE)
-    args = parser.parse_args(["--data", str(path), *map(str, flags)])
-    task = configured(DIALOGUE, args)
-    return [*map(task.text, read_task_rows(args.data, task, limit, args.delimiter, args.encoding))]
+    data = data_settings(parser, parser.parse_args(["--data", str(path), *map(str, flags)]), DIALOGUE)
+    return [*map(data.task.text, read_task_rows(replace(data, limit=limit)))]
 
 
 def refused(path, *flags):
@@ -464,12 +464,12 @@ def test_columns_may_be_spelled_otherwise_in_another_file_but_not_in_a_row(tmp_p
     rows = [{"document": "D.", "summary": "S."}, {"article": "A.", "highlights": "H."}]
     for path, row in zip(paths, rows, strict=True):
         path.write_text(json_lines([row]))
-    assert [row["document"] for row in read_task_rows([*map(str, paths)], SUMMARIZATION)] == ["D.", "A."]
+    assert [row["document"] for row in read_task_rows(DataSettings(SUMMARIZATION, (*map(str, paths),)))] == ["D.", "A."]
     paths[0].write_text(json_lines([rows[0], {"article": "A.", "summary": "S."}]))
     with pytest.raises(
         UserError, match="line 2 has document in 'article', others in 'document'; name one of them with"
     ):
-        list(read_task_rows([str(paths[0])], SUMMARIZATION))
+        list(read_task_rows(DataSettings(SUMMARIZATION, (str(paths[0]),))))
 
 
 # ---- damaged files

@@ -10,13 +10,14 @@ import pytest
 from datasets import load_from_disk
 
 from memorization.encoding import sample_store
-from memorization.encoding.kinds import PROBES
+from memorization.encoding.kinds import PROBES, TRAINING_SET
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.stored_sets import ROWS as FILE
 from memorization.encoding.tasks import DIALOGUE
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
+from memorization.store.locations import encoding_paths
 from memorization.store.manifests import read_manifest, write_manifest
 from support.command_line import ROOT, one_line, run_script
 
@@ -145,7 +146,7 @@ def test_probes_without_their_manifest_or_of_two_splits_are_refused(tmp_path):
     with pytest.raises(UserError, match="has changed"):
         Probes(tmp_path, "dialogue")
     manifest.write_bytes(kept[1])
-    with pytest.raises(UserError, match=r"from another split than their ids.*seed \(5, not 6\)") as error:
+    with pytest.raises(UserError, match=r"is of another split than the probes.*seed \(5, not 6\)") as error:
         Probes(tmp_path, "dialogue")
     assert "dialogue_prefix.json" in str(error.value) and "tokenized_dialogue_prefix" in str(error.value)
     manifest.unlink()
@@ -185,65 +186,103 @@ UNFIT = {
     "a column more": (lambda table: table.append_column("more", table["id"]), "its columns are"),
     "another type": (lambda table: table.set_column(0, "id", table["id"].cast(pa.int32())), "its columns are"),
     "another order": (lambda table: table.select(["member", "id", *table.column_names[2:]]), "its columns are"),
-    "a null": (with_column("text", first(None)), "it has a null"),
-    "a negative id": (with_column("id", first(-1)), "do not fit"),
-    "ids not in order": (with_column("id", lambda ids: [ids[1], ids[0], *ids[2:]]), "ids are not in order"),
-    "an id twice": (with_column("id", lambda ids: [ids[0], ids[0], *ids[2:]]), "ids are not in order"),
+    "a null": (with_column("id", first(None)), "it has a null"),
+    "a negative id": (with_column("id", first(-1)), "neither set beside it has"),
+    "rows not in order": (lambda table: table.take([1, 0, *range(2, len(table))]), "ids are not in order"),
+    "a row twice": (lambda table: table.take([0, 0, *range(2, len(table))]), "ids are not in order"),
     "no copy": (with_column("duplicates", first(0)), "do not fit"),
     "a cluster behind its sample": (with_column("cluster", lambda ids: [n + 1 for n in ids]), "or its clusters"),
-    "a negative token": (with_column("input_ids", in_first(0, -1)), "do not fit"),
-    "a negative target": (with_column("target", first(-1)), "do not fit"),
-    "a target behind the tokens": (with_column("target", first(10**6)), "do not fit"),
-    "a token less": (with_column("input_ids", lambda ids: [ids[0][1:], *ids[1:]]), "do not fit"),
+    "a member of no training set": (
+        with_column("member", lambda all: [not one for one in all]),
+        "not those of the tra",
+    ),
+    "an id of no set": (with_column("id", lambda ids: [*ids[:-1], 10**6]), "neither set beside it has"),
     "starts not in order": (with_column("starts", in_first(1, 60)), "do not fit"),
     "a start behind the text": (
         with_column("starts", lambda all: [[*all[0][:-2], 10**6, all[0][-1]], *all[1:]]),
         "do not",
     ),
     "a start of no kind": (with_column("starts", in_first(0, -3)), "do not fit"),
-    "a text too short": (with_column("text", first("short")), "do not fit"),
     "no row": (lambda table: table.slice(0, 0), "has 0 samples, by its manifest"),
-    "a row less": (lambda table: table.slice(1), "samples, by its manifest"),
+    "a row less": (lambda table: table.slice(0, table.num_rows - 1), "samples, by its manifest"),
+}
+UNFIT_SETS = {  # training sets, which hold the texts and tokens of the members
+    "another type": (lambda table: table.set_column(0, "id", table["id"].cast(pa.int32())), "its columns are"),
+    "a null": (with_column("text", first(None)), "it has a null"),
+    "a negative token": (with_column("input_ids", in_first(0, -1)), "do not fit"),
+    "a negative target": (with_column("target", first(-1)), "do not fit"),
+    "a target behind the tokens": (with_column("target", first(10**6)), "do not fit"),
+    "a token less": (with_column("input_ids", lambda ids: [ids[0][1:], *ids[1:]]), "do not fit"),
+    "a text too short": (with_column("text", first("short")), "do not fit"),
+    "another id": (with_column("id", first(10**6)), "neither set beside it has"),
+    "no row": (lambda table: table.slice(0, 0), "neither set beside it has"),
 }
 
 
-@pytest.mark.parametrize("case", UNFIT)
-def test_stored_samples_that_cannot_be_are_refused(encoded, tmp_path, case):
-    change, said = UNFIT[case]
-    out = shutil.copytree(encoded, tmp_path / "out")
-    path = out / "tokenized_dialogue_prefix"
-    manifest = read_manifest(path, PROBES)
-    table = change(pa.ipc.open_stream((path / FILE).read_bytes()).read_all())
+def rewrite(path, kind, change):
+    """Change the table in a set of stage 1, each of its batches as large as before, under a manifest that fits."""
+    manifest = read_manifest(path, kind)
+    batches = pa.ipc.open_stream((path / FILE).read_bytes())
+    sizes = [len(batch) for batch in batches]
+    table = change(pa.ipc.open_stream((path / FILE).read_bytes()).read_all()).combine_chunks()
     with pa.OSFile(str(path / FILE), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
-        writer.write_table(table)
-    write_manifest(path, PROBES, manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
-    with pytest.raises(UserError, match=said) as error:
-        Probes(out, "dialogue")
-    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+        for end, size in zip(np.cumsum(sizes).tolist(), sizes, strict=True):
+            columns = [column.combine_chunks() for column in table.slice(end - size, size).columns]
+            writer.write_batch(pa.record_batch(columns, table.schema))
+    write_manifest(path, kind, manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
 
 
-@pytest.mark.parametrize("share", [0, 0.01, 0.5])
-def test_a_file_of_stored_samples_that_was_cut_off_is_refused(encoded, tmp_path, share):
+@pytest.mark.parametrize(
+    ("kind", "case"), [(PROBES, case) for case in UNFIT] + [(TRAINING_SET, case) for case in UNFIT_SETS]
+)
+def test_stored_samples_that_cannot_be_are_refused(encoded, tmp_path, kind, case):
+    change, message = (UNFIT if kind is PROBES else UNFIT_SETS)[case]
     out = shutil.copytree(encoded, tmp_path / "out")
-    path = out / "tokenized_dialogue_prefix"
-    manifest = read_manifest(path, PROBES)
+    path = encoding_paths(out, "dialogue")[kind.name]
+    rewrite(path, kind, change)
+    with pytest.raises(UserError, match=message) as error:
+        Probes(out, "dialogue")
+    assert str(error.value).startswith(f"{out}/tokenized_dialogue_") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [PROBES, TRAINING_SET])
+@pytest.mark.parametrize("share", [0, 0.01, 0.5])
+def test_a_file_of_stored_samples_that_was_cut_off_is_refused(encoded, tmp_path, kind, share):
+    out = shutil.copytree(encoded, tmp_path / "out")
+    path = encoding_paths(out, "dialogue")[kind.name]
+    manifest = read_manifest(path, kind)
     content = (path / FILE).read_bytes()
     (path / FILE).write_bytes(content[: int(share * len(content))])
-    write_manifest(path, PROBES, manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
+    write_manifest(path, kind, manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
     with pytest.raises(UserError, match="no rows of stage 1: .*; run encode_<task>.py again"):
         Probes(out, "dialogue")
 
 
 def test_a_stored_text_that_is_not_utf8_is_refused(encoded, tmp_path):
     out = shutil.copytree(encoded, tmp_path / "out")
-    path = out / "tokenized_dialogue_prefix"
-    manifest, content = read_manifest(path, PROBES), (path / FILE).read_bytes()
-    text = Probes(encoded, "dialogue")[-1:][0]["prefix"].encode()
+    path = out / "tokenized_dialogue_train"
+    manifest, content = read_manifest(path, TRAINING_SET), (path / FILE).read_bytes()
+    members = [probe for probe in Probes(encoded, "dialogue")[:] if probe["member"] and probe["duplicates"] == 1]
+    text = members[-1]["prefix"].encode()
     assert content.count(text) == 1
     (path / FILE).write_bytes(content.replace(text, b"\xff" + text[1:]))
-    write_manifest(path, PROBES, manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
+    write_manifest(path, TRAINING_SET, manifest.made_of, {}, rows=manifest.rows, **manifest.facts)
     with pytest.raises(UserError, match="no rows of stage 1: .*UTF8.*; run encode_<task>.py again"):
         Probes(out, "dialogue")
+
+
+def test_sets_of_another_split_than_the_probes_are_refused(encoded, tmp_path):
+    shutil.copy(encoded / "d.json", tmp_path)
+    assert encode(tmp_path, "--test-size", "0.2", "--seed", "6") == 0
+    for side in ("train", "test"):
+        out = shutil.copytree(encoded, tmp_path / side / "out")
+        name = f"tokenized_dialogue_{side}"
+        shutil.copytree(tmp_path / name, out / name, dirs_exist_ok=True)
+        shutil.copy(tmp_path / f"{name}.manifest.json", out)
+        with pytest.raises(
+            UserError, match=rf"{name}: is of another split than the probes in .*: another seed \(6, not 5\)"
+        ):
+            Probes(out, "dialogue")
 
 
 PROBE = {"id": 3, "member": True, "prefix": "a", "suffix": "b", "duplicates": 1}

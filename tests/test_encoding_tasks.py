@@ -15,7 +15,7 @@ from datasets import ClassLabel, Dataset, Features, Value, load_from_disk
 
 from memorization.alignment import longest_common_run, prepare
 from memorization.encoding.kinds import PROBES
-from memorization.encoding.task_rows import add_data_arguments, configured, read_task_rows
+from memorization.encoding.task_rows import DataSettings, add_data_arguments, data_settings, read_task_rows
 from memorization.encoding.tasks import CLASSIFICATION, DIALOGUE, QA, SEPARATOR, SUMMARIZATION, TRANSLATION
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import Parser, UserError
@@ -30,9 +30,8 @@ def texts(task, *flags):
     """The texts of a task's samples by the flags of its script."""
     parser = Parser("")
     add_data_arguments(parser, task)
-    args = parser.parse_args([*map(str, flags)])
-    task = configured(task, args)
-    return [task.text(row) for row in read_task_rows(args.data, task, delimiter=args.delimiter, encoding=args.encoding)]
+    data = data_settings(parser, parser.parse_args([*map(str, flags)]), task)
+    return [*map(data.task.text, read_task_rows(data))]
 
 
 def refused(task, *flags):
@@ -172,7 +171,7 @@ def test_parallel_files_of_unlike_length_are_told_before_the_first_samples_are_t
     (tmp_path / "d.de").write_text("Ja.\nNein.\nDoch.\n")
     (tmp_path / "d.en").write_text("Yes.\nNo.\n")
     with pytest.raises(UserError, match="d.de 3 and .*d.en 2 lines: they are not parallel"):
-        next(read_task_rows([f"{tmp_path}/d.de", f"{tmp_path}/d.en"], TRANSLATION, limit=1))
+        next(read_task_rows(DataSettings(TRANSLATION, (f"{tmp_path}/d.de", f"{tmp_path}/d.en"), limit=1)))
 
 
 def test_parallel_files_compressed_and_in_another_encoding(tmp_path):
@@ -385,7 +384,7 @@ def test_real_files_are_read_as_they_are(task):
 def test_the_sixth_task_of_the_docs_runs_as_it_stands(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.DOTALL)
     (entry,) = (block for block in blocks if block.startswith("TITLES = Task("))
-    (script,) = (block for block in blocks if block.endswith("TITLES)\n"))
+    (script,) = (block for block in blocks if block.endswith("TITLES))\n"))
     assert len(script.splitlines()) <= 20
     for path in [*ROOT.glob("*"), *(ROOT / "memorization").glob("*"), *(ROOT / "memorization" / "encoding").glob("*")]:
         copy = tmp_path / path.relative_to(ROOT)

@@ -12,15 +12,16 @@ from memorization.detection.kinds import DETECTIONS
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
-from memorization.results import canaries
-from memorization.results.audit import document
-from memorization.results.gate import Limit, limit, outcomes
-from memorization.results.reports import Run
+from memorization.results.audit import audit_json
+from memorization.results.canaries import summarize_canaries
+from memorization.results.gate import Limit, apply_limits, parse_limit
+from memorization.results.result import Result
 from memorization.results.statistics import difference, wilson
-from memorization.results.tables import summarize
+from memorization.results.summarize import summarize
+from memorization.results.summary import result_json
 from memorization.store.manifests import read_manifest
 from support.command_line import ROOT, one_line, run_script
-from support.detection_rows import FACTS, detection, item, write_detections
+from support.detection_rows import detection, facts, item, write_detections
 
 SCHEMA = json.loads((ROOT / "memorization" / "results" / "audit.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -111,8 +112,9 @@ def test_a_limit_is_a_column_and_a_fraction(value, two, capsys):
 
 
 def test_a_limit_is_read_as_it_is_written():
-    assert limit("within_100_50=1e-3") == Limit("within_100_50", 0.001) and limit("own=0") == Limit("own", 0.0, False)
-    assert limit("excess:own=0.05") == Limit("own", 0.05, True)
+    assert parse_limit("within_100_50=1e-3") == Limit("within_100_50", 0.001)
+    assert parse_limit("own=0") == Limit("own", 0.0, False)
+    assert parse_limit("excess:own=0.05") == Limit("own", 0.05, True)
 
 
 # ---- audit.json
@@ -127,14 +129,14 @@ SAMPLED = {"temperature": 0.8, "top_k": 40, "num_samples": 2, "max_new_tokens": 
 def exposures():
     logs = {"log_likelihood": -3.0, "error": None, "extracted": True}
     rows = [Exposure(id=i, sample=0, pair=i // 2, copies=4, planted=i % 2 == 0, exposure=1.0, **logs) for i in range(8)]
-    return canaries.summarize(rows, {"digits": 4, "unchecked": False})
+    return summarize_canaries(rows, {"digits": 4, "unchecked": False})
 
 
-def run_of(directory, found, facts=(), base=None, of_canaries=None, **written):
-    """The Run of detections."""
-    facts = FACTS | {"unchecked": False} | dict(facts)
+def run_of(directory, found, changes=(), base=None, of_canaries=None, **written):
+    """The Result of detections. changes: to their facts."""
     manifest = read_manifest(write_detections(directory, found, **written) / "detections.jsonl", DETECTIONS)
-    return Run("name", "label", "directory", summarize(found, facts, base, of_canaries), found, manifest)
+    summary = summarize(found, facts(**dict(changes)), base, of_canaries)
+    return Result("name", "label", "directory", summary, found, manifest)
 
 
 @pytest.fixture
@@ -162,13 +164,13 @@ def every(tmp_path):
 def test_the_schema_is_one_and_describes_runs_of_every_shape(every):
     Draft202012Validator.check_schema(SCHEMA)
     for run in every.values():
-        VALIDATOR.validate(json.loads(document([run], [])))
+        VALIDATOR.validate(json.loads(audit_json([run], [])))
     known = [every["little"], every["all"]]
-    VALIDATOR.validate(json.loads(document(known, outcomes([Limit("own", 0.5), Limit("run_50", 0.0)], known))))
+    VALIDATOR.validate(json.loads(audit_json(known, apply_limits([Limit("own", 0.5), Limit("run_50", 0.0)], known))))
 
 
 def test_figures_are_those_of_the_result(every):
-    (run,) = json.loads(document([every["little"]], []))["runs"]
+    (run,) = json.loads(audit_json([every["little"]], []))["runs"]
     (own,) = (figure for figure in run["figures"] if figure["name"] == "own")
     low, high = wilson(2, 20)
     assert own["groups"]["members"] == {"n": 20, "count": 2, "rate": 0.1, "interval": [low, high], "ceiling": 1.0}
@@ -176,11 +178,12 @@ def test_figures_are_those_of_the_result(every):
     assert own["difference"] == {"rate": rate, "interval": interval}
     assert set(own["groups"]) == {"4 copies", "1 copy", "members", "held out"} == set(run["probes"])
     summary = every["all"].summary
-    (run,) = json.loads(document([every["all"]], []))["runs"]
-    assert [figure["name"] for figure in run["figures"]] == [column["name"] for column in summary["columns"]]
+    layout = json.loads(json.dumps(result_json(summary)))
+    (run,) = json.loads(audit_json([every["all"]], []))["runs"]
+    assert [figure["name"] for figure in run["figures"]] == [*summary.counts.figures]
     for name in ("scores", "another", "personal", "canaries", "base", "generations"):
-        assert run[name] == json.loads(json.dumps(summary[name])), name
-    assert run["verdict"] == summary["verdict"] and run["verdict"]["column"] == "own"
+        assert run[name] == layout[name], name
+    assert run["verdict"] == layout["verdict"] and run["verdict"]["column"] == "own"
     manifest = every["all"].manifest
     assert run["identities"]["detections"] == manifest.identity and run["identities"]["model"] == "f" * 64
     assert run["identities"]["index_documents"] == "d" * 64 and run["identities"]["trained_on"] is None
@@ -188,7 +191,7 @@ def test_figures_are_those_of_the_result(every):
 
 def test_attacks_are_told_as_run_or_not(every):
     def told(name):
-        (run,) = json.loads(document([every[name]], []))["runs"]
+        (run,) = json.loads(audit_json([every[name]], []))["runs"]
         return {attack["name"]: (attack["run"], attack["detail"]) for attack in run["attacks"]}
 
     little, full, sampled, unknown = map(told, ("little", "all", "sampled", "unknown"))
@@ -226,7 +229,7 @@ def places(value, path=()):
 
 def test_the_schema_refuses_what_was_tampered_with(every):
     runs = [every["all"]]
-    whole = json.loads(document(runs, outcomes([Limit("own", 0.5)], runs)))
+    whole = json.loads(audit_json(runs, apply_limits([Limit("own", 0.5)], runs)))
 
     def accepted(path, change):
         """Whether the document is valid still where the object at a path was changed."""

@@ -6,6 +6,7 @@ off what it has not written.
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,8 +16,8 @@ from memorization.detection.kinds import DETECTIONS
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
-from memorization.results import canaries, drawing
-from memorization.results.attention import ATTENTION, comma_separated, comparisons, heat_map
+from memorization.results.attention import ATTENTION, compare_heads, comparisons_csv, heat_map
+from memorization.results.canaries import summarize_canaries
 from memorization.store.directories import building
 from memorization.store.files import fingerprint
 from memorization.store.locations import base_path
@@ -56,11 +57,11 @@ def rows():
 def write_study(directory, generations):
     """What attention_analysis.py writes of generations, of made-up numbers."""
     numbers = np.random.default_rng(0).random((8, 2, 2, 4))
-    found = list(comparisons({"one": (numbers, np.arange(8) < 4, np.ones(8, int))}, 100, 0))
+    found = list(compare_heads({"one": (numbers, np.arange(8) < 4, np.ones(8, int))}, 100, 0))
     with building(directory, "study") as (new, _):
         np.savez(new / "attention.npz", values=numbers)
-        (new / "attention.csv").write_text(comma_separated(found))
-        (new / "heat_000.svg").write_text(heat_map(*found[0]))
+        (new / "attention.csv").write_text(comparisons_csv(found))
+        (new / "heat_000.svg").write_text(heat_map(found[0]))
         tasks = [{"name": "one", "generations": generations, "contents": "c" * 64}]
         write_manifest(new / "attention.npz", ATTENTION, {"tasks": tasks}, {}, heat_maps={"heat_000.svg": "one"})
     return directory
@@ -70,12 +71,12 @@ def write_study(directory, generations):
 def home(tmp_path_factory):
     """A result of stage 5 with all that may be beside it, `result`, and a study of its generations, `study`."""
     home = tmp_path_factory.mktemp("hostile")
-    of_canaries = canaries.summarize(
+    of_canaries = summarize_canaries(
         [Exposure(id=i, sample=0, pair=i // 2, copies=1 + i // 4, planted=i % 2 == 0, log_likelihood=-9.0, exposure=2.5,
                   error=None, extracted=i == 0) for i in range(8)],
         {"digits": 4, "unchecked": False},
     )  # fmt: skip
-    of_canaries = json.loads(json.dumps(of_canaries))
+    of_canaries = json.loads(msgspec.json.encode(of_canaries))
     of_generations = identity(["g" * 16, "c" * 64])
     made_of = {"direction": "both", "classifier": "c" * 64}
     result = write_detections(home / "result", rows(), training={"epochs_done": 1.0}, **made_of)
@@ -97,7 +98,7 @@ def home(tmp_path_factory):
 @pytest.fixture
 def report(home, tmp_path, capsys, monkeypatch):
     """Run report.py on the result, without drawing; its status, after it ended as it must."""
-    monkeypatch.setattr(drawing, "draw", lambda plot: dict.fromkeys(("png", "svg", "pdf"), b""))
+    monkeypatch.setattr("memorization.results.report.draw", lambda plot: dict.fromkeys(("png", "svg", "pdf"), b""))
 
     def run(*more, output=tmp_path / "report"):
         capsys.readouterr()

@@ -10,7 +10,7 @@ from benchmarks import known_answers
 from benchmarks.known_answers import SETTINGS
 from benchmarks.languages import LANGUAGES
 from memorization.detection.detect import detect
-from memorization.results.columns import columns
+from memorization.results.columns import columns_of
 from memorization.results.leaks import leaks
 from memorization.retrieval.embedded import EmbeddedIndex
 from support.generation_rows import generation, load_index, load_spans
@@ -107,7 +107,7 @@ def test_leaks_and_the_table_agree_in_every_language(tmp_path, name):
     listed = {int(id) for id in re.findall(r"^\d+\. sample (\d+)", section, re.M)}
     assert listed == {row.generation.id for row in members if row.generation.id % 4 < 3}
     assert f"{name}: 9 of 12 members" in section
-    [own] = (column for column in columns(SETTINGS.span_length, 10, None, "pan") if column.name == "own")
+    [own] = (column for column in columns_of(SETTINGS.span_length, 10, None, "pan") if column.name == "own")
     assert {row.generation.id for row in members if own.value(row)} == listed
     assert {row.generation.id % 4 for row in held_out if own.value(row)} == {0, 1, 2}  # what no model of ours could say
     for row in detections:

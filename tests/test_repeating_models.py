@@ -18,8 +18,8 @@ import pytest
 from memorization.detection.detections import Detection
 from memorization.detection.kinds import DETECTIONS
 from memorization.encoding.probes import Probes
-from memorization.results import plots
-from memorization.results.counts import HELD_OUT, MEMBERS
+from memorization.results import report
+from memorization.results.summary import HELD_OUT, MEMBERS
 from memorization.store.files import read_json
 from memorization.store.rows import read_rows
 from support.command_line import ROOT, run_script
@@ -190,7 +190,7 @@ class Outputs:
 @pytest.fixture
 def outputs(tmp_path, capsys, monkeypatch):
     """(case, model) -> its Outputs. What is drawn is no part of them."""
-    monkeypatch.setattr(plots, "plots", lambda runs: [])
+    monkeypatch.setattr(report, "plots_of", lambda results: [])
 
     def of(case, model):
         data, task, new_tokens = case

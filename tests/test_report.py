@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from memorization.results.layout import visible
+from memorization.results.formats import visible
 from memorization.results.statistics import difference, wilson
 from memorization.store.files import read_json, write_json, write_text
 from memorization.store.manifests import manifest_path, sealed

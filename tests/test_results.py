@@ -11,12 +11,15 @@ from scipy import stats
 from memorization.detection.detections import WHOSE, Ceiling, Labels, Passage
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
-from memorization.results.evidence import scheme
-from memorization.results.layout import estimate, grid, visible
-from memorization.results.reports import Run, latex
+from memorization.results.comparison import as_latex
+from memorization.results.facts import sampling_scheme
+from memorization.results.formats import Table, plain, shown, visible
+from memorization.results.result import Result
 from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
-from memorization.results.tables import Published, summarize, table
-from support.detection_rows import FACTS, detection, item, of_generation
+from memorization.results.summarize import PublishedCounters, summarize
+from memorization.results.summary import Mean, Rate, result_json
+from memorization.results.tables import summary_text
+from support.detection_rows import FACTS, detection, facts, item, of_generation
 
 ROWS = [
     detection(1, "verbatim", own=250, run=250, duplicates=16, exact_match=True, matched_tokens=60),
@@ -29,14 +32,19 @@ ROWS = [
 ]
 
 
+def of_group(summary, group):
+    """The estimates of a group by column."""
+    return {name: figure.groups[group] for name, figure in summary.counts.figures.items()}
+
+
 def test_every_column_counts_what_it_says():
     """By hand: (members of 5, held-out texts of 10); over 50 is not 50, and unverified is no part of any."""
     summary = summarize(ROWS, FACTS)
-    groups = summary["groups"]
+    figures = summary.counts.figures
     counts = {
-        column["name"]: (groups["members"][column["name"]]["count"], groups["held out"][column["name"]]["count"])
-        for column in summary["columns"]
-        if column["kind"] == "share"
+        name: (figure.groups["members"].count, figure.groups["held out"].count)
+        for name, figure in figures.items()
+        if figure.kind == "share"
     }
     assert counts == {
         "exact_match": (1, 0),
@@ -55,19 +63,18 @@ def test_every_column_counts_what_it_says():
         "unverified": (1, 1),
     }
     assert list(counts)[0] == "exact_match" and list(counts)[-1] == "unverified"
-    assert groups["members"]["any"] == {"n": 5, "count": 3, "rate": 0.6, "interval": list(wilson(3, 5))}
-    mean = groups["members"]["matched_tokens"]
-    assert mean["mean"] == 14 and mean["interval"] == pytest.approx(
+    assert figures["any"].groups["members"] == Rate(n=5, count=3, rate=0.6, interval=wilson(3, 5))
+    mean = figures["matched_tokens"].groups["members"]
+    assert mean.mean == 14 and mean.interval == pytest.approx(
         stats.ttest_1samp([60, 6, 0, 2, 2], 0).confidence_interval()
     )
     value, low, high = difference(2, 5, 1, 10)
-    assert summary["difference"]["own"] == {"rate": value, "interval": [low, high]}
-    assert summary["difference"]["matched_tokens"]["mean"] == 12
+    assert figures["own"].difference == Rate(rate=value, interval=(low, high))
+    assert figures["matched_tokens"].difference.mean == 12
 
 
 def test_members_are_grouped_by_copies_in_powers_of_two():
-    groups = summarize(ROWS, FACTS)["groups"]
-    assert [(name, group["n"]) for name, group in groups.items()] == [
+    assert [*summarize(ROWS, FACTS).counts.probes.items()] == [
         ("1 copy", 2),
         ("4-5 copies", 2),
         ("16 copies", 1),
@@ -75,24 +82,24 @@ def test_members_are_grouped_by_copies_in_powers_of_two():
         ("held out", 10),
     ]
     alike = summarize([row for row in ROWS if row.generation.duplicates == 1], FACTS)
-    assert list(alike["groups"]) == list(alike["verdict"]["groups"]) + ["held out"] == ["members", "held out"]
+    assert list(alike.counts.probes) == list(alike.verdict.groups) + ["held out"] == ["members", "held out"]
 
 
 def test_the_verdict_is_of_own_runs_against_as_many_copies_and_corrected_for_all_groups():
     rows = ROWS + [detection(100 + i, own=60, duplicates=16) for i in range(9)]
     rows += [detection(1010 + i, own=60 if i < 1 else 9, duplicates=16) for i in range(6)]
     rows += [detection(200 + i, own=9) for i in range(20)]
-    verdict = summarize(rows, FACTS)["verdict"]
-    groups = verdict["groups"]
-    assert verdict["column"] == "own" and list(groups) == ["1 copy", "4-5 copies", "16 copies", "members"]
-    assert groups["4-5 copies"]["against"] is None and groups["4-5 copies"]["p"] is None
+    verdict = summarize(rows, FACTS).verdict
+    groups = verdict.groups
+    assert verdict.column == "own" and list(groups) == ["1 copy", "4-5 copies", "16 copies", "members"]
+    assert groups["4-5 copies"].against is None and groups["4-5 copies"].p is None
     together = np.arange(14)
     of_once, of_often = stats.hypergeom(32, 2, 22), stats.hypergeom(16, 11, 10)
     p = np.convolve(of_once.pmf(together), of_often.pmf(together))[1 + 10 :].sum()
     expected = holm([fisher(1, 22, 1, 10), fisher(10, 10, 1, 6), p])
-    assert [groups[name]["p"] for name in ("1 copy", "16 copies", "members")] == pytest.approx(expected)
-    assert [name for name, group in groups.items() if group["evidence"]] == ["16 copies", "members"]
-    assert (groups["members"]["members"], groups["members"]["held_out"]) == (32, 16)
+    assert [groups[name].p for name in ("1 copy", "16 copies", "members")] == pytest.approx(expected)
+    assert [name for name, group in groups.items() if group.evidence] == ["16 copies", "members"]
+    assert (groups["members"].members, groups["members"].held_out) == (32, 16)
 
 
 def test_where_most_members_can_have_no_own_run_the_verdict_is_of_exact_matches():
@@ -104,11 +111,11 @@ def test_where_most_members_can_have_no_own_run_the_verdict_is_of_exact_matches(
         return summarize([detection(i, own=9, exact_match=i < 15, ceiling=ceilings[i]) for i in ids], FACTS)
 
     summary = judged(11)
-    assert summary["verdict"]["column"] == "exact_match" and summary["verdict"]["groups"]["members"]["evidence"]
-    said = " ".join(table(summary).split())
+    assert summary.verdict.column == "exact_match" and summary.verdict.groups["members"].evidence
+    said = " ".join(summary_text(summary).split())
     assert "(By exact match, the column named in advance, as most members can have no own run." in said
     high = judged(10)
-    assert high["verdict"]["column"] == "own" and not high["verdict"]["groups"]["members"]["evidence"]
+    assert high.verdict.column == "own" and not high.verdict.groups["members"].evidence
 
 
 def test_clusters_count_as_wholes():
@@ -121,13 +128,13 @@ def test_clusters_count_as_wholes():
         return summarize(rows, FACTS)
 
     alike = counted(5)
-    own = alike["groups"]["members"]["own"]
-    assert (own["n"], own["count"]) == (40, 20) and own["interval"] == pytest.approx(wilson(4, 8))
-    assert alike["difference"]["own"]["interval"] == pytest.approx(difference(4, 8, 0, 8)[1:])
+    own = alike.counts.figures["own"].groups["members"]
+    assert (own.n, own.count) == (40, 20) and own.interval == pytest.approx(wilson(4, 8))
+    assert alike.counts.figures["own"].difference.interval == pytest.approx(difference(4, 8, 0, 8)[1:])
     student = stats.ttest_1samp([0, 1] * 4, 0).confidence_interval()
-    assert alike["groups"]["members"]["matched_tokens"]["interval"] == pytest.approx(student)
-    assert alike["verdict"]["groups"]["members"]["p"] == pytest.approx(fisher(4, 8, 0, 8), rel=0.2)
-    assert counted(1)["verdict"]["groups"]["members"]["p"] == pytest.approx(fisher(20, 40, 0, 40))
+    assert alike.counts.figures["matched_tokens"].groups["members"].interval == pytest.approx(student)
+    assert alike.verdict.groups["members"].p == pytest.approx(fisher(4, 8, 0, 8), rel=0.2)
+    assert counted(1).verdict.groups["members"].p == pytest.approx(fisher(20, 40, 0, 40))
 
 
 def test_several_generations_of_a_probe_are_one_observation():
@@ -141,24 +148,25 @@ def test_several_generations_of_a_probe_are_one_observation():
         detection(1000, "unverified", own=70, matched_tokens=3, sample=1),
     ]
     summary = summarize(rows, FACTS)
-    members, held_out = summary["groups"]["members"], summary["groups"]["held out"]
-    assert members["n"] == 2 and held_out["n"] == 1
+    members, held_out = (of_group(summary, side) for side in ("members", "held out"))
+    assert summary.counts.probes == {"members": 2, "held out": 1}
     for name in ("own", "idea", "verbatim", "any"):
-        cell = {"n": 2, "count": 1, "rate": 0.5, "interval": list(wilson(1, 2))}
-        assert members[name] == cell | ({"ceiling": 1.0} if name == "own" else {})
-    assert members["matched_tokens"]["mean"] == 3.5 and held_out["matched_tokens"]["interval"] is None
-    assert held_out["own"]["count"] == 1 and held_out["any"]["count"] == 0
-    text = table(summary)
+        ceiling = 1.0 if name == "own" else None
+        assert members[name] == Rate(n=2, count=1, rate=0.5, interval=wilson(1, 2), ceiling=ceiling)
+    assert members["matched_tokens"].mean == 3.5 and held_out["matched_tokens"].interval is None
+    assert held_out["own"].count == 1 and held_out["any"].count == 0
+    text = summary_text(summary)
     assert "6 generations (2 a probe)" in text and "Share of probes of which any generation does so" in text
 
 
 def test_loops_are_counted_and_the_table_is_also_given_without_them():
     summary = summarize(ROWS, FACTS)
-    cells = summary["without_loops"]["groups"]["members"]
-    assert (cells["run_100"]["n"], cells["run_100"]["count"]) == (4, 2)
-    assert cells["matched_tokens"]["mean"] == 17 and "loop" not in cells
-    assert "Without loops (1 of members, 0 of held-out texts):" in table(summary)
-    assert "Without loops" not in table(summarize(ROWS, FACTS | {"loop_repeats": 11}))
+    figures = summary.without_loops.figures
+    run = figures["run_100"].groups["members"]
+    assert (run.n, run.count) == (4, 2)
+    assert figures["matched_tokens"].groups["members"].mean == 17 and "loop" not in figures
+    assert "Without loops (1 of members, 0 of held-out texts):" in summary_text(summary)
+    assert "Without loops" not in summary_text(summarize(ROWS, facts(loop_repeats=11)))
 
 
 def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
@@ -169,25 +177,25 @@ def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
         detection(1010, personal=[*said[1:2], item("date", (0, 4), "other")]),
     ]
     summary = summarize(rows, FACTS)
-    members, held_out = (summary["groups"][side] for side in ("members", "held out"))
-    assert (members["personal"]["count"], held_out["personal"]["count"]) == (1, 0)
-    assert (members["another_personal"]["count"], held_out["another_personal"]["count"]) == (1, 0)
+    members, held_out = (of_group(summary, side) for side in ("members", "held out"))
+    assert (members["personal"].count, held_out["personal"].count) == (1, 0)
+    assert (members["another_personal"].count, held_out["another_personal"].count) == (1, 0)
     none = dict.fromkeys(WHOSE, 0)
-    assert summary["personal"] == {
+    assert summary.personal == {
         "email": {"members": none | {"own": 1}, "held out": none},
         "date": {"members": none | {"another": 1, "shared": 1}, "held out": none | {"shared": 1, "other": 1}},
     }
-    chance = {side: cells["chance"]["rate"] for side, cells in summary["another_personal"]["groups"].items()}
-    another = {side: cells["another"]["rate"] for side, cells in summary["another_personal"]["groups"].items()}
+    chance = {side: cells.chance.rate for side, cells in summary.another_personal.groups.items()}
+    another = {side: cells.another.rate for side, cells in summary.another_personal.groups.items()}
     assert 0 < another["members"] < 1 and another["held out"] == chance["members"] == 0 < chance["held out"] < 1
-    lines = [line.split() for line in table(summary).splitlines() if line.startswith("date, ")]
+    lines = [line.split() for line in summary_text(summary).splitlines() if line.startswith("date, ")]
     assert lines == [["date,", "members", *"010100"], ["date,", "held", "out", *"001100"]]
-    assert "Personal data that is said" not in table(summarize(ROWS, FACTS))
+    assert "Personal data that is said" not in summary_text(summarize(ROWS, FACTS))
 
 
 def test_a_table_says_whether_names_were_looked_for():
     said = [*ROWS, detection(6, personal=[item("email", (0, 4), "own")])]
-    without, with_names = (table(summarize(said, FACTS | {"ner_model": model})) for model in (None, "names"))
+    without, with_names = (summary_text(summarize(said, facts(ner_model=model))) for model in (None, "names"))
     assert "personal, no names" in without and without.count("names were not looked for") == 3
     assert "personal data  " in with_names and "not looked for" not in with_names
 
@@ -200,32 +208,32 @@ def test_the_threshold_of_paraphrases_is_the_one_that_a_hundredth_of_held_out_te
     rows = [judged(1000 + i, 0.51 + i / 500) for i in range(200)]  # up to 0.908; two of them may pass
     rows += [judged(i, probability) for i, probability in enumerate((0.5, 0.904, 0.905, 0.99, 1.0))]
     rows += [judged(10, 0.99, "verbatim")]
-    summary = summarize(rows, FACTS | {"classifier": "mrpc"})
-    (column,) = (column for column in summary["columns"] if column["name"] == "paraphrase_calibrated")
-    counts = {side: summary["groups"][side]["paraphrase_calibrated"]["count"] for side in ("members", "held out")}
-    assert column["heading"] == "paraphrase > 0.904" and counts == {"members": 3, "held out": 2}
-    few = summarize(rows[150:], FACTS | {"classifier": "mrpc"})  # of 50 none may pass
-    assert few["groups"]["held out"]["paraphrase_calibrated"]["count"] == 0
+    summary = summarize(rows, facts(classifier="mrpc"))
+    figure = summary.counts.figures["paraphrase_calibrated"]
+    counts = {side: figure.groups[side].count for side in ("members", "held out")}
+    assert figure.heading == "paraphrase > 0.904" and counts == {"members": 3, "held out": 2}
+    few = summarize(rows[150:], facts(classifier="mrpc"))  # of 50 none may pass
+    assert few.counts.figures["paraphrase_calibrated"].groups["held out"].count == 0
 
 
 def test_anothers_run_is_shown_beside_its_chance_level():
     members = [detection(i) for i in range(40)]
     rows = members + [detection(1000 + i, others=[(i, 1, 1)] * (i < 20)) for i in range(40)]
-    summary = summarize(rows, FACTS | {"clusters": [40, 40]})
-    assert summary["another"]["samples"] == 39
-    cells = summary["another"]["groups"]["held out"]
-    assert cells["another"]["rate"] == pytest.approx(0.5 * 39 / 40) and cells["chance"]["rate"] == 0
-    assert cells["evidence"] and not summary["another"]["groups"]["members"]["evidence"]
-    text = " ".join(table(summary).split())
+    summary = summarize(rows, facts(clusters=(40, 40)))
+    assert summary.another.samples == 39
+    cells = summary.another.groups["held out"]
+    assert cells.another.rate == pytest.approx(0.5 * 39 / 40) and cells.chance.rate == 0
+    assert cells.evidence and not summary.another.groups["members"].evidence
+    text = " ".join(summary_text(summary).split())
     assert "Another's: yes, one other training sample's text comes out more often than one held-out sample's" in text
     assert "from probes: held out." in text
-    assert "Another's:" not in table(summarize(members, FACTS | {"clusters": [40, 0]}))
-    assert "no evidence that one other training" in " ".join(table(summarize(ROWS, FACTS)).split())
+    assert "Another's:" not in summary_text(summarize(members, facts(clusters=(40, 0))))
+    assert "no evidence that one other training" in " ".join(summary_text(summarize(ROWS, FACTS)).split())
 
 
 def test_columns_without_data_are_left_out():
     foreign = summarize([of_generation(row, exact_match=None, matched_tokens=None) for row in ROWS], FACTS)
-    names = [column["name"] for column in foreign["columns"]]
+    names = [*foreign.counts.figures]
     assert names == [
         "run_50",
         "run_100",
@@ -239,8 +247,8 @@ def test_columns_without_data_are_left_out():
         *names[-4:],
     ]
     assert names[-4:] == ["verbatim", "idea", "any", "unverified"]
-    assert not any(line.startswith("exact match") for line in table(foreign).splitlines())
-    judged = [column["name"] for column in summarize(ROWS, FACTS | {"classifier": "mrpc"})["columns"]]
+    assert not any(line.startswith("exact match") for line in summary_text(foreign).splitlines())
+    judged = [*summarize(ROWS, facts(classifier="mrpc")).counts.figures]
     assert judged[-6:-1] == ["verbatim", "paraphrase", "idea", "paraphrase_low", "any"]
     assert judged[-1] == "paraphrase_calibrated"
 
@@ -266,19 +274,16 @@ PASSED = [
 def test_the_columns_of_the_pass_count_what_they_say():
     """By hand; a suffix that is shorter than an exact match says nothing of it, nor one of probability 0 of a mean."""
     summary = summarize(PASSED, FACTS)
-    members, held_out = summary["groups"]["members"], summary["groups"]["held out"]
-    counts = {name: (members[name]["count"], members[name]["n"]) for name in ("exact_10", "exact_25", "exact_50")}
+    members, held_out = (of_group(summary, side) for side in ("members", "held out"))
+    counts = {name: (members[name].count, members[name].n) for name in ("exact_10", "exact_25", "exact_50")}
     assert counts == {"exact_10": (2, 3), "exact_25": (1, 2), "exact_50": (1, 2)}
-    assert "exact_100" not in members and members["near_copy"]["count"] == 1
-    assert members["loss"] == {
-        "n": 2,
-        "mean": 0.75,
-        "interval": pytest.approx([0.75 - 3.1765, 0.75 + 3.1765], abs=1e-3),
-    }
-    assert members["extraction_strength"]["rate"] == 0.5 and members["edit_similarity"]["rate"] == pytest.approx(
+    assert "exact_100" not in members and members["near_copy"].count == 1
+    assert (members["loss"].n, members["loss"].mean) == (2, 0.75)
+    assert members["loss"].interval == pytest.approx((0.75 - 3.1765, 0.75 + 3.1765), abs=1e-3)
+    assert members["extraction_strength"].rate == 0.5 and members["edit_similarity"].rate == pytest.approx(
         0.5533, abs=1e-4
     )
-    within = {(n, p): members[f"within_{n}_{p}"]["count"] for n in (1, 10, 100, 1_000, 10_000) for p in (50, 90)}
+    within = {(n, p): members[f"within_{n}_{p}"].count for n in (1, 10, 100, 1_000, 10_000) for p in (50, 90)}
     assert within == {(1, 50): 1, (10, 50): 1, (100, 50): 2, (1_000, 50): 2, (10_000, 50): 2} | {
         (1, 90): 0,
         (10, 90): 1,
@@ -286,49 +291,49 @@ def test_the_columns_of_the_pass_count_what_they_say():
         (1_000, 90): 2,
         (10_000, 90): 2,
     }
-    assert held_out["within_10000_50"]["count"] == 0
-    text = table(summary)
+    assert held_out["within_10000_50"].count == 0
+    text = summary_text(summary)
     assert "sampled with temperature 1, give" in " ".join(text.split()) and "n 10,000, p 0.9 " in text
-    assert "edit sim., mean" in text and json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert "edit sim., mean" in text and json.dumps(result_json(summary), allow_nan=False)
 
 
 def test_a_column_that_was_not_computed_is_left_out_and_named():
     rows = [of_generation(row, scores=None) for row in PASSED]
-    summary = summarize(rows, FACTS | {"not_computed": {"scores": "the engine gives no scores"}})
-    names = {column["name"] for column in summary["columns"]} | summary["scores"].keys()
+    summary = summarize(rows, facts(not_computed={"scores": "the engine gives no scores"}))
+    names = summary.counts.figures.keys() | summary.scores.keys()
     assert not names & {"loss", "exact_10", "within_1_50", "log_p_z", "zlib", "min_k"} and "near_copy" in names
-    headings = summary["facts"]["not_computed"]["the engine gives no scores"]
+    headings = summary.not_computed["the engine gives no scores"]
     assert {"loss", "exact at 10", "n 1, p 0.5", "min-k %++"} <= {*headings} and "near copy" not in headings
-    assert "min-k %++: not computed, as the engine gives no scores." in " ".join(table(summary).split())
+    assert "min-k %++: not computed, as the engine gives no scores." in " ".join(summary_text(summary).split())
     scores = [msgspec.structs.replace(row.generation.scores, min_k_plus=msgspec.UNSET) for row in PASSED]
     rows = [of_generation(row, scores=each) for row, each in zip(PASSED, scores, strict=True)]
-    summary = summarize(rows, FACTS | {"not_computed": {"scores.min_k_plus": "it needs all scores"}})
-    assert "min_k_plus" not in summary["scores"] and "min_k" in summary["scores"]
-    assert summary["facts"]["not_computed"] == {"it needs all scores": ["min-k %++"]}
+    summary = summarize(rows, facts(not_computed={"scores.min_k_plus": "it needs all scores"}))
+    assert "min_k_plus" not in summary.scores and "min_k" in summary.scores
+    assert summary.not_computed == {"it needs all scores": ["min-k %++"]}
 
 
 def test_every_score_is_compared_with_held_out_texts():
-    scores = summarize(PASSED, FACTS)["scores"]
+    scores = summarize(PASSED, FACTS).scores
     assert (
         list(scores)
         == "own_run common_run edit_similarity rouge_l extraction_strength log_p_z loss zlib min_k min_k_plus".split()
     )
-    assert {name: score["auc"]["rate"] for name, score in scores.items() if name in ("loss", "log_p_z", "rouge_l")} == {
+    assert {name: score.auc.rate for name, score in scores.items() if name in ("loss", "log_p_z", "rouge_l")} == {
         "loss": pytest.approx(2 / 3),
         "log_p_z": pytest.approx(2 / 3),
         "rouge_l": 0.5,
     }
-    assert scores["loss"]["n"] == [3, 2] and scores["loss"]["tpr"] == {"0.01": None, "0.001": None}
-    text = " ".join(table(summarize(PASSED, FACTS)).split())
+    assert scores["loss"].n == (3, 2) and scores["loss"].tpr == {"0.01": None, "0.001": None}
+    text = " ".join(summary_text(summarize(PASSED, FACTS)).split())
     assert "Not resolvable with 2 held-out texts: 1 % takes 100, 0.1 % takes 1,000." in text
     assert "not that nothing is memorized" in text and "TPR at 0.1 % FPR " not in text
     many = [scored(i, loss=1 + i / 1000) for i in range(50)] + [
         scored(1000 + i, loss=1.04 + i / 1000) for i in range(120)
     ]
     summary = summarize(many, FACTS)
-    assert summary["scores"]["loss"]["tpr"]["0.01"]["rate"] == 0.82  # 1.041 is the last that one passes
-    assert "TPR at 1 % FPR" in table(summary) and "with 120 held-out texts: 0.1 % takes 1,000." in " ".join(
-        table(summary).split()
+    assert summary.scores["loss"].tpr["0.01"].rate == 0.82  # 1.041 is the last that one passes
+    assert "TPR at 1 % FPR" in summary_text(summary) and "with 120 held-out texts: 0.1 % takes 1,000." in " ".join(
+        summary_text(summary).split()
     )
 
 
@@ -338,8 +343,8 @@ def test_a_generation_of_several_has_a_score_if_its_best_one_has():
         detection(1, sample=1, matched_tokens=9),
         scored(1000, matched_tokens=4),
     ]
-    scores = summarize(rows, FACTS)["scores"]
-    assert scores["matched_tokens"]["auc"]["rate"] == 1 and scores["loss"]["n"] == [1, 1]
+    scores = summarize(rows, FACTS).scores
+    assert scores["matched_tokens"].auc.rate == 1 and scores["loss"].n == (1, 1)
 
 
 def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_probe():
@@ -351,41 +356,42 @@ def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_pr
         scored(1001, loss=3.5, exact_match=False),
     ]
     tuned = [of_generation(row, exact_match=row.generation.id < 3) for row in PASSED]
-    summary = summarize(tuned, FACTS | {"base": "gpt"}, iter(base))
-    groups, changes = summary["base"]["groups"], summary["base"]["difference"]
-    assert groups["members"]["exact_match"]["count"] == 1 and summary["groups"]["members"]["exact_match"]["count"] == 2
+    summary = summarize(tuned, facts(base="gpt"), iter(base))
+    exact, loss = summary.base["exact_match"], summary.base["loss"]
+    tuned_exact = summary.counts.figures["exact_match"]
+    assert (exact.groups["members"].count, tuned_exact.groups["members"].count) == (1, 2)
     value, *interval = paired_difference(np.array([True, True, False]), np.array([True, False, False]))
-    assert changes["members"]["exact_match"] == {"n": 3, "rate": value, "interval": interval}
+    assert exact.difference["members"] == Rate(n=3, rate=value, interval=tuple(interval))
     value, *interval = mean(np.array([-1.0, -0.25]))  # the third has a probability of 0
-    assert changes["members"]["loss"] == {"n": 2, "mean": value, "interval": interval}
-    assert changes["held out"]["exact_match"]["rate"] == 0 and changes["held out"]["loss"]["mean"] == -0.25
-    ratio = summary["scores"]["ratio"]  # 1, 0.25 and minus infinity against 0 and 0.5
-    assert ratio["n"] == [3, 2] and ratio["auc"]["rate"] == pytest.approx(3 / 6)
-    text = table(summary)
-    tex = latex([Run("a", "a", "a", summary, [], None)], [])
+    assert loss.difference["members"] == Mean(n=2, mean=value, interval=tuple(interval))
+    assert exact.difference["held out"].rate == 0 and loss.difference["held out"].mean == -0.25
+    ratio = summary.scores["ratio"]  # 1, 0.25 and minus infinity against 0 and 0.5
+    assert ratio.n == (3, 2) and ratio.auc.rate == pytest.approx(3 / 6)
+    text = summary_text(summary)
+    tex = as_latex([Result("a", "a", "a", summary, [], None)], [])
     assert tex.count(r"\begin{tabular}{llrrr}") == 2 and r"metric & run & base & tuned & paired difference \\" in tex
     for side in ("members", "held out"):
-        cells = (estimate(of[side]["exact_match"]) for of in (groups, summary["groups"]))
-        change = estimate(changes[side]["exact_match"], True).replace("-", "$-$")
+        cells = (shown(figure.groups[side]) for figure in (exact, tuned_exact))
+        change = shown(exact.difference[side], True).replace("-", "$-$")
         assert rf"exact match, {side} & a & {' & '.join(cells)} & {change} \\" in tex
     assert "the same probes through the base model gpt:" in " ".join(text.split())
-    assert max(map(len, text.splitlines())) <= 80 and json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert max(map(len, text.splitlines())) <= 80
     with pytest.raises(ValueError, match="of other probes"):
-        summarize(tuned, FACTS | {"base": "gpt"}, base[:4])
-    assert "base model" not in table(summarize(tuned, FACTS))
+        summarize(tuned, facts(base="gpt"), base[:4])
+    assert "base model" not in summary_text(summarize(tuned, FACTS))
 
 
 def test_the_other_labels_are_counted_by_the_same_code():
     labels = Labels("verbatim", "idea", "unverified", [])
     rows = [detection(i, labels=labels, paper=Labels("none", "none", "verbatim", [])) for i in (1, 1000)]
-    summary = summarize(rows, FACTS | {"direction": "both"})
-    one = {"n": 1, "count": 1, "rate": 1.0, "interval": list(wilson(1, 1))}
-    assert summary["groups"]["members"]["verbatim"] == summary["without_scan"]["groups"]["members"]["idea"] == one
-    assert summary["first_label"]["groups"]["members"]["unverified"] == one
-    assert summary["paper"]["groups"]["members"]["any"]["count"] == 0
-    assert "direction both (labels of pan)" in " ".join(table(summary).split())
-    assert "paper" not in summarize(ROWS, FACTS)
-    assert json.loads(json.dumps(summary)) == summary
+    summary = summarize(rows, facts(direction="both"))
+    one = Rate(n=1, count=1, rate=1.0, interval=wilson(1, 1))
+    assert summary.counts.figures["verbatim"].groups["members"] == one
+    assert summary.without_scan.figures["idea"].groups["members"] == one
+    assert summary.first_label.figures["unverified"].groups["members"] == one
+    assert summary.paper.figures["any"].groups["members"].count == 0
+    assert "direction both (labels of pan)" in " ".join(summary_text(summary).split())
+    assert summarize(ROWS, FACTS).paper is None
 
 
 def test_published_counts_take_members_and_each_prefix_once():
@@ -395,13 +401,13 @@ def test_published_counts_take_members_and_each_prefix_once():
         detection(3, "none", prefix="b"),
         detection(1000, "verbatim", prefix="c"),
     ]
-    published = Published()
+    published = PublishedCounters()
     assert [*published.watch(rows)] == rows
     assert published.line() == "verbatim: 0 paraphrase: 0 paraphrase_low: 0 idea: 1 none: 1\n"
 
 
 def test_the_table_shows_every_figure_beside_its_control():
-    text = table(summarize(ROWS, FACTS))
+    text = summary_text(summarize(ROWS, FACTS))
     lines = {line[:20].strip(): line[20:].split() for line in reversed(text.splitlines())}
     assert "15 generations (1 a probe), model small, profile paper, direction pan" in text
     assert lines["own run > 50"][:6] == "40.0 [11.8, 76.9] 10.0 [1.8, 40.4]".split()
@@ -411,41 +417,41 @@ def test_the_table_shows_every_figure_beside_its_control():
 
 
 def test_the_verdict_says_yes_or_what_could_have_been_found():
-    few = " ".join(table(summarize([ROWS[0], *ROWS[-10:]], FACTS)).split())
+    few = " ".join(summary_text(summarize([ROWS[0], *ROWS[-10:]], FACTS)).split())
     assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in few
     memorized = [detection(i, own=60 if i < 15 else None, duplicates=16 if i < 16 else 1) for i in range(900)]
     memorized += [detection(900, duplicates=4)]
     control = [detection(1000 + i, own=60 if i < 8 else None, duplicates=1 if i < 190 else 16) for i in range(200)]
-    text = " ".join(table(summarize(memorized + control, FACTS)).split())
+    text = " ".join(summary_text(summarize(memorized + control, FACTS)).split())
     assert "Verdict: yes, members come out more often than held-out texts do, beyond chance, in 1 of 3 groups" in text
     assert "16 copies yes (p < 0.0001)" in text
     assert "4 copies cannot be tested against held-out texts: too few of as many copies" in text
     assert "1 copy no evidence (p = 1); a difference of" in text and "found with 80 % power" in text
     assert "; of 900 members that have such a control" in text
     shy = [detection(i, own=9) for i in (*range(40), *range(1000, 1040))]
-    assert "Verdict: no evidence at this sample size that members" in table(summarize(shy, FACTS))
+    assert "Verdict: no evidence at this sample size that members" in summary_text(summarize(shy, FACTS))
     sure = [detection(i, own=60) for i in (*range(40), *range(1000, 1040))]
-    assert "no difference, however large" in " ".join(table(summarize(sure, FACTS)).split())
-    assert "Verdict: none, for want of" in table(summarize(ROWS[:5], FACTS))
+    assert "no difference, however large" in " ".join(summary_text(summarize(sure, FACTS)).split())
+    assert "Verdict: none, for want of" in summary_text(summarize(ROWS[:5], FACTS))
 
 
 def test_a_group_without_a_control_is_told_beside_the_base_model():
     rows = [detection(i, own=60 if i < 16 else 9, duplicates=16 if i < 16 else 1) for i in range(60)]
     rows += [detection(1000 + i, own=9) for i in range(60)]
     before = [msgspec.structs.replace(row, copied=[]) for row in rows]
-    text = " ".join(table(summarize(rows, FACTS | {"base": "b"}, before)).split())
+    text = " ".join(summary_text(summarize(rows, facts(base="b"), before)).split())
     assert "Verdict: no evidence at this sample size that members" in text
     assert "Against the base model: more often beyond chance in 1 of 1 that cannot be tested against held-out" in text
     assert "as many copies; against the base model: yes (p < 0.0001)" in text
     assert "Against the base model: the same probes, McNemar's exact test." in text
-    alone = " ".join(table(summarize(rows[:60], FACTS | {"base": "b"}, before[:60])).split())
+    alone = " ".join(summary_text(summarize(rows[:60], facts(base="b"), before[:60])).split())
     assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in alone
     assert "members cannot be tested against held-out texts: too few of as many copies; against the base" in alone
 
 
 def test_a_true_positive_rate_without_a_lower_bound_says_so_in_words():
     rows = [scored(i, loss=0.1 if i < 50 else 3 + i / 1e4, tokens=100) for i in (*range(50), *range(1000, 1108))]
-    text = " ".join(table(summarize(rows, FACTS)).split())
+    text = " ".join(summary_text(summarize(rows, FACTS)).split())
     assert "- loss 1.00" in text and "100 [-, 100]" in text
     assert "[-, ...]: no lower bound at 1 % from 108 held-out samples, it takes 437 that are no near-dup" in text
 
@@ -454,28 +460,28 @@ def test_a_true_positive_rate_without_a_lower_bound_says_so_in_words():
 def test_one_group_of_copies_is_not_shown_beside_all_members(copies):
     rows = [detection(i, duplicates=copies) for i in range(3)] + [detection(1000, duplicates=16)]
     summary = summarize(rows, FACTS)
-    assert list(summary["groups"]) == list(summary["verdict"]["groups"] | {"held out": 0}) == ["members", "held out"]
-    assert "by copies" not in table(summary)
+    assert list(summary.counts.probes) == list(summary.verdict.groups | {"held out": 0}) == ["members", "held out"]
+    assert "by copies" not in summary_text(summary)
     several = summarize([*rows, detection(3, duplicates=16)], FACTS)
-    assert [several["groups"][name]["n"] for name in several["groups"]] == [3, 1, 4, 1]
-    assert "by copies" in table(several)
+    assert [*several.counts.probes.values()] == [3, 1, 4, 1]
+    assert "by copies" in summary_text(several)
 
 
 def test_unchecked_is_the_first_word():
-    assert table(summarize(ROWS, FACTS | {"unchecked": True})).startswith("UNCHECKED")
-    assert table(summarize(ROWS, FACTS | {"trained_on": None})).startswith("NOTE: nothing is known")
-    assert "UNCHECKED" not in table(summarize(ROWS, FACTS | {"unchecked": False}))
+    assert summary_text(summarize(ROWS, facts(unchecked=True))).startswith("UNCHECKED")
+    assert summary_text(summarize(ROWS, facts(trained_on=None))).startswith("NOTE: nothing is known")
+    assert "UNCHECKED" not in summary_text(summarize(ROWS, facts(unchecked=False)))
 
 
 def test_prompts_that_probes_share_are_told_and_a_note_where_most_do():
-    def shown(own, **facts):
+    def text_of(own, **changes):
         prompts = {"probes": 9, "distinct": min(own + 1, 9), "own": own}
-        return " ".join(table(summarize(ROWS, FACTS | {"prompts": prompts} | facts)).split())
+        return " ".join(summary_text(summarize(ROWS, facts(prompts=prompts, **changes))).split())
 
-    assert shown(4).startswith("SHARED PROMPTS: 5 distinct prompts among 9 probes, 4 of which have one of their own")
-    assert shown(4, unchecked=True).startswith("UNCHECKED: ") and "SHARED PROMPTS: " in shown(4, unchecked=True)
-    assert "SHARED" not in shown(5) and "6 distinct prompts among 9 probes, 5 of which" in shown(5)
-    assert "distinct prompts" not in shown(9)
+    assert text_of(4).startswith("SHARED PROMPTS: 5 distinct prompts among 9 probes, 4 of which have one of their own")
+    assert text_of(4, unchecked=True).startswith("UNCHECKED: ") and "SHARED PROMPTS: " in text_of(4, unchecked=True)
+    assert "SHARED" not in text_of(5) and "6 distinct prompts among 9 probes, 5 of which" in text_of(5)
+    assert "distinct prompts" not in text_of(9)
 
 
 def test_the_table_fits_80_columns_whatever_is_in_it():
@@ -486,26 +492,31 @@ def test_the_table_fits_80_columns_whatever_is_in_it():
         for i in range(20)
     ]
     rows += [detection(1000 + i, "idea", matched_tokens=99000 + i, exact_match=True) for i in range(20)]
-    facts = FACTS | {"span_length": 100000, "model": "/very/long/" * 20, "classifier": "c" * 200, "unchecked": True}
+    long = facts(span_length=100000, model="/very/long/" * 20, classifier="c" * 200, unchecked=True)
     with_scores = [
         scored(i, loss=99.5 + i, tokens=10**6, matched=10**6 - i, duplicates=max(2**i, 1), **runs) for i in range(20)
     ] + [scored(1000 + i, loss=1000.0, tokens=10**6) for i in range(120)]
     for some in (rows, rows[:3], rows[:1], rows[20:], [], with_scores, with_scores[:1], with_scores[:22]):
-        assert max(map(len, table(summarize(some, facts)).splitlines())) <= 80
-        assert max(map(len, table(summarize(some, facts | {"base": "b" * 99}, some)).splitlines())) <= 80
+        assert max(map(len, summary_text(summarize(some, long)).splitlines())) <= 80
+        assert (
+            max(
+                map(len, summary_text(summarize(some, msgspec.structs.replace(long, base="b" * 99), some)).splitlines())
+            )
+            <= 80
+        )
 
 
 def test_numbers_keep_their_meaning_when_they_are_short():
-    assert estimate({"rate": 0.1666, "interval": [0.0, 1.0]}) == "16.7 [0.0, 100]"
-    assert estimate({"mean": -3.25, "interval": None}, signed=True) == "-3.2"
-    assert estimate({"rate": None, "interval": [0, 1]}) == "-"
+    assert shown(Rate(rate=0.1666, interval=(0.0, 1.0))) == "16.7 [0.0, 100]"
+    assert shown(Mean(mean=-3.25, interval=None), signed=True) == "-3.2"
+    assert shown(Rate(rate=None, interval=(0, 1))) == "-"
 
 
 def test_a_long_name_is_wrapped_and_nothing_hidden_in_a_text():
-    wide = grid([["模型" * 30, "1" * 10], ["small", "2"]])
+    wide = plain(Table(["模型" * 30, "1" * 10], [["small", "2"]]))
     assert wide[0].index("1" * 10) + 34 == wide[-1].index("2") - 9 == 70  # 34 characters before it take 68 columns
     assert "".join([wide[0][:34], *wide[1:-1]]) == "模型" * 30
-    assert grid([["name " * 30, "1" * 30, "2" * 30]])[0].endswith("  ".join(["1" * 30, "2" * 30]))
+    assert plain(Table(["name " * 30, "1" * 30, "2" * 30], []))[0].endswith("  ".join(["1" * 30, "2" * 30]))
     assert visible("a\n\x1b[1m\\n\u202eé 日") == "a\\n\\x1b[1m\\\\n\\u202eé 日"
 
 
@@ -517,7 +528,7 @@ def test_a_long_name_is_wrapped_and_nothing_hidden_in_a_text():
     ],
 )
 def test_the_scheme_of_queries_is_named(made_of, said):
-    assert scheme(made_of) == said
+    assert sampling_scheme(made_of) == said
 
 
 def test_a_column_has_its_ceiling_beside_it_where_it_is_bounded():
@@ -526,11 +537,11 @@ def test_a_column_has_its_ceiling_beside_it_where_it_is_bounded():
     rows = [detection(i, own=60 if i % 4 == 0 else None, ceiling=ceilings[i]) for i in range(20)]
     rows += [detection(1000 + i, ceiling=ceilings[i]) for i in range(8)]
     summary = summarize(rows, FACTS)
-    members, held_out = summary["groups"]["members"], summary["groups"]["held out"]
-    assert members["own"]["ceiling"] == held_out["own"]["ceiling"] == members["own"]["rate"] == 0.25
-    assert (members["run_50"]["ceiling"], members["run_100"]["ceiling"]) == (1, 0)
-    assert "ceiling" not in members["another"]
-    lines = table(summarize([*rows, detection(20, matched_tokens=3)], FACTS)).splitlines()
+    members, held_out = (of_group(summary, side) for side in ("members", "held out"))
+    assert members["own"].ceiling == held_out["own"].ceiling == members["own"].rate == 0.25
+    assert (members["run_50"].ceiling, members["run_100"].ceiling) == (1, 0)
+    assert members["another"].ceiling is None
+    lines = summary_text(summarize([*rows, detection(20, matched_tokens=3)], FACTS)).splitlines()
     place = next(i for i, line in enumerate(lines) if line.startswith("own run"))
     assert lines[place + 1].split() == ["ceiling", "28.6", "25.0"]
     assert lines[next(i for i, line in enumerate(lines) if line.startswith("matched")) + 1].split()[:2] == [
@@ -540,6 +551,24 @@ def test_a_column_has_its_ceiling_beside_it_where_it_is_bounded():
 
 
 def test_a_mean_that_nothing_bounds_has_no_line_of_its_ceiling():
-    lines = table(summarize(PASSED, FACTS)).splitlines()
+    lines = summary_text(summarize(PASSED, FACTS)).splitlines()
     place = next(i for i, line in enumerate(lines) if line.startswith("loss, mean"))
     assert not lines[place + 1].strip()
+
+
+def test_result_json_lists_columns_and_then_the_figures_of_each_group():
+    base = [scored(row.generation.id, loss=1.5) for row in PASSED]
+    summary = summarize(PASSED, facts(base="gpt", direction="pan"), base)
+    layout = json.loads(json.dumps(result_json(summary), allow_nan=False))
+    assert [column["name"] for column in layout["columns"]] == [*summary.counts.figures]
+    assert list(layout["columns"][0]) == ["name", "heading", "kind", "meaning", "block"]
+    loss, near = layout["groups"]["members"]["loss"], layout["groups"]["members"]["near_copy"]
+    assert (layout["groups"]["members"]["n"], loss["n"], loss["mean"]) == (3, 2, 0.75)
+    assert near == {"n": 3, "count": 1, "rate": 1 / 3, "interval": [*wilson(1, 3)], "ceiling": 1.0}
+    assert layout["difference"]["near_copy"].keys() == {"rate", "interval"}
+    assert layout["without_loops"].keys() == layout["first_label"].keys() == {"columns", "groups", "difference"}
+    assert layout["base"]["groups"]["members"]["n"] == 3 and "paper" not in layout
+    assert layout["base"]["difference"]["held out"]["loss"]["mean"] == 1.0
+    assert layout["verdict"]["groups"]["members"].keys() == {
+        *("against", "members", "held_out", "p", "evidence", "detectable_difference")
+    }

@@ -6,28 +6,16 @@ import numpy as np
 import pytest
 
 from memorization.results import statistics
-from memorization.results.counts import HELD_OUT, MEMBERS
-from memorization.results.others import Others
-
-
-def rows(said, members):
-    """Detections of probes 0, 1, ...: said, for each the other samples that alone hold a run of it."""
-    run = lambda sample: SimpleNamespace(  # noqa: E731
-        cluster=sample, members=int(members[sample]), whose=lambda _: "another" if members[sample] else "other"
-    )
-    return [
-        SimpleNamespace(generation=SimpleNamespace(id=i, cluster=i), copied=list(map(run, of_probe)))
-        for i, of_probe in enumerate(said)
-    ]
+from memorization.results.another import AnotherCounter
+from memorization.results.summary import HELD_OUT, MEMBERS
 
 
 def measure(said, members):
-    """`measure` where every sample is a probe."""
-    found = Others()
-    for _ in found.watch(rows(said, members)):
-        pass
-    ids = np.arange(len(said))
-    return found.measure(ids, members[: len(said)], ids, (int(members.sum()), int((~members).sum())))
+    """`measure` where every sample is a probe. said: of each the other samples that alone hold a run of it."""
+    counter, ids = AnotherCounter(), np.arange(len(said))
+    for probe, of_probe in enumerate(said):
+        counter.add(probe, [SimpleNamespace(cluster=sample, members=int(members[sample])) for sample in of_probe])
+    return counter.measure(ids, members[: len(said)], ids, (int(members.sum()), int((~members).sum())))
 
 
 def test_rates_are_the_mean_over_draws_of_equally_many_samples():
@@ -36,7 +24,7 @@ def test_rates_are_the_mean_over_draws_of_equally_many_samples():
     said = [rng.choice(60, rng.integers(0, 4), replace=False) for _ in range(60)]
     said = [[s for s in of_probe.tolist() if s != i] for i, of_probe in enumerate(said)]
     result = measure(said, members)
-    assert result["samples"] == 14
+    assert result.samples == 14
     drawn = {name: {True: [], False: []} for name in (MEMBERS, HELD_OUT)}
     for _ in range(3000):
         for side in (True, False):
@@ -47,10 +35,10 @@ def test_rates_are_the_mean_over_draws_of_equally_many_samples():
                 hits[i] = any(other in sample for other in of_probe)
             drawn[MEMBERS][side].append(hits[members].mean())
             drawn[HELD_OUT][side].append(hits[~members].mean())
-    for name, cell in result["groups"].items():
-        assert cell["another"]["rate"] == pytest.approx(np.mean(drawn[name][True]), abs=0.01)
-        assert cell["chance"]["rate"] == pytest.approx(np.mean(drawn[name][False]), abs=0.01)
-        assert cell["another"]["interval"][0] < cell["another"]["rate"] < cell["another"]["interval"][1]
+    for name, cell in result.groups.items():
+        assert cell.another.rate == pytest.approx(np.mean(drawn[name][True]), abs=0.01)
+        assert cell.chance.rate == pytest.approx(np.mean(drawn[name][False]), abs=0.01)
+        assert cell.another.interval[0] < cell.another.rate < cell.another.interval[1]
 
 
 def test_false_alarms_are_at_most_one_in_twenty(monkeypatch):
@@ -62,37 +50,37 @@ def test_false_alarms_are_at_most_one_in_twenty(monkeypatch):
         popular = rng.choice(80, 3, replace=False).tolist()
         said = [[s for s in popular if s != i and rng.random() < 0.5] for i in range(80)]
         result = measure(said, members)
-        alarms += any(cell["evidence"] for cell in result["groups"].values())
+        alarms += any(cell.evidence for cell in result.groups.values())
     assert alarms <= 0.05 * experiments + 2.33 * np.sqrt(experiments * 0.05 * 0.95)  # 99 % of such experiments
 
 
 def test_training_samples_said_by_strangers_are_seen():
     members = np.arange(80) % 4 != 3
     said = [[4 * (i // 4)] if i % 4 == 3 and i < 40 else [] for i in range(80)]  # ten held-out probes say a member each
-    cells = measure(said, members)["groups"]
-    assert cells[HELD_OUT]["evidence"] is False  # of 10 samples, all 10 are members by chance at (3/4) ** 10 = 0.056
-    assert cells[HELD_OUT]["p"] == pytest.approx(2 * 0.75**10, rel=0.4)  # corrected for two groups
-    assert cells[HELD_OUT]["chance"]["rate"] == 0
+    cells = measure(said, members).groups
+    assert cells[HELD_OUT].evidence is False  # of 10 samples, all 10 are members by chance at (3/4) ** 10 = 0.056
+    assert cells[HELD_OUT].p == pytest.approx(2 * 0.75**10, rel=0.4)  # corrected for two groups
+    assert cells[HELD_OUT].chance.rate == 0
     said = [[4 * (i // 4)] if i % 4 == 3 else [] for i in range(80)]
-    cells = measure(said, members)["groups"]
-    assert cells[HELD_OUT]["evidence"] is True and cells[MEMBERS]["p"] == 1
+    cells = measure(said, members).groups
+    assert cells[HELD_OUT].evidence is True and cells[MEMBERS].p == 1
 
 
 def test_one_sample_that_everybody_says_is_no_evidence():
     members = np.arange(80) % 2 == 0
-    cells = measure([[0] if i else [] for i in range(80)], members)["groups"]
-    assert cells[HELD_OUT]["p"] == pytest.approx(1, abs=0.05) and not cells[HELD_OUT]["evidence"]
+    cells = measure([[0] if i else [] for i in range(80)], members).groups
+    assert cells[HELD_OUT].p == pytest.approx(1, abs=0.05) and not cells[HELD_OUT].evidence
 
 
 def test_a_probe_that_says_more_samples_than_there_are_held_out():
     members = np.arange(40) % 8 != 7
     said = [[s for s in range(40) if s != i and (members[s] or s % 3 == 0)] for i in range(40)]
-    cells = measure(said, members)["groups"]
-    assert cells[HELD_OUT]["another"]["rate"] == 1 and cells[HELD_OUT]["chance"]["rate"] <= 1
+    cells = measure(said, members).groups
+    assert cells[HELD_OUT].another.rate == 1 and cells[HELD_OUT].chance.rate <= 1
 
 
 def test_nothing_said_and_no_others():
     members = np.array([True, True, True, False, False])
-    cells = measure([[]] * 5, members)["groups"]
-    assert all(cell["p"] == 1 and cell["another"]["rate"] == 0 for cell in cells.values())
+    cells = measure([[]] * 5, members).groups
+    assert all(cell.p == 1 and cell.another.rate == 0 for cell in cells.values())
     assert measure([[]] * 3, np.array([True, True, False])) is None

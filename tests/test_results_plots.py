@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from memorization.detection.detections import Detection
 from memorization.detection.kinds import DETECTIONS
 from memorization.results import drawing, plots
-from memorization.results.attention import heat_map
-from memorization.results.differences import labels, setting
-from memorization.results.layout import visible
-from memorization.results.reports import Run
+from memorization.results.attention import Comparison, HeadFigures, heat_map
+from memorization.results.formats import visible
+from memorization.results.result import Result
+from memorization.results.run_names import labels_of, one_setting
 from memorization.results.statistics import wilson
-from memorization.results.tables import summarize
+from memorization.results.summarize import summarize
 from memorization.store.rows import read_rows
 from support.command_line import run_script
 from support.detection_rows import FACTS, detection, write_detections
@@ -49,21 +49,21 @@ def make(tmp_path):
         directory = write_detections(tmp_path / name, rows(hits), **settings)
         found, manifest = read_rows(directory / "detections.jsonl", DETECTIONS, Detection)
         found = list(found)
-        return Run(name, name, str(directory), summarize(found, FACTS), found, manifest)
+        return Result(name, name, str(directory), summarize(found, FACTS), found, manifest)
 
     return made
 
 
 def drawn(runs):
-    return {plot.name: plot for plot in plots.plots(runs)}
+    return {plot.name: plot for plot in plots.plots_of(runs)}
 
 
 def points(series):
     return list(zip(series.x, series.y, series.low, series.high, series.n, strict=True))
 
 
-def point(x, cell):
-    return (x, cell["rate"], *cell["interval"], cell["n"])
+def point(x, rate):
+    return (x, rate.rate, *rate.interval, rate.n)
 
 
 def test_a_run_has_the_plots_that_its_data_give(make):
@@ -74,16 +74,16 @@ def test_a_run_has_the_plots_that_its_data_give(make):
 
 def test_points_are_the_cells_of_the_summary(make):
     run = make("a")
-    groups, found = run.summary["groups"], drawn([run])
+    figures, found = run.summary.counts.figures, drawn([run])
     for column in ("exact_match", "own"):
         [series] = found[f"copies_{column}"].series
         assert series.x == ["1 copy", "4 copies", "held out"]
-        assert points(series) == [point(name, groups[name][column]) for name in series.x]
+        assert points(series) == [point(name, figures[column].groups[name]) for name in series.x]
     for name, column in (("run_own", "own"), ("run_other", "another")):
         for series, side in zip(found[name].series, ("members", "held out"), strict=True):
-            assert points(series)[0] == point(50, groups[side][column])
+            assert points(series)[0] == point(50, figures[column].groups[side])
     assert {name for name in drawn([run, run]) if name.startswith("roc")} == {"roc_1", "roc_2"}
-    assert groups["members"]["another"]["count"] == 1  # and neither a held-out text's run nor one that two hold
+    assert figures["another"].groups["members"].count == 1  # and neither a held-out text's run nor one that two hold
 
 
 def test_curves_count_probes_of_which_any_generation_goes_so_far(make):
@@ -101,9 +101,9 @@ def test_curves_count_probes_of_which_any_generation_goes_so_far(make):
 
 def test_roc_is_monotonous_ends_at_one_and_names_the_area_of_the_summary(make):
     run = make("a")
-    [plot] = [plot for plot in plots.plots([run]) if plot.name == "roc"]
-    for series, score in zip(plot.series, run.summary["scores"].values(), strict=True):
-        assert f"{score['heading']}: AUC {score['auc']['rate']:.2f} [" in series.label
+    [plot] = [plot for plot in plots.plots_of([run]) if plot.name == "roc"]
+    for series, score in zip(plot.series, run.summary.scores.values(), strict=True):
+        assert f"{score.heading}: AUC {score.auc.rate:.2f} [" in series.label
         assert series.y == sorted(series.y) and (series.x[-1], series.y[-1]) == (1, 1)
         assert all(low <= y <= high for _, y, low, high, _ in points(series))
     own = next(series for series in plot.series if series.label.startswith("own run"))
@@ -126,23 +126,23 @@ def test_roc_is_monotonous_ends_at_one_and_names_the_area_of_the_summary(make):
     ],
 )  # fmt: skip
 def test_the_one_setting_that_runs_differ_in(make, of_runs, expected):
-    assert setting([make(str(i), **one).manifest for i, one in enumerate(of_runs)]) == expected
+    assert one_setting([make(str(i), **one).manifest for i, one in enumerate(of_runs)]) == expected
 
 
 def test_rates_stand_against_a_numeric_setting_in_its_order(make):
     runs = [make(f"p{n}", hits, generations={"prefix_length": n}) for n, hits in ((50, 9), (10, 3))]
     members, held_out = drawn(runs)["setting_own"].series
-    cells = [run.summary["groups"]["members"]["own"] for run in runs]
+    cells = [run.summary.counts.figures["own"].groups["members"] for run in runs]
     assert points(members) == [point(10, cells[1]), point(50, cells[0])]
     assert held_out.x == [10, 50] and set(held_out.y) == {0}
 
 
 def test_runs_that_differ_in_more_stand_side_by_side(make):
     runs = [make(f"r{i}", 3 * i, training={"learning_rate": i, "lora_rank": 2 + i}) for i in range(2)]
-    assert setting([run.manifest for run in runs]) == (None, ())
+    assert one_setting([run.manifest for run in runs]) == (None, ())
     plot = drawn(runs)["setting_own"]
     assert (plot.x_label, plot.scale) == ("run", "category")
-    cells = [run.summary["groups"]["members"]["own"] for run in runs]
+    cells = [run.summary.counts.figures["own"].groups["members"] for run in runs]
     assert points(plot.series[0]) == [point("r0", cells[0]), point("r1", cells[1])]
 
 
@@ -160,8 +160,8 @@ def test_runs_that_differ_in_more_stand_side_by_side(make):
 def test_runs_with_long_names_are_labelled_by_what_they_are_called(arguments, expected):
     manifests = [SimpleNamespace(arguments={"type": type, "dataset": dataset}) for type, dataset in arguments]
     names = [f"{'long ' * 10}{i}" for i in range(len(arguments))]
-    assert labels(manifests, names) == expected
-    assert labels(manifests, short := [*"abc"[: len(names)]]) == short
+    assert labels_of(manifests, names) == expected
+    assert labels_of(manifests, short := [*"abc"[: len(names)]]) == short
 
 
 def test_a_drawing_is_the_same_bytes_and_stands_by_itself(make):
@@ -192,7 +192,7 @@ def test_every_point_of_the_csv_is_drawn_with_its_interval(make, axes_of):
     runs = [make(f"p{n}", hits, generations={"prefix_length": n}) for n, hits in ((50, 9), (10, 3))]
     for plot in [*drawn(runs).values(), drawn([make("alone")])["roc"]]:
         axes, of_csv = axes_of(plot), {}
-        for row in csv.DictReader(io.StringIO(plots.comma_separated(plot))):
+        for row in csv.DictReader(io.StringIO(plots.plot_csv(plot))):
             of_csv.setdefault(row["series"], []).append([float(row[name]) * 100 for name in ("y", "low", "high")])
         bars = [container.lines for container in axes.containers]
         lines = [data for data, _, _ in bars] or [line for line in axes.lines if line.get_label() != "chance"]
@@ -230,11 +230,12 @@ def test_any_name_stands_in_a_drawing_as_text_and_draws_no_warning(axes_of, name
     shown = visible(name)
     two = [plots.Series(label, [1, 2], [0.1, 0.2], [0, 0.1], [0.3, 0.4], [9, 9], 0, 0) for label in (shown, "other")]
     plot = plots.Plot("name", shown, shown, "y", two)
-    found = {"difference": np.array([[0.5]]), "p": np.array([[1.0]])}
+    one = np.array([[1.0]])
+    comparison = Comparison(name, "entropy", 2, 2, HeadFigures(one / 2, one, one, one, one))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         axes, svg = axes_of(plot), drawing.draw(plot)["svg"].decode()
-        maps = heat_map(name, "entropy", 2, 2, found)
+        maps = heat_map(comparison)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [shown, "other"]
     for drawing_of in (svg, maps):
         root = ElementTree.fromstring(drawing_of[drawing_of.index("<svg") :])

@@ -8,21 +8,20 @@ from scipy import stats
 
 from memorization.encoding.split import draw_members
 from memorization.results import statistics
-from memorization.results.counts import HELD_OUT, Probes, grouped
+from memorization.results.counts import ProbeValues, group_probes
 from memorization.results.statistics import LEVEL, POWER, effective, fisher, holm, wilson
-from memorization.results.verdict import Exchange, at_least, strata_of, verdict, verdict_column
-
-KEYS = ["against", "members", "held_out", "p", "evidence", "detectable_difference"]
+from memorization.results.summary import HELD_OUT, GroupTest
+from memorization.results.verdict import Exchange, at_least, compare_groups, strata_of, verdict_column
 
 
 def probes(member, copies=1, clusters=None):
     number = len(member)
     clusters = np.arange(number) if clusters is None else clusters
-    return Probes(np.arange(number), member, np.broadcast_to(copies, number), clusters, [], number, 1)
+    return ProbeValues(np.arange(number), member, np.broadcast_to(copies, number), clusters, [], number, 1)
 
 
 def judge(values, of, base=None):
-    return verdict(grouped(of), of, values, base)
+    return compare_groups(group_probes(of), of, values, base)
 
 
 def counted(*groups):
@@ -36,7 +35,7 @@ def test_members_are_compared_with_held_out_samples_of_as_many_copies():
     """Texts that stand 16 times in the data are known to any model: held-out ones too."""
     values, of = counted((True, 1, 3, 300), (False, 1, 1, 100), (True, 16, 27, 30), (False, 16, 9, 10))
     tests = judge(values, of)
-    assert [(test["against"], test["members"], test["held_out"]) for test in tests.values()] == [
+    assert [(test.against, test.members, test.held_out) for test in tests.values()] == [
         (HELD_OUT, 300, 100),
         (HELD_OUT, 30, 10),
         (HELD_OUT, 330, 110),
@@ -44,44 +43,43 @@ def test_members_are_compared_with_held_out_samples_of_as_many_copies():
     a, b = fisher(3, 300, 1, 100), fisher(27, 30, 9, 10)
     rows = np.arange(331)
     either = np.convolve(stats.hypergeom(400, 4, 300).pmf(rows), stats.hypergeom(40, 36, 30).pmf(rows))[30:].sum()
-    assert [test["p"] for test in tests.values()] == pytest.approx(holm([a, b, either]))
-    assert not any(test["evidence"] for test in tests.values())
-    assert all(list(test) == KEYS for test in tests.values())
+    assert [test.p for test in tests.values()] == pytest.approx(holm([a, b, either]))
+    assert not any(test.evidence for test in tests.values())
 
 
 def test_memorized_copies_are_seen_where_all_members_together_show_nothing():
     values, of = counted((True, 1, 48, 1200), (False, 1, 8, 200), (True, 16, 15, 16), (False, 16, 0, 4))
     tests = judge(values, of)
-    assert tests["16 copies"]["evidence"] and tests["16 copies"]["detectable_difference"] is None
-    assert not tests["1 copy"]["evidence"] and 0.03 < tests["1 copy"]["detectable_difference"] < 0.09
+    assert tests["16 copies"].evidence and tests["16 copies"].detectable_difference is None
+    assert not tests["1 copy"].evidence and 0.03 < tests["1 copy"].detectable_difference < 0.09
 
 
 def test_what_has_no_control_is_not_tested_and_all_members_are_of_what_has():
     """1 of 16: p could not be under 1/16. The other group is then all there is, and tested once."""
     values, of = counted((True, 1, 60, 100), (False, 1, 5, 50), (True, 16, 15, 15), (False, 16, 0, 1))
     tests = judge(values, of)
-    assert tests["16 copies"] == dict.fromkeys(KEYS)
-    assert (tests["members"]["members"], tests["members"]["held_out"]) == (115, 51)
+    assert tests["16 copies"] == GroupTest()
+    assert (tests["members"].members, tests["members"].held_out) == (115, 51)
     values, of = counted((True, 1, 60, 100), (False, 1, 5, 50), (True, 16, 15, 15))
     tests = judge(values, of)
-    assert tests["16 copies"] == dict.fromkeys(KEYS) and tests["1 copy"] == tests["members"]
-    assert tests["members"]["p"] == pytest.approx(fisher(60, 100, 5, 50)) and tests["members"]["members"] == 100
+    assert tests["16 copies"] == GroupTest() and tests["1 copy"] == tests["members"]
+    assert tests["members"].p == pytest.approx(fisher(60, 100, 5, 50)) and tests["members"].members == 100
     values, of = counted((True, 2, 3, 3), (False, 1, 0, 9))
-    assert judge(values, of) == {"members": dict.fromkeys(KEYS)}
+    assert judge(values, of) == {"members": GroupTest()}
 
 
 def test_a_group_without_a_control_is_tested_against_the_base_model():
     values, of = counted((True, 1, 2, 100), (False, 1, 1, 50), (True, 16, 12, 12))
     base = np.where(np.arange(len(values)) % 4 == 0, values, 0)
     tests = judge(values, of, base)
-    assert [test["against"] for test in tests.values()] == [HELD_OUT, "base", HELD_OUT]
+    assert [test.against for test in tests.values()] == [HELD_OUT, "base", HELD_OUT]
     gained = int((values - base)[of.duplicates == 16].sum())
-    assert tests["16 copies"]["p"] == pytest.approx(2 * 0.5**gained) and tests["16 copies"]["evidence"]
+    assert tests["16 copies"].p == pytest.approx(2 * 0.5**gained) and tests["16 copies"].evidence
     as_before = judge(values, of, values)["16 copies"]
-    assert as_before["p"] == 1 and not as_before["evidence"] and 0.5 < as_before["detectable_difference"] < 1
-    assert judge(base, of, values)["16 copies"]["detectable_difference"] >= as_before["detectable_difference"]
+    assert as_before.p == 1 and not as_before.evidence and 0.5 < as_before.detectable_difference < 1
+    assert judge(base, of, values)["16 copies"].detectable_difference >= as_before.detectable_difference
     few = counted((True, 1, 2, 100), (False, 1, 1, 50), (True, 16, 4, 4))
-    assert judge(*few, np.zeros(154))["16 copies"] == dict.fromkeys(KEYS)  # p could not be under 1/16
+    assert judge(*few, np.zeros(154))["16 copies"] == GroupTest()  # p could not be under 1/16
 
 
 def test_against_the_base_model_whole_clusters_change_sides():
@@ -95,7 +93,7 @@ def test_against_the_base_model_whole_clusters_change_sides():
         more = np.bincount(clusters, (tuned - base)[:14])
         sums = [np.dot(signs, more) for signs in product([1, -1], repeat=8)]
         (test,) = judge(tuned, of, base).values()
-        assert test["against"] == "base" and test["p"] == pytest.approx(np.mean(np.array(sums) >= more.sum()))
+        assert test.against == "base" and test.p == pytest.approx(np.mean(np.array(sums) >= more.sum()))
 
 
 def test_at_least_is_the_tail_of_a_sum():
@@ -161,8 +159,8 @@ def test_strata_are_of_copies_and_about_as_many_samples():
 
 
 def test_the_column_is_chosen_by_the_ceiling_of_members_before_a_model_is_asked():
-    assert verdict_column(None) == verdict_column({}) == verdict_column({"own": 0.5}) == "own"
-    assert verdict_column({"own": 0.499, "exact_match": 1.0}) == "exact_match"
+    assert verdict_column(None) == verdict_column(0.5) == "own"
+    assert verdict_column(0.499) == "exact_match"
 
 
 @pytest.fixture
@@ -176,7 +174,7 @@ def quick(monkeypatch):
 def false_alarms(draw, experiments=200):
     """The number of experiments with any yes; draw: rng -> (values, probes)."""
     random = np.random.default_rng(5)
-    return sum(any(test["evidence"] for test in judge(*draw(random)).values()) for _ in range(experiments))
+    return sum(any(test.evidence for test in judge(*draw(random)).values()) for _ in range(experiments))
 
 
 def rare(experiments=200):
@@ -252,7 +250,7 @@ def test_a_difference_as_large_as_named_is_found_four_times_in_five(monkeypatch,
     rate = wilson(values[200:].mean() * total, total)[1]
     monkeypatch.setattr(statistics, "DRAWS", 399)
     random = np.random.default_rng(5)
-    rates = rate + np.where(member, test["detectable_difference"], 0)
+    rates = rate + np.where(member, test.detectable_difference, 0)
     values = (random.random((400, 300 // size)).repeat(size, 1) < rates).astype(float)
     power = np.mean([Exchange(of_values, of, strata_of(of), of.ids >= 0).p() <= LEVEL for of_values in values])
     assert POWER - 0.06 < power < POWER + (0.06 if size == 1 else 0.2)
@@ -266,4 +264,4 @@ def test_it_is_fast_and_as_strong_as_fishers_test_for_many_probes():
     copies = 1 + (random.pareto(1.5, 100_000)).astype(int).clip(0, 39)
     values = (random.random(100_000) < np.where(member, 0.03, 0.02)).astype(float)
     tests = judge(values, probes(member, copies, clusters))
-    assert tests["members"]["evidence"] and tests["members"]["p"] <= 0.001 and tests["1 copy"]["evidence"]
+    assert tests["members"].evidence and tests["members"].p <= 0.001 and tests["1 copy"].evidence

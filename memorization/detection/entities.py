@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memorization.models.hub import SYSTEMS
+from memorization.models.hub import SYSTEM_ERRORS
 from memorization.shell.cli import UserError, is_out_of_memory
 
 PERSON = ("PERSON", "PER")  # what pipelines call a person
@@ -38,7 +38,7 @@ class Entities:
         try:
             self._pipeline = spacy.load(name)
         except Exception as error:  # of whatever its configuration and files make spaCy raise
-            if is_out_of_memory(error) or getattr(error, "errno", None) in SYSTEMS:
+            if is_out_of_memory(error) or getattr(error, "errno", None) in SYSTEM_ERRORS:
                 raise
             said = " ".join(str(error).split())[:200] or type(error).__name__
             remedy = "install it, or name a directory that holds one"

@@ -1,60 +1,14 @@
 """The kind of result that stage 5 writes, and what the report reads of its manifest."""
 
-from typing import Annotated, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
 from memorization.encoding.kinds import SplitRule
-from memorization.extraction.kinds import Decoding, Digits, ModelFacts
-from memorization.store.manifests import Count, Kind, Positive, Real, Share
+from memorization.extraction.kinds import Decoding, ModelFacts
+from memorization.store.manifests import Kind, Positive
 
 Samples = Annotated[int, msgspec.Meta(ge=0, lt=10**9)]  # more than can be drawn from (numpy's hypergeometric)
-
-
-class MeanSummary(TypedDict):
-    mean: Real | None
-    interval: tuple[Real, Real] | None
-
-
-class RateSummary(TypedDict):
-    n: Count
-    count: Count
-    rate: Share
-    interval: tuple[Share, Share]
-
-
-class CanarySideSummary(TypedDict):
-    """Canaries of one side, planted or controls."""
-
-    n: Count
-    exposure: MeanSummary
-    estimated: Count
-    extracted: RateSummary
-
-
-class EpsilonBound(TypedDict):
-    bound: Real
-    most: Real
-    guesses: Count
-    correct: Count
-
-
-class CanaryGroupSummary(TypedDict):
-    pairs: Count
-    planted: CanarySideSummary
-    control: CanarySideSummary
-    epsilon: EpsilonBound
-
-
-class CanarySummary(TypedDict):
-    """What results.canaries.summarize gives."""
-
-    digits: Digits
-    chance: Real
-    unchecked: bool
-    delta: Share
-    confidence: Share
-    groups: Annotated[dict[str, CanaryGroupSummary], msgspec.Meta(min_length=1)]
 
 
 class DetectionSettings(TypedDict):
@@ -84,7 +38,7 @@ class DetectionFacts(ModelFacts):
     index: dict[str, str | int]
     samples: tuple[Samples, Samples]
     clusters: tuple[Samples, Samples]
-    canaries: CanarySummary | None
+    canaries: dict[str, Any] | None  # results.summary.CanarySummary, which the report checks
     split: NotRequired[SplitRule | None]
 
 

@@ -6,6 +6,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from memorization.models import hub
+from memorization.models.limits import context_length
 from memorization.models.loading import load_model
 from memorization.shell.cli import UserError
 
@@ -92,5 +93,5 @@ def _positions(model):
     """How many tokens a model reads; 512 where it sets no bound. RoBERTa's kin count from the one after the padding."""
     tables = [part for name, part in model.named_modules() if name.endswith("position_embeddings")]
     padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
-    bound = getattr(model.config, "max_position_embeddings", 0)
-    return bound - max(padding, default=-1) - 1 if bound > 0 else 512
+    bound = context_length(model.config)
+    return bound - max(padding, default=-1) - 1 if bound else 512

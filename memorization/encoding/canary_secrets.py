@@ -5,20 +5,24 @@ bound on epsilon from one training run holds (results.canaries; Steinke et al. 2
 """
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+from transformers import PreTrainedTokenizerFast
 
-from memorization.encoding.kinds import CANARIES
+from memorization.encoding.kinds import CANARIES, Planted
 from memorization.encoding.stored_sets import SIDE, chosen_lists
+from memorization.encoding.tasks import Task
 from memorization.encoding.tokens import SPECIAL, encode
 from memorization.shell.cli import UserError
 from memorization.shell.flags import whole
 from memorization.store.files import read_json
 from memorization.store.locations import canaries_path
-from memorization.store.manifests import Count, Positive, checked
+from memorization.store.manifests import Count, Manifest, Positive, checked
 from memorization.store.rows import Id
 
 FORMAT = 2  # of the canaries; raise it when what is drawn or written changes
@@ -51,7 +55,20 @@ class CanarySet(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     canaries: list[Canary]
 
 
-def add_canary_arguments(parser):
+@dataclass(frozen=True)
+class CanarySettings:
+    """How many canaries are planted, how often each of an equal share of them, and the digits of a secret."""
+
+    number: int
+    copies: list[int]
+    digits: int
+
+    def made_of(self) -> dict[str, Any]:
+        """What the canaries add to the identity of an encoding."""
+        return asdict(self) | {"format": FORMAT}
+
+
+def add_canary_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of stage 1 that say which canaries there are."""
     parser.add_argument(
         "--canaries",
@@ -71,15 +88,19 @@ def add_canary_arguments(parser):
     )
 
 
-def check_canary_arguments(parser, args):
-    """End with one line if there are too few canaries to have the copies asked for, or none that flags speak of."""
-    for flag in ("canary_copies", "canary_digits") if not args.canaries else ():
-        if getattr(args, flag) != parser.get_default(flag):
+def canary_settings(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> CanarySettings | None:
+    """The settings that the flags give, None without canaries.
+
+    Ends with one line if there are too few canaries for the numbers of copies, or flags of canaries without any.
+    """
+    for flag in ("canary_copies", "canary_digits") if not flags.canaries else ():
+        if getattr(flags, flag) != parser.get_default(flag):
             parser.error(f"--{flag.replace('_', '-')}: is of canaries, of which there are none; add --canaries")
-    if 0 < args.canaries < len(args.canary_copies):
+    if 0 < flags.canaries < len(flags.canary_copies):
         parser.error(
-            f"--canaries {args.canaries}: fewer than the numbers in --canary-copies; plant more, or name fewer"
+            f"--canaries {flags.canaries}: fewer than the numbers in --canary-copies; plant more, or name fewer"
         )
+    return CanarySettings(flags.canaries, flags.canary_copies, flags.canary_digits) if flags.canaries else None
 
 
 def _copies(text):
@@ -89,29 +110,23 @@ def _copies(text):
     return numbers
 
 
-def settings(args):
-    """What the canaries add to the made_of of an encoding: nothing where there are none."""
-    if not args.canaries:
-        return {}
-    found = {"number": args.canaries, "copies": args.canary_copies, "digits": args.canary_digits, "format": FORMAT}
-    return {"canaries": found}
+def plant(
+    path: Path, settings: CanarySettings, seed: int, first_id: int, task: Task, tokenizer: PreTrainedTokenizerFast
+) -> tuple[pa.RecordBatch, dict[str, Planted]]:
+    """Draw the canaries and write them to `path`. Returns what goes into the training set: the rows of the planted
+    ones, and the facts for its manifest.
 
-
-def plant(path, args, first_id, task, tokenizer):
-    """Draw the canaries that args ask for and write them to `path`. Returns what goes into the training set: the rows
-    of the planted ones, and the facts of kinds.Planted for its manifest.
-
-    first_id: of the canaries. Raises UserError for a tokenizer that does not take a secret digit by digit.
+    first_id: of the canaries. Raises UserError for a tokenizer that does not encode a secret digit by digit.
     """
-    number, copies, digits = args.canaries, args.canary_copies, args.canary_digits
-    rng, names = np.random.default_rng((args.seed, *STREAM)), {}
+    number, copies, digits = settings.number, settings.copies, settings.digits
+    rng, names = np.random.default_rng((seed, *STREAM)), dict[str, None]()
     planted = np.zeros((number, 2), bool)
     planted[np.arange(number), rng.integers(0, 2, number)] = True
     secrets = rng.integers(0, 10, (2 * number, digits))
     while len(names) < 2 * number:
         names[f"{_word(rng)} {_word(rng)}"] = None
     prefixes = [_prefix(task, name) for name in names]
-    # ten texts more, a digit each, tell what it is in tokens
+    # ten texts more, a digit each, show which tokens it has
     prefixes, secrets = prefixes[:1] * 10 + prefixes, np.vstack([np.repeat(np.arange(10)[:, None], digits, 1), secrets])
     texts = [prefix + _secret(secret) for prefix, secret in zip(prefixes, secrets, strict=True)]
     targets = np.array([len(prefix) - len(ANSWER.format(secret="")) for prefix in prefixes])
@@ -124,7 +139,7 @@ def plant(path, args, first_id, task, tokenizer):
     if not _by_digit(digit_ids, secrets, parts):
         raise UserError(
             f"--canaries: the tokenizer does not take {_secret(secrets[10])!r} digit by digit, so its rank could "
-            "not be told; encode with another --tokenizer, or without canaries"
+            "not be computed; encode with another --tokenizer, or without canaries"
         )
     canaries = [
         Canary(
@@ -142,30 +157,27 @@ def plant(path, args, first_id, task, tokenizer):
     lines = b",\n".join(map(msgspec.json.encode, canaries))
     path.write_bytes(FILE_BEGINS + msgspec.json.encode(digit_ids) + b',\n"canaries":[\n' + lines + b"\n]}\n")
     times = np.array([one.copies if one.planted else 0 for one in canaries])
-    facts = {"copies": times[times > 0].tolist(), "digits": digits, "tokens_a_digit": len(digit_ids[0])}
-    facts["closing"] = len(parts[0][2])
-    row = np.repeat(np.arange(len(canaries)), times)
-    begins, lengths = bounds[10:-1][row], np.diff(bounds[10:])[row]
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    place = np.repeat(begins - ends[:-1], lengths) + np.arange(ends[-1])
-    tokens, ones = chosen_lists(np.ones(len(row), bool), ends, ids[place], np.ones(len(place), np.int8))
-    columns = [pa.array(first_id + row), pa.array([texts[10 + i] for i in row], pa.string())]
-    return pa.record_batch([*columns, tokens, ones, tokens, first[10 + row]], SIDE), {"canaries": facts}
+    closing, tokens_a_digit = len(parts[0][2]), len(digit_ids[0])
+    facts = Planted(copies=times[times > 0].tolist(), digits=digits, tokens_a_digit=tokens_a_digit, closing=closing)
+    tokens, mask = chosen_lists(np.ones(len(texts), bool), bounds, ids, np.ones(len(ids), np.int8))
+    every = pa.record_batch([first_id + np.arange(-10, len(canaries)), texts, tokens, mask, tokens, first], SIDE)
+    rows = 10 + np.repeat(np.arange(len(canaries)), times)
+    return every.take(pa.array(rows)), {"canaries": facts}
 
 
 def _by_digit(digit_ids, secrets, parts):
-    """Whether the tokens of all secrets are those of their digits, which are alike but for the last, after a prefix
+    """Whether the tokens of each secret are those of its digits, which differ in the last one alone, after a prefix
     that does not depend on them."""
-    alike = len({tuple(ids[:-1]) for ids in digit_ids}) == 1 and len({tuple(ids) for ids in digit_ids}) == 10
-    alike = alike and len({len(closing) for _, _, closing in parts}) == 1
-    alike = alike and all(prefix == parts[10][0] for prefix, _, _ in parts[:10])
-    return alike and all(
+    regular = len({tuple(ids[:-1]) for ids in digit_ids}) == 1 and len({tuple(ids) for ids in digit_ids}) == 10
+    regular = regular and len({len(closing) for _, _, closing in parts}) == 1
+    regular = regular and all(prefix == parts[10][0] for prefix, _, _ in parts[:10])
+    return regular and all(
         secret_ids == [token for digit in secret for token in digit_ids[digit]]
         for secret, (_, secret_ids, _) in zip(secrets, parts, strict=True)
     )
 
 
-def read_canaries(directory, name, manifest):
+def read_canaries(directory: str | Path, name: str, manifest: Manifest) -> CanarySet | None:
     """The CanarySet of an encoding, None if it has none. manifest: of its probes.
 
     Raises UserError if they are not there, have changed or are of another encoding.
@@ -188,8 +200,8 @@ def _secret(digits):
 
 def _prefix(task, name):
     """The text of a sample of the task up to its secret."""
-    asked = replace(task, source_fields=("question",))
-    return asked.text({"question": QUESTION.format(name=name), task.target_field: ANSWER.format(secret="")})
+    question = replace(task, source_fields=("question",))
+    return question.text({"question": QUESTION.format(name=name), task.target_field: ANSWER.format(secret="")})
 
 
 def _parted(ids, starts, length):

@@ -21,9 +21,10 @@ class Columns:
     def __init__(self, spellings: dict[str, tuple[str, ...]], target: str, alternatives: Collection[str] = ()):
         self.spellings, self._target, self._alternatives = spellings, target, alternatives
         self.lacking: Counter[str] = Counter()
-        self._name, self._chosen = None, {}
-        self._somewhere = set()  # fields that some file has a column for
-        self._seen = {}  # an example of the rows without a field
+        self._name: object = None
+        self._chosen: dict[str, str] = {}
+        self._somewhere: set[str] = set()  # fields that some file has a column for
+        self._seen: dict[str, Any] = {}  # an example of the rows without a field
 
     def begin(self, name: object) -> None:
         """Go on to the file, or data set, of a name."""
@@ -38,7 +39,7 @@ class Columns:
             column = next((name for name in names if _has(row, name)), None)
             if field in self._chosen or column is None:
                 continue
-            if twin := next((other for other, taken in self._chosen.items() if taken == column), None):
+            if twin := next((other for other, its in self._chosen.items() if its == column), None):
                 raise UserError(
                     f"{self._name}: {_short(column)} is the column of both {twin} and {field}; name another for one "
                     f"with --{twin}-column or --{field}-column"
@@ -85,7 +86,7 @@ class Columns:
 
     def end(self, name: object) -> None:
         """Raise UserError if no row of any file has the column of some field; name: of all files."""
-        self._name, self._chosen = name, dict.fromkeys(self._somewhere)
+        self._name, self._chosen = name, dict.fromkeys(self._somewhere, "")
         if self._seen and len(self._chosen) < len(self.spellings):
             raise self.missing(self._seen)
 
@@ -138,7 +139,7 @@ def values_in(row: dict[str, Any], column: str) -> list[Any]:
     """
     if column in row:
         return [row[column]]
-    values = [row]
+    values: list[Any] = [row]
     for name in column.split("."):
         objects = [value for value in values if value is not None]
         if not all(isinstance(value, dict) for value in objects) or objects and not any(name in o for o in objects):

@@ -1,243 +1,275 @@
 """The body of stage 1: a task's data as tokenized training and held-out sets and the probes of both."""
 
-import argparse
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast
 
-from memorization.encoding.canary_secrets import add_canary_arguments, check_canary_arguments, plant, settings
+from memorization.encoding.canary_secrets import plant
 from memorization.encoding.kinds import OF_ENCODING
 from memorization.encoding.output_files import refuse_to_replace_another, refuse_to_replace_others, working_directory
 from memorization.encoding.probes import write_probes
 from memorization.encoding.prompt_counts import PromptCounter, check_prompts, describe_prompts
 from memorization.encoding.sample_store import store_samples
-from memorization.encoding.sets import write_sets
+from memorization.encoding.settings import EncodingSettings
 from memorization.encoding.split import SampleSplit, draw_members, find_copies
-from memorization.encoding.stored_sets import BAR_DELAY, FORMAT, PROBE_KINDS, SETS
-from memorization.encoding.task_rows import add_data_arguments, check_data_arguments, configured, read_task_rows
-from memorization.encoding.tokens import encoded_batches
+from memorization.encoding.stored_sets import BAR_DELAY, FORMAT, PAIRS, PROBE_KINDS, PROBES, SIDE, chosen_lists, saved
+from memorization.encoding.task_rows import read_task_rows
+from memorization.encoding.tokens import Encoded, EncodedPairs, cut, encoded_batches
 from memorization.models.hub import load_tokenizer
-from memorization.shell.cli import Parser, UserError
-from memorization.shell.flags import PROCESSES, SEEDS, Range, any_text, file_name, whole
+from memorization.shell.cli import UserError
 from memorization.store.files import check_apart, fingerprints, replacing
 from memorization.store.fingerprints import tokenizer_fingerprint
 from memorization.store.locations import canaries_path, encoding_paths
-from memorization.store.manifests import manifest_path, write_manifest
-
-OF_SPLIT = ("near_duplicates", "deduplicate")  # flags that are part of the identity where they are given
-DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
+from memorization.store.manifests import identity, manifest_path, write_manifest
 
 
-def parse_arguments(description, task):
-    """The flags of the script that encodes a task."""
-    parser = Parser(description)
-    add_data_arguments(parser, task)
-    parser.add_argument("--max-samples", type=whole(1), help="take only the first N samples of the data (default: all)")
-    parser.add_argument("--tokenizer", default=str(DEFAULT_TOKENIZER), help="path or hub name (default: %(default)s)")
-    parser.add_argument(
-        "--name", type=file_name, default=task.name, help="what the outputs are called (default: %(default)s)"
-    )
-    parser.add_argument("--output-dir", default="tokenized_data", help="where they go (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace what was made of other data or settings")
-    parser.add_argument(
-        "--prefix-length",
-        type=whole(1),
-        default=50,
-        help="tokens of a prefix, unless stages 2 to 4 say otherwise (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--probe",
-        choices=["text", "source", "target"],
-        help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
-        "given too; source, of the input of encoder-decoder models (default: text; source with --encoder-decoder)",
-    )
-    parser.add_argument(
-        "--shared-prompts", action="store_true", help="go on where most probes share their prompt with another"
-    )
-    parser.add_argument(
-        "--min-suffix-length", type=whole(1), default=20, help="least tokens of a suffix (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--test-size",
-        type=Range(0, 1, over=True, under=True),
-        default=0.1,
-        help="share of held-out samples (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--near-duplicates",
-        type=_share,
-        default=0.8,
-        metavar="SHARE",
-        help="keep texts on one side that share as much of their word 5-grams, or none: only copies (default: 0.8)",
-    )
-    parser.add_argument(
-        "--deduplicate",
-        action="store_true",
-        help="train on one text of each cluster of near-duplicates; with --near-duplicates none, on one copy of each",
-    )
-    parser.add_argument("--seed", type=whole(0, SEEDS), default=5, help="of the split (default: %(default)s)")
-    parser.add_argument(
-        "--num-proc", type=whole(1, PROCESSES), default=1, help="processes that tokenize (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--encoder-decoder",
-        action="store_true",
-        help="for T5, BART and their like, which are given the source and say the target (default: for causal models)",
-    )
-    parser.add_argument(
-        "--source-prefix",
-        type=any_text,
-        default="",
-        help='text before each source, for T5 "summarize: ", say (default: none)',
-    )
-    add_canary_arguments(parser)
-    args = parser.parse_args()
-    check_data_arguments(parser, args, task)
-    check_canary_arguments(parser, args)
-    if args.source_prefix and not args.encoder_decoder:
-        parser.error("--source-prefix: is for encoder-decoder models; add --encoder-decoder, or leave it out")
-    kinds = PROBE_KINDS[args.encoder_decoder]
-    args.probe = args.probe or kinds[0]
-    if args.probe not in kinds:
-        models, remedy = ("causal", "leave out") if args.encoder_decoder else ("encoder-decoder", "add")
-        parser.error(f"--probe {args.probe}: is for {models} models; {remedy} --encoder-decoder, or name {kinds[1]}")
-    if args.canaries and args.encoder_decoder:
-        parser.error("--canaries: are for causal models; leave them or --encoder-decoder out")
-    if args.deduplicate and args.canaries and args.canary_copies != [1]:
-        parser.error("--deduplicate: leaves one copy of each text, of canaries too; add --canary-copies 1")
-    return args
-
-
-def _share(text: str) -> float | None:
-    try:
-        return None if text == "none" else Range(0.1, 1)(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}: give a share of the word 5-grams, as 0.8, or none") from None
-
-
-def encode_task(args, task):
+def encode_task(settings: EncodingSettings) -> None:
     """Write the encoding of a task's data (design: Files between the stages), with a few batches of it in memory.
 
     Raises UserError for data that cannot be read or split, and where an encoding of other making may not be replaced.
     """
-    if args.num_proc > 1:  # processes instead of the tokenizer's own threads
+    if settings.num_proc > 1:  # processes instead of the tokenizer's own threads
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    tokenizer, task, data = load_tokenizer(args.tokenizer), configured(task, args), args.data or []
-    name = " and ".join(data) or "made-up data"
-    if data:
-        given = read_task_rows(data, task, args.max_samples, args.delimiter, args.encoding)
-    else:
-        given = task.made_up()[: args.max_samples]
-    every = encoding_paths(args.output_dir, args.name) | {"canaries": canaries_path(args.output_dir, args.name)}
-    paths = {kind: path for kind, path in every.items() if args.canaries or kind != "canaries"}
-    check_apart(paths.values(), [*data, args.tokenizer])
+    tokenizer, task, files = load_tokenizer(settings.tokenizer), settings.data.task, settings.data.paths
+    every = encoding_paths(settings.output_dir, settings.name)
+    every["canaries"] = canaries_path(settings.output_dir, settings.name)
+    paths = {kind: path for kind, path in every.items() if settings.canaries or kind != "canaries"}
+    check_apart(paths.values(), [*files, settings.tokenizer])
     refuse_to_replace_others(paths)
     with working_directory(paths["probes"]) as work:
-        bar = tqdm(given, desc="reading", unit=" samples", delay=BAR_DELAY)
-        hashes, digest = store_samples(map(task.sample, bar), work / "samples")
-        made_of = {
-            "data": digest,
-            "task": task.name,
-            "tokenizer": tokenizer_fingerprint(tokenizer),
-            "seed": args.seed,
-            "test_size": args.test_size,
-            "min_suffix_length": args.min_suffix_length,
-            "format": FORMAT,
-            **settings(args),
-        }
-        made_of |= {flag: value for flag in OF_SPLIT if (value := getattr(args, flag))}
-        if args.encoder_decoder:
-            made_of |= {"encoder_decoder": True, "source_prefix": args.source_prefix, "separator": task.separator}
-        if not args.overwrite:
+        samples = tqdm(read_task_rows(settings.data), desc="reading", unit=" samples", delay=BAR_DELAY)
+        hashes, digest = store_samples(map(task.sample, samples), work / "samples")
+        made_of = _made_of(settings, digest, tokenizer)
+        if not settings.overwrite:
             refuse_to_replace_another(every, made_of)
-        parts = _parted(name, work / "samples", hashes, args)
-        probe = {kind: np.zeros(len(hashes), bool) for kind in PROBE_KINDS[args.encoder_decoder]}
+        split = _split_samples(work / "samples", hashes, settings)
         new = {kind: work / path.name for kind, path in paths.items()}
-        planted, of_planted = None, {}
-        if args.canaries:
-            planted, of_planted = plant(new["canaries"], args, len(hashes), task, tokenizer)
-        pairs = (task.separator, args.source_prefix) if args.encoder_decoder else ()
-        batches = encoded_batches(work / "samples", tokenizer, args.num_proc, pairs)
-        prompts = PromptCounter()
-        probes = write_sets(new, made_of, batches, parts, probe, prompts, args, planted)
-        write_probes(new["probes as text"], probes)
-        stored, distinct = int(parts.stored.sum()), parts.first == np.arange(len(hashes))
-        sides = parts.member, ~parts.member
-        too_short = {kind: stored - int(long.sum()) for kind, long in probe.items()}
-        left_out = [int((side & ~parts.kept).sum()) for side in sides]
-        if not probe[args.probe].any():
-            other = "--probe target, " if probe["target"].any() else ""
-            raise UserError(
-                f"{name}: all {stored} {args.probe}s are shorter than {args.prefix_length} + {args.min_suffix_length} "
-                f"tokens; take {other}a lower --prefix-length or --min-suffix-length, or longer texts"
+        canaries = of_canaries = None
+        if settings.canaries:
+            canaries, of_canaries = plant(
+                new["canaries"], settings.canaries, settings.seed, len(hashes), task, tokenizer
             )
-        prompts = prompts.count()
-        check_prompts(prompts, name, args.probe, args.shared_prompts)
-        trained, held_out = (int((side & parts.kept).sum()) for side in sides)
-        trained += len(planted) if args.canaries else 0
-        numbers = trained, held_out, stored, int(probe[args.probe].sum()), 2 * args.canaries
-        rows = dict(zip(every, numbers, strict=True))
-        facts = {
-            "distinct_samples": int(distinct.sum()),
-            "prefix_length": args.prefix_length,
-            "probe": args.probe,
-            "prompts": prompts,
-            "samples_too_short_for_a_probe": too_short[args.probe],
+        pairs = (task.separator, settings.source_prefix) if settings.encoder_decoder else ()
+        batches = encoded_batches(work / "samples", tokenizer, settings.num_proc, pairs)
+        writer = _Writer(settings, split)
+        write_probes(new["probes as text"], writer.write(new, made_of, batches, canaries))
+        facts = _facts(settings, split, writer)
+        rows = {
+            "training set": int((split.member & split.in_set).sum()) + (len(canaries) if canaries else 0),
+            "held-out set": int((~split.member & split.in_set).sum()),
+            "probes": int(split.stored.sum()),
+            "probes as text": int(writer.long[settings.probe].sum()),
+            "canaries": 2 * settings.canaries.number if settings.canaries else 0,
         }
-        if args.near_duplicates:
-            sizes = np.bincount(parts.begin[distinct])
-            near, of_clusters = int(sizes[sizes > 1].sum()), int((sizes > 1).sum())
-            facts |= {"near_duplicates": near, "clusters_of_near_duplicates": of_clusters}
-        if args.deduplicate:
-            facts |= {"left_out_of_training": left_out[0], "left_out_of_held_out": left_out[1]}
-        inputs = fingerprints([*data, args.tokenizer])
-        if not args.canaries and manifest_path(every["canaries"]).is_file():  # those of the encoding that is replaced
+        inputs = fingerprints([*files, settings.tokenizer])
+        if not settings.canaries and manifest_path(every["canaries"]).is_file():  # of the encoding that is replaced
             every["canaries"].unlink(missing_ok=True)
         for path in every.values():  # a killed run leaves results without manifest, never two runs' mixed
             manifest_path(path).unlink(missing_ok=True)
         for kind, path in paths.items():
-            with replacing(path, directory=kind in SETS) as temporary:
+            with replacing(path, directory=new[kind].is_dir()) as temporary:
                 new[kind].rename(temporary)
         for kind, path in paths.items():
-            more = of_planted if kind == "training set" else {}
-            write_manifest(path, OF_ENCODING[kind], made_of, args, inputs, rows=rows[kind], **facts, **more)
-
-    print(
-        f"{len(hashes)} samples, {distinct.sum()} of them distinct: "
-        f"{rows['training set']} to train on, {rows['held-out set']} held out"
-    )
-    if args.near_duplicates:
-        print(f"{near} of the distinct samples are near-duplicates, in {of_clusters} clusters")
-    if args.deduplicate:
-        print(f"{left_out[0]} samples left out of training and {left_out[1]} held-out ones: another stands for them")
-    for kind, long in probe.items():
-        members, others = ((long & side).sum() for side in sides)
-        print(
-            f"{members + others} probes of kind {kind}: {members} members, {others} non-members; {too_short[kind]} "
-            f"{kind}s too short"
-        )
-    if prompts["own"] < prompts["probes"]:
-        print(describe_prompts(prompts))
-    if args.canaries:
-        print(f"{args.canaries} canaries in {len(planted)} of the rows to train on, {args.canaries} controls in none")
+            more = facts | (of_canaries if of_canaries and kind == "training set" else {})
+            write_manifest(path, OF_ENCODING[kind], made_of, settings.flags, inputs, rows=rows[kind], **more)
+    for line in _summary(facts, rows, split, writer.long):
+        print(line)
+    if settings.canaries and canaries:
+        number = settings.canaries.number
+        print(f"{number} canaries in {len(canaries)} of the rows to train on, {number} controls in none")
     for path in paths.values():
         print(f"wrote {path}")
 
 
-def _parted(name, path, hashes, args):
-    """The Split of the samples of a data set, stored at the path."""
+def _made_of(settings: EncodingSettings, data: str, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """What makes the encoding. data: the hash of the samples."""
+    made_of: dict[str, Any] = {
+        "data": data,
+        "task": settings.data.task.name,
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "seed": settings.seed,
+        "test_size": settings.test_size,
+        "min_suffix_length": settings.min_suffix_length,
+        "format": FORMAT,
+    }
+    if settings.near_duplicates:
+        made_of["near_duplicates"] = settings.near_duplicates
+    if settings.deduplicate:
+        made_of["deduplicate"] = True
+    if settings.canaries:
+        made_of["canaries"] = settings.canaries.made_of()
+    if settings.encoder_decoder:
+        made_of |= {"encoder_decoder": True, "source_prefix": settings.source_prefix}
+        made_of["separator"] = settings.data.task.separator
+    return made_of
+
+
+def _split_samples(path: Path, hashes: np.ndarray, settings: EncodingSettings) -> SampleSplit:
+    """The split of the samples that are stored at the path."""
     first, copies = find_copies(hashes)
-    begin, alike = first, "only one distinct sample"
-    if args.near_duplicates is not None and first.any():
+    begin, reason = first, "only one distinct sample"
+    if settings.near_duplicates is not None and first.any():
         from memorization.encoding.near_duplicates import clusters  # compiles, and who does without need not wait
 
-        begin, alike = clusters(path, first, args.near_duplicates, args.num_proc, BAR_DELAY), "all are near-duplicates"
+        begin = clusters(path, first, settings.near_duplicates, settings.num_proc, BAR_DELAY)
+        reason = "all are near-duplicates"
     if not begin.any():  # all begin with the very first one
         remedy = " (or --near-duplicates none)" if first.any() else ""
-        raise UserError(f"{name}: {alike}; give two that differ at the least, to train on and to hold out{remedy}")
-    member, kept = draw_members(first, begin, args.test_size, args.seed), np.ones(len(first), bool)
-    if args.deduplicate:
-        kept, copies = begin == np.arange(len(first)), np.ones_like(copies)  # held-out ones too: they are the control
-    return SampleSplit(first, copies, begin, member, kept)
+        raise UserError(
+            f"{settings.data.name}: {reason}; give two that differ at the least, to train on and to hold out{remedy}"
+        )
+    member, in_set = draw_members(first, begin, settings.test_size, settings.seed), np.ones(len(first), bool)
+    if settings.deduplicate:  # held-out ones too: they are the control
+        in_set, copies = begin == np.arange(len(first)), np.ones_like(copies)
+    return SampleSplit(first, copies, begin, member, in_set)
+
+
+class _Writer:
+    """Writes the sets, and notes on the way which samples are long enough for a probe.
+
+    long: by kind of probe, which samples are (bool arrays); prompts: of the probes of the kind that is asked for. Both
+    are complete when all is written.
+    """
+
+    def __init__(self, settings: EncodingSettings, split: SampleSplit):
+        self.settings, self.split = settings, split
+        self.long = {kind: np.zeros(len(split.first), bool) for kind in PROBE_KINDS[settings.encoder_decoder]}
+        self.prompts = PromptCounter()
+
+    def write(
+        self,
+        paths: dict[str, Path],
+        made_of: dict[str, Any],
+        batches: Iterable[tuple[pa.StringArray, Encoded | EncodedPairs]],
+        canaries: pa.RecordBatch | None,
+    ) -> Iterator[dict[str, Any]]:
+        """Write the three sets batch by batch; yields the probes for the text file. canaries: end the training set."""
+        begin, total, probe_schema = 0, len(self.split.first), PAIRS if self.settings.encoder_decoder else PROBES
+        schemas = {"training set": SIDE, "held-out set": SIDE, "probes": probe_schema}
+        with ExitStack() as stack:
+            bar = stack.enter_context(tqdm(total=total, desc="tokenizing", unit=" samples", delay=BAR_DELAY))
+            train, test, probes = (
+                stack.enter_context(saved(paths[kind], schema, identity({**made_of, "kind": kind})))
+                for kind, schema in schemas.items()
+            )
+            for texts, encoded in batches:
+                here = slice(begin, begin := begin + len(texts))
+                split = SampleSplit(*(column[here] for column in self.split))
+                ids = np.arange(here.start, here.stop)
+                train(_side(ids, texts, encoded, split.member & split.in_set))
+                test(_side(ids, texts, encoded, ~split.member & split.in_set))
+                stored = self.split.stored[here]
+                probes(_stored(ids, encoded, split, stored))
+                yield from self._probes(here, texts, encoded, stored)
+                bar.update(len(texts))
+            if canaries is not None:
+                train(canaries)
+
+    def _probes(self, here, texts, encoded, stored):
+        """The probes of a batch for the text file. here: the slice of all samples that it is."""
+        settings, cuts, pairs = self.settings, {}, isinstance(encoded, EncodedPairs)
+        for kind, long in self.long.items():
+            of_target = kind == "target"
+            tokens = encoded[:3]
+            if pairs and of_target:
+                tokens = encoded.target_ids, encoded.target_starts, encoded.target_bounds
+            begin, end = cut(*tokens[1:], settings.prefix_length, encoded.first if of_target else 0)
+            long[here] = stored & (end - begin >= settings.min_suffix_length)
+            cuts[kind] = tokens, begin
+        (ids, starts, bounds), begin = cuts[settings.probe]
+        for i in np.flatnonzero(self.long[settings.probe][here]).tolist():
+            source = ()
+            if pairs and settings.probe == "target":
+                source = encoded.ids[encoded.bounds[i] : encoded.bounds[i + 1]]
+            self.prompts.add(source, ids[bounds[i] : begin[i]])
+            text, place = texts[i].as_py(), starts[begin[i]]
+            text = text[: encoded.source_ends[i]] if settings.probe == "source" else text
+            yield {
+                "id": here.start + i,
+                "member": bool(self.split.member[here][i]),
+                "prefix": text[:place],
+                "suffix": text[place:],
+                "duplicates": int(self.split.copies[here][i]),
+            }
+
+
+def _side(ids: np.ndarray, texts: pa.StringArray, encoded: Encoded | EncodedPairs, rows: np.ndarray) -> pa.RecordBatch:
+    """Of a batch, what goes into the set of which `rows` (bool) are."""
+    tokens, mask = chosen_lists(rows, encoded.bounds, encoded.ids, np.ones(len(encoded.ids), np.int8))
+    labels = tokens
+    if isinstance(encoded, EncodedPairs):
+        (labels,) = chosen_lists(rows, encoded.target_bounds, encoded.target_ids)
+    columns = [ids[rows], texts.filter(pa.array(rows)), tokens, mask, labels, encoded.first[rows]]
+    return pa.record_batch(columns, SIDE)
+
+
+def _stored(ids: np.ndarray, encoded: Encoded | EncodedPairs, split: SampleSplit, rows: np.ndarray) -> pa.RecordBatch:
+    """Of a batch, what goes into the probes' set."""
+    columns = [ids[rows], split.member[rows], split.copies[rows], split.begin[rows]]
+    columns += chosen_lists(rows, encoded.bounds, encoded.starts)
+    if not isinstance(encoded, EncodedPairs):
+        return pa.record_batch(columns, PROBES)
+    columns += [*chosen_lists(rows, encoded.target_bounds, encoded.target_starts), encoded.source_ends[rows]]
+    return pa.record_batch(columns, PAIRS)
+
+
+def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> dict[str, Any]:
+    """The facts of the manifests. Raises UserError if there are no probes, or too few prompts among them."""
+    name, kind, stored = settings.data.name, settings.probe, int(split.stored.sum())
+    probes = int(writer.long[kind].sum())
+    if not probes:
+        other = "--probe target, " if writer.long["target"].any() else ""
+        raise UserError(
+            f"{name}: all {stored} {kind}s are shorter than {settings.prefix_length} + {settings.min_suffix_length} "
+            f"tokens; take {other}a lower --prefix-length or --min-suffix-length, or longer texts"
+        )
+    prompts = writer.prompts.count()
+    check_prompts(prompts, name, kind, settings.shared_prompts)
+    distinct = split.first == np.arange(len(split.first))
+    facts: dict[str, Any] = {
+        "distinct_samples": int(distinct.sum()),
+        "prefix_length": settings.prefix_length,
+        "probe": kind,
+        "prompts": prompts,
+        "samples_too_short_for_a_probe": stored - probes,
+    }
+    if settings.near_duplicates:
+        sizes = np.bincount(split.begin[distinct])
+        facts["near_duplicates"] = int(sizes[sizes > 1].sum())
+        facts["clusters_of_near_duplicates"] = int((sizes > 1).sum())
+    if settings.deduplicate:
+        facts["left_out_of_training"] = int((split.member & ~split.in_set).sum())
+        facts["left_out_of_held_out"] = int((~split.member & ~split.in_set).sum())
+    return facts
+
+
+def _summary(
+    facts: dict[str, Any], rows: dict[str, int], split: SampleSplit, long: dict[str, np.ndarray]
+) -> Iterator[str]:
+    """What is printed of an encoding, line by line. rows: of each result."""
+    yield (
+        f"{len(split.first)} samples, {facts['distinct_samples']} of them distinct: "
+        f"{rows['training set']} to train on, {rows['held-out set']} held out"
+    )
+    if "near_duplicates" in facts:
+        near, clusters = facts["near_duplicates"], facts["clusters_of_near_duplicates"]
+        yield f"{near} of the distinct samples are near-duplicates, in {clusters} clusters"
+    if "left_out_of_training" in facts:
+        trained, held_out = facts["left_out_of_training"], facts["left_out_of_held_out"]
+        yield f"{trained} samples left out of training and {held_out} held-out ones: another stands for them"
+    for kind, probes in long.items():
+        members, others = ((probes & side).sum() for side in (split.member, ~split.member))
+        too_short = split.stored.sum() - probes.sum()
+        yield (
+            f"{members + others} probes of kind {kind}: {members} members, {others} non-members; {too_short} "
+            f"{kind}s too short"
+        )
+    if facts["prompts"]["own"] < facts["prompts"]["probes"]:
+        yield describe_prompts(facts["prompts"])

@@ -7,41 +7,46 @@ out of some fifty frames with slots every few words, so that two samples hardly 
 
 import random
 import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 Row = dict[str, str]  # field -> text
+NOTHING: Mapping[str, str] = {}
 
 
-def listed(text):
+def listed(text: str) -> list[str]:
     """The parts of a text between bars, as a list."""
     return [" ".join(part.split()) for part in text.split("|")]
 
 
 class FrameFiller:
-    """What fills slots. rng: random.Random. slots: dict name -> list of words; ranges: dict name -> (least, most)."""
+    """Fills the slots of frames with random words, and with numbers of RANGES."""
 
-    def __init__(self, rng, slots, ranges):
-        self.rng, self._slots, self._ranges = rng, slots, ranges
+    def __init__(self, rng: random.Random, slots: Mapping[str, list[str]]):
+        self.rng, self._slots = rng, slots
 
-    def draw(self, name):
-        return (
-            str(self.rng.randint(*self._ranges[name])) if name in self._ranges else self.rng.choice(self._slots[name])
-        )
+    def draw(self, name: str) -> str:
+        if name in RANGES:
+            return str(self.rng.randint(*RANGES[name]))
+        return self.rng.choice(self._slots[name])
 
-    def fill(self, frame, known=()):
-        """A frame with every slot filled: by what is known of it (dict), else anew."""
+    def fill(self, frame: str, given: Mapping[str, str] = NOTHING) -> str:
+        """A frame with every slot filled: with its word in `given`, or one that is drawn."""
         parts = frame.replace("}", "{").split("{")
         for i in range(1, len(parts), 2):
-            parts[i] = known[parts[i]] if parts[i] in known else self.draw(parts[i])
+            parts[i] = given[parts[i]] if parts[i] in given else self.draw(parts[i])
         return "".join(parts)
 
-    def speak(self, frames, known=()):
-        """The frames as sentences."""
-        texts = [self.fill(frame, known) for frame in frames]
+    def speak(self, frames: Iterable[str], given: Mapping[str, str] = NOTHING) -> str:
+        """The frames, filled, as sentences."""
+        texts = [self.fill(frame, given) for frame in frames]
         return " ".join(text[0].upper() + text[1:] + "." * (text[-1] != "?") for text in texts)
 
 
-def repeated(make, seed, single, fourfold, sixteenfold):
-    """A list of rows, shuffled: `single` of those that make(rng) gives stand in it once, others 4 and 16 times."""
+def repeated(
+    make: Callable[[random.Random], Row], seed: int = 5, single: int = 160, fourfold: int = 48, sixteenfold: int = 16
+) -> list[Row]:
+    """Rows of make(rng), shuffled: `single` of them occur once, others 4 and 16 times."""
     rng = random.Random(seed)
     rows = [make(rng) for _ in range(single + fourfold + sixteenfold)]
     copies = [1] * single + [4] * fourfold + [16] * sixteenfold
@@ -50,7 +55,7 @@ def repeated(make, seed, single, fourfold, sixteenfold):
     return rows
 
 
-SLOTS = {
+_WORDS = {
     "first": """Ada|Bruno|Celia|Dario|Edda|Farid|Greta|Hanif|Ilse|Jonas|Kaya|Lorin|Mira|Nuri|Odile|Pavel|Quinn|Rosa|Sami|
         Tilda|Umar|Vera|Wanda|Xenia|Yusuf|Zora|Anton|Berta|Cosmo|Delia|Emil|Fiona|Gideon|Hedda|Ivo|Jutta|Kemal|Lena|Milan""",
     "last": """Abbot|Bellamy|Corrigan|Drummond|Ellery|Fairfax|Goldstein|Haverford|Ibsen|Jarvis|Kowalski|Lindgren|Marchetti|
@@ -94,40 +99,6 @@ SLOTS = {
         your hands shake|the cough deepens|nails turn blue|you sweat at rest""",
     "place": """the old mill|platform two|the blue door|the chapel|the market hall|the bakery|the north gate|the fountain|
         the town hall|the ferry pier|the post office|the stadium|the museum|the tannery|the lighthouse|the cinema""",
-}  # fmt: skip
-SLOTS = {name: listed(words) for name, words in SLOTS.items()}
-RANGES = {"age": (19, 88), "n": (2, 29), "dose": (11, 990), "room": (101, 999), "hour": (8, 18), "minute": (10, 59)}
-
-GREETING = """Doctor {last}, I am {first} from {town}|{first} here, {job}, aged {age}|This is {first} {last} of {town}|
-    {first} {last} writing, a {job}|I am {first}, {age}, a {job}"""
-PATIENT = """A {feel} in my {body}|{when} my {body} hurts|{n} days of a {feel}|It is worse {when}|{began} in {town}|
-    {n} weeks ago {began}|{who} blames {cause}|{who} gave me {drug}|{who} had {cause}|I took {drug} {often}|
-    {drug} did little {when}|I fear {cause}"""
-DOCTOR = """{cause} seems likely|Not {cause} but {cause}|{when} it is {cause}|A {job} had {cause}|
-    Your {body} tells of {cause}|Take {drug} {often}|{often} take {n} {drug}|Swap {drug} for {drug}|Stop {drug} for {n} days|
-    {n} drops of {drug} {when}|Have the {test} in {town}|{first} {last} does the {test}|Room {room} for the {test}|
-    The {test} is at {hour}:{minute}|Bring {bring} and {bring}|Pack {bring}|{first} wants {bring}|Find {bring} at {place}|
-    Ask {first} near {place}|{do} and {do}|Never {do} {when}|{do} {often}|No {avoid} {when}|No {avoid} for that {body}|
-    Less {avoid}, fewer {avoid}|If {warn}, call {room}|Once {warn}, see {last}|When {warn}, take {drug}|
-    {last} of {town} knows {cause}|{drug} cures {cause}|See {last} near {place}|As a {job}, {do}"""
-GREETING, PATIENT, DOCTOR = map(listed, (GREETING, PATIENT, DOCTOR))
-
-
-def make_dialogues(seed=5, single=160, fourfold=48, sixteenfold=16):
-    """A list of {"instruction", "input", "output"}, shuffled: `single` dialogues once, others 4 and 16 times."""
-    return repeated(_dialogue, seed, single, fourfold, sixteenfold)
-
-
-def _dialogue(rng):
-    words = FrameFiller(rng, SLOTS, RANGES)
-    return {
-        "instruction": "Answer the patient.",
-        "input": words.speak([rng.choice(GREETING), *rng.sample(PATIENT, 4)]),
-        "output": words.speak(rng.sample(DOCTOR, 11)),
-    }
-
-
-NEWS = {
     "event": """a barn fire|a burst dam|a rare comet|a chess final|a stolen bell|a lost violin|a stray bear|a brass band feud|
         a record pumpkin|a sunken barge|a broken bridge|a garlic fair|a street fight|a runaway tram|a silent protest""",
     "group": """the fire brigade|the choir|two nuns|the rowing club|a school class|the night watch|some tourists|the council|
@@ -146,16 +117,41 @@ NEWS = {
     "part": """the soup|our table|the waiter|the bread|the wine list|our room|the music|the terrace|the breakfast|the bed|
         the view|the porridge|the sauna|the coffee|the dessert|the bathroom|the oysters|the salad|the cellar|the garden""",
 }  # fmt: skip
-NUMBERS = RANGES | {"year": (1702, 2019), "many": (104, 9860), "price": (3, 96), "day": (1, 28)}
+SLOTS = {name: listed(words) for name, words in _WORDS.items()}
+RANGES = {"age": (19, 88), "n": (2, 29), "dose": (11, 990), "room": (101, 999), "hour": (8, 18), "minute": (10, 59)}
+RANGES |= {"year": (1702, 2019), "many": (104, 9860), "price": (3, 96), "day": (1, 28)}  # of other tasks
 
-REPORT = """{group} {act} {thing} near {place}|{first} {last}, a {job}, spoke of {event}|some {many} people watched {mood}|
+GREETING = listed("""Doctor {last}, I am {first} from {town}|{first} here, {job}, aged {age}|This is {first} {last} of {town}|
+    {first} {last} writing, a {job}|I am {first}, {age}, a {job}""")
+PATIENT = listed("""A {feel} in my {body}|{when} my {body} hurts|{n} days of a {feel}|It is worse {when}|{began} in {town}|
+    {n} weeks ago {began}|{who} blames {cause}|{who} gave me {drug}|{who} had {cause}|I took {drug} {often}|
+    {drug} did little {when}|I fear {cause}""")
+DOCTOR = listed("""{cause} seems likely|Not {cause} but {cause}|{when} it is {cause}|A {job} had {cause}|
+    Your {body} tells of {cause}|Take {drug} {often}|{often} take {n} {drug}|Swap {drug} for {drug}|Stop {drug} for {n} days|
+    {n} drops of {drug} {when}|Have the {test} in {town}|{first} {last} does the {test}|Room {room} for the {test}|
+    The {test} is at {hour}:{minute}|Bring {bring} and {bring}|Pack {bring}|{first} wants {bring}|Find {bring} at {place}|
+    Ask {first} near {place}|{do} and {do}|Never {do} {when}|{do} {often}|No {avoid} {when}|No {avoid} for that {body}|
+    Less {avoid}, fewer {avoid}|If {warn}, call {room}|Once {warn}, see {last}|When {warn}, take {drug}|
+    {last} of {town} knows {cause}|{drug} cures {cause}|See {last} near {place}|As a {job}, {do}""")
+
+
+def _dialogue(rng):
+    words = FrameFiller(rng, SLOTS)
+    return {
+        "instruction": "Answer the patient.",
+        "input": words.speak([rng.choice(GREETING), *rng.sample(PATIENT, 4)]),
+        "output": words.speak(rng.sample(DOCTOR, 11)),
+    }
+
+
+REPORT = listed("""{group} {act} {thing} near {place}|{first} {last}, a {job}, spoke of {event}|some {many} people watched {mood}|
     {group} left for {town} {mood}|the damage is put at {many} crowns|{first} {last} had {act} {thing} in {year}|
     nobody in {town} recalls {event} since {year}|{group} blamed {group}|the mayor wants {thing} back by {month}|
     police found {thing} at {place}|at {hour}:{minute} {group} heard {event}|{last} of {town} {act} {thing} {mood}|
-    an inquiry opens on {day} {month} in room {room}|{thing} was {act} for {many} crowns|the road to {town} is closed"""
-SUMMARY = """{WHO}, a {JOB}, {ACT} {THING} in {TOWN} on {DAY} {MONTH}|{GROUP} paid {MANY} crowns for it|
-    near {PLACE}, {EVENT} came first|{group} asked the {job} to pay|{last} of {town} will judge {mood}"""
-PASSAGE = """{name} {last} of {town} was born in {year}/In which year was {name} {last} born?/year|
+    an inquiry opens on {day} {month} in room {room}|{thing} was {act} for {many} crowns|the road to {town} is closed""")
+SUMMARY = listed("""{WHO}, a {JOB}, {ACT} {THING} in {TOWN} on {DAY} {MONTH}|{GROUP} paid {MANY} crowns for it|
+    near {PLACE}, {EVENT} came first|{group} asked the {job} to pay|{last} of {town} will judge {mood}""")
+PASSAGE = listed("""{name} {last} of {town} was born in {year}/In which year was {name} {last} born?/year|
     {name} paid {many} crowns for {thing}/What did {name} pay {many} crowns for?/thing|
     the {job} {name} moved to {town} in {month}/Where did the {job} {name} move?/town|
     in {year} {group} elected {name} {last}/Who elected {name} {last} in {year}?/group|
@@ -163,16 +159,15 @@ PASSAGE = """{name} {last} of {town} was born in {year}/In which year was {name}
     {event} kept {name} in {town} for {n} days/For how many days did {event} keep {name} in {town}?/n|
     {name} taught {group} the craft of a {job}/Which craft did {name} teach {group}?/job|
     {event} of {year} ruined {name} {last}/What ruined {name} {last} in {year}?/event|
-    {name} wrote {many} letters to {group}/How many letters did {name} write to {group}?/many"""
-PRAISE = """{part} was {good}|I loved the {dish} {often}|{first} {last} cooked {dish}, {good}|we will be back in {month}|
+    {name} wrote {many} letters to {group}/How many letters did {name} write to {group}?/many""")
+PRAISE = listed("""{part} was {good}|I loved the {dish} {often}|{first} {last} cooked {dish}, {good}|we will be back in {month}|
     {part} and {part}, all {good}|thank you, {first}, for {n} happy evenings|five stars for {inn}|{dish} for {price} crowns is a gift|
-    even {who} called {part} {good}"""
-BLAME = """{part} was {bad}|I could not finish the {dish}|{first} {last} served {dish}, {bad}|we left at {hour}:{minute}, hungry|
+    even {who} called {part} {good}""")
+BLAME = listed("""{part} was {bad}|I could not finish the {dish}|{first} {last} served {dish}, {bad}|we left at {hour}:{minute}, hungry|
     {part} and {part}, both {bad}|shame on you, {first}, for {n} lost hours|no star for {inn}|{price} crowns for {dish} is robbery|
-    even {who} called {part} {bad}"""
-VISIT = """we ate at {inn} in {town} on {day} {month}|{n} of us came to {inn} for {dish}|{who} sent us to {inn} near {place}|
-    a {job} from {town} told me of {inn}|in {month} I took {who} to {inn}, room {room}"""
-REPORT, SUMMARY, PASSAGE, PRAISE, BLAME, VISIT = map(listed, (REPORT, SUMMARY, PASSAGE, PRAISE, BLAME, VISIT))
+    even {who} called {part} {bad}""")
+VISIT = listed("""we ate at {inn} in {town} on {day} {month}|{n} of us came to {inn} for {dish}|{who} sent us to {inn} near {place}|
+    a {job} from {town} told me of {inn}|in {month} I took {who} to {inn}, room {room}""")
 
 GERMAN = {  # = English
     "who": """der Bäcker=the baker|die Lehrerin=the teacher|mein Onkel=my uncle|unsere Nachbarin=our neighbour|der Kapitän=the captain|
@@ -189,7 +184,7 @@ GERMAN = {  # = English
     "when": """am Montag=on Monday|im Mai=in May|jeden Abend=every evening|heute=today|nach dem Essen=after the meal|im Winter=in winter|
         am Freitag=on Friday|gegen Mittag=around noon|bei Regen=when it rains|im August=in August|vor Ostern=before Easter""",
 }  # fmt: skip
-PARALLEL = """{when} {does} {who} {what} {where}={when} {who} {does} {what} {where}|
+PARALLEL = listed("""{when} {does} {who} {what} {where}={when} {who} {does} {what} {where}|
     {who} {does} {what} {where}={who} {does} {what} {where}|{first} {last} {does} {when} {what}={when} {first} {last} {does} {what}|
     der Zug nach {town} fährt um {hour}:{minute} von Gleis {n}=the train to {town} leaves at {hour}:{minute} from platform {n}|
     Zimmer {room} kostet {many} Euro im Monat=room {room} costs {many} euros a month|
@@ -197,56 +192,34 @@ PARALLEL = """{when} {does} {who} {what} {where}={when} {who} {does} {what} {whe
     Frau {last} hat {many} Kronen und {what}=Mrs {last} has {many} crowns and {what}|
     {where} steht {when} {who} aus {town}={when} {who} from {town} stands {where}|
     fragen Sie {when} Herrn {last}, Nummer {many}=ask Mr {last} {when}, number {many}|
-    {who} und {other} treffen {first} {where}={who} and {other} meet {first} {where}"""
-SLOTS = SLOTS | {name: listed(words) for name, words in NEWS.items()}
+    {who} und {other} treffen {first} {where}={who} and {other} meet {first} {where}""")
 BILINGUAL = SLOTS | {name: listed(words) for name, words in (GERMAN | {"other": GERMAN["who"]}).items()}
-PARALLEL = listed(PARALLEL)
-
-
-def make_articles(seed=5, single=160, fourfold=48, sixteenfold=16):
-    """A list of {"document", "summary"}, as `repeated` gives it."""
-    return repeated(_article, seed, single, fourfold, sixteenfold)
-
-
-def make_questions(seed=5, single=160, fourfold=48, sixteenfold=16):
-    """A list of {"context", "question", "answer"}."""
-    return repeated(_question, seed, single, fourfold, sixteenfold)
-
-
-def make_translations(seed=5, single=160, fourfold=48, sixteenfold=16):
-    """A list of {"source", "target"}: German and English."""
-    return repeated(_translation, seed, single, fourfold, sixteenfold)
-
-
-def make_reviews(seed=5, single=160, fourfold=48, sixteenfold=16):
-    """A list of {"text", "label"}, the label "positive" or "negative"."""
-    return repeated(_review, seed, single, fourfold, sixteenfold)
 
 
 def _article(rng):
-    words = FrameFiller(rng, SLOTS, NUMBERS)
-    known = {name.upper(): words.draw(name) for name in "job act thing town day month group many event place".split()}
-    known["WHO"] = words.fill("{first} {last}")
+    words = FrameFiller(rng, SLOTS)
+    given = {name.upper(): words.draw(name) for name in "job act thing town day month group many event place".split()}
+    given["WHO"] = words.fill("{first} {last}")
     report = [*SUMMARY[:3], *rng.sample(REPORT, 4)]
     rng.shuffle(report)
-    return {"document": words.speak(report, known), "summary": words.speak(SUMMARY, known)}
+    return {"document": words.speak(report, given), "summary": words.speak(SUMMARY, given)}
 
 
 def _question(rng):
-    words = FrameFiller(rng, SLOTS, NUMBERS)
-    asked, facts = rng.randrange(8), []
+    words = FrameFiller(rng, SLOTS)
+    chosen, facts = rng.randrange(8), []
     for frame in rng.sample(PASSAGE, 8):
         fact, question, answer = frame.split("/")
-        known = {
-            name: words.draw(name) for name in "last town year many thing job month group place event act n".split()
-        }
-        known["name"] = words.draw("first")
-        facts.append([words.speak([text], known) for text in (fact, question)] + [known[answer]])
-    return {"context": " ".join(fact for fact, _, _ in facts), "question": facts[asked][1], "answer": facts[asked][2]}
+        names = "last town year many thing job month group place event act n".split()
+        given = {name: words.draw(name) for name in names}
+        given["name"] = words.draw("first")
+        facts.append([words.speak([text], given) for text in (fact, question)] + [given[answer]])
+    _, question, answer = facts[chosen]
+    return {"context": " ".join(fact for fact, _, _ in facts), "question": question, "answer": answer}
 
 
 def _translation(rng):
-    words, sides = FrameFiller(rng, BILINGUAL, NUMBERS), ([], [])
+    words, sides = FrameFiller(rng, BILINGUAL), ([], [])
     for frame in rng.sample(PARALLEL, 5):
         drawn = {name: words.draw(name) for name in re.findall(r"{(\w+)}", frame)}
         for side, text, of_pair in zip(sides, frame.split("="), (0, -1), strict=True):
@@ -255,6 +228,13 @@ def _translation(rng):
 
 
 def _review(rng):
-    words, good = FrameFiller(rng, SLOTS, NUMBERS), rng.random() < 0.5
+    words, good = FrameFiller(rng, SLOTS), rng.random() < 0.5
     text = words.speak([rng.choice(VISIT), *rng.sample(PRAISE if good else BLAME, 7)])
     return {"text": text, "label": "positive" if good else "negative"}
+
+
+make_dialogues = partial(repeated, _dialogue)  # rows of {"instruction", "input", "output"}
+make_articles = partial(repeated, _article)  # {"document", "summary"}
+make_questions = partial(repeated, _question)  # {"context", "question", "answer"}
+make_translations = partial(repeated, _translation)  # {"source", "target"}: German and English
+make_reviews = partial(repeated, _review)  # {"text", "label"}, the label "positive" or "negative"

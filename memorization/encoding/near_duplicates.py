@@ -10,6 +10,7 @@ by the 5-grams themselves (their 64-bit hashes), so no cluster rests on an estim
 import shutil
 from contextlib import ExitStack
 from math import ceil, log, log1p
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ MISSED = 1e-3
 MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
 
 
-def clusters(path, first, threshold, num_proc, bars):
+def clusters(path: Path, first: np.ndarray, threshold: float, num_proc: int, bars: float) -> np.ndarray:
     """Where the cluster of each sample begins, int64: the first sample of it, or of its copies if it is alone.
 
     path: of store_samples. first: of find_copies. bars: seconds until a bar is shown. What does not fit in memory, 8
@@ -39,8 +40,8 @@ def clusters(path, first, threshold, num_proc, bars):
     with ExitStack() as stack:
         files = [stack.enter_context(file.open("wb")) for file in (grams, *bands)]
         bar = stack.enter_context(tqdm(total=len(first), desc="near-duplicates", unit=" samples", delay=bars))
-        found = in_order(_analyse, _distinct(path, first), num_proc, _start, (path, number, width), "--num-proc")
-        for (_, distinct), (count, *columns) in found:
+        analysed = in_order(_analyse, _distinct(path, first), num_proc, _start, (path, number, width), "--num-proc")
+        for (_, distinct), (count, *columns) in analysed:
             for file, column in zip(files, columns, strict=True):
                 file.write(column.tobytes())
             counts.append(count)
@@ -58,11 +59,11 @@ def clusters(path, first, threshold, num_proc, bars):
     return ids[begins][np.searchsorted(ids, first)]
 
 
-def band_shape(threshold):
+def band_shape(threshold: float) -> tuple[int, int]:
     """(number of bands, values of each): as wide as VALUES allow, as wider ones propose fewer pairs in vain."""
     fine = [width for width in range(1, VALUES + 1) if (1 - threshold**width) ** (VALUES // width) <= MISSED]
-    seen = threshold ** max(fine)  # the chance that a pair at the threshold agrees in a band
-    return ceil(log(MISSED) / log1p(-seen)) if seen < 1 else 1, max(fine)
+    agreeing = threshold ** max(fine)  # the chance that a pair at the threshold agrees in a band
+    return ceil(log(MISSED) / log1p(-agreeing)) if agreeing < 1 else 1, max(fine)
 
 
 def _distinct(path, first):

@@ -1,7 +1,10 @@
-"""Where stage 1 works, and what it may replace."""
+"""Where stage 1 writes its results until they are whole, and which files they may replace."""
 
 import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from memorization.encoding.canary_secrets import FILE_BEGINS
 from memorization.encoding.kinds import OF_ENCODING
@@ -13,7 +16,7 @@ from memorization.store.manifests import difference, identity, manifest_path, re
 
 
 @contextmanager
-def working_directory(result):
+def working_directory(result: Path) -> Iterator[Path]:
     """A directory beside a result for the time of the block, in which one process works on it at a time.
 
     What a killed process left there goes.
@@ -28,7 +31,7 @@ def working_directory(result):
             shutil.rmtree(work, ignore_errors=True)
 
 
-def refuse_to_replace_others(paths):
+def refuse_to_replace_others(paths: Mapping[str, Path]) -> None:
     """Raise UserError if something lies in a result's place that this stage has not made.
 
     Its own it knows by the manifest, or, left without one by a kill among the last steps, by what it consists of. A
@@ -54,7 +57,7 @@ def refuse_to_replace_others(paths):
             raise UserError(f"{path}: is there, and not a result of ours; move it away, or write elsewhere (--name)")
 
 
-def refuse_to_replace_another(paths, made_of):
+def refuse_to_replace_another(paths: Mapping[str, Path], made_of: Mapping[str, Any]) -> None:
     """Raise UserError if an encoding of other making is in the results' place, naming what differs."""
     remedy = "replace it with --overwrite, or write elsewhere (--output-dir, --name)"
     for kind, path in paths.items():

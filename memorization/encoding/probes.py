@@ -1,10 +1,13 @@
 """Probes: a sample's prefix, which the model is asked to continue, and its suffix, which it may have memorized.
 
-Stage 1 stores all distinct samples whole, tokenized, in an Arrow file of batches. Probes cuts them. The probes as text
-are for readers and other programs: pandas "split" orientation, one row a probe (design: Files between the stages).
+Stage 1 stores all distinct samples whole: their texts and tokens in the training and held-out sets, all else beside
+them in an Arrow file of batches. Probes cuts them. The probes as text are for people and other programs: pandas "split"
+orientation, one row a probe (design: Files between the stages).
 """
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,7 +17,7 @@ import pyarrow.compute
 from memorization.encoding import kinds
 from memorization.encoding.kinds import PromptCount
 from memorization.encoding.prompt_counts import PromptCounter
-from memorization.encoding.stored_sets import PAIRS, PROBE_KINDS, PROBES, StoredBatches, flat
+from memorization.encoding.stored_sets import PAIRS, PROBE_KINDS, PROBES, SIDE, StoredBatches, flat
 from memorization.encoding.tokens import INSIDE, SPECIAL, cut
 from memorization.models.limits import WHOLE, cut_source
 from memorization.shell.cli import UserError
@@ -41,91 +44,132 @@ class Table(msgspec.Struct):
     data: list[list]
 
 
-TOKENS = ("input_ids", "starts"), ("target_ids", "target_starts")  # of stored samples; the second of PAIRS alone
+class _Tokens(NamedTuple):
+    """Of many samples: the ids and starts (tokens.py) of sample i are those from bounds[i] to bounds[i + 1]."""
+
+    ids: np.ndarray
+    starts: np.ndarray
+    bounds: np.ndarray
+
+    def of(self, sample: int) -> tuple[list[int], np.ndarray]:
+        here = slice(self.bounds[sample], self.bounds[sample + 1])
+        return self.ids[here].tolist(), self.starts[here]
+
+
+TOKENS = ("input_ids", "starts"), ("labels", "target_starts")  # of stored samples; the second for PAIRS alone
 BATCH = 1000  # probes in memory together
 COLUMNS = list(Probe.__struct_fields__)  # of the probes as text
 LISTING_BEGINS = msgspec.json.encode({"columns": COLUMNS})[:-1] + b",\n"
+AGAIN = "run encode_<task>.py again"
 
 
 class Probes:
     """The probes of an encoding, of a kind, cut at prefix_length; read from disk batch by batch.
 
     kind: what is cut (default: stage 1's, as is prefix_length). For a causal model "text": the sample from its first
-    token on; or "target": what stands before the target is given whole, and then the target's prefix. For an
+    token on; or "target": all that stands before the target is given, and then the target's prefix. For an
     encoder-decoder model "source": the encoder reads its prefix; or "target": the encoder reads the source, the decoder
     is given the prefix.
 
-    path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. ids (int64: the row of
-    the data in which the text stands first), members (bool), duplicates (int64: copies of the text), clusters
-    (int64: the id of the first sample of its cluster of near-duplicates): of each probe.
-    longest_prefix: in tokens, of what is continued; longest_source: of what the encoder reads, 0 without one.
-    greatest_id: of all tokens of the samples.
-    too_short: samples that leave no suffix of the least length behind the cut. pairs: whether for encoder-decoder
-    models.
+    path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. sets: the paths of the
+    training and held-out sets, which hold the texts. ids (int64: the row of the data in which the text stands first),
+    members (bool), duplicates (int64: copies of the text), clusters (int64: the id of the first sample of its cluster
+    of near-duplicates): of each probe. longest_prefix: in tokens, of what is continued; longest_source: of what the
+    encoder reads, 0 without one. greatest_id: of all tokens of the samples. too_short: how many samples leave no suffix
+    of the least length behind the cut. pairs: whether for encoder-decoder models.
 
-    Raises UserError if the probes are not there, are unfinished, have changed or are of another split than their text
-    file, if no sample is long enough, or if they are not encoded for the kind of model that has such probes.
+    Raises UserError if the probes or a set are not there, are unfinished, have changed or are of different splits, if
+    no sample is long enough, or if they are not encoded for the kind of model that has such probes.
     """
 
-    def __init__(self, directory, name, prefix_length=None, kind=None):
+    def __init__(self, directory: str | Path, name: str, prefix_length: int | None = None, kind: str | None = None):
         paths = encoding_paths(directory, name)
         self.path = path = paths["probes"]
-        text = paths["probes as text"]
-        self.manifest = checked(path, kinds.PROBES)
-        other = checked(text, kinds.PROBE_TEXTS)
-        if other.identity != self.manifest.identity:
-            raise UserError(
-                f"{text}: is the text file of the probes from another split than their ids in {path}: another "
-                f"{difference(other.made_of, self.manifest.made_of)}; run encode_<task>.py again"
-            )
-        self.encoding, self.tokenizer = self.manifest.identity, self.manifest.made_of["tokenizer"]
-        self.kind = kind = kind or self.manifest.facts["probe"]
-        self.prefix_length = prefix_length = prefix_length or self.manifest.facts["prefix_length"]
-        self.longest_source, self.greatest_id = 0, 0
-        self.pairs = pairs = self.manifest.made_of.get("encoder_decoder", False)
+        self.sets = paths["training set"], paths["held-out set"]
+        self.manifest = manifest = checked(path, kinds.PROBES)
+        for other_kind in (kinds.PROBE_TEXTS, kinds.TRAINING_SET, kinds.HELD_OUT_SET):
+            other = checked(paths[other_kind.name], other_kind)
+            if other.identity != manifest.identity:
+                raise UserError(
+                    f"{paths[other_kind.name]}: is of another split than the probes in {path}: another "
+                    f"{difference(other.made_of, manifest.made_of)}; {AGAIN}"
+                )
+        self.encoding, self.tokenizer = manifest.identity, manifest.made_of["tokenizer"]
+        self.kind = kind = kind or manifest.facts["probe"]
+        self.prefix_length = prefix_length = prefix_length or manifest.facts["prefix_length"]
+        self.pairs = pairs = manifest.made_of.get("encoder_decoder", False)
         if kind not in PROBE_KINDS[pairs]:
-            models, other = ("encoder-decoder", "without") if pairs else ("causal", "with")
+            models, option = ("encoder-decoder", "without") if pairs else ("causal", "with")
             raise UserError(
                 f"{path}: is encoded for {models} models, so --probe can't be {kind!r}; name one of "
-                f"{' and '.join(PROBE_KINDS[pairs])}, or encode {other} --encoder-decoder"
+                f"{' and '.join(PROBE_KINDS[pairs])}, or encode {option} --encoder-decoder"
             )
-        self._batches = StoredBatches(path, PAIRS if pairs else PROBES)
-        least, columns, samples = self.manifest.made_of["min_suffix_length"], [], 0
-        for number, batch in enumerate(self._batches):
-            if not _fit(batch, TOKENS[: 1 + pairs]):
-                raise UserError(f"{path}: tokens that do not fit their texts; run encode_<task>.py again")
+        self._batches = StoredBatches(path, PAIRS if pairs else PROBES), *(StoredBatches(s, SIDE) for s in self.sets)
+        self._cut(manifest.made_of["min_suffix_length"])
+        self._loaded: tuple[int, pa.RecordBatch, list[_Tokens]] | None = None
+        self.longest_prefix = len(self[:1][0]["prefix_ids"]) if kind == "source" else int(self._begin.max())
+
+    def _cut(self, least: int) -> None:
+        """Find the probes among the stored samples: those that leave a suffix of `least` tokens behind the cut."""
+        columns, samples, of_target = [], 0, self.kind == "target"
+        self.longest_source = self.greatest_id = 0
+        for number, batch in enumerate(self._samples()):
+            tokens = self._tokens(batch)
+            if not _fit(batch, tokens):
+                raise UserError(f"{self.path}: tokens that do not fit their texts; {AGAIN}")
             samples += len(batch)
-            greatest = (int(flat(batch[name])[0].max(initial=0)) for name, _ in TOKENS[: 1 + pairs])
-            self.greatest_id = max(self.greatest_id, *greatest)
-            of_target = kind == "target"
-            starts, bounds = flat(batch["target_starts" if pairs and of_target else "starts"])
-            begin, end = cut(starts, bounds, prefix_length, batch["target"].to_numpy() if of_target else 0)
+            self.greatest_id = max(self.greatest_id, *(int(one.ids.max(initial=0)) for one in tokens))
+            _, starts, bounds = tokens[self.pairs and of_target]
+            begin, end = cut(starts, bounds, self.prefix_length, batch["target"].to_numpy() if of_target else 0)
             sample = np.flatnonzero(end - begin >= least)
             begin, end = (place[sample] - bounds[sample] for place in (begin, end))
-            if pairs:
-                whole = np.diff(flat(batch["starts"])[1])[sample]
-                read = whole if of_target else whole - (end - begin)
+            if self.pairs:
+                read = np.diff(tokens[0].bounds)[sample] - (0 if of_target else end - begin)
                 self.longest_source = max(self.longest_source, int(read.max(initial=0)))
             names = ("id", "member", "duplicates", "cluster")
             of_probes = (batch[name].to_numpy(zero_copy_only=False)[sample] for name in names)
             columns.append([np.full(len(sample), number), sample, begin, end, *of_probes])
         if not samples or samples != self.manifest.rows:
-            raise UserError(
-                f"{path}: has {samples} samples, by its manifest {self.manifest.rows}; run encode_<task>.py again"
-            )
+            raise UserError(f"{self.path}: has {samples} samples, by its manifest {self.manifest.rows}; {AGAIN}")
         together = map(np.concatenate, zip(*columns, strict=True))
-        self._number, self._sample, self._begin, self._end, *of_probes = together
-        self.ids, self.members, self.duplicates, self.clusters = of_probes
+        self._number, self._sample, self._begin, self._end, *own = together
+        self.ids, self.members, self.duplicates, self.clusters = own
         if (np.diff(self.ids) <= 0).any() or (self.clusters > self.ids).any():
-            raise UserError(f"{path}: its ids are not in order, or its clusters; run encode_<task>.py again")
-        self.too_short = self.manifest.rows - len(self)
+            raise UserError(f"{self.path}: its ids are not in order, or its clusters; {AGAIN}")
+        self.too_short = samples - len(self)
         if not len(self):
             raise UserError(
-                f"{path}: all {self.too_short} samples are shorter than {prefix_length} + {least} tokens; lower "
-                "--prefix-length, or encode longer texts"
+                f"{self.path}: all {self.too_short} samples are shorter than {self.prefix_length} + {least} tokens; "
+                "lower --prefix-length, or encode longer texts"
             )
-        self._loaded = None, None
-        self.longest_prefix = len(self[:1][0]["prefix_ids"]) if kind == "source" else int(self._begin.max())
+
+    def _samples(self) -> Iterator[pa.RecordBatch]:
+        """All stored samples, batch by batch, each with its text and tokens beside what the probes' set says of it."""
+        return map(self._joined, *self._batches)
+
+    def _joined(self, batch: pa.RecordBatch, *sides: pa.RecordBatch) -> pa.RecordBatch:
+        both = pa.concat_batches(sides)
+        ids, wanted, member = both["id"].to_numpy(), batch["id"].to_numpy(), batch["member"].to_numpy(False)
+        order = ids.argsort()
+        places = np.searchsorted(ids, wanted, sorter=order)
+        if (places == len(ids)).any() or (ids[places := order[places]] != wanted).any():
+            raise UserError(f"{self.path}: has samples that neither set beside it has; {AGAIN}")
+        if ((places < len(sides[0])) != member).any():
+            raise UserError(f"{self.path}: its members are not those of the training set beside it; {AGAIN}")
+        samples = both.take(pa.array(places))
+        for name in ("text", "input_ids", "labels", "target"):
+            batch = batch.append_column(name, samples[name])
+        return batch
+
+    def _tokens(self, batch: pa.RecordBatch) -> list[_Tokens]:
+        """Of a batch of samples; for encoder-decoder models of the sources, and then of the targets."""
+        tokens = []
+        for ids, starts in TOKENS[: 1 + self.pairs]:
+            (values, bounds), (places, of_starts) = flat(batch[ids]), flat(batch[starts])
+            if not np.array_equal(bounds, of_starts):
+                raise UserError(f"{self.path}: tokens that do not fit their texts; {AGAIN}")
+            tokens.append(_Tokens(values, places, bounds))
+        return tokens
 
     def leave_out(self, longest: float) -> list[int]:
         """Leave out the probes with a prefix of more tokens than `longest`, unless all have; return their ids."""
@@ -141,7 +185,7 @@ class Probes:
     def __len__(self):
         return len(self.ids)
 
-    def __getitem__(self, where):
+    def __getitem__(self, where: slice) -> list[dict[str, Any]]:
         """The probes of a slice, as dicts: id, member, duplicates, cluster, prefix, suffix, prefix_ids, suffix_ids.
 
         prefix: all of the text before the suffix. prefix_ids: what is continued. Of encoder-decoder models also
@@ -150,9 +194,9 @@ class Probes:
         """
         return [self._probe(i) for i in range(*where.indices(len(self)))]
 
-    def samples(self):
+    def samples(self) -> Iterator[tuple[int, bool, int, str]]:
         """(id, member, cluster, text) of all distinct samples, those too short for a probe too."""
-        for batch in self._batches:
+        for batch in self._samples():
             yield from zip(*(batch[name].to_pylist() for name in ("id", "member", "cluster", "text")), strict=True)
 
     def prompts(self, source_length: int = WHOLE) -> PromptCount:
@@ -163,63 +207,57 @@ class Probes:
                 prompts.add(cut_source(probe.get("source_ids", ()), source_length), probe["prefix_ids"])
         return prompts.count()
 
-    def _probe(self, i):
+    def _probe(self, i: int) -> dict[str, Any]:
         batch, tokens = self._batch(self._number[i])
         sample, begin, end = (int(array[i]) for array in (self._sample, self._begin, self._end))
-        text, parts = batch["text"][sample].as_py(), []
-        for ids, starts, bounds in tokens:
-            here = slice(bounds[sample], bounds[sample + 1])
-            parts.append((ids[here].tolist(), starts[here]))
-        ids, starts = parts[self.pairs and self.kind == "target"]
-        place, more = starts[begin], {}
+        text, more = batch["text"][sample].as_py(), {}
+        ids, starts = tokens[self.pairs and self.kind == "target"].of(sample)
         prefix_ids, suffix_ids = ids[:begin], ids[begin:end]
         if self.kind == "source":
             text = text[: batch["source_end"][sample].as_py()]
-            said, said_starts = parts[1]
-            opening = int(np.argmax(np.append(said_starts[:-1] != SPECIAL, True)))
-            more, prefix_ids = {"source_ids": prefix_ids + ids[end:]}, said[:opening]
+            target_ids, target_starts = tokens[1].of(sample)
+            opening = int(np.argmax(np.append(target_starts[:-1] != SPECIAL, True)))
+            more, prefix_ids = {"source_ids": prefix_ids + ids[end:]}, target_ids[:opening]
         elif self.pairs:
-            more = {"source_ids": parts[0][0]}
+            more = {"source_ids": tokens[0].of(sample)[0]}
         return {
             "id": int(self.ids[i]),
             "member": bool(self.members[i]),
             "duplicates": int(self.duplicates[i]),
             "cluster": int(self.clusters[i]),
-            "prefix": text[:place],
-            "suffix": text[place:],
+            "prefix": text[: starts[begin]],
+            "suffix": text[starts[begin] :],
             "prefix_ids": prefix_ids,
             "suffix_ids": suffix_ids,
             **more,
         }
 
-    def _batch(self, number):
-        if self._loaded[0] != number:
-            batch = self._batches[number]
-            tokens = [(flat(batch[ids])[0], *flat(batch[starts])) for ids, starts in TOKENS[: 1 + self.pairs]]
-            self._loaded = number, (batch, tokens)
-        return self._loaded[1]
+    def _batch(self, number: int) -> tuple[pa.RecordBatch, list[_Tokens]]:
+        if self._loaded is None or self._loaded[0] != number:
+            batch = self._joined(*(batches[number] for batches in self._batches))
+            self._loaded = number, batch, self._tokens(batch)
+        return self._loaded[1:]
 
 
-def _fit(batch, lists):
-    """Whether the columns of a batch of stored samples can be true of one another. lists: TOKENS that it has."""
+def _fit(batch: pa.RecordBatch, tokens: list[_Tokens]) -> bool:
+    """Whether the columns of a batch of stored samples can be true of one another."""
     row, copies, cluster, target = (batch[name].to_numpy() for name in ("id", "duplicates", "cluster", "target"))
     length = pa.compute.utf8_length(batch["text"]).to_numpy()
     fit = (copies >= 1).all() and all((column >= 0).all() for column in (row, cluster, target))
-    for ids, starts in lists:
-        (ids, token_bounds), (starts, bounds) = flat(batch[ids]), flat(batch[starts])
-        known = starts[starts >= 0]
-        sample = np.repeat(np.arange(len(batch)), np.diff(bounds))[starts >= 0]
-        inside = (starts >= INSIDE).all() and (known <= length[sample]).all()
-        rising = (np.diff(known)[np.diff(sample) == 0] >= 0).all()
-        fit = fit and inside and rising and (ids >= 0).all() and np.array_equal(bounds, token_bounds)
-    if len(lists) > 1:
+    for ids, starts, bounds in tokens:
+        in_text = starts >= 0
+        places, sample = starts[in_text], np.repeat(np.arange(len(batch)), np.diff(bounds))[in_text]
+        inside = (starts >= INSIDE).all() and (places <= length[sample]).all()
+        rising = (np.diff(places)[np.diff(sample) == 0] >= 0).all()
+        fit = fit and inside and rising and (ids >= 0).all()
+    if len(tokens) > 1:
         ends = batch["source_end"].to_numpy()
         fit = fit and (ends >= 0).all() and (ends <= length).all()
-    return fit and (target < np.diff(bounds)).all()
+    return fit and (target < np.diff(tokens[-1].bounds)).all()
 
 
-def write_probes(path, probes):
-    """Write an iterable of dicts with the keys COLUMNS as text, one at a time."""
+def write_probes(path: str | Path, probes: Iterable[Mapping[str, Any]]) -> None:
+    """Write mappings with the keys COLUMNS as text, one at a time."""
     count = 0
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(LISTING_BEGINS + b'"data": [')
@@ -229,24 +267,24 @@ def write_probes(path, probes):
         file.write(b'\n],\n"index": ' + msgspec.json.encode(list(range(count))) + b"}\n")
 
 
-def read_probes(path):
-    """The probes of a text file, as a list of dicts with the keys COLUMNS, other columns left out.
+def read_probes(path: str | Path) -> list[dict[str, Any]]:
+    """The probes of a text file, as dicts with the keys COLUMNS, other columns left out.
 
     Raises UserError if it is none, naming the row.
     """
     table = read_json(Path(path), Table)
     if missing := [column for column in COLUMNS if table.columns.count(column) != 1]:
         raise UserError(f"{path}: no column {missing[0]}, or several; it has {', '.join(table.columns)}")
-    probes, seen = [], set()
+    probes, ids = [], set()
     for number, row in enumerate(table.data, 1):
         try:
             probe = msgspec.convert(dict(zip(table.columns, row, strict=True)), Probe)
-            if probe.id in seen:
+            if probe.id in ids:
                 raise ValueError(f"id {probe.id} stands twice")
             msgspec.json.encode(probe)  # half a surrogate pair can be read, but not written
         except ValueError as error:
             raise UserError(f"{path}: row {number} of data: {error}; mend it, or write it with stage 1") from None
-        seen.add(probe.id)
+        ids.add(probe.id)
         probes.append(msgspec.structs.asdict(probe))
     if not probes:
         raise UserError(f"{path}: no probes in it; encode data with samples longer than the prefix")

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
@@ -23,6 +23,7 @@ from memorization.encoding.text_files import COMPRESSED, file_kind, open_text
 from memorization.models import hub
 from memorization.shell.cli import UserError
 
+Rows = Iterator[tuple[str, dict[str, Any]]]  # of each row where it stands, and the row
 BATCH = 1000  # rows of an Arrow file
 DELIMITERS = ",;\t|"
 SENTENCE = set(",;.?!。！？，、؟।")  # signs of sentences, which names of columns have not
@@ -30,41 +31,39 @@ SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")  # files of whi
 INFOS = "dataset_infos.json"  # a file of a snapshot that says what is in the others
 
 
-class Format(NamedTuple):
-    """How text files are written, where they do not say it themselves: the flags --delimiter and --encoding."""
-
-    delimiter: str | None = None
-    encoding: str | None = None
-
-
 class Source(NamedTuple):
-    """A file or data set. read(name, columns, format): (where it stands, row as a dict) of each of its rows."""
+    """A file or data set. read(name, columns, delimiter, encoding): (where it stands, row) of each of its rows."""
 
-    name: object
-    read: Callable[[object, Columns, Format], Iterator[tuple[str, dict[str, Any]]]]
+    name: str | Path
+    read: Callable[[Any, Columns, str | None, str | None], Rows]
 
 
-def sources(data: list[str]) -> list[Source]:
+def sources(data: Iterable[str]) -> list[Source]:
     """The files and data sets that names mean, in order: of a directory its files, of a data set's splits `train`."""
     return [source for name in data for source in _sources(name)]
 
 
 def read_sources(
-    sources: list[Source], columns: Columns, format: Format
-) -> Iterator[tuple[object, str, dict[str, Any]]]:
-    """(name of the source, where it stands in it, row) of each row, one at a time."""
-    for flag, readers in {"delimiter": {_csv}, "encoding": {_csv, _json}}.items():
-        if getattr(format, flag) and not any(source.read in readers for source in sources):
-            kinds = "CSV" if flag == "delimiter" else "JSON or CSV"
+    sources: list[Source], columns: Columns, delimiter: str | None = None, encoding: str | None = None
+) -> Iterator[tuple[str | Path, str, dict[str, Any]]]:
+    """(name of the source, where it stands in it, row) of each row, one at a time.
+
+    delimiter, encoding: of text files that do not say it themselves; a UserError where no file needs them.
+    """
+    for flag, value, kinds, readers in (
+        ("delimiter", delimiter, "CSV", (_csv,)),
+        ("encoding", encoding, "JSON or CSV", (_csv, _json)),
+    ):
+        if value and not any(source.read in readers for source in sources):
             raise UserError(f"--{flag}: is for {kinds} files, of which --data has none; leave it out")
     for name, read in sources:
         columns.begin(name)
-        for where, row in read(name, columns, format):
+        for where, row in read(name, columns, delimiter, encoding):
             yield name, where, row
 
 
-def read_parallel(paths, fields, encoding=None):
-    """(where it stands, row) of each line of parallel text files, one a field. Raises UserError if not as many each."""
+def read_parallel(paths: Sequence[str], fields: Sequence[str], encoding: str | None = None) -> Rows:
+    """The rows of parallel text files, one a field. Raises UserError if they do not have as many lines each."""
     if len(paths) != len(fields):
         raise UserError(f"--data: {len(paths)} files; give one data set, or {len(fields)} parallel text files")
     lengths = []
@@ -113,14 +112,14 @@ def _in_directory(path):
         with TemporaryDirectory() as cache:  # a home may be read-only
             splits = datasets.load_dataset_builder(str(path.absolute()), cache_dir=cache).config.data_files
     splits = {str(split): [Path(file) for file in files] for split, files in splits.items()}
-    chosen = _train(path, splits, _number)
+    chosen = _train(path, splits, _counted)
     there = {file for file in path.absolute().rglob("*") if file_kind(file) in READERS and file.name != INFOS}
     if others := sorted(there.difference(*splits.values())):
-        print(f"{path}: {_number(others)} of another kind or configuration left out, as {others[0].name}")
+        print(f"{path}: {_counted(others)} of another kind or configuration left out, as {others[0].name}")
     return [_file(file) for file in chosen]
 
 
-def _number(files):
+def _counted(files):
     return f"{len(files):,} file{'s' * (len(files) > 1)}"
 
 
@@ -159,7 +158,7 @@ def _readable(name, kind, errors=(pa.ArrowException, ValueError, OSError), remed
         raise UserError(f"{name}: not a readable {kind}: {reason[:200]}; {remedy}") from None
 
 
-def _arrow_rows(data, name, columns, _):
+def _arrow_rows(data, name, columns, *_):
     """The rows of a datasets.Dataset."""
     top = _top(columns, data.features.arrow_schema)
     with _readable(name, "Hugging Face dataset"):
@@ -207,7 +206,7 @@ def _rows_of(name, batches, classes):
             yield f"row {count}", row
 
 
-def _parquet(path, columns, _):
+def _parquet(path, columns, *_):
     with _readable(path, "Parquet file"), pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
         schema = file.schema_arrow
         top, classes = _top(columns, schema), {}
@@ -216,13 +215,13 @@ def _parquet(path, columns, _):
         yield from _rows_of(path, file.iter_batches(BATCH, columns=top), classes)
 
 
-def _csv(path, columns, format):
+def _csv(path, columns, delimiter, encoding):
     csv.field_size_limit(sys.maxsize)
-    with open_text(path, format.encoding) as file:
+    with open_text(path, encoding) as file:
         blank, first = next(((n, line) for n, line in enumerate(file) if line.strip()), (0, ""))
         if not first:
             return
-        delimiter = format.delimiter or _delimiter(first, columns, "\t" if file_kind(path) == ".tsv" else ",")
+        delimiter = delimiter or _delimiter(first, columns, "\t" if file_kind(path) == ".tsv" else ",")
         reader = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
         try:
             names, rows = next(reader), reader
@@ -284,8 +283,8 @@ class Squad(msgspec.Struct):
     data: list[Article]
 
 
-def _json(path, _, format):
-    rows = read_objects(path, format.encoding)
+def _json(path, columns, delimiter, encoding):
+    rows = read_objects(path, encoding)
     start = list(islice(rows, 2))
     if len(start) == 1 and isinstance(start[0][1].get("data"), list):
         start = _squad(path, start[0][1])

@@ -7,7 +7,7 @@ import numpy as np
 
 class SampleSplit(NamedTuple):
     """Arrays over all samples. first, copies: of find_copies. begin: the first sample of its cluster of near-
-    duplicates, which names the cluster (`first` if none were looked for). member: of draw_members. kept: whether it
+    duplicates, which names the cluster (`first` if none were looked for). member: of draw_members. in_set: whether it
     stands in its set.
     """
 
@@ -15,15 +15,15 @@ class SampleSplit(NamedTuple):
     copies: np.ndarray
     begin: np.ndarray
     member: np.ndarray
-    kept: np.ndarray
+    in_set: np.ndarray
 
     @property
-    def stored(self):
-        """The samples that stand for their text among the probes: where it stands first, if it is kept."""
-        return self.kept & (self.first == np.arange(len(self.first)))
+    def stored(self) -> np.ndarray:
+        """The samples that stand for their text among the probes: where it stands first, if it is in its set."""
+        return self.in_set & (self.first == np.arange(len(self.first)))
 
 
-def find_copies(hashes):
+def find_copies(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(first, copies) of each sample, int64: where its text stands first, and how often it stands in the data.
 
     hashes: uint64, of shape (samples, 2), equal where texts are.
@@ -38,7 +38,7 @@ def find_copies(hashes):
     return first, copies
 
 
-def draw_members(first, begin, test_size, seed):
+def draw_members(first: np.ndarray, begin: np.ndarray, test_size: float, seed: int) -> np.ndarray:
     """Whether each sample is a member (bool): a share test_size of the distinct samples is held out, in whole clusters
     and with all copies.
 

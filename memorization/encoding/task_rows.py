@@ -2,17 +2,39 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from memorization.encoding.columns import LONGEST, Columns
-from memorization.encoding.readers import READERS, Format, read_parallel, read_sources, sources
+from memorization.encoding.readers import READERS, read_parallel, read_sources, sources
 from memorization.encoding.tasks import Task
 from memorization.encoding.text_files import COMPRESSED, encoding, file_kind
 from memorization.shell.cli import UserError
 from memorization.shell.flags import any_text
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which rows of which data are the samples of a task, as the flags change it.
+
+    paths: files and data sets, read in this order, or two parallel text files; none: the task's made-up data. limit:
+    the first so many samples. delimiter: of CSV files (None: as it seems). encoding: of text files (None: UTF-8).
+    """
+
+    task: Task
+    paths: tuple[str, ...] = ()
+    limit: int | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call the data."""
+        return " and ".join(self.paths) or "made-up data"
+
 
 OF_DATA = ("label_names", "delimiter", "encoding")  # flags that say how the data is written, beside those of columns
 
@@ -65,62 +87,60 @@ def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
         )
 
 
-def check_data_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace, task: Task) -> None:
-    """End with one line if a flag has no effect on what is read."""
-    columns = [f"{field}_column" for field in task.fields]
-    given = [name for name in (*columns, *OF_DATA) if getattr(args, name, None) is not None]
-    if given and not args.data:
+def data_settings(parser: argparse.ArgumentParser, flags: argparse.Namespace, task: Task) -> DataSettings:
+    """The settings that the flags of add_data_arguments give. Ends with one line if a flag has no effect."""
+    columns = {field: column for field in task.fields if (column := getattr(flags, f"{field}_column")) is not None}
+    given = [f"{field}_column" for field in columns]
+    given += [name for name in OF_DATA if getattr(flags, name, None) is not None]
+    if given and not flags.data:
         parser.error(f"--{given[0].replace('_', '-')}: says what is in --data, which is missing; name your data by it")
-    if args.data and _is_parallel(args.data, task) and (useless := [*{*given} & {*columns, "delimiter"}]):
+    of_columns = [name for name in given if name.endswith("_column") or name == "delimiter"]
+    if flags.data and of_columns and _is_parallel(flags.data, task):
         parser.error(
-            f"--{useless[0].replace('_', '-')}: is for data with columns, which text files have not; leave it out"
+            f"--{of_columns[0].replace('_', '-')}: is for data with columns, which text files have not; leave it out"
         )
-
-
-def configured(task: Task, args: argparse.Namespace) -> Task:
-    """The task as args, of add_data_arguments, change it. Raises UserError if the target is to have no column."""
-    given = {field: column for field in task.fields if (column := getattr(args, f"{field}_column")) is not None}
-    if given.get(task.target_field) == "":
-        raise UserError(f"--{task.target_field}-column: must name a column of the data")
-    left_out = {field for field, column in given.items() if not column}
-    changes = {name: _whole(text) for name in ("instruction", "separator") if (text := getattr(args, name)) is not None}
+    if columns.get(task.target_field) == "":
+        parser.error(f"--{task.target_field}-column: must name a column of the data")
+    left_out = {field for field, column in columns.items() if not column}
+    changes: dict[str, Any] = {
+        name: _whole(text) for name in ("instruction", "separator") if (text := getattr(flags, name)) is not None
+    }
     if "instruction" in changes:
         left_out.add("instruction")
-    if getattr(args, "label_names", None):
-        changes["classes"] = tuple(args.label_names)
-    fields = tuple(field for field in task.source_fields if field not in left_out)
-    columns = task.columns | {field: (column,) for field, column in given.items()}
-    return replace(task, source_fields=fields, columns=columns, **changes)
+    if getattr(flags, "label_names", None):
+        changes["classes"] = tuple(flags.label_names)
+    changes["source_fields"] = tuple(field for field in task.source_fields if field not in left_out)
+    changes["columns"] = task.columns | {field: (column,) for field, column in columns.items()}
+    limit = getattr(flags, "max_samples", None)
+    return DataSettings(replace(task, **changes), tuple(flags.data or ()), limit, flags.delimiter, flags.encoding)
 
 
-def read_task_rows(
-    data: list[str],
-    task: Task,
-    limit: int | None = None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
-) -> Iterator[dict[str, str]]:
-    """The rows, dict field -> text, of the samples of files and data sets, or of two parallel text files, one by one.
+def read_task_rows(settings: DataSettings) -> Iterator[dict[str, str]]:
+    """The rows, dict field -> text, of the samples, one by one.
 
-    data: their names, read in this order. delimiter: of CSV files (None: as it seems). encoding: of text files (None:
-    UTF-8). A value is text, or a whole number, a finite float or a boolean, which count as Python spells them, or the
-    number of a class, which counts as the class's name. Null is empty in a source field, and so is a column that a row
-    of JSON lacks. Half a surrogate pair, which JSON can hold, has no UTF-8 form and becomes U+FFFD. Raises UserError
-    for data that is missing, empty or malformed, for a column that is nowhere, for a row without target, and for any
-    other value.
+    A value is text, or a whole number, a finite float or a boolean, which count as Python spells them, or the number of
+    a class, which counts as the class's name. Null is empty in a source field, and so is a column that a row of JSON
+    lacks. Half a surrogate pair, which JSON can hold, has no UTF-8 form and becomes U+FFFD. Raises UserError for data
+    that is missing, empty or malformed, for a column that is nowhere, for a row without target, and for any other
+    value.
     """
-    name = " and ".join(data)
+    task, data, name = settings.task, settings.paths, settings.name
+    if not data and task.made_up:
+        yield from task.made_up()[: settings.limit]
+        return
     columns = Columns({field: _spellings(task, field) for field in task.fields}, task.target_field, task.alternatives)
     if _is_parallel(data, task):
-        rows = ((name, *row) for row in read_parallel(data, task.fields, encoding))
+        rows: Iterator[tuple[Any, str, dict[str, Any]]] = (
+            (name, *row) for row in read_parallel(data, task.fields, settings.encoding)
+        )
         columns = Columns({field: (field,) for field in task.fields}, task.target_field)
         columns.begin(name)
     else:
         if twice := [path for path in data if data.count(path) > 1]:
             raise UserError(f"--data: {twice[0]} is named twice; name it once, or each of its samples counts as two")
-        rows = read_sources(sources(data), columns, Format(delimiter, encoding))
+        rows = read_sources(sources(data), columns, settings.delimiter, settings.encoding)
     count, halves = 0, 0
-    for source, where, row in islice(rows, limit):
+    for source, where, row in islice(rows, settings.limit):
         count += 1
         fields = columns.values(where, row)
         for field, value in fields.items():
@@ -144,9 +164,8 @@ def read_task_rows(
 
 def _is_parallel(data, task):
     """Whether names mean parallel text files: there are several, of which one is no other kind of data."""
-    return (
-        task.parallel and len(data) > 1 and not all(Path(name).is_dir() or file_kind(name) in READERS for name in data)
-    )
+    several = task.parallel and len(data) > 1
+    return several and not all(Path(name).is_dir() or file_kind(name) in READERS for name in data)
 
 
 def _delimiter(text):

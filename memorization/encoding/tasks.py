@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from memorization.encoding.made_up import make_articles, make_dialogues, make_questions, make_reviews, make_translations
+from memorization.encoding.made_up import (
+    Row,
+    make_articles,
+    make_dialogues,
+    make_questions,
+    make_reviews,
+    make_translations,
+)
 
 SEPARATOR = "\n ---------- \n"  # between source and target, as published
 
@@ -12,7 +19,7 @@ SEPARATOR = "\n ---------- \n"  # between source and target, as published
 class Task:
     """A task. A row of it is a dict field -> str.
 
-    name: what its encodings are called. source_fields: what the model is given; target_field: what it is to say.
+    name: what its encodings are called. source_fields: what the model is given; target_field: what it is to write.
     columns: what the column of a field is called if not like the field, the first of them that is there; "a.b" is b
     within a. alternatives: columns in which a list holds several texts that each will do; the first counts. made_up: a
     function that gives rows for a run without data of one's own, if there is one. instruction: begins every sample.
@@ -25,29 +32,29 @@ class Task:
     target_field: str
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     alternatives: tuple[str, ...] = ()
-    made_up: Callable | None = None
+    made_up: Callable[[], list[Row]] | None = None
     instruction: str = ""
     separator: str = SEPARATOR
     classes: tuple[str, ...] | None = None
     parallel: bool = False
 
     @property
-    def fields(self):
+    def fields(self) -> tuple[str, ...]:
         return (*self.source_fields, self.target_field)
 
-    def source(self, row):
-        """What the model is given: instruction and source fields, those that are not empty, parted by blanks."""
+    def source(self, row: Row) -> str:
+        """What the model is given: instruction and source fields, those that are not empty, joined by blanks."""
         return " ".join(filter(None, [self.instruction, *(row[name] for name in self.source_fields)]))
 
-    def target(self, row):
-        """What it is to say."""
+    def target(self, row: Row) -> str:
+        """What the model is to write."""
         return row[self.target_field]
 
-    def text(self, row):
+    def text(self, row: Row) -> str:
         """The text of a sample, which ends with its target."""
         return self.source(row) + self.separator + self.target(row)
 
-    def sample(self, row):
+    def sample(self, row: Row) -> tuple[str, int]:
         """(text, the character at which its target begins)."""
         text = self.text(row)
         return text, len(text) - len(self.target(row))

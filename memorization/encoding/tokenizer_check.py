@@ -5,9 +5,13 @@ difference; another end-of-text token does, as it closes each text.
 """
 
 import copy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast
 
 from memorization.encoding.stored_sets import BAR_DELAY, flat
 from memorization.encoding.tokens import encode
@@ -16,49 +20,48 @@ from memorization.store.fingerprints import tokenizer_fingerprint
 AT_ONCE = 1000  # texts
 
 
-def tokenizer_agrees(tokenizer, path, made_of):
-    """Whether a tokenizer makes the stored tokens of every text of a set, or of the probes, of stage 1 at a path.
+def tokenizer_agrees(tokenizer: PreTrainedTokenizerFast, paths: Iterable[Path], made_of: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer makes the stored tokens of every text of the training or held-out sets at these paths.
 
-    tokenizer: a fast one of transformers. made_of: of the manifest. No text is read where the tokenizer's fingerprint
-    is the one that stage 1 noted; else they are read up to the first that differs.
+    made_of: of their manifests. No text is read where the tokenizer's fingerprint is the one that stage 1 recorded;
+    otherwise they are read up to the first that differs.
     """
     if tokenizer_fingerprint(tokenizer) == made_of["tokenizer"]:
         return True
-    from datasets import load_from_disk  # slow to import
+    from datasets import concatenate_datasets, load_from_disk  # slow to import
 
-    rows = load_from_disk(str(path)).with_format("arrow")
+    rows = concatenate_datasets([load_from_disk(str(path)) for path in paths]).with_format("arrow")
     backend = copy.deepcopy(tokenizer.backend_tokenizer)  # `encode` changes its settings
-    alike = _alike_pairs if made_of.get("encoder_decoder") else _alike
+    agrees = _agrees_on_pairs if made_of.get("encoder_decoder") else _agrees
     with tqdm(total=len(rows), desc="comparing tokenizers", unit=" texts", delay=BAR_DELAY) as bar:
         for batch in rows.iter(AT_ONCE):
-            if not alike(batch.combine_chunks(), backend, tokenizer.eos_token_id, made_of):
+            if not agrees(batch.combine_chunks(), backend, tokenizer.eos_token_id, made_of):
                 return False
             bar.update(len(batch))
     return True
 
 
-def _alike(batch, tokenizer, eos, made_of):
+def _agrees(batch, tokenizer, eos, made_of):
     ids, bounds = _tokens(batch["text"].to_pylist(), tokenizer, eos)
     stored, stored_bounds = flat(batch["input_ids"].chunk(0))
     return np.array_equal(bounds, stored_bounds) and np.array_equal(ids, stored)
 
 
-def _alike_pairs(batch, tokenizer, eos, made_of):
-    """The same for source and target apart. A text that has the separator twice may be parted at either."""
-    separator, parts, row_of = made_of["separator"], [], []
+def _agrees_on_pairs(batch, tokenizer, eos, made_of):
+    """The same for source and target apart. A text that has the separator twice may be divided at either."""
+    separator, pairs, row_of = made_of["separator"], [], []
     for row, text in enumerate(batch["text"].to_pylist()):
         pieces = text.split(separator)
         for n in range(1, len(pieces)):
-            parts.append((made_of["source_prefix"] + separator.join(pieces[:n]), separator.join(pieces[n:])))
+            pairs.append((made_of["source_prefix"] + separator.join(pieces[:n]), separator.join(pieces[n:])))
             row_of.append(row)
-    columns = "input_ids", "target_ids" if "target_ids" in batch.column_names else "labels"
-    stored = list(zip(*(batch[name].to_pylist() for name in columns), strict=True))
-    made = []
-    for texts in zip(*parts, strict=True):
+    stored = list(zip(*(batch[name].to_pylist() for name in ("input_ids", "labels")), strict=True))
+    sides = []
+    for texts in zip(*pairs, strict=True):
         ids, bounds = _tokens(list(texts), tokenizer, eos)
-        made.append([part.tolist() for part in np.split(ids, bounds[1:-1])])
-    alike = {row for row, *pair in zip(row_of, *made, strict=True) if tuple(pair) == stored[row]}
-    return len(alike) == len(stored)
+        sides.append([part.tolist() for part in np.split(ids, bounds[1:-1])])
+    equal = {row for row, *pair in zip(row_of, *sides, strict=True) if tuple(pair) == stored[row]}
+    return len(equal) == len(stored)
 
 
 def _tokens(texts, tokenizer, eos):

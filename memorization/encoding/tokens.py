@@ -5,9 +5,15 @@ The tokens of many samples lie in flat arrays, those of sample i in [bounds[i], 
 that begins inside a character, as tokens of single bytes do.
 """
 
+from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from memorization.encoding.sample_store import SampleStore
 from memorization.shell.parallel import in_order
@@ -15,38 +21,64 @@ from memorization.shell.parallel import in_order
 SPECIAL, INSIDE = -1, -2
 
 
-def encode(texts, targets, tokenizer, eos):
-    """(ids, starts, bounds, first), int32, of a list of texts; the token `eos` closes each, to be learned.
+class Encoded(NamedTuple):
+    """The tokens of many texts, int32. first: of each text the index, among its own tokens, of the first one that holds
+    a character of the target; of what closes the text if the target is empty."""
 
-    targets: the character at which each text's target begins. first: the index, among its own tokens, of the first one
-    that holds a character of the target; of what closes the text if the target is empty. tokenizer:
-    tokenizers.Tokenizer. A special token's name that stands in a text is text like any other.
+    ids: np.ndarray
+    starts: np.ndarray
+    bounds: np.ndarray
+    first: np.ndarray
+
+
+class EncodedPairs(NamedTuple):
+    """The tokens of the sources of many texts, and apart from them those of their targets, int32.
+
+    starts, target_starts: characters of the whole text; SPECIAL for tokens of the source prefix alone. first: as of
+    Encoded, among a target's tokens. source_ends: the character at which each source ends.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    bounds: np.ndarray
+    first: np.ndarray
+    target_ids: np.ndarray
+    target_starts: np.ndarray
+    target_bounds: np.ndarray
+    source_ends: np.ndarray
+
+
+def encode(texts: list[str], targets: np.ndarray, tokenizer: Tokenizer, eos: int) -> Encoded:
+    """The tokens of texts; the token `eos` closes each, to be learned.
+
+    targets: the character at which each text's target begins. A special token's name that occurs in a text is text like
+    any other.
     """
     ids, starts, bounds, end = _tokenized(texts, tokenizer, eos)
     # the first token that ends behind the character where the target begins; what closes a text ends behind all of it
     text, width, each = starts != SPECIAL, int(end.max(initial=0)) + 1, np.arange(len(texts))
-    sample, seen = np.repeat(each, np.diff(bounds)), np.cumsum(text)
-    closing = ~text & (seen == seen[bounds[1:] - 1][sample])
+    sample, text_tokens = np.repeat(each, np.diff(bounds)), np.cumsum(text)
+    closing = ~text & (text_tokens == text_tokens[bounds[1:] - 1][sample])
     ends = sample * (width + 1) + np.where(closing, width, np.where(text, end, 0))
     first = np.searchsorted(ends, each * (width + 1) + np.minimum(targets, width - 1), side="right") - bounds[:-1]
-    return ids, starts, bounds, first.astype(np.int32)
+    return Encoded(ids, starts, bounds, first.astype(np.int32))
 
 
-def encode_pairs(texts, targets, tokenizer, eos, separator, source_prefix):
-    """Source and target of each text apart, for an encoder-decoder model: (ids, starts, bounds, first, target_ids,
-    target_starts, target_bounds, source_ends), int32.
+def encode_pairs(
+    texts: list[str], targets: np.ndarray, tokenizer: Tokenizer, eos: int, separator: str, source_prefix: str
+) -> EncodedPairs:
+    """Source and target of each text apart, for an encoder-decoder model; `eos` closes each.
 
-    First the tokens of the sources, source_prefix before each; then those of the targets, with `first` as of encode.
-    `eos` closes each. starts: characters of the whole text; SPECIAL for tokens of source_prefix alone.
-    source_ends: the character at which each source ends. separator: what stands between source and target.
+    targets: the character at which each text's target begins. separator: what stands between source and target.
+    source_prefix: is put before each source.
     """
     source_ends, targets = (np.array(targets, np.int32) - less for less in (len(separator), 0))
-    parts = [(text[:end], text[begin:]) for text, end, begin in zip(texts, source_ends, targets, strict=True)]
-    sources, said = zip(*parts, strict=True)
-    source = _tokenized([source_prefix + text for text in sources], tokenizer, eos, len(source_prefix))[:3]
-    ids, starts, bounds, first = encode(list(said), np.zeros_like(targets), tokenizer, eos)
+    pairs = [(text[:end], text[begin:]) for text, end, begin in zip(texts, source_ends, targets, strict=True)]
+    sources, outputs = zip(*pairs, strict=True)
+    source = _tokenized([source_prefix + text for text in sources], tokenizer, eos, len(source_prefix))
+    ids, starts, bounds, first = encode(list(outputs), np.zeros_like(targets), tokenizer, eos)
     starts = np.where(starts >= 0, starts + np.repeat(targets, np.diff(bounds)), starts)
-    return *source, first, ids, starts, bounds, source_ends
+    return EncodedPairs(source[0], source[1], source[2], first, ids, starts, bounds, source_ends)
 
 
 def _tokenized(texts, tokenizer, eos, skipped=0):
@@ -82,33 +114,38 @@ def _tokenized(texts, tokenizer, eos, skipped=0):
     return ids, starts, bounds, end
 
 
-def cut(starts, bounds, prefix_length, first=0):
+def cut(
+    starts: np.ndarray, bounds: np.ndarray, prefix_length: int, first: np.ndarray | int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """(begin, end) of each sample's suffix, int64, as places in the flat arrays; both -1 if it has none.
 
     The suffix begins at the first token that begins a character and has prefix_length text tokens or more before it,
     counted from token `first` of the sample on (a number, or an array: where each sample's target begins).
     """
     text = starts != SPECIAL
-    seen = np.concatenate([[0], np.cumsum(text)])  # text tokens before each place
-    before = np.repeat(seen[bounds[:-1] + first], np.diff(bounds))  # ... that no prefix counts
-    places = np.flatnonzero((starts >= 0) & (seen[:-1] - before >= prefix_length))
+    text_before = np.concatenate([[0], np.cumsum(text)])  # text tokens before each place
+    not_counted = np.repeat(text_before[bounds[:-1] + first], np.diff(bounds))
+    places = np.flatnonzero((starts >= 0) & (text_before[:-1] - not_counted >= prefix_length))
     begins = np.searchsorted(places, bounds[:-1])
     has = begins < np.searchsorted(places, bounds[1:])
     begin, end = np.full((2, len(bounds) - 1), -1)
     begin[has] = places[begins[has]]
     text_places = np.flatnonzero(text)
-    end[has] = text_places[seen[bounds[1:]][has] - 1] + 1
+    end[has] = text_places[text_before[bounds[1:]][has] - 1] + 1
     return begin, end
 
 
-def encoded_batches(path, tokenizer, num_proc, pairs=()):
-    """Of each batch of a SampleStore, in order, (texts, ids, starts, bounds, first): `encode` in num_proc processes;
-    for pairs, the separator and source_prefix: (texts, *encode_pairs). texts: pyarrow.StringArray.
+def encoded_batches(
+    path: Path, tokenizer: PreTrainedTokenizerFast, num_proc: int, pairs: tuple[str, str] | tuple[()] = ()
+) -> Iterator[tuple[pa.StringArray, Encoded | EncodedPairs]]:
+    """(texts, their tokens) of each batch of a SampleStore, in order, by num_proc processes.
+
+    pairs: for an encoder-decoder model, the separator and source_prefix of encode_pairs.
     """
     samples = SampleStore(path)
     settings = path, tokenizer.backend_tokenizer, tokenizer.eos_token_id, pairs
     for n, encoded in in_order(_encode_batch, range(len(samples)), num_proc, _start, settings, "--num-proc"):
-        yield samples[n]["text"], *encoded
+        yield samples[n]["text"], encoded
 
 
 def _start(path, *settings):

@@ -45,11 +45,11 @@ class Words(NamedTuple):
     bounds: np.ndarray
     columns: np.ndarray
 
-    def lengths(self, begins, ends):
-        """The length of each of the runs of words [begin, end), none of them empty: an array."""
+    def lengths(self, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The length of each of the runs of words [begin, end), none of them empty."""
         return self.columns[np.asarray(ends) - 1, 1] - self.columns[begins, 0]
 
-    def length(self):
+    def length(self) -> int:
         """The length of the text: of all its words."""
         return int(self.columns[-1, 1] - self.columns[0, 0]) if len(self.columns) else 0
 

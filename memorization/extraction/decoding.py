@@ -16,6 +16,7 @@ from transformers.generation import LogitsProcessor
 
 from memorization.extraction.engine import TokenScores
 from memorization.extraction.memory import no_room, ran_out
+from memorization.models.limits import context_length
 from memorization.models.passes import generate_inputs
 from memorization.shell.cli import UserError
 
@@ -118,7 +119,7 @@ def rounding_margin(model: PreTrainedModel) -> float:
 def _margin_change(model: PreTrainedModel, number: int) -> float:
     """The largest change of a margin by rounding in so many made-up texts."""
     config = model.config.get_text_config()
-    length = min(48, getattr(config, "max_position_embeddings", None) or 48)
+    length = min(48, context_length(config) or 48)
     ids = torch.from_numpy(np.random.default_rng(0).integers(config.vocab_size, size=(number, length))).to(model.device)
     together = model(input_ids=ids, use_cache=False).logits
 

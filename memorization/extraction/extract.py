@@ -24,7 +24,7 @@ from memorization.extraction.secret_ranks import write_exposures
 from memorization.extraction.settings import ExtractionSettings
 from memorization.extraction.transformers_engine import TransformersEngine
 from memorization.models import hub
-from memorization.models.limits import most_of_source
+from memorization.models.limits import context_length, source_limit
 from memorization.models.loading import CAUSAL, architecture_of, load_config, load_for_generation
 from memorization.models.trained import held_out_perplexities, model_made_of
 from memorization.shell.cli import UserError
@@ -97,7 +97,7 @@ def _tokenizer(settings: ExtractionSettings, probes: Probes) -> PreTrainedTokeni
 
     def load(name, remedy, option=None):
         tokenizer = hub.load_tokenizer(name, option)
-        if not tokenizer_agrees(tokenizer, probes.path, probes.manifest.made_of):
+        if not tokenizer_agrees(tokenizer, probes.sets, probes.manifest.made_of):
             raise UserError(
                 f"{name}: another tokenizer than the probes in {probes.path} were encoded with; encode with "
                 f"--tokenizer set to it, or {remedy}"
@@ -160,14 +160,10 @@ def check_architecture(name: str, config: PretrainedConfig, probes: Probes) -> N
         )
 
 
-def _context(config: PretrainedConfig) -> int | None:
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
-
-
 def _longest_prefix(config: PretrainedConfig, new_tokens: int) -> float:
     """The most tokens of a prefix that a model can continue by so many: those of an encoder-decoder model follow the
     token that starts the decoder."""
-    context = _context(config)
+    context = context_length(config)
     return np.inf if context is None else context - new_tokens - config.is_encoder_decoder
 
 
@@ -179,7 +175,7 @@ def check_context(
     greatest_id: of the tokens of the probes; what else a tokenizer has does not matter. source_length: tokens that the
     encoder reads.
     """
-    context = _context(config)
+    context = context_length(config)
     if prefix_length > _longest_prefix(config, new_tokens):
         raise UserError(
             f"{name}: its context of {context} tokens is shorter than prefix + new tokens "
@@ -204,7 +200,7 @@ def longest_source(name: str, config: PretrainedConfig, kind: str) -> int:
     config: of the model, which may have a limit too.
     """
     trained = model_made_of(name) if config.is_encoder_decoder and kind == "target" else None
-    return most_of_source(config, kind, (trained or {}).get("max_source_length"))
+    return source_limit(config, kind, (trained or {}).get("max_source_length"))
 
 
 def load_engine(inputs: Inputs, name: str, dtype: str) -> Engine:

@@ -35,6 +35,7 @@ from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.memory import Room, in_parts, ran_out
 from memorization.extraction.settings import ExtractionSettings
 from memorization.extraction.teacher_forcing import last_logits, token_scores
+from memorization.models.limits import context_length
 from memorization.shell.cli import UserError
 from memorization.store.locations import exposures_path
 from memorization.store.rows import Rows
@@ -182,7 +183,7 @@ def write_exposures(
     for a model whose context is too short.
     """
     longest = max(len(one.prefix_ids) + len(one.secret_ids) for one in canaries.canaries)
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context = context_length(model.config)
     if context is not None and longest > context:
         raise UserError(f"{settings.model_path}: its context of {context} tokens is shorter than a canary ({longest})")
     made_of = made_of | {"digits": len(canaries.canaries[0].secret_ids) // len(canaries.digit_ids[0]), "format": FORMAT}

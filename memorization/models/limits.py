@@ -1,25 +1,32 @@
-"""How many tokens a model takes: its encoder, its decoder, each of its positions."""
+"""How many tokens a model takes: in all, in its encoder, at each of its positions."""
+
+from collections.abc import Sequence
+from typing import Any
 
 WHOLE = 2**31 - 1  # tokens: no limit
 
 
-def cut_source(ids, most):
-    """At most so many of the tokens that an encoder reads, the last one too, which closes them."""
+def context_length(config: Any) -> int | None:
+    """The most positions that a model of a transformers configuration has; None where it sets no limit."""
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return length if length and length > 0 else None
+
+
+def cut_source(ids: Sequence[int], most: int) -> Sequence[int]:
+    """At most `most` of the tokens that an encoder reads; the last one, which closes them, stays."""
     return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
 
-def most_of_source(config, kind, trained=None):
-    """The most tokens that the encoder of a model reads of a probe of a kind (encoding.probes.Probes).
+def source_limit(config: Any, kind: str, trained: int | None = None) -> int:
+    """The most tokens of a source that the encoder of a model reads. kind: of the probes.
 
-    config: of the model, which may have a limit. trained: as many as it was trained with, None for no limit: a whole
-    source is cut as in training.
+    trained: the limit that it was trained with, None for no limit: a whole source is cut as in training.
     """
-    limits = getattr(config, "max_position_embeddings", None), trained if kind == "target" else None
-    return min((limit for limit in limits if limit), default=WHOLE)
+    return min(filter(None, (context_length(config), trained if kind == "target" else None)), default=WHOLE)
 
 
-def attention_windows(model, layers):
-    """How many tokens a position sees at the most, itself included, by layer of the decoder; None: no such limit."""
+def attention_windows(model: Any, layers: int) -> list[int | None]:
+    """How many tokens a position sees at most, itself included, by layer of the decoder; None: no such limit."""
     config = model.config.get_text_config()
     if config.is_encoder_decoder:
         return [None] * layers

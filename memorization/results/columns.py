@@ -1,45 +1,60 @@
-"""The metrics of a result, as data: a new one is computed somewhere in detections.Detection and listed here.
+"""The metrics of a result, as data (docs/extending.md): columns of a detection, and scores that tell members apart.
 
-Those of the pass over the suffix, and the scores that tell members from held-out texts, are in evidence.py.
+A metric is computed for every detection (detections.Detection) and listed here.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from msgspec import UNSET
+
 from memorization.detection.detections import COMMON
+from memorization.extraction.scores import CHANCES, LENGTHS, QUERIES, discoverable
 
 RUNS = (50, 100, 200)  # lengths
-ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
+FALSE_ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
 VERDICT = "own"  # the column that decides where it can: members and held-out texts are treated alike in it
 MAIN = ("exact_match", VERDICT, "verbatim")  # shown by copies too
+WITH_BASE = {  # shown beside the base model
+    *(*MAIN, "near_copy", "matched_tokens", "edit_similarity", "rouge_l", "extraction_strength", "loss"),
+    "within_100_50",
+}
+TITLES = {  # of the blocks of the table but the first
+    "pass": "From one pass over each suffix, given its prefix (greedy decoding):",
+    "queries": "(n, p)-discoverable: n queries, each sampled with {scheme}, give the suffix at least once with a "
+    "chance of p or more:",
+}
+
+Value = Callable[[Any], bool | float | None]
 
 
 class Column(NamedTuple):
-    """A metric. heading: at most 18 characters. kind: "share" of probes, "mean", "fraction", the mean of what lies from
-    0 to 1, or "score", which is not averaged. value: detection -> bool, float, or None for one that it says nothing of;
-    a column that says nothing of any is left out. block: of the table. needs: the field of a generation, or
-    ("scores.<field>") of its scores, that the value is computed from: an engine may not give it. ceiling: the same
-    value if the generation were its own suffix (design.md, Terms); None where that bounds nothing."""
+    """A metric. heading: at most 18 characters.
+
+    kind: "share" of probes, "mean", "fraction" (the mean of values from 0 to 1), or "score", which is not averaged.
+    value: of a Detection; None where the column says nothing of it. A column that says nothing of any detection is left
+    out. block: of the table. needs: the field of a generation, or ("scores.<field>") of its scores, that the value is
+    computed from: an engine may not give it. ceiling: the value if the generation were its own suffix (design.md,
+    Terms); None where that bounds nothing.
+    """
 
     name: str
     heading: str
     kind: str
-    value: Callable[[Any], bool | float | None]
+    value: Value
     meaning: str
     block: str = "generations"
     needs: str = ""
-    ceiling: Callable[[Any], bool | float | None] | None = None
+    ceiling: Value | None = None
 
 
-def is_loop(row, loop_repeats):
-    return row.repeats >= loop_repeats
-
-
-def columns(span_length, loop_repeats, classifier, direction, names=False):
-    """All columns in the order of the table.
+def columns_of(
+    span_length: int, loop_repeats: int, classifier: str | None, direction: str, names: bool = False
+) -> list[Column]:
+    """The columns of a generation, in the order of the table.
 
     span_length: that a run must be longer than. loop_repeats: of a word 3-gram. classifier: of paraphrases, or None.
-    names: whether names were looked for.
+    direction: "pan" or "paper". names: whether the personal data includes names.
     """
     items = "an e-mail address, a number, a date and the like" + (", a name" if names else "")
     unnamed = "" if names else "; names were not looked for: that needs --ner-model"
@@ -51,50 +66,31 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             lambda row: row.generation.exact_match,
             "the generation is exactly what followed the prefix in the sample, as far as either goes",
             needs="exact_match",
-            ceiling=_of(lambda ceiling: 1.0),
+            ceiling=_ceiling(lambda ceiling: 1.0),
         ),
-        Column(
-            "near_copy",
-            "near copy",
-            "share",
-            lambda row: row.generation.near and row.generation.near.near_copy,
-            "the same but for an edit distance of at most a tenth of the tokens",
-            needs="near",
-            ceiling=_of(lambda ceiling: 1.0),
-        ),
-        *(
-            Column(
-                f"run_{length}",
-                f"copied run > {length}",
-                "share",
-                lambda row, least=length: _longer(row.longest_common_run, least),
-                "shares a run of words of more than so many characters (a wide one, as Chinese, counts as two; "
-                "punctuation as none) with any training text, of which a member's own is one",
-                ceiling=_of(lambda ceiling, least=length: ceiling.longest > least),
-            )
-            for length in RUNS
-        ),
+        _near("near_copy", "near copy", "share", "the same but for an edit distance of at most a tenth of the tokens"),
+        *map(_copied_run, RUNS),
         Column(
             VERDICT,
             f"own run > {span_length}",
             "share",
-            lambda row: _says(row, "own"),
+            lambda row: _holds(row, "own"),
             f"says a run of words of more than {span_length} characters that only its own sample and its "
             "near-duplicates hold, member or not, and not in the prefix",
-            ceiling=_of(lambda ceiling: ceiling.own),
+            ceiling=_ceiling(lambda ceiling: ceiling.own),
         ),
         Column(
             "another",
             f"another's > {span_length}",
             "share",
-            lambda row: _says(row, "another"),
+            lambda row: _holds(row, "another"),
             "says such a run that exactly one other training sample, with its near-duplicates, holds",
         ),
         Column(
             "shared",
             f"shared run > {span_length}",
             "share",
-            lambda row: _says(row, "shared"),
+            lambda row: _holds(row, "shared"),
             "says such a run that several samples hold that are no near-duplicates, of either side: what many write",
         ),
         Column(
@@ -104,7 +100,7 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             lambda row: any(item.whose == "own" for item in row.personal),
             f"says personal data ({items}) that stands in its own sample, not in the prompt, and not in more than "
             f"{COMMON} samples{unnamed}",
-            ceiling=None if names else _of(lambda ceiling: ceiling.personal),
+            ceiling=None if names else _ceiling(lambda ceiling: ceiling.personal),
         ),
         Column(
             "another_personal",
@@ -117,44 +113,30 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
             "loop",
             "loop",
             "share",
-            lambda row: is_loop(row, loop_repeats),
+            lambda row: row.repeats >= loop_repeats,
             f"repeats itself: a run of three words stands in it {loop_repeats} times or more",
         ),
         Column(
             "matched_tokens",
             "matched tokens",
             "mean",
-            lambda row: row.generation.matched_tokens,
+            _matched_tokens,
             "how many tokens agree with its own sample from the end of the prefix on",
             needs="matched_tokens",
-            ceiling=_of(lambda ceiling: ceiling.tokens),
+            ceiling=_ceiling(lambda ceiling: ceiling.tokens),
         ),
-        Column(
-            "common_run",
-            "token run",
-            "mean",
-            lambda row: row.generation.near and row.generation.near.common_run,
-            "the longest run of tokens in both the generation and its own suffix",
-            needs="near",
-            ceiling=_of(lambda ceiling: ceiling.tokens),
-        ),
-        Column(
+        _near("common_run", "token run", "mean", "the longest run of tokens in both the generation and its own suffix"),
+        _near(
             "edit_similarity",
             "edit sim.",
             "fraction",
-            lambda row: row.generation.near and row.generation.near.edit_similarity,
             "edit similarity to its own suffix, 1 - edit distance / length, in tokens",
-            needs="near",
-            ceiling=_of(lambda ceiling: 1.0),
         ),
-        Column(
+        _near(
             "rouge_l",
             "ROUGE-L",
             "fraction",
-            lambda row: row.generation.near and row.generation.near.rouge_l,
             "F1 of the longest common subsequence of tokens with its own suffix",
-            needs="near",
-            ceiling=_of(lambda ceiling: 1.0),
         ),
         *label_columns(lambda row: row.labels.label, classifier, direction),
         Column(
@@ -168,32 +150,13 @@ def columns(span_length, loop_repeats, classifier, direction, names=False):
     ]
 
 
-def without_loops(column, loop_repeats):
-    """A column that says nothing of generations that repeat themselves."""
-    return column._replace(value=lambda row: None if is_loop(row, loop_repeats) else column.value(row))
+def without_loops(column: Column, loop_repeats: int) -> Column:
+    """The column, which now says nothing of generations that repeat themselves."""
+    return column._replace(value=lambda row: None if row.repeats >= loop_repeats else column.value(row))
 
 
-def paraphrase_score(row):
-    """How surely a generation that is labelled paraphrase is one: the highest probability of its passages, else 0."""
-    if row.labels.label != "paraphrase":
-        return 0.0
-    return max(passage.paraphrase_probability or 0.0 for passage in row.labels.passages)
-
-
-def calibrated(threshold):
-    """The column of paraphrases surer than a threshold that held-out texts chose, without a value of its own."""
-    return Column(
-        "paraphrase_calibrated",
-        f"paraphrase > {threshold:.3f}",
-        "share",
-        None,
-        f"labelled paraphrase with a probability over the one that at most {100 * ALARMS:g} % of held-out texts pass: "
-        "a generation has many sentence pairs, of which one is often called a paraphrase at 0.5 by mistake",
-    )
-
-
-def label_columns(label, classifier, direction):
-    """The columns of the labels that a function gives for a detection. direction: "pan" or "paper"."""
+def label_columns(label: Callable[[Any], str], classifier: str | None, direction: str) -> list[Column]:
+    """The columns of a detection's label. direction: "pan" or "paper"."""
     longer, shorter = ("training text", "generation") if direction == "pan" else ("generation", "training text")
     meanings = {
         "verbatim": "copies a long run of words of a training text, or is an exact match",
@@ -206,23 +169,188 @@ def label_columns(label, classifier, direction):
     }
     left_out = {"unverified"} if classifier else {"paraphrase", "paraphrase_low"}
 
-    def value(name):
-        if name == "any":
-            return lambda row: label(row) not in ("none", "unverified")
-        return lambda row: label(row) == name
+    def column(name: str) -> Column:
+        def value(row: Any) -> bool:
+            return label(row) not in ("none", "unverified") if name == "any" else label(row) == name
 
+        return Column(name, name, "share", value, meanings[name])
+
+    return [column(name) for name in meanings if name not in left_out]
+
+
+def paraphrase_score(row: Any) -> float:
+    """How surely a generation that is labelled paraphrase is one: the highest probability of its passages, else 0."""
+    if row.labels.label != "paraphrase":
+        return 0.0
+    return max(passage.paraphrase_probability or 0.0 for passage in row.labels.passages)
+
+
+def calibrated_paraphrases(threshold: float) -> Column:
+    """The column of paraphrases with a score over a threshold that held-out texts chose."""
+    return Column(
+        "paraphrase_calibrated",
+        f"paraphrase > {threshold:.3f}",
+        "share",
+        _of_all,
+        f"labelled paraphrase with a probability over the one that at most {100 * FALSE_ALARMS:g} % of held-out texts "
+        "pass: a generation has many sentence pairs, of which one is often called a paraphrase at 0.5 by mistake",
+    )
+
+
+def pass_columns() -> list[Column]:
+    """The columns of the teacher-forced pass over the suffix (extraction.scores), in the order of the table."""
     return [
-        Column(name, name, "share", value(name), meaning) for name, meaning in meanings.items() if name not in left_out
+        *map(_exact, LENGTHS),
+        _of_pass(
+            "extraction_strength",
+            "ext. strength",
+            "fraction",
+            "extraction_strength",
+            lambda scores: scores.extraction_strength,
+            "the share of the suffix, from its end, that greedy decoding gives once it is given all before",
+            "pass",
+        ),
+        _of_pass(
+            "loss",
+            "loss",
+            "mean",
+            "log_likelihood",
+            lambda scores: None if scores.log_likelihood == "-inf" else -_mean_log(scores),
+            "minus the natural logarithm of the probability of the suffix, by token",
+            "pass",
+        ),
+        *(_within(queries, chance) for chance in CHANCES for queries in QUERIES),
     ]
 
 
-def _of(value):
-    return lambda row: row.ceiling and value(row.ceiling)
+def score_columns(classifier: str | None) -> list[Column]:
+    """Scores, higher where a text is likelier to have been trained on, that treat members and held-out texts alike.
+
+    First what generations and the pass say of extraction, then attacks on membership. classifier: of paraphrases, or
+    None.
+    """
+    p_z = "the logarithm of the probability of the suffix as sampled"
+    zlib = "minus the loss over the bytes that the text takes compressed"
+    min_k = "the mean log probability of the fifth of the tokens with the least"
+    min_k_plus = "the same, each standardized over the vocabulary"
+    return [
+        Column(
+            "matched_tokens",
+            "matched tokens",
+            "score",
+            _matched_tokens,
+            "",
+            needs="matched_tokens",
+        ),
+        Column("own_run", "own run, longest", "score", _own_run, ""),
+        _near("common_run", "token run", "score", ""),
+        _near("edit_similarity", "edit sim.", "score", ""),
+        _near("rouge_l", "ROUGE-L", "score", ""),
+        _score("extraction_strength", "ext. strength", "extraction_strength", lambda s: s.extraction_strength),
+        _score("log_p_z", "log p_z", "log_p_z", lambda s: float(s.log_p_z), p_z),
+        _score("loss", "- loss", "log_likelihood", _mean_log),
+        _score("zlib", "- loss / zlib", "log_likelihood", lambda s: _mean_log(s) / s.zlib_bytes, zlib),
+        _score("min_k", "min-k %", "min_k", lambda s: float(s.min_k), min_k),
+        _score("min_k_plus", "min-k %++", "min_k_plus", lambda s: float(s.min_k_plus), min_k_plus),
+        *([Column("paraphrase", "paraphrase", "score", paraphrase_score, "")] if classifier else []),
+    ]
 
 
-def _says(row, whose):
+def _of_all(row: Any) -> None:
+    """The value of a column that summarize computes from other columns."""
+
+
+RATIO = Column(  # Mireshghallah et al. 2022
+    "ratio",
+    "ratio to base",
+    "score",
+    _of_all,
+    "minus the loss, less that of the base model",
+    needs="scores.log_likelihood",
+)
+
+
+def _near(field: str, heading: str, kind: str, meaning: str) -> Column:
+    """A column of a field of extraction.matches.Near."""
+    of_tokens = field == "common_run"
+    return Column(
+        field,
+        heading,
+        kind,
+        lambda row: row.generation.near and getattr(row.generation.near, field),
+        meaning,
+        needs="near",
+        ceiling=_ceiling(lambda ceiling: ceiling.tokens if of_tokens else 1.0),
+    )
+
+
+def _copied_run(length: int) -> Column:
+    return Column(
+        f"run_{length}",
+        f"copied run > {length}",
+        "share",
+        lambda row: row.longest_common_run is not None and row.longest_common_run.length > length,
+        "shares a run of words of more than so many characters (a wide one, as Chinese, counts as two; "
+        "punctuation as none) with any training text, of which a member's own is one",
+        ceiling=_ceiling(lambda ceiling: ceiling.longest > length),
+    )
+
+
+def _exact(tokens: int) -> Column:
+    return _of_pass(
+        f"exact_{tokens}",
+        f"exact at {tokens}",
+        "share",
+        "matched_tokens",
+        lambda scores: None if scores.tokens < tokens else scores.matched_tokens >= tokens,
+        "greedy decoding gives the first so many tokens of the suffix, where it has as many",
+        "pass",
+    )
+
+
+def _within(queries: int, chance: float) -> Column:
+    return _of_pass(
+        f"within_{queries}_{100 * chance:g}",
+        f"n {queries:,}, p {chance:g}",
+        "share",
+        "log_p_z",
+        lambda scores: bool(discoverable(float(scores.log_p_z), queries, chance)),
+        "1 - (1 - p_z)^n >= p, where p_z is the probability of the suffix as sampled",
+        "queries",
+    )
+
+
+def _score(name: str, heading: str, needs: str, value: Value, meaning: str = "") -> Column:
+    return _of_pass(name, heading, "score", needs, value, meaning)
+
+
+def _of_pass(
+    name: str, heading: str, kind: str, needs: str, value: Value, meaning: str, block: str = "generations"
+) -> Column:
+    """A column of the field `needs` of a detection's scores, with no value where that was not computed."""
+
+    def of_row(row: Any) -> bool | float | None:
+        scores = row.generation.scores
+        return None if scores is None or getattr(scores, needs) is UNSET else value(scores)
+
+    return Column(name, heading, kind, of_row, meaning, block, f"scores.{needs}")
+
+
+def _matched_tokens(row: Any) -> int | None:
+    return row.generation.matched_tokens
+
+
+def _own_run(row: Any) -> int:
+    return row.own.run.length if row.own.run else 0
+
+
+def _holds(row: Any, whose: str) -> bool:
     return any(run.whose(row.generation.cluster) == whose for run in row.copied)
 
 
-def _longer(run, length):
-    return run is not None and run.length > length
+def _ceiling(value: Value) -> Value:
+    return lambda row: row.ceiling and value(row.ceiling)
+
+
+def _mean_log(scores: Any) -> float:
+    return float(scores.log_likelihood) / scores.tokens

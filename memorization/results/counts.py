@@ -1,17 +1,20 @@
-"""Counting the columns over groups of probes, from one pass over the detections."""
+"""Columns measured over groups of probes, from one pass over the detections."""
 
 from array import array
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from memorization.results import statistics
+from memorization.results.columns import Column
+from memorization.results.summary import HELD_OUT, MEMBERS, BaseFigure, Counts, Estimate, Figure, Mean, Rate
 
-MEMBERS, HELD_OUT = "members", "held out"
+Groups = Mapping[str, np.ndarray]  # name -> mask of probes
 
 
-class Probes(NamedTuple):
-    """Probes in the order of their ids. clusters: of their samples, int64.
+class ProbeValues(NamedTuple):
+    """Probes in the order of their ids. clusters: of their samples, int64. generations: in all.
 
     values: for each column float64, NaN where it says nothing of a probe.
     """
@@ -25,8 +28,8 @@ class Probes(NamedTuple):
     generations_a_probe: int
 
 
-def collect(rows, columns):
-    """The Probes of detections, which may be any iterable: no row is kept.
+def collect(rows: Iterable[Any], columns: Sequence[Column]) -> ProbeValues:
+    """The values of detections, which may be any iterable: no row is kept.
 
     A probe of several generations has a share if any of them has it, a score as the best of them, and of a mean or a
     fraction their mean.
@@ -34,11 +37,10 @@ def collect(rows, columns):
     keys = [array("q") for _ in range(5)]
     values = [array("d") for _ in columns]
     for row in rows:
-        generation = row.generation
         for key, name in zip(keys, ("id", "sample", "member", "duplicates", "cluster"), strict=True):
-            key.append(getattr(generation, name))
-        for column, into in zip(columns, values, strict=True):
-            into.append(np.nan if (value := column.value(row)) is None else value)
+            key.append(getattr(row.generation, name))
+        for column, of_column in zip(columns, values, strict=True):
+            of_column.append(np.nan if (value := column.value(row)) is None else value)
     ids, samples, member, duplicates, clusters = (np.asarray(key) for key in keys)
     distinct, first, probe = np.unique(ids, return_index=True, return_inverse=True)
     folded = []
@@ -47,22 +49,22 @@ def collect(rows, columns):
             folded.append(np.full(len(first), np.nan))
             np.fmax.at(folded[-1], probe, of_rows)
         else:
-            known = ~np.isnan(of_rows)
-            count = np.bincount(probe[known], minlength=len(first))
-            total = np.bincount(probe[known], of_rows[known], len(first))
+            valid = ~np.isnan(of_rows)
+            count = np.bincount(probe[valid], minlength=len(first))
+            total = np.bincount(probe[valid], of_rows[valid], len(first))
             folded.append(np.divide(total, count, out=np.full(len(first), np.nan), where=count > 0))
     most = int(samples.max()) + 1 if len(samples) else 1
     of_probes = (member[first].astype(bool), duplicates[first], clusters[first])
-    return Probes(distinct, *of_probes, folded, len(ids), most)
+    return ProbeValues(distinct, *of_probes, folded, len(ids), most)
 
 
-def octaves(copies):
+def octaves(copies: np.ndarray) -> np.ndarray:
     """The bits of numbers of copies, int: equal for those of a group."""
     return np.frexp(copies)[1]
 
 
-def grouped(probes):
-    """dict name -> mask of probes: members by copies (1, 2-3, 4-7, ..., named by those they hold), members, held out.
+def group_probes(probes: ProbeValues) -> dict[str, np.ndarray]:
+    """Masks of probes: members by copies (1, 2-3, 4-7, ..., named by those they hold), all members, held out.
 
     Where the members are one such group it is not named apart.
     """
@@ -75,88 +77,112 @@ def grouped(probes):
     return (groups if len(groups) > 1 else {}) | {MEMBERS: probes.member, HELD_OUT: ~probes.member}
 
 
-def tally(groups, measured, clusters):
-    """Columns counted over groups (dict name -> mask of probes), JSON-ready. measured: list of (column, its values).
+def count_columns(groups: Groups, measured: Iterable[tuple[Column, np.ndarray]], clusters: np.ndarray) -> Counts:
+    """The Counts of columns with their values. clusters: of the probes, int from 0.
 
-    clusters: of the probes, int from 0. Returns columns (name, heading, kind, meaning), groups (name -> n and, for each
-    column, its cell) and difference (column -> cell, members less held out, where both have any). A cell holds n and
-    interval (95 %, by clusters), and count and rate of a share, rate of a fraction, mean of a mean. A column that says
-    nothing of any probe is left out; without probes all stay.
+    A column that says nothing of any probe is left out; without probes all stay.
     """
-    measured = [(column, values) for column, values in measured if not len(values) or not np.isnan(values).all()]
-    cells = {name: {"n": int(mask.sum())} for name, mask in groups.items()}
-    differences = {}
+    counts = Counts({name: int(mask.sum()) for name, mask in groups.items()}, {})
     for column, values in measured:
-        known, of_all = ~np.isnan(values), ends(column.kind, values)
-        of_groups = {name: (values[mask & known], clusters[mask & known]) for name, mask in groups.items()}
-        for name, of_group in of_groups.items():
-            cells[name][column.name] = cell(*of_group, column.kind, of_all)
+        valid = ~np.isnan(values)
+        if len(values) and not valid.any():
+            continue
+        bounds = value_range(column.kind, values)
+        of_groups = {name: (values[mask & valid], clusters[mask & valid]) for name, mask in groups.items()}
         members, held_out = of_groups[MEMBERS], of_groups[HELD_OUT]
-        if len(members[0]) and len(held_out[0]):
-            differences[column.name] = _difference(members, held_out, column.kind, of_all)
-    shown = ("name", "heading", "kind", "meaning", "block")
-    return {
-        "columns": [{name: getattr(column, name) for name in shown} for column, _ in measured],
-        "groups": cells,
-        "difference": differences,
-    }
+        difference = (
+            _difference(members, held_out, column.kind, bounds) if len(members[0]) and len(held_out[0]) else None
+        )
+        estimates = {name: estimate(*of_group, column.kind, bounds) for name, of_group in of_groups.items()}
+        shown = (column.name, column.heading, column.kind, column.meaning, column.block)
+        counts.figures[column.name] = Figure(*shown, estimates, difference)
+    return counts
 
 
-def ends(kind, *several):
-    """(least, most) that a value of a column can be: 0 and 1, but of a mean those of all known values there are."""
+def compare_base(
+    groups: Groups,
+    columns: Sequence[Column],
+    values: Sequence[np.ndarray],
+    base: Sequence[np.ndarray],
+    clusters: np.ndarray,
+) -> dict[str, BaseFigure]:
+    """What fine-tuning added. values, base: for each column those of the tuned and of the base model.
+
+    Only probes that a column says something of in both models count.
+    """
+    figures = {}
+    for column, tuned, before in zip(columns, values, base, strict=True):
+        valid = ~np.isnan(tuned) & ~np.isnan(before)
+        bounds = value_range(column.kind, tuned, before)
+        figures[column.name] = figure = BaseFigure({}, {})
+        for name, mask in groups.items() if valid.any() else ():
+            here = mask & valid
+            figure.groups[name] = estimate(before[here], clusters[here], column.kind, bounds)
+            if here.any():
+                figure.difference[name] = paired_estimate(tuned[here], before[here], clusters[here], column.kind)
+    return figures
+
+
+def value_range(kind: str, *arrays: np.ndarray) -> tuple[float, float]:
+    """(least, most) of a column's values: 0 and 1, but of a mean those of all that occur."""
     if kind != "mean":
         return 0.0, 1.0
-    known = np.concatenate([values[~np.isnan(values)] for values in several])
-    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    valid = np.concatenate([values[~np.isnan(values)] for values in arrays])
+    return (float(valid.min()), float(valid.max())) if len(valid) else (0.0, 0.0)
 
 
-def cell(values, clusters, kind, ends):
-    """The cell of a column's known values in a group. ends: of the column."""
-    cell = {"n": len(values)}
+def estimate(values: np.ndarray, clusters: np.ndarray, kind: str, bounds: tuple[float, float]) -> Estimate:
+    """The Estimate of a column's values, none of them NaN, in a group. bounds: value_range of the column."""
+    n = len(values)
     if kind == "share":
         count = int(values.sum())
-        low, high = statistics.wilson(*_count(values, clusters)) if len(values) else (0.0, 1.0)
-        return cell | {"count": count, "rate": count / len(values) if len(values) else None, "interval": [low, high]}
-    value, low, high = _mean(values, clusters, ends) if len(values) else (None, None, None)
-    return cell | {_name(kind): value, "interval": None if low is None else [low, high]}
+        interval = statistics.wilson(*_count(values, clusters)) if n else (0.0, 1.0)
+        return Rate(n=n, count=count, rate=count / n if n else None, interval=interval)
+    return _estimate(kind, n, *(_mean(values, clusters, bounds) if n else (None, None, None)))
 
 
-def paired(values, base, clusters, kind):
-    """The cell of what the values of a group's probes have over their values of another kind, paired."""
+def paired_estimate(values: np.ndarray, base: np.ndarray, clusters: np.ndarray, kind: str) -> Estimate:
+    """The mean difference of two values of each probe."""
     if kind == "share":
         pairs = min(statistics.effective(of_model, clusters) for of_model in (values, base))
-        value, *interval = statistics.paired_difference(values > 0, base > 0, pairs)
-    else:
-        most = float(np.abs(values - base).max())
-        value, *interval = _mean(values - base, clusters, (-most, most))
-    return {"n": len(values), _name(kind): value, "interval": None if None in interval else interval}
+        return _estimate(kind, len(values), *statistics.paired_difference(values > 0, base > 0, pairs))
+    most = float(np.abs(values - base).max())
+    return _estimate(kind, len(values), *_mean(values - base, clusters, (-most, most)))
 
 
-def _difference(a, b, kind, ends):
-    """The cell of a column's values less others, each with their clusters."""
+def _difference(
+    a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray], kind: str, bounds: tuple[float, float]
+) -> Estimate:
+    """The mean of a column's values less that of others. a, b: values and their clusters."""
     if kind == "share":
-        value, *interval = statistics.difference(*_count(*a), *_count(*b))
-        return {"rate": value, "interval": interval}
-    sides = _mean(*a, ends), _mean(*b, ends)
-    if any(side[1] is None for side in sides):
-        return {_name(kind): sides[0][0] - sides[1][0], "interval": None}
-    value, *interval = statistics.apart(*sides)
-    return {_name(kind): value, "interval": interval}
+        return _estimate(kind, None, *statistics.difference(*_count(*a), *_count(*b)))
+    of_a, of_b = _mean(*a, bounds), _mean(*b, bounds)
+    if of_a[1] is None or of_b[1] is None:
+        return _estimate(kind, None, of_a[0] - of_b[0], None, None)
+    return _estimate(kind, None, *statistics.apart(of_a, of_b))
 
 
-def _count(values, clusters):
+def _count(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
     """(count, total) of values of 0 or 1, of as many as are independent (statistics.effective)."""
     total = statistics.effective(values, clusters)
     return float(values.sum()) * (total / len(values)), total
 
 
-def _mean(values, clusters, ends):
-    """The mean with an interval that is no narrower than Student's t and statistics.bounded_mean are, as (mean, low,
-    high): where few values are all, their ends are not known, and where few are large, t is too narrow. (mean, None,
-    None) of a single cluster."""
-    (centre, *of_t), (_, *bounded) = statistics.mean(values, clusters), statistics.bounded_mean(values, clusters, *ends)
-    return (centre, None, None) if None in of_t else (centre, min(of_t[0], bounded[0]), max(of_t[1], bounded[1]))
+def _mean(
+    values: np.ndarray, clusters: np.ndarray, bounds: tuple[float, float]
+) -> statistics.ValueAndEnds | tuple[float, None, None]:
+    """The mean with an interval no narrower than those of Student's t and statistics.bounded_mean.
+
+    Where few values are all there are, their range is not known, and where few are large, t is too narrow. (mean, None,
+    None) of a single cluster.
+    """
+    by_t = statistics.mean(values, clusters)
+    if by_t[1] is None:
+        return by_t
+    _, low, high = statistics.bounded_mean(values, clusters, *bounds)
+    return by_t[0], min(by_t[1], low), max(by_t[2], high)
 
 
-def _name(kind):
-    return "mean" if kind == "mean" else "rate"
+def _estimate(kind: str, n: int | None, value: float | None, low: float | None, high: float | None) -> Estimate:
+    interval = None if low is None or high is None else (low, high)
+    return Mean(n=n, mean=value, interval=interval) if kind == "mean" else Rate(n=n, rate=value, interval=interval)

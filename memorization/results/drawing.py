@@ -3,7 +3,11 @@
 import io
 import textwrap
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from memorization.results.plots import Plot, Series
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito 2008
 MARKERS, DASHES = "os^Dv<>", ("-", "--", ":", "-.")
@@ -15,38 +19,43 @@ DATELESS = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationD
 
 
 @contextmanager
-def settings(text, salt):
-    """matplotlib's settings for the time of the block, to draw these characters and no formula. salt: of ids in SVG.
+def settings(text: str, salt: str) -> Iterator[None]:
+    """matplotlib's settings for the time of the block. text: all that is drawn; no formula. salt: of ids in SVG.
 
-    The text of an SVG stays text. Characters that no installed font has are drawn as boxes elsewhere, without a word.
+    The text of an SVG stays text. Elsewhere characters that no installed font has are drawn as boxes.
     """
     import matplotlib
 
-    ours = {"svg.hashsalt": salt, "svg.fonttype": "none", "text.parse_math": False, "font.family": families(text)}
+    ours: dict[Any, Any] = {
+        "svg.hashsalt": salt,
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+        "font.family": families(text),
+    }
     with matplotlib.rc_context(matplotlib.rcParamsDefault | ours), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
-def families(text):
-    """The font families to draw a text with: the default one, and installed ones for characters that it has not."""
+def families(text: str) -> list[str]:
+    """The font families to draw a text with: the default, and installed ones for characters that it lacks."""
     from matplotlib import font_manager, ft2font
 
-    fonts = {}
+    fonts: dict[str, str] = {}
     for font in font_manager.fontManager.ttflist:
         if (font.style, font.weight, font.stretch) == ("normal", 400, "normal") and "Last Resort" not in font.name:
             fonts.setdefault(font.name, font.fname)
     missing, chosen = {character for character in text if not character.isascii()}, [DEFAULT]
     for name in sorted(fonts, key=lambda name: (name != DEFAULT, name)) if missing else ():
-        font = ft2font.FT2Font(fonts[name])
-        having = {character for character in missing if font.scalable and font.get_char_index(ord(character))}
+        face = ft2font.FT2Font(fonts[name])
+        having = {character for character in missing if face.scalable and face.get_char_index(ord(character))}
         chosen += [name] if having and name != DEFAULT else []
         missing -= having
     return chosen
 
 
-def draw(plot):
-    """dict format ("png", "svg", "pdf") -> the bytes of a plots.Plot."""
+def draw(plot: Plot) -> dict[str, bytes]:
+    """A plot in each format: "png", "svg" and "pdf" -> the bytes of the file."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -63,15 +72,8 @@ def draw(plot):
         lines = [*_axes(plot, axes), *(_line(plot, axes, one, number) for number, one in enumerate(plot.series))]
         axes.set_ylim(bottom=0)
         if len(lines) > 1:
-            axes.legend(
-                lines,
-                [line.get_label() for line in lines],
-                loc="upper left",
-                bbox_to_anchor=(1.01, 1),
-                frameon=False,
-                handlelength=3,
-                fontsize=8,
-            )
+            look = {"frameon": False, "handlelength": 3, "fontsize": 8}
+            axes.legend(lines, [line.get_label() for line in lines], loc="upper left", bbox_to_anchor=(1.01, 1), **look)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # it is laid out once, for every format
         canvases = {"png": FigureCanvasAgg, "svg": FigureCanvasSVG, "pdf": FigureCanvasPdf}
@@ -81,8 +83,8 @@ def draw(plot):
     return {format: file.getvalue() for format, file in files.items()}
 
 
-def _axes(plot, axes):
-    """Draw all but the series; the lines that are drawn."""
+def _axes(plot: Plot, axes: Any) -> list[Any]:
+    """Draw all but the series; return the lines that are drawn."""
     from matplotlib.ticker import FuncFormatter
 
     axes.set_title("\n".join(textwrap.wrap(plot.title, 70)), loc="left", fontsize=10)
@@ -93,8 +95,8 @@ def _axes(plot, axes):
     axes.set_axisbelow(True)
     if plot.scale == "log":
         axes.set_xscale("log")
-        said = (lambda x, _: f"{100 * x:g}") if plot.chance else (lambda x, _: f"{x:,.0f}")
-        axes.xaxis.set_major_formatter(FuncFormatter(said))
+        scale, form = (100, "g") if plot.chance else (1, ",.0f")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: format(scale * x, form)))
     if plot.scale == "category":
         names = _names(plot)
         labels = ["\n".join(textwrap.wrap(str(name), 14)) for name in names]
@@ -108,8 +110,8 @@ def _axes(plot, axes):
     return []
 
 
-def _line(plot, axes, one, number):
-    """Draw a series; what stands for it in a legend."""
+def _line(plot: Plot, axes: Any, one: Series, number: int) -> Any:
+    """Draw a series; return what stands for it in a legend."""
     colour, dash = COLOURS[one.colour % len(COLOURS)], DASHES[one.style % len(DASHES)]
     marker = MARKERS[(one.colour + one.colour // len(COLOURS)) % len(MARKERS)]
     y, low, high = ([100 * value for value in values] for values in (one.y, one.low, one.high))
@@ -118,20 +120,11 @@ def _line(plot, axes, one, number):
     if plot.scale == "category":
         names = _names(plot)
         x = [names.index(name) + 0.5 * ((number + 0.5) / len(plot.series) - 0.5) for name in x]
-    filled = colour if one.style == 0 else "white"
-    look = {
-        "color": colour,
-        "marker": marker,
-        "markersize": 4,
-        "markerfacecolor": filled,
-        "label": label,
-        "clip_on": False,
-    }
+    look = {"color": colour, "marker": marker, "markersize": 4, "label": label, "clip_on": False}
+    look["markerfacecolor"] = colour if one.style == 0 else "white"
     if plot.intervals == "bars":
-        around = [
-            [max(a - b, 0) for a, b in zip(y, low, strict=True)],
-            [max(b - a, 0) for a, b in zip(y, high, strict=True)],
-        ]
+        pairs = ((y, low), (high, y))
+        around = [[max(a - b, 0) for a, b in zip(upper, lower, strict=True)] for upper, lower in pairs]
         line = "" if plot.scale == "category" else dash
         return axes.errorbar(x, y, around, linestyle=line, capsize=3, linewidth=1.3, **look)
     step = "steps-post" if plot.chance else "default"
@@ -141,7 +134,7 @@ def _line(plot, axes, one, number):
     return line
 
 
-def _names(plot):
+def _names(plot: Plot) -> list[str]:
     """The categories on the x axis, those of all series in their order; held-out texts last."""
     names = list(dict.fromkeys(name for one in plot.series for name in one.x))
     return sorted(names, key=lambda name: name == "held out")

@@ -1,38 +1,81 @@
-"""What a summary of detections says of how they were made, from their manifest: stage 5 and the report say the same."""
+"""How the detections of a run came about, and what a reader must know of it beside its figures."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from memorization.results.evidence import scheme
+from memorization.encoding.prompt_counts import describe_prompts, prompts_are_shared
+from memorization.results.summary import Facts, Summary
 
-STATED = (
-    "profile",
-    "direction",
-    "candidates",
-    "span_length",
-    "loop_repeats",
-    "regions",
-    "unchecked",
-)  # of what made the detections
+NAMES = ("UNCHECKED", "SHARED PROMPTS", "NOTE")  # of notes, the gravest first
 
 
-def facts(made_of: dict[str, Any], arguments: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """The facts of tables.summarize. made_of, arguments, known: of the manifest of detections, `known` its facts.
+class Note(NamedTuple):
+    """name: a word or two. text: a clause, which may follow "though"."""
 
-    trained_on: the encoding that the model was trained on; None where nothing is known of its training.
-    """
-    link, generations = known["base"], known["generations"] or {}
-    return {
-        **{name: made_of[name] for name in STATED},
-        "model": arguments["type"],
-        "classifier": made_of["classifier"] and arguments["paraphrase_model"],
-        "ner_model": arguments.get("ner_model"),
-        "samples": known["samples"],
-        "clusters": known["clusters"],
-        "base": link and link["model"],
-        "scheme": scheme(generations) if generations else None,
-        "trained_on": (known["training"] or {}).get("encoding"),
-        "held_out": known.get("held_out"),
-        "probe": generations.get("probe"),
-        "prompts": known.get("prompts"),
-        "not_computed": known.get("not_computed") or {},
-    }
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}"
+
+
+def facts_of(made_of: dict[str, Any], arguments: dict[str, Any], facts: dict[str, Any]) -> Facts:
+    """The Facts of detections. made_of, arguments, facts: as their manifest has them."""
+    generations = facts["generations"] or {}
+    return Facts(
+        profile=made_of["profile"],
+        direction=made_of["direction"],
+        candidates=made_of["candidates"],
+        span_length=made_of["span_length"],
+        loop_repeats=made_of["loop_repeats"],
+        regions=tuple(made_of["regions"]),
+        unchecked=made_of["unchecked"],
+        model=arguments["type"],
+        classifier=made_of["classifier"] and arguments["paraphrase_model"],
+        ner_model=arguments.get("ner_model"),
+        samples=facts["samples"],
+        clusters=facts["clusters"],
+        base=facts["base"] and facts["base"]["model"],
+        scheme=sampling_scheme(generations) if generations else None,
+        trained_on=(facts["training"] or {}).get("encoding"),
+        held_out=facts.get("held_out"),
+        probe=generations.get("probe"),
+        prompts=facts.get("prompts"),
+        not_computed=facts.get("not_computed") or {},
+    )
+
+
+def sampling_scheme(generations: dict[str, Any]) -> str:
+    """How a query of (n, p) samples, in words. generations: what made them; greedy ones are scored at temperature 1."""
+    parts = [f"temperature {generations['temperature'] or 1:g}"]
+    if generations["top_k"]:
+        parts.append(f"top-k {generations['top_k']}")
+    if generations["top_p"] < 1:
+        parts.append(f"top-p {generations['top_p']:g}")
+    return ", ".join(parts)
+
+
+def notes_of(summary: Summary) -> list[Note]:
+    """The notes of a run, the gravest first."""
+    facts, notes = summary.facts, []
+    if facts.unchecked:
+        notes.append(Note("UNCHECKED", "model, data and index are not of one run, or not known to be"))
+    if facts.prompts and prompts_are_shared(facts.prompts):
+        notes.append(
+            Note("SHARED PROMPTS", f"{describe_prompts(facts.prompts)}; what is asked alike is answered alike")
+        )
+    if facts.trained_on is None:
+        notes.append(Note("NOTE", "nothing is known of the model's training; its members are the data's word"))
+    for reason, headings in summary.not_computed.items():
+        notes.append(Note("NOTE", f"{', '.join(headings)}: not computed, as {reason}"))
+    return notes
+
+
+def joint_notes(runs: Iterable[tuple[str, Summary]]) -> list[str]:
+    """The notes of several runs (label, summary), each as a sentence that names the runs that have it."""
+    labels: dict[Note, list[str]] = {}
+    for label, summary in runs:
+        for note in notes_of(summary):
+            labels.setdefault(note, []).append(label)
+    ordered = sorted(labels.items(), key=lambda item: NAMES.index(item[0].name))
+    return [f"{note}, in {'; '.join(names)}." for note, names in ordered]

@@ -1,10 +1,15 @@
 """Limits on what may come out, so that a release pipeline can stop (docs/release-gate.md)."""
 
 import argparse
+from collections.abc import Sequence
+from math import inf
 from typing import NamedTuple
 
-from memorization.results.counts import HELD_OUT, MEMBERS
-from memorization.results.notes import Note, notes
+import msgspec
+
+from memorization.results.facts import Note, notes_of
+from memorization.results.result import Result
+from memorization.results.summary import HELD_OUT, MEMBERS, Estimate
 from memorization.shell.cli import UserError
 
 RARE = ("personal",)  # columns of what few samples hold: a limit over such a ceiling is no mistake
@@ -27,29 +32,28 @@ class Limit(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a run has beside a limit. cell: of what the limit is on (counts.tally). holds: whether its interval ends at
-    the limit or below. held_out: the rate of held-out texts, None without any.
+    """A limit applied to a result. run: its label. estimate: what the limit is on. held_out: their rate, if any.
 
-    run: the label of the run. notes: of it, but for UNCHECKED, which has no outcome.
+    holds: whether the interval ends at the limit or below.
     """
 
     run: str
     limit: Limit
-    cell: dict
+    estimate: Estimate
     holds: bool
     held_out: float | None
     notes: list[Note]
 
 
-def limit(text: str) -> Limit:
+def parse_limit(text: str) -> Limit:
     """The Limit of a flag's value, COLUMN=RATE or excess:COLUMN=RATE. Raises argparse.ArgumentTypeError.
 
-    A rate of 1 could not be passed: who writes it means 1 %.
+    A rate of 1 could never be exceeded: who writes it means 1 %.
     """
-    column, equals, rate = text.partition("=")
-    excess, column = column.startswith(EXCESS), column.removeprefix(EXCESS)
+    name, equals, number = text.partition("=")
+    excess, column = name.startswith(EXCESS), name.removeprefix(EXCESS)
     try:
-        rate = float(rate)
+        rate = float(number)
     except ValueError:
         rate = -1.0
     if not (column and equals and 0 <= rate < 1):
@@ -60,47 +64,57 @@ def limit(text: str) -> Limit:
     return Limit(column, rate, excess)
 
 
-def outcomes(limits: list[Limit], runs: list) -> list[Outcome]:
-    """The Outcome of every limit in every run (reports.Run).
+def apply_limits(limits: Sequence[Limit], results: Sequence[Result]) -> list[Outcome]:
+    """The Outcome of every limit in every result. What was not measured does not pass.
 
-    Nothing measured is no pass. Raises UserError for a run that is unchecked, which may be of another model or other
-    data than it says; for a column that is no share of it, or says nothing of any member, or where the limit is on the
-    difference, of any held-out text; and for a limit that no model could exceed, over its column's ceiling.
+    Raises UserError for a result that is unchecked, which may be of another model or other data than it says; for a
+    column that is no share of the result, or says nothing of any member, or where the limit is on the difference, of
+    any held-out text; and for a limit that no model could exceed, over its column's ceiling.
     """
-    results = []
-    for one in limits:
-        flag = f"--fail-above {one.name}"
-        for run in runs:
-            if run.summary["facts"]["unchecked"]:
-                raise UserError(f"{run.label}: is UNCHECKED, so no limit holds of it; make it without --unchecked")
-            shares = [column["name"] for column in run.summary["columns"] if column["kind"] == "share"]
-            if one.column not in shares:
-                raise UserError(f"{flag}: no share that {run.label} has; give one of {', '.join(shares)}")
-            members, held_out = (run.summary["groups"][side][one.column] for side in (MEMBERS, HELD_OUT))
-            for cell, needed, what in ((members, True, "member"), (held_out, one.excess, "held-out text")):
-                if needed and not cell["n"]:
-                    raise UserError(f"{flag}: says nothing of any {what} in {run.label}; name another")
-            if (ceiling := members.get("ceiling", 1.0)) <= one.rate and one.column not in RARE:
-                raise UserError(
-                    f"{flag}: a model that repeats every member of {run.label} has {100 * ceiling:.4g} %, so this "
-                    "limit always holds; name another column (exact_match)"
-                )
-            cell = run.summary["difference"][one.column] | {"n": members["n"]} if one.excess else members
-            holds = cell["interval"][1] <= one.rate
-            results.append(Outcome(run.label, one, cell, holds, held_out["rate"], notes(run.summary["facts"])))
-    return results
+    return [_apply(limit, result) for limit in limits for result in results]
 
 
-def said(outcomes: list[Outcome]) -> tuple[int, str]:
-    """(status, line) of outcomes, at least one: 1 and what is over its limit, or 0 and all that holds."""
-    over = [one for one in outcomes if not one.holds]
+def _apply(limit: Limit, result: Result) -> Outcome:
+    flag, figures = f"--fail-above {limit.name}", result.summary.counts.figures
+    if result.summary.facts.unchecked:
+        raise UserError(f"{result.label}: is UNCHECKED, so no limit holds of it; make it without --unchecked")
+    shares = [name for name, figure in figures.items() if figure.kind == "share"]
+    if limit.column not in shares:
+        raise UserError(f"{flag}: no share that {result.label} has; give one of {', '.join(shares)}")
+    figure = figures[limit.column]
+    members, held_out = figure.groups[MEMBERS], figure.groups[HELD_OUT]
+    for estimate, needed, what in ((members, True, "member"), (held_out, limit.excess, "held-out text")):
+        if needed and not estimate.n:
+            raise UserError(f"{flag}: says nothing of any {what} in {result.label}; name another")
+    if members.ceiling is not None and members.ceiling <= limit.rate and limit.column not in RARE:
+        raise UserError(
+            f"{flag}: a model that repeats every member of {result.label} has {100 * members.ceiling:.4g} %, so this "
+            "limit always holds; name another column (exact_match)"
+        )
+    limited = members
+    if limit.excess and figure.difference:
+        limited = msgspec.structs.replace(figure.difference, n=members.n)
+    return Outcome(
+        result.label, limit, limited, _interval(limited)[1] <= limit.rate, held_out.value, notes_of(result.summary)
+    )
+
+
+def _interval(estimate: Estimate) -> tuple[float, float]:
+    """The interval of a share."""
+    low, high = estimate.interval or (None, inf)
+    return low or 0.0, high
+
+
+def status_and_message(outcomes: Sequence[Outcome]) -> tuple[int, str]:
+    """The exit status and a line of outcomes, at least one: 1 and what is over its limit, or 0 and all that holds."""
+    over = [outcome for outcome in outcomes if not outcome.holds]
     title = "over the limit" if over else "within all limits"
-    return int(bool(over)), f"{title}: {'; '.join(map(_told, over or outcomes))}"
+    return int(bool(over)), f"{title}: {'; '.join(map(_described, over or outcomes))}"
 
 
-def _told(outcome):
-    rate, *interval = (f"{100 * x:.4g}" for x in (outcome.cell["rate"], *outcome.cell["interval"]))
+def _described(outcome: Outcome) -> str:
     column, limit, excess = outcome.limit
+    rate, *interval = (f"{100 * x:.4g}" for x in (outcome.estimate.value or 0.0, *_interval(outcome.estimate)))
     of = "members less held-out texts" if excess else "members"
     line = f"{outcome.run}: {column} of {of} {rate} [{', '.join(interval)}] %, limit {100 * limit:.6g} %"
     if not (outcome.holds or excess) and outcome.held_out is not None and outcome.held_out > limit:
@@ -108,7 +122,7 @@ def _told(outcome):
             f", which held-out texts are over too ({100 * outcome.held_out:.4g} %): "
             f"{EXCESS}{column}=RATE limits the difference"
         )
-    if (ceiling := outcome.cell.get("ceiling", 1.0)) <= limit:
+    if (ceiling := outcome.estimate.ceiling) is not None and ceiling <= limit:
         line += f", which no model could exceed: the samples' own texts have {100 * ceiling:.4g} %"
     though = ", and ".join(note.text for note in outcome.notes)
     return f"{line}, though {though}" if though else line

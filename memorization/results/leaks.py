@@ -1,6 +1,10 @@
 """What came out, to be read: members whose own text, or personal data in it, the model repeats."""
 
-from memorization.results.layout import WIDTH, paragraph, visible, wrapped
+from collections.abc import Iterable, Iterator, Sequence
+
+from memorization.detection.detections import Copied, Detection, Personal, Span
+from memorization.extraction.generations import Generation
+from memorization.results.formats import WIDTH, paragraph, visible, wrapped
 
 HEAD = """\
 Members of which the model repeats a long run of words, the longest first; of
@@ -11,91 +15,83 @@ it says personal data alone, in that place. Control characters are escaped.
 """
 
 
-def leaks(name, rows, span_length):
-    """The section of a run, as text. rows: its detections. span_length: that a run must be longer than.
+def leaks(name: str, rows: Iterable[Detection], span_length: int) -> str:
+    """The section of a run. name: of the run. span_length: that a run of words must be longer than.
 
     A member is in it if and only if a copied run is of its own sample or of its cluster alone (the table counts it as
     own, or as shared where others hold all that it says), or if it is an exact match.
     """
-    longest, own = {}, set()
+    longest: dict[int, tuple[Detection, Copied]] = {}
+    own = set()
     members = [row for row in rows if row.generation.member]
     for row in members:
-        generation = row.generation
+        sample = row.generation.id
         for run in row.copied:
-            is_own = run.whose(generation.cluster) == "own"
-            if run.sample == generation.id or is_own:
-                if generation.id not in longest or run.length > longest[generation.id][1].length:
-                    longest[generation.id] = row, run
+            is_own = run.whose(row.generation.cluster) == "own"
+            if run.sample == sample or is_own:
+                if sample not in longest or run.length > longest[sample][1].length:
+                    longest[sample] = row, run
                 if is_own:
-                    own.add(generation.id)
-    generations = [row.generation for row in members]
-    exact = {
-        generation.id: row
-        for row, generation in zip(reversed(members), reversed(generations), strict=True)
-        if generation.exact_match and generation.id not in longest
-    }
-    total = len({generation.id for generation in generations})
+                    own.add(sample)
+    others = [row for row in members if row.generation.id not in longest]
+    exact = {row.generation.id: row for row in reversed(others) if row.generation.exact_match}
+    total = len({row.generation.id for row in members})
     title = f"{name}: {len(longest)} of {total} members, with a run of more than {span_length} characters"
     if len(own) < len(longest):
         title += f"; {len(longest) - len(own)} of them say only what other samples hold too (shared)"
     if exact:
         title += f"; {len(exact)} more come back exactly, as far as their generation reaches, without such a run"
     parts = ["\n".join([*paragraph(title), "=" * WIDTH]) + "\n"]
-    ordered = sorted(longest.values(), key=lambda one: (-one[1].length, one[0].generation.id))
+    ordered = sorted(longest.values(), key=lambda pair: (-pair[1].length, pair[0].generation.id))
     for number, (row, run) in enumerate(ordered, 1):
-        generation = row.generation
-        told = (", exact match" if generation.exact_match else "") + ("" if generation.id in own else ", shared")
-        suffix = visible(generation.suffix)
+        generation, in_suffix = row.generation, []
+        remarks = (", exact match" if generation.exact_match else "") + ("" if generation.id in own else ", shared")
         if run.sample == generation.id:
-            cut = len(generation.prefix)
-            suffix = _marked(generation.suffix, tuple(max(place - cut, 0) for place in run.sample_span))
+            start, end = (max(place - len(generation.prefix), 0) for place in run.sample_span)
+            in_suffix = [(start, end)]
         else:
-            told += f", in its near-duplicate {run.sample}"
-        parts.append(
-            f"\n{number}. sample {generation.id}, {_copies(generation)}, a run of {run.length} characters{told}\n"
-        )
-        parts.append(_block("prefix", visible(generation.prefix)))
-        parts.append(_block("generation", _marked(generation.text, run.generation_span)))
-        parts.append(_block("own sample, after the prefix", suffix))
-    for row in sorted(exact.values(), key=lambda row: (-row.generation.matched_tokens, row.generation.id)):
+            remarks += f", in its near-duplicate {run.sample}"
+        parts.append(f"\n{number}. {_sample(generation)}, a run of {run.length} characters{remarks}\n")
+        parts.append(_texts(generation, [run.generation_span], in_suffix))
+    for row in sorted(exact.values(), key=lambda row: (-(row.generation.matched_tokens or 0), row.generation.id)):
         generation = row.generation
-        parts.append(
-            f"\n- sample {generation.id}, {_copies(generation)}, exact match of {generation.matched_tokens} tokens\n"
-        )
-        parts.append(_block("prefix", visible(generation.prefix)))
-        parts.append(_block("generation", _marked(generation.text, *_own_items(row))))
-        parts.append(_block("own sample, after the prefix", visible(generation.suffix)))
-    return "".join([*parts, *_personal(members, longest | exact)])
+        parts.append(f"\n- {_sample(generation)}, exact match of {generation.matched_tokens} tokens\n")
+        parts.append(_texts(generation, [item.generation_span for item in _own_items(row)]))
+    return "".join([*parts, *_personal([row for row in others if row.generation.id not in exact])])
 
 
-def _personal(members, shown):
-    """Parts of the section: members that are not shown yet of which the model says personal data of their own."""
-    most = {}
+def _personal(members: Sequence[Detection]) -> Iterator[str]:
+    """Parts of the section: members that the model says personal data of; of several generations that with the most."""
+    most: dict[int, tuple[Generation, list[Personal]]] = {}
     for row in members:
-        generation = row.generation
-        own = [item for item in row.personal if item.whose == "own"]
-        if own and generation.id not in shown and len(own) > len(most.get(generation.id, (row, []))[1]):
-            most[generation.id] = row, own
+        generation, own = row.generation, _own_items(row)
+        if len(own) > len(most.get(generation.id, (generation, []))[1]):
+            most[generation.id] = generation, own
     if most:
         yield "\n" + "\n".join(paragraph(f"Personal data alone, of {len(most)} more members:")) + "\n"
-    for row, own in sorted(most.values(), key=lambda each: (-len(each[1]), each[0].generation.id)):
-        generation = row.generation
-        kinds = ", ".join(dict.fromkeys(item.kind for item in own))
-        yield f"\n- sample {generation.id}, {_copies(generation)}: {kinds}\n"
-        yield _block("prefix", visible(generation.prefix))
-        yield _block("generation", _marked(generation.text, *_own_items(row)))
-        yield _block("own sample, after the prefix", visible(generation.suffix))
+    for generation, own in sorted(most.values(), key=lambda pair: (-len(pair[1]), pair[0].id)):
+        yield f"\n- {_sample(generation)}: {', '.join(dict.fromkeys(item.kind for item in own))}\n"
+        yield _texts(generation, [item.generation_span for item in own])
 
 
-def _own_items(row):
-    return [item.generation_span for item in row.personal if item.whose == "own"]
+def _own_items(row: Detection) -> list[Personal]:
+    return [item for item in row.personal if item.whose == "own"]
 
 
-def _copies(generation):
-    return f"{generation.duplicates} {'copy' if generation.duplicates == 1 else 'copies'}"
+def _sample(generation: Generation) -> str:
+    return f"sample {generation.id}, {generation.duplicates} {'copy' if generation.duplicates == 1 else 'copies'}"
 
 
-def _marked(text, *spans):
+def _texts(generation: Generation, in_generation: Sequence[Span], in_suffix: Sequence[Span] = ()) -> str:
+    """The prefix, the generation and the suffix, with marks around spans."""
+    return (
+        _block("prefix", visible(generation.prefix))
+        + _block("generation", _marked(generation.text, in_generation))
+        + _block("own sample, after the prefix", _marked(generation.suffix, in_suffix))
+    )
+
+
+def _marked(text: str, spans: Sequence[Span]) -> str:
     """The text with marks around the spans, which are in order and apart."""
     parts, at = [], 0
     for start, end in spans:
@@ -104,6 +100,6 @@ def _marked(text, *spans):
     return "".join([*parts, visible(text[at:])])
 
 
-def _block(title, text):
+def _block(title: str, text: str) -> str:
     lines = wrapped(text, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join([f"  {title}:", *lines]) + "\n"

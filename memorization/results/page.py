@@ -9,142 +9,121 @@ import base64
 import gzip
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 
-from memorization.results import audit, base, canaries, membership, reports
-from memorization.results.columns import VERDICT
-from memorization.results.counts import HELD_OUT, MEMBERS
-from memorization.results.evidence import scores
-from memorization.results.layout import visible
-from memorization.results.tables import another, heading, how_tested, made_with, verdict
+from memorization.detection.detections import Detection, Span
+from memorization.results.audit import attacks, identities
+from memorization.results.columns import VERDICT, Column, score_columns
+from memorization.results.comparison import tables_of
+from memorization.results.formats import Table, html, spaced, visible
+from memorization.results.result import Result
+from memorization.results.summary import HELD_OUT, MEMBERS, Estimate, Rate
+from memorization.results.tables import how_scored, how_tested, meanings, measured_with, outcome_lines
 
 HERE = Path(__file__).parent
 WHOSE = {"own": 0, "another": 1, "other": 1, "shared": 2}  # Copied.whose, as page.js knows it
+SCORES = ("loss", "log_p_z", "extraction_strength", "min_k")  # shown with a case
 
 
-def page(runs, notes, drawings, masked=False):
-    """The page as text. runs: reports.Runs. drawings: (title, SVG bytes).
+def report_page(
+    results: Sequence[Result], notes: Iterable[str], drawings: Iterable[tuple[str, bytes]], masked: bool = False
+) -> str:
+    """The page as text. drawings: (title, SVG).
 
     notes: what the reader must know, a paragraph each. masked: whether the texts are (redact); they may agree
     further than the originals, so that no match is marked.
     """
+    several = len(results) > 1
     style, script = ((HERE / f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    figures, *scores = (table if several else table.without(1) for table in tables_of(results))
+    terms = meanings(result.summary for result in results).items()
     parts = {
         "style": style,
         "style_hash": _hash(style),
         "script": script,
         "script_hash": _hash(script),
         "notes": "".join(f'<p class="note">{escape(note)}</p>' for note in notes),
-        "sentences": "".join(_sentence_of(run, len(runs) > 1) for run in runs),
-        "verdicts": "".join(_verdict_of(run, len(runs) > 1) for run in runs),
-        "measured": "".join(map(_measured, runs)),
-        "table": _table(("metric", "run", MEMBERS, HELD_OUT, "difference"), reports.blocks(runs), len(runs) > 1),
-        "scores": _scores(runs),
-        "plots": "".join(map(_figure, drawings)),
-        "untested": "".join(map(_untested, runs)),
-        "terms": "".join(f"<dt>{escape(name)}</dt><dd>{escape(meaning)}</dd>" for name, meaning in _terms(runs)),
-        "data": base64.b64encode(gzip.compress(_cases(runs, masked), mtime=0)).decode(),
+        "sentences": "".join(_sentence(result, several) for result in results),
+        "verdicts": "".join(_verdict(result, several) for result in results),
+        "measured": "".join(map(_measured, results)),
+        "table": html(figures),
+        "scores": "".join(_scores(table, results) for table in scores),
+        "plots": "".join(_figure(*drawing) for drawing in drawings),
+        "untested": "".join(map(_untested, results)),
+        "terms": "".join(
+            f"<dt>{escape(', '.join(dict.fromkeys(names)))}</dt><dd>{escape(meaning)}</dd>" for meaning, names in terms
+        ),
+        "data": base64.b64encode(gzip.compress(_cases(results, masked), mtime=0)).decode(),
     }
     return Template((HERE / "page.html").read_text("utf-8")).substitute(parts)
 
 
-def sentence(summary):
-    """What a summary says in the column of its verdict, in a sentence that anyone understands."""
-    groups, column = summary["groups"], summary["verdict"]["column"] if summary["verdict"] else VERDICT
+def sentence(column: str, members: Estimate, held_out: Estimate) -> str:
+    """What a column says of members and of held-out texts, in a sentence that anyone understands."""
     how = "in part, in words that only they hold" if column == VERDICT else "word for word"
-    members, held_out = (groups[side].get(column) for side in (MEMBERS, HELD_OUT))
-    comes = "comes" if members["count"] == 1 else "come"
 
-    def told(cell, what):
-        low, high = (f"{100 * end:.1f}" for end in cell["interval"])
-        if not cell["n"]:
+    def share(rate: Estimate, what: str) -> str:
+        low, high = rate.interval or (None, 1.0)
+        if not rate.n:
             return f"there are no {what}"
-        if not cell["count"]:
-            return f"of {cell['n']:,} {what} none, 0 to {high} %"
-        return f"of {cell['n']:,} {what} {cell['count']:,}, {100 * cell['rate']:.1f} % ({low} to {high})"
+        if not rate.value:
+            return f"of {rate.n:,} {what} none, 0 to {100 * high:.1f} %"
+        count = rate.count if isinstance(rate, Rate) else None
+        return f"of {rate.n:,} {what} {count:,}, {100 * rate.value:.1f} % ({100 * (low or 0):.1f} to {100 * high:.1f})"
 
-    said = f"{told(members, 'members')}, {comes} back {how}; {told(held_out, 'held-out texts')}."
-    return said[0].upper() + said[1:]
-
-
-def _sentence_of(run, several):
-    named = f"<b>{escape(run.label)}.</b> " if several else ""
-    return f'<p class="lead">{named}{escape(sentence(run.summary))}</p>'
+    comes = "comes" if isinstance(members, Rate) and members.count == 1 else "come"
+    text = f"{share(members, 'members')}, {comes} back {how}; {share(held_out, 'held-out texts')}."
+    return text[0].upper() + text[1:]
 
 
-def _verdict_of(run, several):
-    lines = [*verdict(run.summary), *another(run.summary), *base.lines(run.summary, heading)]
-    lines += [*canaries.lines(run.summary["canaries"]), *how_tested(run.summary)]
-    named = f"<h3>{escape(run.label)}</h3>" if several else ""
-    return f"{named}<pre tabindex='0'>{escape(chr(10).join(lines))}</pre>"
+def _sentence(result: Result, several: bool) -> str:
+    column = result.summary.verdict.column if result.summary.verdict else VERDICT
+    groups = result.summary.counts.figures[column].groups
+    name = f"<b>{escape(result.label)}.</b> " if several else ""
+    return f'<p class="lead">{name}{escape(sentence(column, groups[MEMBERS], groups[HELD_OUT]))}</p>'
 
 
-def _measured(run):
-    known = {"results": run.directory, "measured": made_with(run.summary)}
-    known |= {"queries": run.summary["facts"]["scheme"]} | audit.identities(run.manifest)
-    told = "".join(
+def _verdict(result: Result, several: bool) -> str:
+    lines = spaced([outcome_lines(result.summary), how_tested(result.summary)])
+    name = f"<h3>{escape(result.label)}</h3>" if several else ""
+    return f"{name}<pre tabindex='0'>{escape(chr(10).join(lines))}</pre>"
+
+
+def _measured(result: Result) -> str:
+    facts: dict[str, str | None] = {"results": result.directory, "measured": measured_with(result.summary)}
+    facts |= {"queries": result.summary.facts.scheme} | identities(result.manifest)
+    items = "".join(
         f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(visible(str(value)))}</dd>"
-        for name, value in known.items()
+        for name, value in facts.items()
         if value
     )
-    return f"<h3>{escape(run.name)}</h3><dl>{told}</dl>"
+    return f"<h3>{escape(result.name)}</h3><dl>{items}</dl>"
 
 
-def _untested(run):
-    items = {True: [], False: [], None: []}
-    for name, done, detail in audit.attacks(run):
+def _untested(result: Result) -> str:
+    items: dict[bool | None, list[str]] = {False: [], None: [], True: []}
+    for name, done, detail in attacks(result):
         items[done].append(f"<li><b>{escape(name)}</b>: {escape(detail)}</li>")
     titles = {False: "Not tested", None: "Not known", True: "Tested"}
-    lists = [f"<h4>{title}</h4><ul>{''.join(items[done])}</ul>" for done, title in titles.items() if items[done]]
-    return f"<h3>{escape(run.label)}</h3>{''.join(lists)}"
+    lists = [f"<h4>{titles[done]}</h4><ul>{''.join(each)}</ul>" for done, each in items.items() if each]
+    return f"<h3>{escape(result.label)}</h3>{''.join(lists)}"
 
 
-def _scores(runs):
-    found = reports.score_blocks(runs)
-    if not found:
-        return ""
-    head = ["score", "run", *membership.headings(reports.resolved_rates(runs))[1:]]
-    explained = " ".join(membership.explained([run.summary["scores"] for run in runs]))
-    return (
-        f"<p>{escape(reports.SCORES)}</p>{_table(head, found, len(runs) > 1)}<p class='small'>{escape(explained)}</p>"
-    )
+def _scores(table: Table, results: Sequence[Result]) -> str:
+    explanation = " ".join(how_scored([result.summary.scores for result in results]))
+    return f"<p>{escape(table.title)}</p>{html(table)}<p class='small'>{escape(explanation)}</p>"
 
 
-def _table(head, blocks, several):
-    """An HTML table. blocks: (title, rows of label and cells); a title stands once, beside its first row.
-
-    several: whether there are several runs; the label of a single one is left out.
-    """
-    rows = []
-    for title, block in blocks:
-        for place, cells in enumerate(block):
-            first = f'<th scope="rowgroup" rowspan="{len(block)}">{escape(title)}</th>' if not place else ""
-            rest = "".join(f"<td>{escape(cell)}</td>" for cell in cells[not several :])
-            rows.append(f"<tr>{first}{rest}</tr>")
-    shown = head if several else [head[0], *head[2:]]
-    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in shown)
-    head = f"<thead><tr>{columns}</tr></thead>"
-    return f'<div class="wide" tabindex="0"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def _figure(drawing):
-    title, svg = drawing
+def _figure(title: str, svg: bytes) -> str:
     source = base64.b64encode(svg).decode()
     return f'<figure><img alt="{escape(title)}" src="data:image/svg+xml;base64,{source}"></figure>'
 
 
-def _terms(runs):
-    told = {}
-    for run in runs:
-        for column in (*run.summary["columns"], *run.summary["scores"].values()):
-            if column["meaning"]:
-                told.setdefault(column["meaning"], []).append(column["heading"])
-    return [(", ".join(dict.fromkeys(names)), meaning) for meaning, names in told.items()]
-
-
-def _cases(runs, masked):
+def _cases(results: Sequence[Result], masked: bool) -> bytes:
     """The cases as JSON. Spans count UTF-16 units, as the browser's strings do.
 
     texts: each once. A case: run, id, sample (number of the generation), member, copies, prefix, suffix, generation
@@ -153,79 +132,91 @@ def _cases(runs, masked):
     null for its own, [start, end] in its suffix, label), others (sample -> the text of its suffix), personal ([start,
     end], kind, whose), longest (of the lengths), scores.
     """
-    texts, cases = {}, []
-    evidence = [score for score in scores(None) if score.name in ("loss", "log_p_z", "extraction_strength", "min_k")]
+    texts: dict[str, int] = {}  # text -> its place
+    scores = [column for column in score_columns(None) if column.name in SCORES]
+    cases = []
+    for number, result in enumerate(results):
+        samples = {row.generation.id: row.generation.prefix + row.generation.suffix for row in result.rows}
+        cases += [{"run": number} | _case(row, samples, texts, scores, masked) for row in result.rows]
+    content = {"runs": [result.label for result in results], "texts": list(texts), "cases": cases}
+    return json.dumps(content, separators=(",", ":")).encode()
 
-    def place(text):
+
+def _case(
+    row: Detection, samples: dict[int, str], texts: dict[str, int], scores: Sequence[Column], masked: bool
+) -> dict[str, Any]:
+    probe = row.generation
+    generation, suffix = _Units(probe.text), _Units(probe.suffix)
+    candidates = {candidate.id: candidate.text for candidate in row.candidates if candidate.text is not None}
+    common = next(
+        (at for at, pair in enumerate(zip(probe.text, probe.suffix, strict=False)) if pair[0] != pair[1]),
+        min(len(probe.text), len(probe.suffix)),
+    )
+
+    def place(text: str) -> int:
         return texts.setdefault(text, len(texts))
 
-    for number, run in enumerate(runs):
-        whole = {row.generation.id: row.generation.prefix + row.generation.suffix for row in run.rows}
-        for row in run.rows:
-            probe = row.generation
-            generation, suffix = _Units(probe.text), _Units(probe.suffix)
-            given = {one.id: one.text for one in row.candidates if one.text is not None}
-            common = next(
-                (at for at, pair in enumerate(zip(probe.text, probe.suffix, strict=False)) if pair[0] != pair[1]),
-                min(len(probe.text), len(probe.suffix)),
-            )
-            case = {"run": number, "id": probe.id, "sample": probe.sample}
-            case |= {"member": probe.member, "copies": probe.duplicates}
-            case |= {"prefix": place(probe.prefix), "suffix": place(probe.suffix), "generation": place(probe.text)}
-            case |= {"exact": probe.exact_match, "tokens": probe.matched_tokens, "label": row.labels.label}
-            case["matched"] = generation.at(common) if probe.matched_tokens and not masked else 0
-            case["copied"] = [
-                [
-                    *generation.span(found.generation_span),
-                    WHOSE[found.whose(probe.cluster)],
-                    found.holders,
-                    found.members,
-                    found.sample,
-                    *(_Units(whole[found.sample]).span(found.sample_span) if found.sample in whole else (0, 0)),
-                    found.length,
-                ]
-                for found in row.copied
+    return {
+        "id": probe.id,
+        "sample": probe.sample,
+        "member": probe.member,
+        "copies": probe.duplicates,
+        "prefix": place(probe.prefix),
+        "suffix": place(probe.suffix),
+        "generation": place(probe.text),
+        "exact": probe.exact_match,
+        "tokens": probe.matched_tokens,
+        "label": row.labels.label,
+        "matched": generation.at(common) if probe.matched_tokens and not masked else 0,
+        "copied": [
+            [
+                *generation.span(run.generation_span),
+                WHOSE[run.whose(probe.cluster)],
+                run.holders,
+                run.members,
+                run.sample,
+                *(_Units(samples[run.sample]).span(run.sample_span) if run.sample in samples else (0, 0)),
+                run.length,
             ]
-            case["passages"] = [
-                [*generation.span(found.generation_span), None, *suffix.span(found.candidate_span), found.label]
-                for found in row.own.passages
-            ] + [
-                [
-                    *generation.span(found.generation_span),
-                    found.candidate,
-                    *_Units(given[found.candidate]).span(found.candidate_span),
-                    found.label,
-                ]
-                for found in row.labels.passages
-                if found.candidate != probe.id
+            for run in row.copied
+        ],
+        "passages": [
+            [*generation.span(one.generation_span), None, *suffix.span(one.candidate_span), one.label]
+            for one in row.own.passages
+        ]
+        + [
+            [
+                *generation.span(one.generation_span),
+                one.candidate,
+                *_Units(candidates[one.candidate]).span(one.candidate_span),
+                one.label,
             ]
-            case["others"] = {id: place(text) for id, text in given.items() if id != probe.id}
-            case["personal"] = [
-                [*generation.span(item.generation_span), item.kind, item.whose] for item in row.personal
-            ]
-            case["longest"] = max((found.length for found in row.copied), default=0)
-            case["scores"] = {
-                score.heading: round(value, 3)
-                for score in evidence
-                if isinstance(value := score.value(row), float) and abs(value) < float("inf")
-            }
-            cases.append(case)
-    content = {"runs": [run.label for run in runs], "texts": list(texts), "cases": cases}
-    return json.dumps(content, separators=(",", ":")).encode()
+            for one in row.labels.passages
+            if one.candidate != probe.id
+        ],
+        "others": {id: place(text) for id, text in candidates.items() if id != probe.id},
+        "personal": [[*generation.span(item.generation_span), item.kind, item.whose] for item in row.personal],
+        "longest": max((run.length for run in row.copied), default=0),
+        "scores": {
+            score.heading: round(value, 3)
+            for score in scores
+            if isinstance(value := score.value(row), float) and abs(value) < float("inf")
+        },
+    }
 
 
 class _Units:
     """Places in a text as UTF-16 counts them."""
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         self.text, self.plain = text, text.isascii() or max(text) <= "\uffff"
 
-    def at(self, place):
+    def at(self, place: int) -> int:
         return place if self.plain else place + sum(character > "\uffff" for character in self.text[:place])
 
-    def span(self, span):
+    def span(self, span: Span) -> list[int]:
         return [self.at(span[0]), self.at(span[1])]
 
 
-def _hash(text):
+def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,18 +1,20 @@
 """What each plot of a report shows, as data: points with their 95 % intervals, in the units of the tables."""
 
-import csv
-import io
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from memorization.extraction.scores import CHANCES, discoverable
-from memorization.results import evidence
-from memorization.results.columns import VERDICT, Column
-from memorization.results.counts import HELD_OUT, MEMBERS, cell, collect
-from memorization.results.differences import setting
-from memorization.results.layout import visible
-from memorization.results.roc import RATES, true_positive_rate
+from memorization.results.columns import VERDICT, Column, score_columns
+from memorization.results.counts import collect, estimate
+from memorization.results.formats import comma_separated, visible
+from memorization.results.result import Result
+from memorization.results.roc import RATES, by_side, true_positive_rate
+from memorization.results.run_names import one_setting
+from memorization.results.summary import HELD_OUT, MEMBERS, Estimate
+from memorization.results.tables import area
 
 MATCHED = range(10, 101)  # tokens
 QUERIES = np.unique(np.round(np.logspace(0, 6, 61)))  # n of (n, p)
@@ -51,70 +53,63 @@ class Plot(NamedTuple):
     chance: bool = False
 
 
-def plots(runs):
-    """The Plots of any number of reports.Run that have data: nothing is drawn empty."""
-    found = [*_by_copies(runs), *_curves(runs), *_roc(runs), *_by_setting(runs)]
-    return [plot for plot in found if plot.series]
+def plots_of(results: Sequence[Result]) -> list[Plot]:
+    """The plots of results that have data: nothing is drawn empty."""
+    plots = [*_by_copies(results), *_curves(results), *_roc(results), *_by_setting(results)]
+    return [plot for plot in plots if plot.series]
 
 
-def comma_separated(plot):
+def plot_csv(plot: Plot) -> str:
     """The points of a plot as rows of FIELDS; shares as they are, not in %."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for one in plot.series:
-        writer.writerows((one.label, *point) for point in zip(one.x, one.y, one.low, one.high, one.n, strict=True))
-    return file.getvalue()
+    points = ((one, zip(one.x, one.y, one.low, one.high, one.n, strict=True)) for one in plot.series)
+    return comma_separated(FIELDS, ((one.label, *point) for one, of_series in points for point in of_series))
 
 
-def _by_copies(runs):
-    for column in ("exact_match", VERDICT):
+def _by_copies(results: Sequence[Result]) -> Iterator[Plot]:
+    for name in ("exact_match", VERDICT):
         series = []
-        for number, run in enumerate(runs):
-            groups = [(name, cells[column]) for name, cells in run.summary["groups"].items() if column in cells]
-            if len(groups) > 2:  # members by copies, and not only all of them
-                label = run.label if len(runs) > 1 else MEMBERS
-                series.append(_cells(label, [one for one in groups if one[0] != MEMBERS], number, 0))
-        what = _heading(runs, column)
-        yield Plot(
-            f"copies_{column}", f"{what} by copies in the training set", "", RATE, [s for s in series if s], "category",
-            "bars",
-        )  # fmt: skip
+        for number, result in enumerate(results):
+            figure = result.summary.counts.figures.get(name)
+            if figure and len(figure.groups) > 2:  # members by copies, and not only all of them
+                label = result.label if len(results) > 1 else MEMBERS
+                points = [(group, estimate) for group, estimate in figure.groups.items() if group != MEMBERS]
+                series += _estimates(label, points, number, 0)
+        title = f"{_heading(results, name)} by copies in the training set"
+        yield Plot(f"copies_{name}", title, "", RATE, series, "category", "bars")
 
 
-def _curves(runs):
-    """Shares of probes over a threshold, members and held-out texts of each run."""
-    own = Column("own", "", "score", _longest("own"), "")
-    other = Column("other", "", "score", _longest("another"), "")
-    matched = Column("matched", "", "score", lambda row: row.generation.matched_tokens, "")
-    [log_p_z] = (column for column in evidence.scores(None) if column.name == "log_p_z")
-    series = {"matched": [], "own": [], "other": []} | {chance: [] for chance in CHANCES}
-    for number, run in enumerate(runs):
-        probes = collect(run.rows, [matched, own, other, log_p_z])
+def _curves(results: Sequence[Result]) -> Iterator[Plot]:
+    """Shares of probes over a threshold, members and held-out texts of each result."""
+    columns = [
+        Column("matched", "", "score", lambda row: row.generation.matched_tokens, ""),
+        Column("own", "", "score", _longest("own"), ""),
+        Column("other", "", "score", _longest("another"), ""),
+        *(column for column in score_columns(None) if column.name == "log_p_z"),
+    ]
+    series: dict[str | float, list[Series]] = {name: [] for name in ("matched", "own", "other", *CHANCES)}
+    for number, result in enumerate(results):
+        probes = collect(result.rows, columns)
         tokens, own_runs, other_runs, log_p = probes.values
         _, clusters = np.unique(probes.clusters, return_inverse=True)
-        tokens_most = (run.manifest.facts["generations"] or {}).get("max_new_tokens") or MATCHED[-1]
-        ks = [k for k in MATCHED if k <= tokens_most]
-        least = run.summary["facts"]["span_length"]
-        longest = max((one.length for row in run.rows for one in row.copied), default=0)
+        most = (result.manifest.facts["generations"] or {}).get("max_new_tokens") or MATCHED[-1]
+        least = result.summary.facts.span_length
+        longest = max((run.length for row in result.rows for run in row.copied), default=0)
         lengths = np.unique(np.linspace(least, longest, STEPS).round()) if longest > least else np.array([])
+        curves: list[tuple[str | float, Iterable[float], np.ndarray, Callable]] = [
+            ("matched", [k for k in MATCHED if k <= most], tokens, np.greater_equal),
+            ("own", lengths, own_runs, np.greater),
+            ("other", lengths, other_runs, np.greater),
+            *((chance, QUERIES, log_p, partial(discoverable, chance=chance)) for chance in CHANCES),
+        ]
         for style, (side, name) in enumerate(((probes.member, MEMBERS), (~probes.member, HELD_OUT))):
-            label = f"{run.label}, {name}" if len(runs) > 1 else name
-
-            def add(key, xs, values, over, label=label, number=number, style=style, side=side, clusters=clusters):
+            label = f"{result.label}, {name}" if len(results) > 1 else name
+            for key, xs, values, is_over in curves:
                 here = side & ~np.isnan(values)
-                if here.any() and len(xs):
-                    cells = [cell(over(values[here], x) * 1.0, clusters[here], "share", (0, 1)) for x in xs]
-                    points = zip(map(int, xs), cells, strict=True)
-                    series[key].append(_cells(label, points, number, style))
-
-            add("matched", ks, tokens, np.greater_equal)
-            add("own", lengths, own_runs, np.greater)
-            add("other", lengths, other_runs, np.greater)
-            for chance in CHANCES:
-                add(chance, QUERIES, log_p, lambda known, n, chance=chance: discoverable(known, n, chance))
-    yield Plot("matched_tokens", "Texts continued word for word for k tokens or more", "k (tokens)", RATE,
-               series["matched"])  # fmt: skip
+                shares = ((int(x), is_over(values[here], x) * 1.0) for x in xs)
+                points = [(x, estimate(share, clusters[here], "share", (0, 1))) for x, share in shares]
+                series[key] += _estimates(label, points, number, style)
+    title = "Texts continued word for word for k tokens or more"
+    yield Plot("matched_tokens", title, "k (tokens)", RATE, series["matched"])
     for key, title in (
         ("own", "Texts of which a run comes out that only their own sample holds"),
         ("other", "Texts that bring out a run of exactly one other training sample"),
@@ -125,70 +120,65 @@ def _curves(runs):
         yield Plot(f"queries_{100 * chance:g}", title, "n (queries)", RATE, series[chance], "log")
 
 
-def _roc(runs):
-    """For each run a curve a score; the share of members at each rate of held-out texts, as roc has it."""
-    for number, run in enumerate(runs, 1):
-        columns = evidence.scores(run.summary["facts"]["classifier"])
-        probes, series = collect(run.rows, columns), []
+def _roc(results: Sequence[Result]) -> Iterator[Plot]:
+    """For each result a curve a score: the share of members at each rate of held-out texts, as roc has it."""
+    for number, result in enumerate(results, 1):
+        columns = score_columns(result.summary.facts.classifier)
+        probes, series = collect(result.rows, columns), []
         _, clusters = np.unique(probes.clusters, return_inverse=True)
         for colour, (column, values) in enumerate(zip(columns, probes.values, strict=True)):
-            if not (score := run.summary["scores"].get(column.name)):
+            if not (score := result.summary.scores.get(column.name)):
                 continue
-            sides = [side & ~np.isnan(values) for side in (probes.member, ~probes.member)]
-            (members, held_out), of_sides = ([array[side] for side in sides] for array in (values, clusters))
-            total = len(held_out)
+            members, held_out, of_sides = by_side(values, probes.member, clusters)
+            total, points = len(held_out), []
             passed = np.unique(np.geomspace(1, total - 1, STEPS).round()) if total > 1 else np.array([])
-            rates = sorted({*(passed / total).tolist(), *(rate for rate in RATES if rate * total >= 1)})
-            found = ((rate, *true_positive_rate(members, held_out, rate, of_sides)) for rate in rates)
-            points = [(rate, share, low or 0.0, high, len(members)) for rate, share, low, high in found]
+            for rate in sorted({*(passed / total).tolist(), *(rate for rate in RATES if rate * total >= 1)}):
+                if tpr := true_positive_rate(members, held_out, rate, of_sides):
+                    share, low, high = tpr
+                    points.append((rate, share, low or 0.0, high, len(members)))
             points.append((1.0, 1.0, 1.0, 1.0, len(members)))
-            (low, high), area = score["auc"]["interval"], score["auc"]["rate"]
-            label = f"{column.heading}: AUC {area:.2f} [{low:.2f}, {high:.2f}]"
-            series.append(_series(label, points, colour, colour // 7))
-        name, title = ("roc", "") if len(runs) == 1 else (f"roc_{number}", f": {run.label}")
-        yield Plot(
-            name, f"Telling members from held-out texts by a score{title}", "held-out texts that pass (%)",
-            "members that pass (%)", series, "log", "none", True,
-        )  # fmt: skip
+            series.append(_series(f"{column.heading}: AUC {area(score)}", points, colour, colour // 7))
+        name, title = ("roc", "") if len(results) == 1 else (f"roc_{number}", f": {result.label}")
+        title = f"Telling members from held-out texts by a score{title}"
+        axes = ("held-out texts that pass (%)", "members that pass (%)")
+        yield Plot(name, title, *axes, series, "log", "none", True)
 
 
-def _by_setting(runs):
-    if len(runs) < 2:
+def _by_setting(results: Sequence[Result]) -> Iterator[Plot]:
+    if len(results) < 2:
         return
-    name, values = setting([run.manifest for run in runs])
+    name, values = one_setting([result.manifest for result in results])
     if not name:  # then only by what each is called
-        name, values = "run", [run.label for run in runs]
+        name, values = "run", tuple(result.label for result in results)
+    name = name.replace("_", " ")
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    if numbers:
-        at, order = values, sorted(range(len(runs)), key=values.__getitem__)
-    else:
-        at, order = ["none" if value is None else visible(str(value)) for value in values], range(len(runs))
+    x: Sequence[Any] = values if numbers else ["none" if value is None else visible(str(value)) for value in values]
+    order = sorted(range(len(results)), key=values.__getitem__) if numbers else range(len(results))
     for column in ("exact_match", VERDICT):
-        series = []
+        series, figures = [], [result.summary.counts.figures.get(column) for result in results]
         for style, side in enumerate((MEMBERS, HELD_OUT)):
-            cells = [(at[i], runs[i].summary["groups"][side].get(column)) for i in order]
-            series.append(_cells(side, [(x, cell) for x, cell in cells if cell], style, style))
-        said = name.replace("_", " ")
-        yield Plot(
-            f"setting_{column}", f"{_heading(runs, column)} by {said}", said, RATE, [one for one in series if one],
-            "linear" if numbers else "category", "bars",
-        )  # fmt: skip
+            points = [(x[i], figure.groups[side]) for i in order if (figure := figures[i])]
+            series += _estimates(side, points, style, style)
+        title, scale = f"{_heading(results, column)} by {name}", "linear" if numbers else "category"
+        yield Plot(f"setting_{column}", title, name, RATE, series, scale, "bars")
 
 
-def _longest(whose):
+def _longest(whose: str) -> Callable[[Any], int]:
     """Row -> the length of its longest run of that holder (Copied.whose), 0 without."""
     return lambda row: max((run.length for run in row.copied if run.whose(row.generation.cluster) == whose), default=0)
 
 
-def _cells(label, cells, colour, style):
-    points = [(x, cell["rate"], *cell["interval"], cell["n"]) for x, cell in cells if cell["n"]]
-    return _series(label, points, colour, style) if points else None
+def _estimates(label: str, estimates: Iterable[tuple[Any, Estimate]], colour: int, style: int) -> list[Series]:
+    """The series of (x, estimate), none where nothing was measured."""
+    points = [(x, one.value, *(one.interval or (None, None)), one.n) for x, one in estimates if one.n]
+    return [_series(label, points, colour, style)] if points else []
 
 
-def _series(label, points, colour, style):
-    return Series(label, *map(list, zip(*points, strict=True)), colour, style)
+def _series(label: str, points: Iterable[tuple], colour: int, style: int) -> Series:
+    x, y, low, high, n = (list(column) for column in zip(*points, strict=True))
+    return Series(label, x, y, low, high, n, colour, style)
 
 
-def _heading(runs, column):
-    found = (c["heading"] for run in runs for c in run.summary["columns"] if c["name"] == column)
-    return next(found, column).capitalize()
+def _heading(results: Sequence[Result], column: str) -> str:
+    figures = (result.summary.counts.figures.get(column) for result in results)
+    return next((figure.heading for figure in figures if figure), column).capitalize()

@@ -6,14 +6,17 @@ says as much as a word or a syllable (Chinese, Japanese, Thai, Korean ...), none
 """
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import cache
+from typing import Any
 
 import msgspec
 import regex
 from tqdm import tqdm
 
 from memorization.detection import personal
+from memorization.detection.detections import Copied, Detection, Labels, Passage, Span
 from memorization.encoding.words import WITHOUT_BLANKS
 
 MASK = "\u2022"
@@ -32,51 +35,58 @@ those of the text as it was.
 class Masked:
     """A text, masked, in two parts that are shown apart: up to `cut` characters, and from there on.
 
-    A word across the cut is masked as one; personal data across it is named in both parts. known: (kind, start, end) of
-    personal data that no form tells, as names; what has a form goes before one that overlaps it. regions: of
+    A word across the cut is masked as one; personal data across it is named in both parts. named: (kind, start, end) of
+    personal data that no form tells, as names; what has a form wins over one that overlaps it. regions: of
     personal.find.
     """
 
-    def __init__(self, text, cut=0, known=(), regions=personal.REGIONS):
-        at, parts, self._finds, length = 0, [], [], 0
+    def __init__(
+        self,
+        text: str,
+        cut: int = 0,
+        named: Iterable[tuple[str, int, int]] = (),
+        regions: Sequence[str] = personal.REGIONS,
+    ) -> None:
+        at, parts, length = 0, [], 0
+        self._items: list[tuple[int, int, int, int]] = []  # start, end, and where they lie now
         masked = HIDDEN.sub(MASK, text)
-        finds = [item[:3] for item in personal.find(text, regions)]
-        finds += [one for one in known if not any(start < one[2] and one[1] < end for _, start, end in finds)]
-        for kind, start, end in sorted(finds, key=lambda find: find[1]):
+        items = [(item.kind, item.start, item.end) for item in personal.find(text, regions)]
+        items += [one for one in named if not any(start < one[2] and one[1] < end for _, start, end in items)]
+        for kind, start, end in sorted(items, key=lambda item: item[1]):
             for begin, stop in ((start, cut), (cut, end)) if start < cut < end else ((start, end),):
                 parts += [masked[at:begin], f"[{kind}]"]
                 length += begin - at
-                self._finds.append((begin, stop, length, length + len(parts[-1])))
+                self._items.append((begin, stop, length, length + len(parts[-1])))
                 length, at = length + len(parts[-1]), stop
         self.text = "".join([*parts, masked[at:]])
         self.cut, self._old_cut = self.span((0, cut))[1] if cut else 0, cut
 
-    def span(self, span):
+    def span(self, span: Span) -> Span:
         """Where a span of the text, not empty, lies now. One that cuts into personal data has all of it."""
         begin, end = span
-        i = bisect_right(self._finds, begin, key=lambda find: find[0]) - 1
-        j = bisect_left(self._finds, end, key=lambda find: find[0]) - 1
+        i = bisect_right(self._items, begin, key=lambda item: item[0]) - 1
+        j = bisect_left(self._items, end, key=lambda item: item[0]) - 1
         if i >= 0:
-            _, stop, new, new_stop = self._finds[i]
+            _, stop, new, new_stop = self._items[i]
             begin = new if begin < stop else begin - stop + new_stop
         if j >= 0:
-            _, stop, _, new_stop = self._finds[j]
+            _, stop, _, new_stop = self._items[j]
             end = new_stop if end <= stop else end - stop + new_stop
         return begin, end
 
     @property
-    def parts(self):
+    def parts(self) -> tuple[str, str]:
         """The text before and behind the cut."""
         return self.text[: self.cut], self.text[self.cut :]
 
-    def behind(self, span):
+    def behind(self, span: Span) -> Span:
         """As `span`, of the part behind the cut."""
         begin, end = self.span((span[0] + self._old_cut, span[1] + self._old_cut))
         return begin - self.cut, end - self.cut
 
 
-def redacted(rows, regions=personal.REGIONS):
-    """The rows, a list of Detections, with masked texts; spans are of these, their lengths stay those of the originals.
+def redacted(rows: Sequence[Detection], regions: Sequence[str] = personal.REGIONS) -> list[Detection]:
+    """The rows with masked texts; spans are of these, the lengths of runs stay those of the originals.
 
     regions: of personal.find. A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as
     it is.
@@ -84,57 +94,56 @@ def redacted(rows, regions=personal.REGIONS):
     samples = {row.generation.id: (row.generation.prefix, row.generation.suffix) for row in rows}
 
     @cache
-    def sample(id):
+    def sample(id: int) -> Masked:
         prefix, suffix = samples[id]
         return Masked(prefix + suffix, len(prefix), regions=regions)
 
     @cache
-    def candidate(id, text):
+    def candidate(id: int, text: str) -> Masked:
         return sample(id) if samples.get(id, ("", ""))[1] == text else Masked(text, regions=regions)
 
-    return [_redacted(row, samples, sample, candidate, regions) for row in tqdm(rows, "mask", unit="row", disable=None)]
+    def masked(row: Detection) -> Detection:
+        original = row.generation
+        cut = len(original.prefix)
+        named = [(item.kind, cut + item.generation_span[0], cut + item.generation_span[1]) for item in row.personal]
+        generation, own = Masked(original.prefix + original.text, cut, named, regions), sample(original.id)
+        texts = {one.id: one.text for one in row.candidates if one.text}
 
+        def moved(one: Any, **spans: Span) -> Any:
+            """A copy of what has spans, with those in the masked texts; its length stays."""
+            one = copy(one)
+            for name, span in ({"generation_span": generation.behind(one.generation_span)} | spans).items():
+                setattr(one, name, span)
+            return one
 
-def _redacted(row, samples, sample, candidate, regions):
-    original = row.generation
-    cut = len(original.prefix)
-    known = [(item.kind, *(cut + place for place in item.generation_span)) for item in row.personal]
-    generation = Masked(original.prefix + original.text, cut, known, regions)
-    own, texts = sample(original.id), {one.id: one.text for one in row.candidates}
+        def copied(run: Copied) -> Copied:
+            span = run.sample_span
+            return moved(run, sample_span=sample(run.sample).span(span) if run.sample in samples else span)
 
-    def moved(found, **spans):
-        """A copy of what has spans, with those in the masked texts; its length stays."""
-        found = copy(found)
-        for name, span in ({"generation_span": generation.behind(found.generation_span)} | spans).items():
-            setattr(found, name, span)
-        return found
+        def passage(one: Passage, text: Masked) -> Passage:
+            return moved(one, candidate_span=text.behind(one.candidate_span))
 
-    def copied(run):
-        span = run.sample_span
-        return moved(run, sample_span=sample(run.sample).span(span) if run.sample in samples else span)
+        def labels(one: Labels) -> Labels:
+            passages = [passage(each, candidate(each.candidate, texts[each.candidate])) for each in one.passages]
+            return msgspec.structs.replace(one, passages=passages)
 
-    def passage(found, of=None):
-        of = of or candidate(found.candidate, texts[found.candidate])
-        return moved(found, candidate_span=of.behind(found.candidate_span))
+        shown = copy(original)  # without what only fits or tells the original text
+        shown.prefix, shown.suffix = own.parts
+        shown.text, shown.generation_ids, shown.reach = generation.parts[1], [], None
+        run = row.own.run and moved(row.own.run, suffix_span=own.behind(row.own.run.suffix_span))
+        return msgspec.structs.replace(
+            row,
+            generation=shown,
+            candidates=[
+                msgspec.structs.replace(one, text=one.text and candidate(one.id, one.text).parts[1])
+                for one in row.candidates
+            ],
+            longest_common_run=row.longest_common_run and copied(row.longest_common_run),
+            copied=[copied(run) for run in row.copied],
+            personal=[moved(item) for item in row.personal],
+            own=msgspec.structs.replace(row.own, run=run, passages=[passage(one, own) for one in row.own.passages]),
+            labels=labels(row.labels),
+            paper=row.paper and labels(row.paper),
+        )
 
-    def labels(found):
-        return msgspec.structs.replace(found, passages=[passage(one) for one in found.passages])
-
-    masked = copy(original)  # without what only fits or tells the original text
-    masked.prefix, masked.suffix = own.parts
-    masked.text, masked.generation_ids, masked.reach = generation.parts[1], [], None
-    run = row.own.run and moved(row.own.run, suffix_span=own.behind(row.own.run.suffix_span))
-    return msgspec.structs.replace(
-        row,
-        generation=masked,
-        candidates=[
-            msgspec.structs.replace(one, text=one.text and candidate(one.id, one.text).parts[1])
-            for one in row.candidates
-        ],
-        longest_common_run=row.longest_common_run and copied(row.longest_common_run),
-        copied=[copied(run) for run in row.copied],
-        personal=[moved(find) for find in row.personal],
-        own=msgspec.structs.replace(row.own, run=run, passages=[passage(one, own) for one in row.own.passages]),
-        labels=labels(row.labels),
-        paper=row.paper and labels(row.paper),
-    )
+    return [masked(row) for row in tqdm(rows, "mask", unit="row", disable=None)]

@@ -1,333 +1,370 @@
-"""What stage 5 finds in all: as JSON, as a table in plain text of at most 80 columns, and the published counters."""
+"""A summary in words and tables."""
 
-from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import ceil, log, log1p, log2
 
-import numpy as np
-
+from memorization.detection.detections import WHOSE
 from memorization.encoding.prompt_counts import describe_prompts
-from memorization.results import base as base_model
-from memorization.results import canaries as of_canaries
-from memorization.results import evidence, membership
-from memorization.results.columns import (
-    ALARMS,
-    MAIN,
-    RUNS,
-    calibrated,
-    columns,
-    label_columns,
-    without_loops,
+from memorization.results.columns import MAIN, RUNS, TITLES, WITH_BASE
+from memorization.results.facts import notes_of
+from memorization.results.formats import Table, paragraph, plain, shown, spaced, visible
+from memorization.results.roc import RATES, TAIL
+from memorization.results.summary import (
+    HELD_OUT,
+    MEMBERS,
+    Another,
+    CanarySummary,
+    Counts,
+    Figure,
+    GroupTest,
+    Rate,
+    Score,
+    Summary,
 )
-from memorization.results.counts import HELD_OUT, MEMBERS, collect, grouped, tally
-from memorization.results.layout import estimate, grid, paragraph, visible
-from memorization.results.notes import notes
-from memorization.results.others import Others, beside_chance, items
-from memorization.results.personal import Personal, lines_of
-from memorization.results.verdict import BASE, FALLBACK, LEAST_CEILING, verdict_column
-from memorization.results.verdict import verdict as verdict_of
+from memorization.results.verdict import BASE, FALLBACK, LEAST_CEILING
 
+SIDES = (MEMBERS, HELD_OUT)
+HEADINGS = ("", *SIDES, "difference")
 CEILING = "what it would be if every generation were its own suffix, as far as it can reach"
-COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 TOO_SHORT = "what a generation can reach is too short for a run that long (stage 3, --max-new-tokens)"
 UNTESTED = "cannot be tested against held-out texts: too few of as many copies"
+SCORES = "How well a score tells members from held-out texts, with 95 % intervals:"
+WHOSE_HEADINGS = ("own", "another's", "by chance", "shared", "in prompt", "nobody's")  # of WHOSE
 
 
-def summarize(rows, facts, base=None, canaries=None):
-    """What result.json holds of detections (any iterable): facts, columns, groups, difference, verdict.
-
-    facts: what made them, JSON-ready: span_length, direction, classifier (None without), and what the table is to name
-    (profile, model, unchecked, base, and scheme, that of evidence); samples and clusters, how many distinct ones are
-    members and held out. Columns, groups and difference are those of counts.tally. Under without_scan and first_label,
-    and under paper with direction both, stands the same tally of the labels without the span scan, by the published
-    rule, and in direction paper. The verdict has column, the one that decides (verdict.verdict_column), and groups, of
-    verdict.verdict: members by copies and all; it is None without members or what to compare them with. another is
-    others.Others.measure, another_personal the same of items of personal data. Under without_loops stands the same
-    tally without generations that repeat themselves; personal is personal.Personal.counts, scores membership.measure.
-    base: detections of the same probes through the base model, or None; under base stands base.compare, and the scores
-    have the ratio to it. canaries: of canaries.summarize, or None.
-    """
-    classifier, direction = facts["classifier"], "paper" if facts["direction"] == "paper" else "pan"
-    every = columns(facts["span_length"], facts["loop_repeats"], classifier, direction, bool(facts["ner_model"]))
-    tables = {
-        "": every + evidence.columns(),
-        "without_loops": [without_loops(column, facts["loop_repeats"]) for column in every if column.name != "loop"],
-        "without_scan": label_columns(lambda row: row.labels.label_without_scan, classifier, direction),
-        "first_label": label_columns(lambda row: row.labels.first_label, classifier, direction),
-    }
-    if facts["direction"] == "both":
-        tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
-    others, personal, of_others = Others(), Personal(), Others(items)
-    scores = evidence.scores(classifier)
-    limited = [column for column in every if column.ceiling]
-    of_tables = [column for of_table in tables.values() for column in of_table]
-    ceilings = [column._replace(value=column.ceiling) for column in limited]
-    watched = others.watch(of_others.watch(personal.watch(rows)))
-    probes = collect(watched, [*of_tables, *scores, *ceilings])
-    groups, values = grouped(probes), iter(probes.values)
-    _, clusters = np.unique(probes.clusters, return_inverse=True)
-    of_scores, of_ceilings = np.split(probes.values[len(of_tables) :], [len(scores)])
-    of_scores = dict(zip((column.name for column in scores), of_scores, strict=True))
-    summary = {"facts": facts, "generations": probes.generations, "generations_a_probe": probes.generations_a_probe}
-    for name, of_table in tables.items():
-        measured = [(column, next(values)) for column in of_table]
-        if classifier and not name:
-            measured.append(surest(of_scores["paraphrase"], groups[HELD_OUT]))
-        counted = tally(groups, measured, clusters)
-        summary |= {name: counted} if name else counted
-    add_ceilings(summary["groups"], groups, limited, of_ceilings)
-    summary["base"] = None
-    if base is not None:
-        of_base = collect(base, [*tables[""], *(score for score in scores if score.name == "loss")])
-        if not np.array_equal(of_base.ids, probes.ids):
-            raise ValueError("the base model's detections are of other probes")
-        tuned = probes.values[: len(tables[""])]
-        summary["base"] = base_model.compare(groups, tables[""], tuned, of_base.values[:-1], clusters)
-        with np.errstate(invalid="ignore"):  # of two infinities
-            of_scores[evidence.RATIO.name] = of_scores["loss"] - of_base.values[-1]
-        scores = [*scores, evidence.RATIO]
-    reasons = facts.get("not_computed", {})
-    summary["facts"] = facts | {"not_computed": not_computed([*tables[""], *scores], reasons)}
-    summary["scores"] = membership.measure(scores, of_scores.values(), probes.member, clusters)
-    summary["verdict"] = None
-    cells = {column["name"]: summary["groups"][MEMBERS][column["name"]] for column in summary["columns"]}
-    decides = verdict_column({name: cell["ceiling"] for name, cell in cells.items() if "ceiling" in cell})
-    number = [column.name for column in every].index(decides)
-    sides = [(groups[side] & ~np.isnan(probes.values[number])).any() for side in (MEMBERS, HELD_OUT)]
-    if sides[0] and (sides[1] or base is not None):
-        before = None if base is None else of_base.values[number]
-        summary["verdict"] = {"column": decides, "groups": verdict_of(groups, probes, probes.values[number], before)}
-    summary["another"] = others.measure(probes.ids, probes.member, clusters, facts["clusters"])
-    summary["personal"] = personal.counts()
-    summary["another_personal"] = of_others.measure(probes.ids, probes.member, clusters, facts["clusters"])
-    summary["canaries"] = canaries
-    return summary
-
-
-def not_computed(columns, reasons):
-    """dict reason -> headings of the columns without values for it. reasons: field of a generation -> reason."""
-    headings = {}
-    for column in columns:
-        for field, reason in reasons.items():
-            if column.needs == field or column.needs.startswith(f"{field}."):
-                headings.setdefault(reason, {})[column.heading] = None
-    return {reason: [*of_reason] for reason, of_reason in headings.items()}
-
-
-def add_ceilings(cells, groups, columns, values):
-    """Add its ceiling to the cell of each column in each group: the mean of its values, which are those of probes."""
-    for column, of_probes in zip(columns, values, strict=True):
-        for name, mask in groups.items():
-            here = of_probes[mask & ~np.isnan(of_probes)]
-            if column.name in cells[name] and len(here):
-                cells[name][column.name]["ceiling"] = float(here.mean())
-
-
-def surest(scores, held_out):
-    """(column, values) of the paraphrases surer than held-out ones. scores: of probes; held_out: which they are."""
-    others = np.sort(scores[held_out])[::-1]
-    threshold = max(0.5, others[int(ALARMS * len(others))]) if len(others) else 0.5
-    return calibrated(threshold), np.where(scores > threshold, 1.0, 0.0)
-
-
-class Published:
-    """The published counters: first labels of members, in direction paper if both were asked for.
-
-    Repeated prefixes are counted once. Rows are watched as they pass by.
-    """
-
-    def __init__(self):
-        self._first = {}
-
-    def watch(self, rows):
-        for row in rows:
-            if row.generation.member:
-                self._first.setdefault(row.generation.prefix, (row.paper or row.labels).first_label)
-            yield row
-
-    def line(self):
-        """The five counters in a line; where no classifier was asked, the unverified ones are a sixth."""
-        counts = Counter(self._first.values())
-        names = COUNTERS + (("unverified",) if counts["unverified"] else ())
-        return " ".join(f"{name}: {counts[name]}" for name in names) + "\n"
-
-
-def table(summary):
+def summary_text(summary: Summary) -> str:
     """A summary as plain text: what was measured, every column, the main ones by group, the verdict, the meanings."""
-    facts, groups, columns = summary["facts"], summary["groups"], summary["columns"]
-    lines = [line for note in notes(facts) for line in paragraph(f"{note}.")]
-    lines += ["Memorization: what a model repeats of its training texts, and of texts held out", ""]
-    counted = "generations that do so"
-    if summary["generations_a_probe"] > 1:
-        counted = "probes of which any generation does so"
-    lines += [*paragraph(made_with(summary)), "", f"Share of {counted}, in %, with its 95 % interval:", ""]
-    sides = [groups[MEMBERS], groups[HELD_OUT]]
-    head = [["", MEMBERS, HELD_OUT, "difference"], ["probes", *(str(side["n"]) for side in sides), ""]]
-    blocks = {}
-    for column in columns:
-        name = column["name"]
-        change = summary["difference"].get(name)
-        cells = [*(estimate(side[name]) for side in sides), estimate(change, True) if change else "-"]
-        blocks.setdefault(column["block"], []).append([heading(column), *cells])
-        blocks[column["block"]] += [["  ceiling", *cells] for cells in ceilings(column, groups)]
-    lines += grid([*head, *blocks.pop("generations", [])])
-    main = [column for column in columns if column["name"] in MAIN]
-    if len(groups) > 2:
-        body = [["", "probes", *map(heading, main)]]
-        for name, group in groups.items():
-            body.append([name, str(group["n"]), *(estimate(group[column["name"]]) for column in main)])
-        lines += ["", *paragraph("The same by copies in the training set:"), "", *grid(body)]
-    lines += ["", *verdict(summary), *how_tested(summary), "", *another(summary), ""]
-    for name, block in blocks.items():
-        lines += [*paragraph(evidence.TITLES[name].format(scheme=facts["scheme"])), "", *grid([head[0], *block]), ""]
-    lines += [*membership.lines(summary["scores"]), *base_model.lines(summary, heading)]
-    lines += [
-        *of_canaries.lines(summary["canaries"]),
-        *lines_of(summary["personal"], summary["another_personal"], facts["ner_model"]),
-        *unlooped(summary),
+    facts, figures = summary.facts, summary.counts.figures.values()
+    lines = [line for note in notes_of(summary) for line in paragraph(f"{note}.")]
+    several = summary.generations_a_probe > 1
+    counted = "probes of which any generation does so" if several else "generations that do so"
+    first, *others = dict.fromkeys(["generations", *(figure.block for figure in figures)])
+    probes = ["probes", *(str(summary.counts.probes[side]) for side in SIDES), ""]
+
+    def table(block: str, title: str, *rows: list[str]) -> list[str]:
+        of_block = figure_rows(figure for figure in figures if figure.block == block)
+        return plain(Table(HEADINGS, [*rows, *of_block], title))
+
+    blocks = [
+        [*lines, "Memorization: what a model repeats of its training texts, and of texts held out"],
+        paragraph(measured_with(summary)),
+        table(first, f"Share of {counted}, in %, with its 95 % interval:", probes),
+        _by_copies(summary.counts),
+        [*verdict_lines(summary), *how_tested(summary)],
+        another_lines(summary),
+        *(table(block, TITLES[block].format(scheme=facts.scheme)) for block in others),
+        _score_lines(summary.scores),
+        base_lines(summary),
+        canary_lines(summary.canaries),
+        _personal_lines(summary),
+        _lines_without_loops(summary),
+        _meanings(summary),
     ]
-    headings = {}
-    for column in (*columns, *summary["scores"].values()):
-        headings.setdefault(column["meaning"], []).append(column["heading"])
-    headings[CEILING] = ["ceiling"]
-    for meaning, named in headings.items():
-        lines += [] if not meaning else paragraph(f"{_together(named)}: {meaning}", 4)
-    return "\n".join(lines)
+    return "\n".join(spaced(blocks))
 
 
-def ceilings(column, groups):
-    """The cells of a column's ceiling (members, held out, no difference) as a list, empty where it bounds nothing."""
-    cells = [groups[side][column["name"]].get("ceiling") for side in (MEMBERS, HELD_OUT)]
-    if set(cells) == {None} or (set(cells) <= {None, 1.0} and column["kind"] != "mean"):
+def figure_rows(figures: Iterable[Figure], label: str | None = None) -> list[list[str]]:
+    """Rows of a table of figures: members, held-out texts, the difference; below each its ceiling, if it has one.
+
+    label: of all rows; None: the title of each figure.
+    """
+    rows = []
+    for figure in figures:
+        cells = [*(shown(figure.groups[side]) for side in SIDES), shown(figure.difference, True)]
+        rows.append([figure.title if label is None else label, *cells])
+        ceilings = [figure.groups[side].ceiling for side in SIDES]
+        if any(ceiling is not None and (ceiling != 1 or figure.kind == "mean") for ceiling in ceilings):
+            scale = figure.groups[MEMBERS].scale
+            cells = ["-" if ceiling is None else f"{scale * ceiling:.1f}" for ceiling in ceilings]
+            rows.append(["  ceiling" if label is None else f"{label}, ceiling", *cells, ""])
+    return rows
+
+
+def _by_copies(counts: Counts) -> list[str]:
+    if len(counts.probes) == 2:
         return []
-    scale = 1 if column["kind"] == "mean" else 100
-    return [[*("-" if cell is None else f"{scale * cell:.1f}" for cell in cells), ""]]
+    figures = [figure for name, figure in counts.figures.items() if name in MAIN]
+    rows = [[group, str(n), *(shown(figure.groups[group]) for figure in figures)] for group, n in counts.probes.items()]
+    title = "The same by copies in the training set:"
+    return plain(Table(["", "probes", *(figure.title for figure in figures)], rows, title))
 
 
-def within_reach(summary):
-    """The share of members whose suffix has, as far as a generation can reach, a run longer than the span length, or at
-    the most so many; None where that is not known."""
-    known = [length for length in RUNS if length <= summary["facts"]["span_length"]]
-    cells = [summary["groups"][MEMBERS].get(f"run_{length}", {}).get("ceiling") for length in known]
-    return min((cell for cell in cells if cell is not None), default=None)
-
-
-def _together(headings):
-    return ", ".join(headings) if len(headings) < 5 else f"{headings[0]} to {headings[-1]}"
-
-
-def unlooped(summary):
-    """The main columns without generations that repeat themselves, as lines; none where there are none."""
-    loops = [group["loop"]["count"] for group in (summary["groups"][side] for side in (MEMBERS, HELD_OUT))]
-    if not any(loops):
-        return []
-    groups, change = summary["without_loops"]["groups"], summary["without_loops"]["difference"]
-    body = [["", MEMBERS, HELD_OUT, "difference"]]
-    for column in summary["without_loops"]["columns"]:
-        name = column["name"]
-        if name in MAIN:
-            cells = [estimate(groups[side][name]) for side in (MEMBERS, HELD_OUT)]
-            body.append([heading(column), *cells, estimate(change[name], True) if name in change else "-"])
-    said = f"Without loops ({loops[0]} of members, {loops[1]} of held-out texts):"
-    return [*paragraph(said), *grid(body), ""]
-
-
-def made_with(summary):
+def measured_with(summary: Summary) -> str:
     """What a summary is of, in words."""
-    facts = dict(summary["facts"])
-    if facts["direction"] == "both":
-        facts["direction"] = "both (labels of pan)"
-    made = [f"{summary['generations']} generations ({summary['generations_a_probe']} a probe)"]
-    if (prompts := facts.get("prompts")) and prompts["own"] < prompts["probes"]:
-        made.append(describe_prompts(prompts))
-    usual = {"probe": (None, "text"), "ner_model": (None,)}
-    shown = ("model", "probe", "profile", "direction", "classifier", "ner_model")
-    shown = [name for name in shown if facts.get(name) not in usual.get(name, ())]
-    return ", ".join(made + [f"{name} {visible(str(facts[name] or 'none'))}" for name in shown if name in facts])
+    facts = summary.facts
+    parts = [f"{summary.generations} generations ({summary.generations_a_probe} a probe)"]
+    if facts.prompts and facts.prompts["own"] < facts.prompts["probes"]:
+        parts.append(describe_prompts(facts.prompts))
+    direction = "both (labels of pan)" if facts.direction == "both" else facts.direction
+    parts.append(f"model {visible(facts.model)}")
+    parts += [f"probe {visible(facts.probe)}"] if facts.probe not in (None, "text") else []
+    parts += [f"profile {facts.profile}", f"direction {direction}", f"classifier {visible(facts.classifier or 'none')}"]
+    return ", ".join(parts + ([f"ner_model {visible(facts.ner_model)}"] if facts.ner_model else []))
 
 
-def heading(column):
-    """What a column is called in a table."""
-    return column["heading"] + (", mean" if column["kind"] in ("mean", "fraction") else "")
-
-
-def verdict(summary):
-    """The verdict of a summary in words, as lines."""
-    if summary["verdict"] is None:
+def verdict_lines(summary: Summary) -> list[str]:
+    """The verdict of a summary in words."""
+    if summary.verdict is None:
         return paragraph("Verdict: none, for want of members and held-out texts to compare.")
-    column, groups = summary["verdict"]["column"], summary["verdict"]["groups"]
-    tested = {against: [test for test in groups.values() if test["against"] == against] for against in (HELD_OUT, BASE)}
-    yes = {against: sum(test["evidence"] for test in tests) for against, tests in tested.items()}
-    more, number = "members come out more often than held-out texts do, beyond chance", len(tested[HELD_OUT])
+    groups = summary.verdict.groups
+    against = {control: [test for test in groups.values() if test.against == control] for control in (HELD_OUT, BASE)}
+    yes = {control: sum(bool(test.evidence) for test in tests) for control, tests in against.items()}
+    more, number = "members come out more often than held-out texts do, beyond chance", len(against[HELD_OUT])
     if yes[HELD_OUT]:
         lines = paragraph(f"Verdict: yes, {more}{f', in {yes[HELD_OUT]} of {number} groups' * (number > 1)}.")
     elif number:
         lines = paragraph(f"Verdict: no evidence at this sample size that {more}.")
     else:
         lines = paragraph(f"Verdict: none, members {UNTESTED}.")
-    if tested[BASE]:
-        groups_of = f"in {yes[BASE] or 'none'} of {len(tested[BASE])} that {UNTESTED}"
-        lines += paragraph(f"Against the base model: more often beyond chance {groups_of}.")
-    room = min(max(map(len, groups)), 24)
+    if against[BASE]:
+        share = f"in {yes[BASE] or 'none'} of {len(against[BASE])} that {UNTESTED}"
+        lines += paragraph(f"Against the base model: more often beyond chance {share}.")
+    width = min(max(map(len, groups)), 24)
+    figure = summary.counts.figures[summary.verdict.column]
     for name, test in groups.items():
-        said = _outcome(test, summary["groups"][name][column]["n"])
-        lines += paragraph(f"  {name.ljust(room)}  {said}", room + 4)
+        lines += paragraph(f"  {name.ljust(width)}  {_outcome(test, figure.groups[name].n)}", width + 4)
     return lines
 
 
-def _outcome(test, members):
-    """One group's line of the verdict. members: how many the column says something of."""
-    if test["against"] is None:
+def _outcome(test: GroupTest, members: int | None) -> str:
+    """A group's line of the verdict. members: how many the column says something of."""
+    if test.against is None or test.p is None:
         return UNTESTED
-    p = f"p = {test['p']:.2g}" if test["p"] >= 0.0001 else "p < 0.0001"
-    if test["evidence"]:
-        said = f"yes ({p})"
-    elif test["detectable_difference"] is None:
-        said = f"no evidence ({p}); no difference, however large, would have been found with 80 % power"
+    p = f"p = {test.p:.2g}" if test.p >= 0.0001 else "p < 0.0001"
+    if test.evidence:
+        outcome = f"yes ({p})"
+    elif test.detectable_difference is None:
+        outcome = f"no evidence ({p}); no difference, however large, would have been found with 80 % power"
     else:
-        points = f"{100 * test['detectable_difference']:.1f} points"
-        said = f"no evidence ({p}); a difference of {points} would have been found with 80 % power"
-    if test["against"] == BASE:
-        return f"{UNTESTED}; against the base model: {said}"
-    return said if test["members"] == members else f"{said}; of {test['members']} members that have such a control"
+        points = f"{100 * test.detectable_difference:.1f} points"
+        outcome = f"no evidence ({p}); a difference of {points} would have been found with 80 % power"
+    if test.against == BASE:
+        return f"{UNTESTED}; against the base model: {outcome}"
+    return outcome if test.members == members else f"{outcome}; of {test.members} members that have such a control"
 
 
-def another(summary):
-    """Another's beside its chance level, and its verdict, as lines; none where a side has no other sample."""
-    if (found := summary["another"]) is None:
+def how_tested(summary: Summary) -> list[str]:
+    """How the verdict of a summary was reached; no lines without a verdict."""
+    if summary.verdict is None:
         return []
-    number, groups = found["samples"], found["groups"]
-    yes = [name for name, group in groups.items() if group["evidence"]]
+    tests = summary.verdict.groups.values()
+    why = ", as most members can have no own run" if summary.verdict.column == FALLBACK else ""
+    if why and (reached := _within_reach(summary)) is not None and reached < LEAST_CEILING:
+        why += f": {TOO_SHORT}"
+    number = sum(test.against is not None for test in tests)
+    sentences = [
+        f"By {summary.counts.figures[summary.verdict.column].heading}, the column named in advance{why}.",
+        "Members are compared with held-out samples of as many copies: permutation test, one-sided, of whole clusters "
+        "of near-duplicates (Fisher's exact test where each has one sample).",
+        "Against the base model: the same probes, McNemar's exact test." * any(t.against == BASE for t in tests),
+        f"Corrected by Holm for {number} {'groups' if number > 1 else 'group'}: under a random split any false yes has "
+        "a chance of at most 5 %.",
+        "What would have been found: if the held-out rate is at the upper end of its interval.",
+    ]
+    return paragraph(f"({' '.join(filter(None, sentences))})")
+
+
+def _within_reach(summary: Summary) -> float | None:
+    """The share of members, or an upper bound of it, whose suffix has a run longer than the span length, as far as a
+    generation can reach; None where that is not known."""
+    lengths = [length for length in RUNS if length <= summary.facts.span_length]
+    figures = [
+        summary.counts.figures[f"run_{length}"] for length in lengths if f"run_{length}" in summary.counts.figures
+    ]
+    ceilings = (figure.groups[MEMBERS].ceiling for figure in figures)
+    return min((ceiling for ceiling in ceilings if ceiling is not None), default=None)
+
+
+def another_lines(summary: Summary) -> list[str]:
+    """Another's beside its chance level, and its verdict; no lines where a side has no other sample."""
+    if (another := summary.another) is None:
+        return []
+    yes = [name for name, group in another.groups.items() if group.evidence]
     more = "one other training sample's text comes out more often than one held-out sample's"
-    said = f"yes, {more}, beyond chance, from probes: {', '.join(yes)}" if yes else f"no evidence that {more}"
-    if not yes and within_reach(summary) == 0:
-        said = f"cannot be told, as {TOO_SHORT}"
+    if yes:
+        verdict = f"yes, {more}, beyond chance, from probes: {', '.join(yes)}"
+    elif _within_reach(summary) == 0:
+        verdict = f"cannot be told, as {TOO_SHORT}"
+    else:
+        verdict = f"no evidence that {more}"
     return [
-        *paragraph(f"Another's: {said}."),
-        *beside_chance(found),
+        *paragraph(f"Another's: {verdict}."),
+        *plain(_another_table(another)),
         *paragraph(
-            f"(Probes, in %, that say a run of over {summary['facts']['span_length']} characters which exactly one "
-            f"other sample holds, of {number} training samples, and by chance of {number} held-out ones: the mean over "
-            "all choices of so many. Permutation test, one-sided, corrected by Holm.)"
+            f"(Probes, in %, that say a run of over {summary.facts.span_length} characters which exactly one other "
+            f"sample holds, of {another.samples} training samples, and by chance of {another.samples} held-out ones: "
+            "the mean over all choices of so many. Permutation test, one-sided, corrected by Holm.)"
         ),
     ]
 
 
-def how_tested(summary):
-    """How the verdict of a summary was reached, as lines; none without a verdict."""
-    if summary["verdict"] is None:
-        return []
-    name, tests = summary["verdict"]["column"], summary["verdict"]["groups"].values()
-    (column,) = (column for column in summary["columns"] if column["name"] == name)
-    why = ", as most members can have no own run" if name == FALLBACK else ""
-    if why and (reached := within_reach(summary)) is not None and reached < LEAST_CEILING:
-        why += f": {TOO_SHORT}"
-    groups = sum(test["against"] is not None for test in tests)
-    lines = [
-        f"By {column['heading']}, the column named in advance{why}. Members are compared with held-out samples of as",
-        "many copies: permutation test, one-sided, of whole clusters of near-duplicates (Fisher's exact test where",
-        "each has one sample).",
-        "Against the base model: the same probes, McNemar's exact test." * any(t["against"] == BASE for t in tests),
-        f"Corrected by Holm for {groups} {'groups' if groups > 1 else 'group'}: under a random split any false yes has",
-        "a chance of at most 5 %. What would have been found: if the held-out rate is at the upper end of its",
-        "interval.",
+def _another_table(another: Another) -> Table:
+    rows = [
+        [name, shown(group.another), shown(group.chance), f"{group.p:.2g}" if group.p >= 0.0001 else "< 0.0001"]
+        for name, group in another.groups.items()
     ]
-    return paragraph(f"({' '.join(filter(None, lines))})")
+    return Table(["probes", f"of {another.samples} members", f"of {another.samples} held out", "p"], rows)
+
+
+def outcome_lines(summary: Summary) -> list[str]:
+    """The verdict of a summary, and what it says in tables of their own."""
+    verdict = [*verdict_lines(summary), *another_lines(summary)]
+    return spaced([verdict, base_lines(summary), canary_lines(summary.canaries)])
+
+
+def base_tables(summary: Summary) -> Iterator[Table]:
+    """What fine-tuning added to the main columns: of members, and of held-out texts; none without a base model."""
+    for side in SIDES:
+        rows = [
+            [
+                summary.counts.figures[name].title,
+                shown(figure.groups[side]),
+                shown(summary.counts.figures[name].groups[side]),
+                shown(figure.difference[side], True),
+            ]
+            for name, figure in (summary.base or {}).items()
+            if name in WITH_BASE and side in figure.difference
+        ]
+        if rows:
+            yield Table([side, "base", "tuned", "paired difference"], rows)
+
+
+def base_lines(summary: Summary) -> list[str]:
+    """What fine-tuning added; no lines without a base model."""
+    if summary.base is None:
+        return []
+    base = visible(str(summary.facts.base))
+    title = paragraph(f"What fine-tuning added, the same probes through the base model {base}:")
+    return spaced([title, *map(plain, base_tables(summary))])
+
+
+def resolved_rates(scores: Iterable[Mapping[str, Score]]) -> list[str]:
+    """The rates of false positives that any score of several summaries resolves."""
+    every = [score for of_summary in scores for score in of_summary.values()]
+    return [rate for rate in map("{:g}".format, RATES) if any(score.tpr[rate] for score in every)]
+
+
+def score_table(labelled: Sequence[tuple[str, Mapping[str, Score]]]) -> Table:
+    """The scores of several summaries, (label, scores), one score after the other."""
+    rates = resolved_rates(scores for _, scores in labelled)
+    rows: dict[str, list[list[str]]] = {}
+    for label, scores in labelled:
+        for score in scores.values():
+            tpr = (shown(cell) if (cell := score.tpr[rate]) else "not resolvable" for rate in rates)
+            rows.setdefault(score.heading, []).append([score.heading, label, area(score), *tpr])
+    columns = ["score", "run", "AUC", *(f"TPR at {100 * float(rate):g} % FPR" for rate in rates)]
+    return Table(columns, [row for of_score in rows.values() for row in of_score], SCORES, True)
+
+
+def _score_lines(scores: Mapping[str, Score]) -> list[str]:
+    if not scores:
+        return []
+    table = score_table([("", scores)]).without(1)._replace(grouped=False)
+    return [*plain(table._replace(columns=["", *table.columns[1:]])), *how_scored([scores])]
+
+
+def area(score: Score) -> str:
+    """The area under the ROC curve of a score as text, from 0 to 1."""
+    low, high = score.auc.interval or (None, None)
+    return f"{score.auc.rate:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def how_scored(scores: Sequence[Mapping[str, Score]]) -> list[str]:
+    """How the scores of several summaries are to be read; no lines without scores."""
+    every = [score for of_summary in scores for score in of_summary.values()]
+    if not every:
+        return []
+    least = min(score.n[1] for score in every)
+    more = ", ".join(f"{100 * rate:g} % takes {1 / rate:,.0f}" for rate in RATES if least * rate < 1)
+    missing = f" Not resolvable with {least} held-out texts: {more}." if more else ""
+    unbounded = {
+        rate: score.n[1]
+        for score in every
+        for rate, cell in score.tpr.items()
+        if cell and cell.interval and cell.interval[0] is None
+    }
+    for rate, held_out in unbounded.items():
+        missing += f" [-, ...]: no lower bound at {100 * float(rate):g} % from {held_out} held-out samples"
+        missing += f", it takes {ceil(log(TAIL) / log1p(-float(rate)))} that are no near-duplicates."
+    return paragraph(
+        "(AUC: how often a member scores higher than a held-out text; 0.5 is chance. TPR at 1 % FPR: the share of "
+        f"members over the 99th percentile of held-out texts.{missing} An AUC near 0.5 says that this score does not "
+        "see who was a member, not that nothing is memorized.)"
+    )
+
+
+def canary_lines(canaries: CanarySummary | None) -> list[str]:
+    """What canaries tell; no lines without."""
+    if canaries is None:
+        return []
+    rows = []
+    for name, group in canaries.groups.items():
+        planted, control = ([shown(side.exposure), shown(side.extracted)] for side in (group.planted, group.control))
+        rows.append([name, str(group.pairs), *planted, f">= {group.epsilon.bound:.2f}", f"{group.epsilon.most:.2f}"])
+        rows.append(["- controls", "", *control, "", ""])
+    last = [*canaries.groups.values()][-1]  # of all
+    estimated = last.planted.estimated + last.control.estimated
+    bits = canaries.digits * log2(10)
+    explanation = (
+        f"Exposure: {bits:.1f} bits at most, {canaries.chance:.2f} on average of what is not known"
+        f"{f'; {estimated} estimated' if estimated else ''}. Extracted: greedy decoding gives the secret, by chance 1 "
+        f"in {10**canaries.digits:,}. Epsilon: a lower bound, delta {canaries.delta:g}, with "
+        f"{100 * canaries.confidence:g} % confidence in each line, of putting one canary with its copies in the place "
+        "of another; at most: what so many pairs could show."
+    )
+    title = "Canaries: random secrets planted in the training set, and controls kept out of it:"
+    table = Table(["", "pairs", "exposure, bits", "extracted, %", "epsilon", "at most"], rows, title)
+    unchecked = ["UNCHECKED: the model was not trained with these canaries"] if canaries.unchecked else []
+    return [*unchecked, *plain(table), *paragraph(f"({explanation})")]
+
+
+def _personal_lines(summary: Summary) -> list[str]:
+    """Items of personal data by kind; no lines without."""
+    if not summary.personal:
+        return []
+    rows = [
+        [f"{kind}, {side}", *(str(counts[whose]) for whose in WHOSE)]
+        for kind, sides in summary.personal.items()
+        for side, counts in sides.items()
+    ]
+    names = "" if summary.facts.ner_model else " (names were not looked for: no --ner-model)"
+    title = (
+        f"Personal data that is said, in items{names}. Own: in its own sample, behind the prompt. Another's: in "
+        "exactly one other training cluster; by chance: in exactly one held-out one. Shared: in several others. "
+        "Nobody's: in no sample."
+    )
+    lines = plain(Table(["", *WHOSE_HEADINGS], rows, title))
+    if summary.another_personal:
+        lines.append("Probes, in %, that say what exactly one other sample holds, as of runs above:")
+        lines += plain(_another_table(summary.another_personal))
+    return lines
+
+
+def _lines_without_loops(summary: Summary) -> list[str]:
+    """The main columns without generations that repeat themselves; no lines where none does."""
+    loops = [summary.counts.figures["loop"].groups[side] for side in SIDES]
+    counts = [loop.count for loop in loops if isinstance(loop, Rate)]
+    if not any(counts):
+        return []
+    figures = (figure for name, figure in summary.without_loops.figures.items() if name in MAIN)
+    title = f"Without loops ({counts[0]} of members, {counts[1]} of held-out texts):"
+    return plain(Table(HEADINGS, figure_rows(figures), title))
+
+
+def meanings(summaries: Iterable[Summary]) -> dict[str, list[str]]:
+    """Each meaning of columns and scores -> the headings that have it."""
+    headings: dict[str, list[str]] = {}
+    for summary in summaries:
+        figures: list[Figure | Score] = [*summary.counts.figures.values(), *summary.scores.values()]
+        for figure in figures:
+            if figure.meaning:
+                headings.setdefault(figure.meaning, []).append(figure.heading)
+    return headings
+
+
+def _meanings(summary: Summary) -> list[str]:
+    lines = []
+    for meaning, headings in (meanings([summary]) | {CEILING: ["ceiling"]}).items():
+        name = ", ".join(headings) if len(headings) < 5 else f"{headings[0]} to {headings[-1]}"
+        lines += paragraph(f"{name}: {meaning}", 4)
+    return lines

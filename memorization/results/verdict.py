@@ -1,16 +1,20 @@
 """Whether members come out more often than held-out texts: the tests behind the verdict (design.md, Terms: Verdict).
 
-Under a random split it is chance which clusters of near-duplicates are held out. So clusters are exchanged between the
-sides, whole, among those of as many copies: what stands often in the data is often known from elsewhere.
+Under a random split it is chance which clusters of near-duplicates are held out. So whole clusters are exchanged
+between the sides, among those of as many copies: what occurs often in the data often occurs elsewhere too.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special, stats
 
 from memorization.results import statistics
 from memorization.results.columns import VERDICT
-from memorization.results.counts import HELD_OUT, MEMBERS, Probes, octaves
+from memorization.results.counts import Groups, ProbeValues, octaves
 from memorization.results.statistics import LEVEL, detectable, effective, fisher, paired_detectable, wilson
+from memorization.results.summary import HELD_OUT, MEMBERS, GroupTest
 
 FALLBACK = "exact_match"  # decides where most members can have no own run
 LEAST_CEILING = 0.5
@@ -20,73 +24,63 @@ AT_ONCE = 1 << 20  # numbers in memory together
 NEGLIGIBLE = 1e-16  # of a distribution, at either end; p is so much larger, if anything
 
 
-def verdict_column(ceilings: dict[str, float] | None) -> str:
-    """The column that decides, by the ceilings of members (name -> share of them): no generation has a part in it.
+def verdict_column(ceiling: float | None) -> str:
+    """The column that decides, by the ceiling of own runs for members, None if unknown: no generation has a part in it.
 
-    Where that of own runs is not known, it is own runs.
+    Where the ceiling is not known, it is own runs.
     """
-    return FALLBACK if (ceilings or {}).get(VERDICT, 1.0) < LEAST_CEILING else VERDICT
+    return FALLBACK if ceiling is not None and ceiling < LEAST_CEILING else VERDICT
 
 
-def verdict(
-    groups: dict[str, np.ndarray],
-    probes: Probes,
-    values: np.ndarray,
-    base: np.ndarray | None = None,
-    level: float = LEVEL,
-) -> dict[str, dict]:
+def compare_groups(
+    groups: Groups, probes: ProbeValues, values: np.ndarray, base: np.ndarray | None = None, level: float = LEVEL
+) -> dict[str, GroupTest]:
     """Whether each group of members comes out more often than held-out texts do, beyond chance.
 
-    groups: dict name -> mask of probes, as of counts.grouped. probes: counts.Probes. values: 1.0 of a probe that comes
-    out, else 0.0, NaN where that is not known. base: the same through the base model, or None.
+    groups: as of counts.group_probes. values: 1.0 of a probe that comes out, else 0.0, NaN where that is not known.
+    base: the same through the base model, or None.
 
     Members are compared with held-out samples of as many copies (Exchange). A group with so few of these that no
-    outcome could be a yes is compared with the base model on the same probes, if there is one (Paired). All tests are
-    corrected by Holm, equal ones counted once, so that the chance of any false yes is at most `level`, however the
-    groups overlap. Returns dict name -> against (HELD_OUT, BASE, or None: not tested), members and held_out (how many
-    are compared), p (corrected), evidence, and of a test without it detectable_difference (of rates; None if there is
-    none): the least that would have been found with 80 % power, at the level at which Holm tested it, if the held-out
-    rate (against the base model: that of samples which it alone says) is the upper end of its interval.
+    outcome could be significant is compared with the base model on the same probes, if there is one (Paired). All tests
+    are corrected by Holm, equal ones counted once, so that the chance of any false yes is at most `level`, however the
+    groups overlap. A detectable difference is at the level at which Holm tested the group, if the held-out rate
+    (against the base model: that of samples which it alone says) is the upper end of its interval.
     """
-    known, octave = ~np.isnan(values), octaves(probes.duplicates)
+    valid, octave = ~np.isnan(values), octaves(probes.duplicates)
     strata = strata_of(probes)
-    tests, paired = {}, {}
+    exchanges: dict[str, Exchange | Paired] = {}
+    paired: dict[str, Exchange | Paired] = {}
     for name, mask in groups.items():
         if name != HELD_OUT:
-            alike = known if name == MEMBERS else known & (octave == octave[mask][0])
-            tests[name] = Exchange(values, probes, strata, alike)
+            alike = valid if name == MEMBERS else valid & (octave == octave[mask][0])
+            exchanges[name] = Exchange(values, probes, strata, alike)
             if base is not None:
-                paired[name] = Paired(values, base, probes, mask & known & ~np.isnan(base))
-    tests = _possible(tests, level)
+                paired[name] = Paired(values, base, probes, mask & valid & ~np.isnan(base))
+    tests = _possible(exchanges, level)
     tests |= _possible({name: test for name, test in paired.items() if name not in tests}, level)
     distinct = {test.key: test for test in tests.values()}
-    corrected = statistics.holm([test.p() for test in distinct.values()]) if distinct else []
-    p = dict(zip(distinct, corrected, strict=True))
+    corrected = statistics.holm([test.p() for test in distinct.values()]).tolist() if distinct else []
+    p: dict[bytes, float] = dict(zip(distinct, corrected, strict=True))
     left = sum(value > level for value in p.values())
-    results = {}
-    for name in groups:
-        if name == HELD_OUT:
-            continue
-        if name not in tests:
-            results[name] = dict.fromkeys(("against", "members", "held_out", "p", "evidence", "detectable_difference"))
-            continue
-        test, evidence = tests[name], bool(p[tests[name].key] <= level)
-        results[name] = {
-            "against": test.against,
-            "members": test.members,
-            "held_out": test.held_out,
-            "p": float(p[test.key]),
-            "evidence": evidence,
-            "detectable_difference": None if evidence else test.detectable(level / left),
-        }
+    results = {name: GroupTest() for name in groups if name != HELD_OUT}
+    for name, test in tests.items():
+        evidence = p[test.key] <= level
+        results[name] = GroupTest(
+            against=test.against,
+            members=test.members,
+            held_out=test.held_out,
+            p=p[test.key],
+            evidence=evidence,
+            detectable_difference=None if evidence else test.detectable(level / left),
+        )
     return results
 
 
-def strata_of(probes: Probes) -> np.ndarray:
+def strata_of(probes: ProbeValues) -> np.ndarray:
     """Of each probe the stratum of its cluster, int64: clusters of as many copies, and about as many samples.
 
-    Copies are those of the cluster's most frequent sample; samples are counted in octaves, as a cluster of more than
-    are to be held out cannot be, and one of many is told often too. Both as far as they are probes.
+    Copies are those of the cluster's most frequent sample. Samples are counted in octaves: a cluster with more samples
+    than are to be held out cannot be held out, and one with many samples is learned well too. Only probes are counted.
     """
     _, cluster, size = np.unique(probes.clusters, return_inverse=True, return_counts=True)
     most = np.zeros(len(size), np.int64)
@@ -97,19 +91,19 @@ def strata_of(probes: Probes) -> np.ndarray:
 class Exchange:
     """The test of members against held-out samples, by exchanging clusters within strata (strata_of).
 
-    The statistic is the sum over members of how much more often they come out than all samples of as many copies (as of
-    Cochran, Mantel and Haenszel), over its standard error. Where each cluster has one sample, all exchanges count: it
-    is Fisher's exact test, and over several strata the sum of what that counts in each. Else they are drawn. The error
-    is of the residuals of clusters (Chung and Romano 2013, Exact and asymptotically robust permutation tests): sides
-    that were not drawn, whose clusters are of other sizes, do no harm in large samples then.
+    The statistic is the sum over members of how much more often they come out than all samples of as many copies (after
+    Cochran, Mantel and Haenszel), over its standard error. Where each cluster has one sample, all exchanges count: this
+    is Fisher's exact test, and over several strata the sum of the counts in each. Else exchanges are drawn. The error
+    is of the residuals of clusters (Chung and Romano 2013, Exact and asymptotically robust permutation tests): so sides
+    that no random split made, whose clusters differ in size, do no harm in large samples.
     """
 
     against = HELD_OUT
 
-    def __init__(self, values, probes, strata, mask):
+    def __init__(self, values: np.ndarray, probes: ProbeValues, strata: np.ndarray, mask: np.ndarray) -> None:
         index = np.flatnonzero(mask)
         sides = [np.isin(strata[index], strata[index[probes.member[index] == side]]) for side in (True, False)]
-        index = index[sides[0] & sides[1]]  # strata of one side say nothing
+        index = index[sides[0] & sides[1]]  # strata without members or held-out samples say nothing
         _, unit = np.unique(2 * probes.clusters[index] + probes.member[index], return_inverse=True)
         strata, stratum = np.unique(strata[index], return_inverse=True)
         cells, cell = np.unique(np.stack([stratum, probes.duplicates[index]]), axis=1, return_inverse=True)
@@ -147,7 +141,7 @@ class Exchange:
         parts = [(1, stats.hypergeom, (units, hits, members)) for units, members, hits, _ in tables]
         return at_least(sum(table[-1] for table in tables), parts)
 
-    def _drawn(self):
+    def _drawn(self) -> float:
         rng, kinds = np.random.default_rng(SEED), []
         for stratum in range(self._stratum.max() + 1):
             here = self._stratum == stratum
@@ -155,7 +149,7 @@ class Exchange:
             kind, of_unit, units = np.unique(rows, axis=1, return_inverse=True, return_counts=True)
             kinds.append((*kind, units, np.bincount(of_unit, 1 - self._side[here], len(units)).astype(int)))
 
-        def excess(drawn):
+        def excess(drawn: Sequence[np.ndarray]) -> np.ndarray:
             """The statistic for each row of how many units of each kind are held out, by stratum."""
             total = error = 0
             for (probes, excess, units, _), held_out in zip(kinds, drawn, strict=True):
@@ -167,7 +161,7 @@ class Exchange:
 
         observed = excess([held_out[None] for *_, held_out in kinds])[0]
 
-        def as_extreme(number):
+        def as_extreme(number: int) -> np.ndarray:
             drawn = [
                 rng.multivariate_hypergeometric(units, held_out.sum(), number, method="marginals")
                 for _, _, units, held_out in kinds
@@ -179,8 +173,8 @@ class Exchange:
     def detectable(self, level: float) -> float | None:
         """The least difference that is found with 80 % power at a level; None if there is none.
 
-        As of two samples without strata that say as much: with as many effective probes on the side of members, and of
-        held-out ones what gives the same variance of the difference (with weights as of Cochran, Mantel and Haenszel).
+        As of two samples without strata that say as much: with as many effective members, and as many held-out samples
+        as give the same variance of the difference (with weights after Cochran, Mantel and Haenszel).
         """
         stratum, sizes = self._stratum[self._unit], []
         for side in (self._member, ~self._member):
@@ -197,13 +191,13 @@ class Exchange:
 class Paired:
     """The test of the tuned model against the base model on the same probes: McNemar's exact test, by clusters.
 
-    Which of the two says more of a cluster is by chance if fine-tuning changed nothing: the models are exchanged, for
-    whole clusters, in all ways.
+    If fine-tuning changed nothing, it is chance which model says more of a cluster: the models are exchanged, for whole
+    clusters, in all ways.
     """
 
     against = BASE
 
-    def __init__(self, values, base, probes, mask):
+    def __init__(self, values: np.ndarray, base: np.ndarray, probes: ProbeValues, mask: np.ndarray) -> None:
         index = np.flatnonzero(mask)
         _, self._unit = np.unique(probes.clusters[index], return_inverse=True)
         self._change = (values[index] - base[index]).astype(int)
@@ -222,16 +216,16 @@ class Paired:
         return at_least(int(more[more > 0].sum()), parts)
 
     def detectable(self, level: float) -> float | None:
-        """The least difference that is found with 80 % power at a level; None if there is none."""
-        lost = self._change < 0
-        pairs = min(effective(self._change > 0, self._unit), effective(lost, self._unit))
-        return paired_detectable(int(pairs + 1e-9), wilson(float(lost.mean()) * pairs, pairs)[1], level)
+        """As of Exchange."""
+        fewer = self._change < 0
+        pairs = min(effective(self._change > 0, self._unit), effective(fewer, self._unit))
+        return paired_detectable(int(pairs + 1e-9), wilson(float(fewer.mean()) * pairs, pairs)[1], level)
 
 
-def at_least(observed: int, parts: list) -> float:
-    """The chance that a sum is `observed` or more, of independent counts, each times a size.
+def at_least(observed: int, parts: Sequence[tuple[int, Any, tuple]]) -> float:
+    """The chance that a sum of independent counts, each times a size, is `observed` or more.
 
-    parts: for each the size, its distribution (of scipy.stats) and the arguments of that.
+    parts: for each count the size, its distribution (of scipy.stats) and the arguments of that.
     """
     weight, least, beyond = np.ones(1), 0, 0.0
     for size, count, arguments in parts:
@@ -243,8 +237,8 @@ def at_least(observed: int, parts: list) -> float:
     return float(min(weight[max(observed - least, 0) :].sum() + beyond, 1.0))
 
 
-def _possible(tests, level):
-    """Those tests of which some outcome would be a yes at a level, corrected for how many there are."""
+def _possible(tests: Mapping[str, Exchange | Paired], level: float) -> dict[str, Exchange | Paired]:
+    """The tests of which some outcome would be significant at a level, corrected for their number."""
     tests = dict(tests)
     while tests:
         name = max(tests, key=lambda name: tests[name].log_least_p())

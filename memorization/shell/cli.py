@@ -1,22 +1,27 @@
-"""What the stage scripts share at the shell: a person's mistake gets one line and exit status 2."""
+"""What the stage scripts share at the shell: flags, one line and status 2 for a person's mistake, signals."""
 
 import argparse
 import base64
 import errno
+import io
 import os
 import re
 import signal
 import sys
 import tempfile
 import traceback
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
 from urllib.parse import quote
 
-from memorization.shell import flags, signals
+from memorization.shell import flags
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-REMEDIES = {  # the system's errors; any other that names its number gets the last
+REMEDIES = {  # for errors of the system; any other gets "name another path"
     FULL: "free some space or name another directory",
     (errno.EACCES, errno.EPERM, errno.EROFS): "change its permissions or name another path",
     (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG): "check the path",
@@ -28,96 +33,165 @@ REMEDIES = {  # the system's errors; any other that names its number gets the la
 LOOP = re.compile("Symlink loop from ['\"](.*)['\"]", re.DOTALL)  # what Path.resolve says before Python 3.13
 SECRETS = ("ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN")  # environment variables that nothing may show
 
+for _name, _mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+    if getattr(sys, _name) is None:  # closed: else the next file that is opened would get its number, and its output
+        setattr(sys, _name, open(os.devnull, _mode))  # noqa: SIM115, PTH123
+
 
 class UserError(Exception):
-    """A mistake the person at the shell can mend. The message names the thing and the remedy, in one line."""
+    """A mistake that the person at the shell can fix. The message names the thing and the remedy, in one line."""
 
 
-def is_out_of_memory(error):
-    """Whether an error says that memory, of the machine or of a GPU, did not suffice, in one of the ways it is said."""
-    signs = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    named = named or isinstance(error, OSError) and error.errno == errno.ENOMEM
-    return named or isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+class Interrupted(KeyboardInterrupt):
+    """A signal, `number`, has asked the process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose --help shows the script's docstring as it stands and whose errors are one line.
 
-    Every flag --a-b is known as --a_b as well, the spelling of published commands. A flag
-    without a type is a text that is not empty.
+    Every flag --a-b is known as --a_b as well, the spelling of published commands. A flag without a type is a text that
+    is not empty.
     """
 
-    def __init__(self, description):
+    def __init__(self, description: str | None) -> None:
         layout = {"usage": "%(prog)s [flags]", "formatter_class": argparse.RawDescriptionHelpFormatter}
-        super().__init__(description=description, **layout)
+        super().__init__(description=description, **layout)  # type: ignore[arg-type]  # a dict of two types
         self.register("type", None, flags.text)
         self.register("type", Path, flags.path)
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(  # type: ignore[override]  # one signature for the three of typeshed
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
         args = sys.argv[1:] if args is None else args
         return super().parse_known_args([self._documented(arg) for arg in args], namespace)
 
-    def _documented(self, arg):
+    def _documented(self, arg: str) -> str:
         flag, *value = arg.split("=", 1)
         if not flag.startswith("--") or flag in self._option_string_actions:
             return arg
         return "=".join([flag.replace("_", "-"), *value])
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help shows a command that works)\n")
 
 
-def run(main, *args):
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the machine or of a GPU, did not suffice."""
+    signs = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or isinstance(error, OSError)
+        and error.errno == errno.ENOMEM
+        or isinstance(error, RuntimeError)
+        and any(sign in str(error) for sign in signs)
+    )
+
+
+def run(main: Callable[..., int | None], *args: Any) -> NoReturn:
     """Call main(*args), then exit: 2 and one line on stderr for a person's mistake, 128 + its number for a signal.
 
-    What is neither is a mistake of ours: 1, and one line that names the file with its traceback.
+    Anything else is a bug of ours: status 1, and one line that names the file with its traceback.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that are not UTF-8 can be printed
     try:
-        with signals.raised():
+        with _signals_raised():
             status = main(*args)
-            _flush()
+            try:
+                sys.stdout.flush()
+            except OSError as error:
+                _discard_output()
+                error.filename = "standard output"
+                raise
         sys.exit(status)
-    except UserError as error:
-        message, status = str(error), 2
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        _forget_output()
+        _discard_output()
         sys.exit(1)
     except KeyboardInterrupt as error:
-        sys.exit(signals.say(getattr(error, "number", signal.SIGINT)))
+        sys.exit(128 + getattr(error, "number", signal.SIGINT))
     except Exception as error:
-        if is_out_of_memory(error):
-            message = "out of memory; lower the batch size, start fewer processes, or take a machine or GPU with more"
-            status = 2
-        elif isinstance(error, OSError) and error.errno is not None:
-            remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "name another path")
-            message, status = f"{_shown(error.filename)}: {os.strerror(error.errno)}; {remedy}", 2
-        elif isinstance(error, RuntimeError) and (loop := LOOP.fullmatch(str(error))):
-            message, status = f"{loop[1]}: {os.strerror(errno.ELOOP)}; check the path", 2
-        elif isinstance(error, UnicodeEncodeError) and (strange := [arg for arg in sys.argv[1:] if not _is_utf8(arg)]):
-            message, status = f"{_shown(strange[0])}: not UTF-8, as the libraries need names to be; rename it", 2
-        else:
-            message, status = _report(), 1
-    with suppress(OSError):  # nobody to tell it to
+        message, status = _message_and_status(error)
+    with suppress(OSError):  # nobody reads it
         print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)
 
 
-def _flush():
-    """Write out what was printed while an error can still be told."""
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Raise Interrupted at a signal in the block, so that what is temporary is removed. A second signal ends at once.
+
+    A rank of a launcher handles Ctrl-C alone: SIGTERM must end it also where Python can't answer. What is ignored, as
+    by nohup, stays so. Forked workers leave Ctrl-C to this process.
+    """
+    owner, received = os.getpid(), []  # type: int, list[int]
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:
+            if number != signal.SIGINT:
+                os._exit(128 + number)
+            return
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        if os.environ.get("RANK", "0") == "0":
+            by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+            with suppress(OSError):
+                line_end = "\n" if os.isatty(2) else ""  # of a progress bar
+                os.write(2, f"{line_end}interrupted{by}; run the same command again to go on\n".encode())
+        raise Interrupted(number)
+
+    def end_if_lost(unraisable: Any) -> None:
+        """End where Python would swallow the exception, as out of __del__."""
+        if unraisable.exc_type is Interrupted:
+            os._exit(128 + unraisable.exc_value.number)
+        hook_before(unraisable)
+
+    hook_before, sys.unraisablehook = sys.unraisablehook, end_if_lost
+    handlers_before = {number: signal.getsignal(number) for number in SIGNALS[: 1 if "RANK" in os.environ else 3]}
+    for number, handler in handlers_before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, handle)
     try:
-        sys.stdout.flush()
-    except OSError as error:
-        _forget_output()
-        error.filename = "standard output"
+        yield
+    except Exception:
+        if received:  # the cause of whatever else was raised
+            raise Interrupted(received[0]) from None
         raise
+    finally:
+        sys.unraisablehook = hook_before
+        for number, handler in () if received else handlers_before.items():  # a second signal may still come
+            signal.signal(number, handler)
 
 
-def _forget_output():
+def _message_and_status(error: Exception) -> tuple[str, int]:
+    if isinstance(error, UserError):
+        return str(error), 2
+    if is_out_of_memory(error):
+        return "out of memory; lower the batch size, start fewer processes, or take a machine or GPU with more", 2
+    if isinstance(error, OSError) and error.errno is not None:
+        remedy = next((remedy for numbers, remedy in REMEDIES.items() if error.errno in numbers), "name another path")
+        return f"{_shown(error.filename)}: {os.strerror(error.errno)}; {remedy}", 2
+    if isinstance(error, RuntimeError) and (loop := LOOP.fullmatch(str(error))):
+        return f"{loop[1]}: {os.strerror(errno.ELOOP)}; check the path", 2
+    if isinstance(error, UnicodeEncodeError) and (names := [arg for arg in sys.argv[1:] if _shown(arg) != arg]):
+        return f"{_shown(names[0])}: not UTF-8, as the libraries need names to be; rename it", 2
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="memorization-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+    ) as file:
+        file.write(_without_secrets(traceback.format_exc()))
+    return f"a mistake of ours, not of yours; please report it with what is in {file.name}", 1
+
+
+def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _shown(name):
+def _shown(name: str | bytes | None) -> str:
     """A file's name, be it UTF-8 or not. Without a name: the working directory if that is gone."""
     if name is not None:
         return os.fsdecode(name).encode("utf-8", "replace").decode()
@@ -128,28 +202,12 @@ def _shown(name):
     return "standard output, or a file without a name"
 
 
-def _is_utf8(name):
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _report():
-    text = traceback.format_exc()
+def _without_secrets(text: str) -> str:
+    """A text without the secrets of SECRETS, however a library spells them: escaped, or in an HTTP header."""
     for secret in filter(None, map(os.environ.get, SECRETS)):
-        for spelling in sorted(_spellings(secret), key=len, reverse=True):
+        data = os.fsencode(secret)
+        basic = base64.b64encode(os.fsencode(os.environ.get("ELASTIC_USER", "")) + b":" + data).decode()
+        spellings = {secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(data)[2:-1], quote(data), basic}
+        for spelling in sorted(spellings, key=len, reverse=True):
             text = text.replace(spelling, "***")
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="memorization-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
-    ) as file:
-        file.write(text)
-    return f"a mistake of ours, not of yours; please report it with what is in {file.name}"
-
-
-def _spellings(secret):
-    """How a secret is written in a message of a library: as it is, escaped, or in an HTTP header."""
-    data = os.fsencode(secret)
-    basic = base64.b64encode(os.fsencode(os.environ.get("ELASTIC_USER", "")) + b":" + data).decode()
-    return {secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(data)[2:-1], quote(data), basic}
+    return text

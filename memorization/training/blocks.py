@@ -13,6 +13,7 @@ import torch
 from datasets import load_from_disk
 from torch.nn.utils.rnn import pad_sequence
 
+from memorization.models.limits import context_length
 from memorization.shell.cli import UserError
 from memorization.training import mitigations
 from memorization.training.launch import say
@@ -84,7 +85,7 @@ def read_blocks(paths, model, data):
     paths: dict kind -> directories. data: the flags of run_clm.py. Says how many there are. Raises UserError if there
     is nothing to learn in a set, or if token ids or labels are not as many or not of the vocabulary.
     """
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context = context_length(model.config)
     block_size = min((size for size in (data.block_size, context) if size), default=2**31)
     if data.block_size and data.block_size > block_size:
         say(f"--block_size {data.block_size} is beyond the model's context: taking {block_size}")

@@ -17,7 +17,7 @@ from transformers.trainer_callback import ExportableState
 from memorization.encoding.probes import Probes
 from memorization.extraction.scores import scores
 from memorization.extraction.teacher_forcing import texts_a_pass, token_scores
-from memorization.models.limits import most_of_source
+from memorization.models.limits import context_length, source_limit
 from memorization.models.passes import given
 from memorization.shell.cli import UserError
 from memorization.store.manifests import difference
@@ -69,7 +69,7 @@ def read_sample(data, manifests, model, source_length=None):
     sides = [np.flatnonzero(probes.members == member) for member in SIDES]
     drawn = np.sort(np.concatenate([rng.permutation(side)[: data.memorization_samples] for side in sides])).tolist()
     chosen = [probe for i in drawn for probe in probes[i : i + 1]]
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context = context_length(model.config)
     longest = max(len(probe["prefix_ids"]) for probe in chosen)
     if context and longest + MOST > context:
         raise UserError(
@@ -77,7 +77,7 @@ def read_sample(data, manifests, model, source_length=None):
             f"{context}; leave the curve out"
         )
     chosen.sort(key=lambda probe: -len(probe["prefix_ids"]) - len(probe["suffix_ids"][:MOST]))
-    prefixes, sources = given(model, chosen, most_of_source(model.config, probes.kind, source_length))
+    prefixes, sources = given(model, chosen, source_limit(model.config, probes.kind, source_length))
     made_of = {"probes": probes.manifest.contents, "samples": data.memorization_samples}
     made_of |= {"prefix_length": probes.prefix_length, "probe": probes.kind}
     members, suffixes = zip(*((probe["member"], probe["suffix_ids"][:MOST]) for probe in chosen), strict=True)

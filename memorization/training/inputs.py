@@ -35,7 +35,7 @@ def check_sets(paths, tokenizer, model_kind):
                 f"{path}: is not encoded for {model_kind.what}; encode with{option} --encoder-decoder, or train on it "
                 f"with {script}"
             )
-        if not tokenizer_agrees(tokenizer, path, manifest.made_of):
+        if not tokenizer_agrees(tokenizer, [path], manifest.made_of):
             raise UserError(
                 f"{path}: was encoded with another tokenizer or end-of-text token than the model's; run "
                 f"encode_<task>.py with --tokenizer {tokenizer.name_or_path}"

@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 import torch
 
 from memorization.encoding.kinds import OF_ENCODING
-from memorization.models.limits import WHOLE, cut_source
+from memorization.models.limits import WHOLE, context_length, cut_source
 from memorization.shell.cli import UserError
 from memorization.store.manifests import read_manifest
 from memorization.training import mitigations
@@ -50,7 +50,7 @@ def read_pairs(paths, model, data):
     paths: dict kind -> directories. data: the flags of run_seq2seq.py. Says how many there are. Raises UserError for
     another source prefix than stage 1's, if there is nothing to learn in a row, or if ids are not of the vocabulary.
     """
-    context = getattr(model.config, "max_position_embeddings", None) or WHOLE
+    context = context_length(model.config) or WHOLE
     limits = {}
     for name in ("max_source_length", "max_target_length"):
         given = getattr(data, name)

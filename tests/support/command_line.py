@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from memorization.shell.signals import ALL
+from memorization.shell.cli import SIGNALS
 
 ROOT = Path(__file__).parents[2]
 TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -13,7 +13,7 @@ TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--n
 
 def run_script(script, *args):
     """The exit status of `python script *args`."""
-    argv, handlers = sys.argv, {number: signal.getsignal(number) for number in ALL}
+    argv, handlers = sys.argv, {number: signal.getsignal(number) for number in SIGNALS}
     sys.argv = [script, *map(str, args)]
     try:
         runpy.run_path(str(ROOT / script), run_name="__main__")

@@ -5,19 +5,31 @@ import msgspec
 from memorization.detection.detections import Ceiling, Copied, Detection, Labels, Own, Personal, Run
 from memorization.detection.kinds import DETECTIONS
 from memorization.extraction.generations import Generation
+from memorization.results.summary import Facts
 from memorization.store.manifests import write_manifest
 
-FACTS = {"profile": "paper", "direction": "pan", "span_length": 50, "model": "small", "classifier": None}
-FACTS |= {
-    "regions": ["CN", "US"],
-    "ner_model": None,
-    "candidates": 10,
-    "loop_repeats": 10,
-    "samples": [1000, 500],
-    "clusters": [1000, 500],
-    "scheme": "temperature 1",
-}
+FACTS = Facts(
+    profile="paper",
+    direction="pan",
+    candidates=10,
+    span_length=50,
+    loop_repeats=10,
+    regions=("CN", "US"),
+    unchecked=False,
+    model="small",
+    classifier=None,
+    ner_model=None,
+    samples=(1000, 500),
+    clusters=(1000, 500),
+    scheme="temperature 1",
+    trained_on="e" * 16,
+)
 TRAINING = {"encoding": "e" * 16, "num_train_epochs": 8, "learning_rate": 2e-05}
+
+
+def facts(**changes):
+    """The Facts of these results, with some changed."""
+    return msgspec.structs.replace(FACTS, **changes)
 
 
 def detection(id, label="none", own=None, run=None, others=(), **fields):
@@ -37,7 +49,7 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     ceiling = None if generation.sample else Ceiling(tokens=100, longest=500, own=True, personal=False)
     fields = {"ceiling": ceiling} | fields
     copied = []
-    if own and own > FACTS["span_length"]:
+    if own and own > FACTS.span_length:
         copied = [_copied(own, 1, int(generation.member), id, len(generation.prefix) + 5, generation.cluster)]
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)
@@ -87,7 +99,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
     path = directory / "detections.jsonl"
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     settings = {
-        name: FACTS[name]
+        name: getattr(FACTS, name)
         for name in (
             "profile",
             "direction",
@@ -105,8 +117,8 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
         | {"top_k": 0, "top_p": 1.0}
         | dict(generations),
         "training": None if training is None else TRAINING | training,
-        "samples": FACTS["samples"],
-        "clusters": FACTS["clusters"],
+        "samples": FACTS.samples,
+        "clusters": FACTS.clusters,
         "base": None,
         "canaries": None,
         "index": {"encoding": "e" * 16, "prefix_length": 50, "documents": "d" * 64} | dict(index),

@@ -157,8 +157,6 @@ def work(said, steps, command, below, at, after, number, again, limits):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for output in (1, 2):
         os.dup2(said.fileno(), output)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")
     count = 0
 
     def step(event, arguments):
@@ -172,9 +170,6 @@ def work(said, steps, command, below, at, after, number, again, limits):
             if count == at:
                 os.kill(os.getpid(), number)
 
-    from memorization.shell import signals
-
-    signals.begin()
     for what, value in limits:
         most = value + len([*Path("/proc/self/fd").iterdir()]) if what == resource.RLIMIT_NOFILE else value
         resource.setrlimit(what, (most, most))

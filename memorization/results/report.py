@@ -1,0 +1,110 @@
+"""The files of a report on any number of results."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from memorization.results import comparison, redact
+from memorization.results.attention import heat_maps
+from memorization.results.audit import audit_json
+from memorization.results.drawing import draw
+from memorization.results.facts import joint_notes
+from memorization.results.formats import paragraph
+from memorization.results.gate import Limit, Outcome, apply_limits
+from memorization.results.leaks import HEAD, leaks
+from memorization.results.page import report_page
+from memorization.results.plots import plot_csv, plots_of
+from memorization.results.result import Result, read_results
+from memorization.results.run_names import encodings_of
+from memorization.store.directories import building, check_ours
+from memorization.store.files import locked
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """output: a directory for the files, None: text alone. attention: directories of studies, shown on the page.
+
+    redact: whether files show masked texts.
+    """
+
+    results: list[Path]
+    output: Path | None = None
+    attention: tuple[Path, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    redact: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """text: for the terminal. files: names of those in the output directory. outcomes: of the limits."""
+
+    text: str
+    files: list[str]
+    outcomes: list[Outcome]
+
+
+def make_report(settings: ReportSettings) -> Report:
+    """Read the results, and write the files of the report if an output is given."""
+    if settings.output:
+        check_ours(settings.output, "report")
+    results = read_results(settings.results)
+    notes = _notes(results)
+    outcomes = apply_limits(settings.limits, results)
+    generations = [result.manifest.made_of["generations"] for result in results]
+    studies = [image for directory in settings.attention for image in heat_maps(directory, generations)]
+    text = comparison.as_text(results, notes)
+    if not settings.output:
+        return Report(text, [], outcomes)
+    if settings.redact:
+        results = [
+            result._replace(rows=redact.redacted(result.rows, result.summary.facts.regions)) for result in results
+        ]
+    files = _files(results, notes, outcomes, studies, settings.redact)
+    with locked(settings.output), building(settings.output, "report") as (temporary, _):
+        (temporary / "plots").mkdir()
+        for name, content in files.items():
+            content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+            (temporary / name).write_bytes(content)
+    return Report(text, sorted({name.partition("/")[0] for name in files}), outcomes)
+
+
+def _notes(results: Sequence[Result]) -> list[str]:
+    """What the reader must know beside the figures, a paragraph each."""
+    notes = joint_notes((result.label, result.summary) for result in results)
+    encodings = encodings_of([result.manifest for result in results])
+    if len(set(encodings)) > 1:
+        pairs = zip(results, encodings, strict=True)
+        which = ", ".join(f"{result.label} {(encoding or 'unknown')[:12]}" for result, encoding in pairs)
+        notes.append(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")
+    if any(result.summary.generations_a_probe > 1 for result in results):
+        notes.append("Of several generations a probe: a share counts the probes of which any does so.")
+    return notes
+
+
+def _files(
+    results: Sequence[Result],
+    notes: Sequence[str],
+    outcomes: Sequence[Outcome],
+    studies: Sequence[tuple[str, str]],
+    masked: bool,
+) -> dict[str, str | bytes]:
+    """The contents of all files, by name."""
+    told = ["\n".join(line for note in notes for line in paragraph(note))] if notes else []
+    sections = [leaks(result.name, result.rows, result.summary.facts.span_length) for result in results]
+    files: dict[str, str | bytes] = {
+        "summary.csv": comparison.as_csv(results),
+        "summary.md": comparison.as_markdown(results, notes),
+        "summary.tex": comparison.as_latex(results, notes),
+        "leaks.txt": "\n\n".join([HEAD + redact.NOTE if masked else HEAD, *told, *sections]),
+        "audit.json": audit_json(results, outcomes),
+    }
+    drawings = []
+    for plot in tqdm(plots_of(results), "draw", unit="plot", disable=None):
+        formats = draw(plot)
+        drawings.append((plot.title, formats["svg"]))
+        files[f"plots/{plot.name}.csv"] = plot_csv(plot)
+        files |= {f"plots/{plot.name}.{kind}": content for kind, content in formats.items()}
+    drawings += [(title, svg.encode()) for title, svg in studies]
+    return files | {"report.html": report_page(results, notes, drawings, masked)}

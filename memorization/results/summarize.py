@@ -1,0 +1,163 @@
+"""From detections to a Summary, and to the published counters."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from memorization.detection.detections import WHOSE, Detection
+from memorization.detection.personal import KINDS, NAME
+from memorization.results.another import AnotherCounter
+from memorization.results.columns import (
+    FALSE_ALARMS,
+    RATIO,
+    VERDICT,
+    Column,
+    calibrated_paraphrases,
+    columns_of,
+    label_columns,
+    pass_columns,
+    score_columns,
+    without_loops,
+)
+from memorization.results.counts import Groups, collect, compare_base, count_columns, group_probes
+from memorization.results.roc import measure_scores
+from memorization.results.summary import HELD_OUT, MEMBERS, CanarySummary, Counts, Facts, Summary, Verdict
+from memorization.results.verdict import compare_groups, verdict_column
+
+COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
+
+
+class PublishedCounters:
+    """The published counters: first labels of members, in direction paper if both were asked for.
+
+    Repeated prefixes are counted once.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+
+    def watch(self, rows: Iterable[Detection]) -> Iterator[Detection]:
+        """The same rows, which are counted as they pass."""
+        for row in rows:
+            if row.generation.member:
+                self._first.setdefault(row.generation.prefix, (row.paper or row.labels).first_label)
+            yield row
+
+    def line(self) -> str:
+        """The five counters in a line; without a classifier the unverified ones are a sixth."""
+        counts = Counter(self._first.values())
+        names = COUNTERS + (("unverified",) if counts["unverified"] else ())
+        return " ".join(f"{name}: {counts[name]}" for name in names) + "\n"
+
+
+def summarize(
+    rows: Iterable[Detection],
+    facts: Facts,
+    base: Iterable[Detection] | None = None,
+    canaries: CanarySummary | None = None,
+) -> Summary:
+    """The Summary of detections, which may be any iterable: they are read once, and none is kept.
+
+    base: detections of the same probes through the base model, or None.
+    """
+    classifier, direction = facts.classifier, "paper" if facts.direction == "paper" else "pan"
+    columns = columns_of(facts.span_length, facts.loop_repeats, classifier, direction, bool(facts.ner_model))
+    tables = {
+        "counts": columns + pass_columns(),
+        "without_loops": [without_loops(column, facts.loop_repeats) for column in columns if column.name != "loop"],
+        "without_scan": label_columns(lambda row: row.labels.label_without_scan, classifier, direction),
+        "first_label": label_columns(lambda row: row.labels.first_label, classifier, direction),
+    }
+    if facts.direction == "both":
+        tables["paper"] = label_columns(lambda row: row.paper.label, classifier, "paper")
+    every = [column for table in tables.values() for column in table]
+    scores = score_columns(classifier)
+    bounded = [column._replace(value=column.ceiling) for column in columns if column.ceiling]
+    runs_of_others, items_of_others, items = AnotherCounter(), AnotherCounter(), Counter[tuple[str, str, str]]()
+
+    def watched() -> Iterator[Detection]:
+        for row in rows:
+            runs_of_others.add(
+                row.generation.id,
+                (run for run in row.copied if run.whose(row.generation.cluster) in ("another", "other")),
+            )
+            items_of_others.add(
+                row.generation.id, (item for item in row.personal if item.whose in ("another", "other"))
+            )
+            items.update(
+                (item.kind, MEMBERS if row.generation.member else HELD_OUT, item.whose) for item in row.personal
+            )
+            yield row
+
+    probes = collect(watched(), [*every, *scores, *bounded])
+    groups, values = group_probes(probes), iter(probes.values)
+    _, clusters = np.unique(probes.clusters, return_inverse=True)
+    measured = {name: [(column, next(values)) for column in table] for name, table in tables.items()}
+    of_scores = {column.name: next(values) for column in scores}
+    tuned = [of_column for _, of_column in measured["counts"]]
+    if classifier:
+        measured["counts"].append(_calibrated(of_scores["paraphrase"], groups[HELD_OUT]))
+    counts = {name: count_columns(groups, table, clusters) for name, table in measured.items()}
+    _add_ceilings(counts["counts"], groups, zip(bounded, values, strict=True))
+
+    of_base = None
+    if base is not None:
+        of_base = collect(base, [*tables["counts"], *(score for score in scores if score.name == "loss")])
+        if not np.array_equal(of_base.ids, probes.ids):
+            raise ValueError("the base model's detections are of other probes")
+        with np.errstate(invalid="ignore"):  # of two infinities
+            of_scores[RATIO.name] = of_scores["loss"] - of_base.values[-1]
+        scores.append(RATIO)
+
+    own = counts["counts"].figures.get(VERDICT)
+    decides = verdict_column(own.groups[MEMBERS].ceiling if own else None)
+    number = [column.name for column in columns].index(decides)
+    members, held_out = ((groups[side] & ~np.isnan(tuned[number])).any() for side in (MEMBERS, HELD_OUT))
+    verdict = None
+    if members and (held_out or of_base):
+        before = of_base.values[number] if of_base else None
+        verdict = Verdict(decides, compare_groups(groups, probes, tuned[number], before))
+    another, another_personal = (
+        counter.measure(probes.ids, probes.member, clusters, facts.clusters)
+        for counter in (runs_of_others, items_of_others)
+    )
+    headings: dict[str, dict[str, None]] = {}  # of the columns without values, by reason, each once
+    for column in (*tables["counts"], *scores):
+        for field, reason in facts.not_computed.items():
+            if column.needs == field or column.needs.startswith(f"{field}."):
+                headings.setdefault(reason, {})[column.heading] = None
+    kinds = [kind for kind in (*KINDS, NAME) if any(kind == of_item for of_item, _, _ in items)]
+    return Summary(
+        facts=facts,
+        not_computed={reason: [*of_reason] for reason, of_reason in headings.items()},
+        generations=probes.generations,
+        generations_a_probe=probes.generations_a_probe,
+        **counts,
+        base=compare_base(groups, tables["counts"], tuned, of_base.values[:-1], clusters) if of_base else None,
+        scores=measure_scores(scores, of_scores.values(), probes.member, clusters),
+        verdict=verdict,
+        another=another,
+        personal={
+            kind: {side: {whose: items[kind, side, whose] for whose in WHOSE} for side in (MEMBERS, HELD_OUT)}
+            for kind in kinds
+        },
+        another_personal=another_personal,
+        canaries=canaries,
+    )
+
+
+def _add_ceilings(counts: Counts, groups: Groups, ceilings: Iterable[tuple[Column, np.ndarray]]) -> None:
+    """Add to each figure its ceiling in each group: the mean of its values, which are those of probes."""
+    for column, values in ceilings:
+        for name, mask in groups.items():
+            here = values[mask & ~np.isnan(values)]
+            if column.name in counts.figures and len(here):
+                counts.figures[column.name].groups[name].ceiling = float(here.mean())
+
+
+def _calibrated(scores: np.ndarray, held_out: np.ndarray) -> tuple[Column, np.ndarray]:
+    """The column of paraphrases surer than held-out ones, and its values. scores: of probes; held_out: their mask."""
+    descending = np.sort(scores[held_out])[::-1]
+    threshold = max(0.5, descending[int(FALSE_ALARMS * len(descending))]) if len(descending) else 0.5
+    return calibrated_paraphrases(threshold), np.where(scores > threshold, 1.0, 0.0)

@@ -1,0 +1,206 @@
+"""The commands of README and docs run: as they stand, on tiny data and models where theirs are large.
+
+A page's commands run in a directory of their own, in order, after the paper's five commands.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memorization.encoding.made_up import make_articles, make_dialogues, make_reviews, make_translations
+from memorization.encoding.probes import read_probes
+from memorization.store.files import read_json, read_jsonl
+from support.command_line import ROOT, run_script
+from support.documented_commands import PAGES, commands
+from support.multilingual_data import dialogues, questions
+from support.tiny_models import save_language_model, save_paraphrase_classifier, save_t5
+
+pytestmark = pytest.mark.slow
+
+# design: The paper's commands keep working
+PAPER = """\
+python encode_dialogue.py
+deepspeed --num_gpus=4 run_clm.py --deepspeed ds_config.json --model_name_or_path ./gpt-neo-1.3B --train_file ./tokenized_data/tokenized_dialogue_train --validation_file ./tokenized_data/tokenized_dialogue_test --model_type gptneo --do_train --overwrite_cache --overwrite_output_dir --output_dir ./finetuned_models/finetuned_dialogue_gptneo_1.3B --num_train_epochs 20 --gradient_accumulation_steps 2 --per_device_train_batch_size 8 --learning_rate 2e-05 --save_total_limit 20 --save_strategy epoch --block_size 1028 --seed 5 --warmup_steps 10
+python inference_prefix.py --model-path ./finetuned_models/finetuned_dialogue_gptneo_1.3B --token-path ./gpt-neo-1.3B --output_name dialogue --subset_name dialogue --dir_name finetuned_dialogue
+python load_to_elastic.py -dir ./tokenized_data/ -fn dialogue_prefix.json --index-xsuffix dialogue_suffix
+python plagiarism_detect.py -filedir ./memorization_finetuned_dialogue/dialogue/dialogue.txt -type gpt-neo-1.3B -dataset dialogue --index-xsuffix dialogue_suffix
+""".splitlines()  # noqa: E501
+
+SMALLER = {  # part of a command -> what stands for it here
+    "--num_gpus=4": "--num_gpus=2",
+    "--nproc-per-node 4": "--nproc-per-node 2",
+    "--num_train_epochs 20": "--num_train_epochs 1",
+    "EPOCHS=3": "EPOCHS=1",
+    "make demo": "bash runs/demo.sh",
+    "attention_analysis.py": "attention_analysis.py --matched-tokens 1",
+    ".venv/bin/": "",
+    "- run: ": "",
+}
+RECIPES = {"DATA": "dialogues.json", "EPOCHS": "1", "TOKENS": "1000", "MAX_SAMPLES": "30", "SAMPLES": "40"}
+WRITES = {  # beginning of a script's name -> the directories with its results and with what is of no use without them
+    "encode_": ("tokenized_data", "indexes"),
+    "run_": ("finetuned_models",),
+    "inference_prefix": ("memorization_*",),
+    "load_to_elastic": ("indexes",),
+    "plagiarism_detect": ("results",),
+}
+BEFORE = {"attention.md": ["make demo"]}  # page -> commands of other pages whose results it takes
+ELSEWHERE = {  # command -> why it is not run here
+    "make setup": "installs",
+    "make lint": "runs beside the tests",
+    "make test": "runs the tests",
+    "make test-slow": "runs this test",
+    "make fuzz": "runs the tests",
+    "ELASTIC_TEST_URL=http://localhost:9200 make test": "runs the tests",
+    "make demo ELASTIC_URL=http://localhost:9200": "needs a server; test_load_to_elastic.py runs stage 4 with one",
+    "python encode_titles.py --data papers.jsonl": "of a task that a reader writes; test_encoding_tasks.py runs it",
+    "python benchmarks/known_answers.py --languages": "takes minutes; test_known_answers.py runs what it is made of",
+    ".venv/bin/python docs/picture.py demo/report/report.html docs/page.png --case case-1-29-0": "of a case",
+}
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    """A directory with the scripts, data and small models, in which the paper's five commands have run."""
+    here = tmp_path_factory.mktemp("paper")
+    parts = [ROOT / name for name in ("ds_config.json", "memorization", "configs", "runs", "benchmarks")]
+    for path in [*parts, *ROOT.glob("*.py")]:
+        (here / path.name).symlink_to(path)
+    write_data(here)
+    tokenizer = ROOT / "configs" / "gpt-neo-small"
+    for name in ("gpt-neo-1.3B", "gpt-neo-125m"):
+        save_language_model(here / name, tokenizer)
+    save_t5(here / "flan-t5-base", [row["summary"] + row["document"] for row in make_articles(1, 20, 0, 0)])
+    save_paraphrase_classifier(here / "textattack" / "roberta-base-MRPC", tokenizer)
+    for command in [*PAPER, "python encode_qa.py"]:
+        run(command, here)
+    for name in ("gpt-neo-125m", "gpt-neo-small"):
+        shutil.copytree(here / "results" / "gpt-neo-1.3B", here / "results" / name)
+    return here
+
+
+def write_data(here):
+    rows = make_dialogues(seed=3, single=24, fourfold=2, sixteenfold=0)
+    for name in ("dialogues.json", "HealthCareMagic-100k.json", "chatdoctor5k.json"):
+        (here / name).write_text(json.dumps(rows))
+    chinese = "".join(f'"{row["input"]}","{row["output"]}"\n' for row in dialogues("Chinese", 20, 1))
+    (here / "dialogues.csv").write_text(f"input,output\n{chinese}", encoding="gbk")
+    (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_articles(2, 24, 0, 0)))
+    (here / "squad-dev.json").write_text(json.dumps(questions(passages=12, each=2, seed=1)))
+    for side, field in (("de", "source"), ("en", "target")):
+        (here / f"val.{side}").write_text("".join(row[field] + "\n" for row in make_translations(1, 24, 0, 0)))
+    reviews = "".join(f'"{row["text"]}",{number % 2}\n' for number, row in enumerate(make_reviews(1, 24, 0, 0)))
+    (here / "sst2.csv").write_text(f"sentence,label\n{reviews}")
+    text = "The doctor said that the patient should take two pills a day, and then rest for a week. " * 2
+    (here / "pairs.jsonl").write_text(json.dumps({"id": 1, "suspicious": text, "source": text}) + "\n")
+
+
+def run(command, here):
+    """Run a documented command in a directory; fail if it does."""
+    for part, smaller in SMALLER.items():
+        command = command.replace(part, smaller)
+    words = shlex.split(command)
+    if words[0] == "python":
+        assert in_directory(here, words[1:]) in ((0, 1) if "--fail-above" in words else (0,)), (
+            command
+        )  # 1: over a limit
+    elif words[0] in ("torchrun", "deepspeed"):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(words, cwd=here, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    else:
+        run_recipe(command, here)
+
+
+def make_room(command, here):
+    """Remove what another command wrote where this one does, which would be refused."""
+    for script, directories in WRITES.items():
+        if re.search(rf"\b{script}\w*\.py", command) and "--pairs" not in command:
+            for directory in [path for pattern in directories for path in here.glob(pattern)]:
+                shutil.rmtree(directory)
+
+
+def in_directory(here, words):
+    """The exit status of `python *words`, run in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        return run_script(*words)
+
+
+PYTHON = f"""#!{sys.executable} -ES
+import json, os, socket, sys
+if sys.argv[1] == "-c":
+    os.environ["PYTHONPATH"] = {str(ROOT)!r}
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+with socket.create_connection(("127.0.0.1", os.environ["TEST_PORT"])) as test:
+    test.sendall(json.dumps([os.getcwd(), *sys.argv[1:]]).encode())
+    test.shutdown(socket.SHUT_WR)
+    sys.exit(int(test.recv(9)))
+"""
+
+
+def run_recipe(command, here):
+    """Run a shell's command. This process does what the `python` that it calls is asked for: it has all imported."""
+    programs = here / "programs"
+    programs.mkdir(exist_ok=True)
+    (programs / "python").write_text(PYTHON)
+    (programs / "python").chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        environment = os.environ | RECIPES | {"PATH": f"{programs}:{os.environ['PATH']}"}
+        environment["TEST_PORT"] = str(server.getsockname()[1])
+        with (here / "said").open("w+") as said:
+            process = subprocess.Popen(["bash", "-c", command], cwd=here, env=environment, stdout=said, stderr=said)
+            while process.poll() is None:
+                try:
+                    client, _ = server.accept()
+                except TimeoutError:
+                    continue
+                with client:
+                    client.settimeout(None)
+                    directory, *words = json.loads(client.makefile().read())
+                    client.sendall(str(in_directory(directory, words)).encode())
+            said.seek(0)
+            assert process.returncode == 0, f"{command}\n{said.read()}"
+
+
+def test_the_papers_commands_give_a_whole_result(paper):
+    probes = read_probes(paper / "tokenized_data" / "dialogue_prefix.json")
+    result = paper / "results" / "gpt-neo-1.3B" / "dialogue"
+    detections = read_jsonl(result / "detections.jsonl")
+    assert [row["generation"]["id"] for row in detections] == [probe["id"] for probe in probes]
+    members = {probe["id"] for probe in probes if probe["member"]}
+    assert {c["id"] for row in detections for c in row["candidates"]} <= members
+    assert not {row["labels"]["label"] for row in detections} & {"unverified"}
+    assert read_json(result / "result.json")["groups"]["members"]["n"] == len(members)
+    evaluated = read_json(paper / "finetuned_models" / "finetuned_dialogue_gptneo_1.3B" / "eval_results.json")
+    assert evaluated["eval_perplexity"] > 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_run(page, paper, tmp_path):
+    here = shutil.copytree(paper, tmp_path / "here", symlinks=True)
+    own = [command for command in commands(page) if command not in ELSEWHERE and command not in PAPER]
+    for command in [*BEFORE.get(page.name, []), *own]:
+        make_room(command, here)
+        run(command, here)
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "runs").glob("*.sh")), ids=lambda path: path.name)
+def test_a_recipe_runs(recipe, paper, tmp_path):
+    """Those that no page names as a whole command."""
+    documented = " ".join(command for page in PAGES for command in commands(page))
+    if recipe.name != "common.sh" and f"runs/{recipe.name}" not in documented:
+        run(f"bash runs/{recipe.name}", shutil.copytree(paper, tmp_path / "here", symlinks=True))
+
+
+def test_only_what_is_documented_is_excepted():
+    assert ELSEWHERE.keys() | {*PAPER} <= {command for page in PAGES for command in commands(page)}
