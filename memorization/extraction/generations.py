@@ -76,7 +76,7 @@ def read_listing(path: Path) -> dict[tuple[int, int], str]:
         numbers = header[1], header[2] or "0"
         if max(map(len, numbers)) > 18:
             raise UserError(f"{path}: {header[0][:30]}... is no number of a sample; mend that line")
-        key = tuple(map(int, numbers))
+        key = int(numbers[0]), int(numbers[1])
         if key in texts:
             raise UserError(f"{path}: {header[0].partition('=')[0]} is listed twice; remove one")
         # the line end before the next header is the listing's, not the text's

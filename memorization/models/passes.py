@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from memorization.models.limits import cut_source
 
-TokenLists = Sequence[list[int]]
+TokenLists = Sequence[Sequence[int]]
 
 
 def given(
