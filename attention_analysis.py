@@ -37,7 +37,7 @@ from memorization.shell.flags import SEEDS, whole
 from memorization.store import fingerprints, manifests
 from memorization.store.directories import building, check_ours
 from memorization.store.files import locked
-from memorization.store.manifests import Positive
+from memorization.store.manifests import Manifest, Positive
 from memorization.store.rows import Keyed, Rows
 
 
@@ -96,10 +96,11 @@ def main(args: argparse.Namespace) -> None:
 def write_study(paths: list[Path], names: list[str], output: Path, settings: AttentionSettings) -> None:
     """Measure each result of stage 3, compare, and write the study."""
     work = output.with_name(f".{output.name}.memorization-work")  # a kill leaves it, and the next run continues it
-    tasks, arrays, studied, inputs = {}, {}, [], {}
+    tasks, studied, inputs = {}, [], {}
+    arrays: dict[str, np.ndarray] = {}
     for number, (name, path) in enumerate(zip(names, paths, strict=True)):
-        model = settings.model_path and settings.model_path[number]
-        directory = settings.tokenized_dir and settings.tokenized_dir[number]
+        model = settings.model_path[number] if settings.model_path else None
+        directory = settings.tokenized_dir[number] if settings.tokenized_dir else None
         members, manifest = measure_members(path, model, directory, settings, work / f"{number}.jsonl")
         tasks[name] = members[1:]
         arrays |= {f"{column}_{number}": array for column, array in members._asdict().items()}

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from memorization.models.limits import cut_source
 
-TokenLists = Sequence[Sequence[int]]
+TokenLists = Sequence[list[int]]
 
 
 def given(
@@ -22,7 +22,7 @@ def given(
     if not model.config.is_encoder_decoder:
         return prefixes, None
     start = model.config.decoder_start_token_id
-    return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
+    return [[start, *ids] for ids in prefixes], [[*cut_source(probe["source_ids"], source_length)] for probe in probes]
 
 
 def pass_inputs(
