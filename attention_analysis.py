@@ -111,7 +111,7 @@ def write_study(paths: list[Path], names: list[str], output: Path, settings: Att
         raise UserError("nothing to compare: no task has two memorized and two other members; lower --matched-tokens")
     maps = {f"heat_{number:03}.svg": each for number, each in enumerate(comparisons)}
     with building(output, "study") as (temporary, _):
-        np.savez(temporary / "attention.npz", names=np.array(names), **arrays)
+        np.savez(temporary / "attention.npz", names=np.array(names), **arrays)  # type: ignore[arg-type]  # any name
         (temporary / "attention.csv").write_text(comparisons_csv(comparisons), encoding="utf-8")
         for file, each in maps.items():
             (temporary / file).write_text(heat_map(each), encoding="utf-8")

@@ -116,6 +116,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "engine": "transformers",
         "engine_version": transformers.__version__,
         "dtype": "float32",
+        "batch_size": None,
         "format": FORMAT,
         "unchecked": False,
     }
@@ -222,7 +223,8 @@ def test_a_result_of_other_settings_is_replaced_only_when_told(stage, finished, 
     assert infer(stage, tmp_path, "--temperature", "1.0") == 2
     assert not locations.exposures_path(result(tmp_path)).exists()  # it is told before the work
     said = one_line(capsys)
-    assert "is the result of another run, of other temperature (0.0, not 1.0) and seed (none, not 5); replace" in said
+    differs = "temperature (0.0, not 1.0) and seed (none, not 5) and batch_size (none, not 4)"
+    assert f"is the result of another run, of other {differs}; replace" in said
     assert result(tmp_path).read_bytes() == finished.read_bytes()
     assert infer(stage, tmp_path, "--temperature", "1.0", "--overwrite") == 0
     rows, manifest = read_generations(result(tmp_path).with_suffix(".txt"))

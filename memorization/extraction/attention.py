@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from memorization.models.limits import attention_windows
-from memorization.models.passes import given, pass_inputs
+from memorization.models.passes import pass_inputs, prompts_and_sources
 
 
 @torch.inference_mode()
@@ -25,7 +25,7 @@ def attention_measures(
     layer that has one; of an encoder-decoder model, the source, of which none is a prefix: its mass is NaN. The model
     must have eager attention, which alone gives the weights. source_length: as of passes.given.
     """
-    prefixes, sources = given(model, probes, source_length)
+    prefixes, sources = prompts_and_sources(model, probes, source_length)
     suffixes = [probe["suffix_ids"][:longest] for probe in probes]
     texts = [[*prefix, *suffix[:-1]] for prefix, suffix in zip(prefixes, suffixes, strict=True)]
     output = model(**pass_inputs(model, texts, sources), use_cache=False, output_attentions=True)

@@ -16,7 +16,7 @@ from memorization.extraction.memory import Room, in_parts, ran_out
 from memorization.extraction.sampling import GumbelNoise, scheme_processors
 from memorization.extraction.teacher_forcing import token_scores
 from memorization.models.limits import WHOLE
-from memorization.models.passes import given
+from memorization.models.passes import prompts_and_sources
 from memorization.shell.cli import UserError
 
 TOGETHER = 8  # times the batch size: texts that are decoded at a time where the tokens do not depend on the batch
@@ -53,7 +53,7 @@ class TransformersEngine:
     def identity(self) -> dict[str, Any]:
         made_of = {"engine": "transformers", "engine_version": transformers.__version__}
         made_of["dtype"] = str(self.model.dtype).removeprefix("torch.")
-        return made_of if self._exact else made_of | {"batch_size": self.batch_size}
+        return made_of | {"batch_size": None if self._exact else self.batch_size}
 
     def fit(self, probes: Probes, generations: int) -> None:
         """Halve the batch size until all ranks have memory for a batch, where the tokens depend on it.
@@ -111,13 +111,13 @@ class TransformersEngine:
         return continuations
 
     def _score(self, probes: Sequence[dict[str, Any]]) -> list[TokenScores]:
-        prefixes, sources = given(self.model, probes, self._source_length)
+        prefixes, sources = prompts_and_sources(self.model, probes, self._source_length)
         suffixes = [probe["suffix_ids"][: self._decoding.max_new_tokens] for probe in probes]
         return token_scores(self.model, prefixes, suffixes, self._decoding.scheme, sources)
 
     def _continue(self, prompts: Sequence[Prompt], new_tokens: int) -> list[list[int]]:
         """What follows each prompt of a batch; of an encoder-decoder model, prefixes of one length together."""
-        prefixes, sources = given(self.model, [prompt.probe for prompt in prompts], self._source_length)
+        prefixes, sources = prompts_and_sources(self.model, [prompt.probe for prompt in prompts], self._source_length)
         lengths = [len(prefix) if sources else 0 for prefix in prefixes]
         continuations: dict[int, list[int]] = {}
         for length in sorted(set(lengths)):

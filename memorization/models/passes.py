@@ -11,7 +11,7 @@ from memorization.models.limits import cut_source
 TokenLists = Sequence[list[int]]
 
 
-def given(
+def prompts_and_sources(
     model: PreTrainedModel, probes: Sequence[dict[str, Any]], source_length: int
 ) -> tuple[TokenLists, TokenLists | None]:
     """(what a model continues, what its encoder reads) of probes. A causal model has no encoder: None.

@@ -18,7 +18,7 @@ from memorization.encoding.probes import Probes
 from memorization.extraction.scores import scores
 from memorization.extraction.teacher_forcing import texts_a_pass, token_scores
 from memorization.models.limits import context_length, source_limit
-from memorization.models.passes import given
+from memorization.models.passes import prompts_and_sources
 from memorization.shell.cli import UserError
 from memorization.store.manifests import difference
 from memorization.training.losses import check_finite, write_logged
@@ -77,7 +77,7 @@ def read_sample(data, manifests, model, source_length=None):
             f"{context}; leave the curve out"
         )
     chosen.sort(key=lambda probe: -len(probe["prefix_ids"]) - len(probe["suffix_ids"][:MOST]))
-    prefixes, sources = given(model, chosen, source_limit(model.config, probes.kind, source_length))
+    prefixes, sources = prompts_and_sources(model, chosen, source_limit(model.config, probes.kind, source_length))
     made_of = {"probes": probes.manifest.contents, "samples": data.memorization_samples}
     made_of |= {"prefix_length": probes.prefix_length, "probe": probes.kind}
     members, suffixes = zip(*((probe["member"], probe["suffix_ids"][:MOST]) for probe in chosen), strict=True)
