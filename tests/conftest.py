@@ -54,9 +54,9 @@ def pytest_sessionfinish(session):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A test with a server of its own is slow."""
+    """A test with a server of its own, or that runs a stage dozens of times in processes, is slow."""
     for item in items:
-        if {"secure_server", "own_server"} & {*item.fixturenames}:
+        if {"secure_server", "own_server", "fork_server"} & {*item.fixturenames}:
             item.add_marker("slow")
 
 
@@ -115,13 +115,13 @@ def flags(request):
 
 
 @pytest.fixture(scope="session")
-def zygote(tmp_path_factory):
-    """The Zygote. Its `work` is an empty directory, beside which lies what the stages read, made by themselves."""
+def fork_server(tmp_path_factory):
+    """A ForkServer. Its `work` is an empty directory; beside it lies what the stages read, written by themselves."""
     from support.stage_commands import prepared
 
-    zygote = prepared(tmp_path_factory.mktemp("home"))
-    yield zygote
-    zygote.close()
+    fork_server = prepared(tmp_path_factory.mktemp("home"))
+    yield fork_server
+    fork_server.close()
 
 
 @pytest.fixture(scope="session")

@@ -91,8 +91,8 @@ def write_data(here):
     rows = make_dialogues(seed=3, single=24, fourfold=2, sixteenfold=0)
     for name in ("dialogues.json", "HealthCareMagic-100k.json", "chatdoctor5k.json"):
         (here / name).write_text(json.dumps(rows))
-    chinese = "".join(f'"{row["input"]}","{row["output"]}"\n' for row in dialogues("Chinese", 20, 1))
-    (here / "dialogues.csv").write_text(f"input,output\n{chinese}", encoding="gbk")
+    chinese = "".join(f'"","{row["input"]}","{row["output"]}"\n' for row in dialogues("Chinese", 20, 1))
+    (here / "dialogues.csv").write_text(f"instruction,input,output\n{chinese}", encoding="gbk")
     (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_articles(2, 24, 0, 0)))
     (here / "squad-dev.json").write_text(json.dumps(questions(passages=12, each=2, seed=1)))
     for side, field in (("de", "source"), ("en", "target")):
@@ -105,8 +105,7 @@ def write_data(here):
 
 def run(command, here):
     """Run a documented command in a directory; fail if it does."""
-    for part, smaller in SMALLER.items():
-        command = command.replace(part, smaller)
+    command = smaller(command)
     words = shlex.split(command)
     if words[0] == "python":
         assert in_directory(here, words[1:]) in ((0, 1) if "--fail-above" in words else (0,)), (
@@ -118,6 +117,12 @@ def run(command, here):
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     else:
         run_recipe(command, here)
+
+
+def smaller(command):
+    for part, other in SMALLER.items():
+        command = command.replace(part, other)
+    return command
 
 
 def make_room(command, here):
@@ -132,7 +137,7 @@ def in_directory(here, words):
     """The exit status of `python *words`, run in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        return run_script(*words)
+        return run_script(*shlex.split(smaller(shlex.join(words))))
 
 
 PYTHON = f"""#!{sys.executable} -ES

@@ -13,51 +13,51 @@ stages = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name
 
 
 @pytest.fixture
-def disk(zygote):
-    """A function that makes zygote.work a disk of its own, of so many bytes, or changes that; other options follow."""
+def disk(fork_server):
+    """A function that mounts a disk of a size in bytes as fork_server.work, or changes it; other options follow."""
     mounted = False
 
     def mount(size, *more):
         nonlocal mounted
         options = ",".join(["remount"] * mounted + [f"size={size}", *more])
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", zygote.work], capture_output=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", fork_server.work], capture_output=True)
         if done.returncode:
             pytest.skip("needs leave to mount a tmpfs")
         mounted = True
 
-    renew(zygote.work)
+    renew(fork_server.work)
     yield mount
     if mounted:
-        subprocess.run(["umount", zygote.work], check=True)
+        subprocess.run(["umount", fork_server.work], check=True)
 
 
 def check_one_line(run, said):
     """One line of the script's own, and status 2."""
-    said_lines = run.said.replace("\x1b[A", "\n").splitlines()  # a second bar that ends moves up
-    lines = [line for line in said_lines if re.match(r"\w+\.py: ", line)]
-    assert run.status == 2 and len(lines) == 1 and "Traceback" not in run.said, run.said
+    lines_of_output = run.output.replace("\x1b[A", "\n").splitlines()  # a second bar that ends moves up
+    lines = [line for line in lines_of_output if re.match(r"\w+\.py: ", line)]
+    assert run.status == 2 and len(lines) == 1 and "Traceback" not in run.output, run.output
     assert re.search(said, lines[0]), lines
 
 
 @stages
-def test_a_full_or_read_only_disk(zygote, disk, stage):
-    work, command = zygote.work, stage(zygote.work, 1)
-    assert zygote.run(command, work).status == 0
+def test_a_full_or_read_only_disk(fork_server, disk, stage):
+    work, command = fork_server.work, stage(fork_server.work, 1)
+    assert fork_server.run(command, work).status == 0
     wanted = contents(work)
     needed = sum(-(-path.stat().st_size // 4096) * 4096 for path in work.rglob("*"))
     renew(work)
     disk(1 << 30, "ro")
-    check_one_line(zygote.run(command, work), "Read-only")
+    check_one_line(fork_server.run(command, work), "Read-only")
     for share in (0.02, 0.5, 0.9):
         disk(max(4096, int(needed * share)), "rw")
-        run = zygote.run(command, work)
+        run = fork_server.run(command, work)
         if run.status or share < 0.9:
             check_one_line(run, "[Nn]o space left.*; free some")
         assert not temporaries(work)
         assert all((checkpoint / SUMS).is_file() for checkpoint in work.glob("model/checkpoint-*"))
     disk(1 << 30)
-    again = zygote.run(command, work)
-    assert again.status == 0, again.said
+    again = fork_server.run(command, work)
+    assert again.status == 0, again.output
     assert contents(work) == wanted
 
 
@@ -66,19 +66,19 @@ LIMITS += [(resource.RLIMIT_NOFILE, more, "") for more in (0, 1, 3, 6)]
 
 
 @stages
-def test_limits_of_a_process(zygote, stage):
+def test_limits_of_a_process(fork_server, stage):
     """A file that grows too large, and too many open ones, without which a temporary directory can't go either."""
-    work, command = zygote.work, stage(zygote.work, 1)
+    work, command = fork_server.work, stage(fork_server.work, 1)
     renew(work)
-    assert zygote.run(command, work).status == 0
+    assert fork_server.run(command, work).status == 0
     wanted = contents(work)
     renew(work)
     for what, value, said in LIMITS:
-        run = zygote.run(command, work, limits=[(what, value)])
+        run = fork_server.run(command, work, limits=[(what, value)])
         if run.status:
             check_one_line(run, said)
             if what == resource.RLIMIT_FSIZE:
                 assert not list(work.glob("model/checkpoint-*"))  # an unfinished one
-    again = zygote.run(command, work)
-    assert again.status == 0, again.said
+    again = fork_server.run(command, work)
+    assert again.status == 0, again.output
     assert contents(work) == wanted

@@ -23,25 +23,25 @@ KILLED = [*STAGES, compare]
 class Kills:
     """Kills of one stage, each in a directory as it was before; `steps` of an undisturbed run, which took `seconds`."""
 
-    def __init__(self, zygote, stage, before=None):
+    def __init__(self, fork_server, stage, before=None):
         """before: what the directory holds at the start; None: nothing."""
-        self._zygote, self._before, self._command = zygote, before, stage(zygote.work, 1)
-        renew(zygote.work, before)
-        whole = zygote.run(self._command, zygote.work)
-        assert whole.status == 0, whole.said
+        self._fork_server, self._before, self._command = fork_server, before, stage(fork_server.work, 1)
+        renew(fork_server.work, before)
+        whole = fork_server.run(self._command, fork_server.work)
+        assert whole.status == 0, whole.output
         self.steps, self.seconds = whole.steps, whole.seconds
-        self._contents, self._beside = contents(zygote.work), set(zygote.work.parent.iterdir())
+        self._contents, self._beside = contents(fork_server.work), set(fork_server.work.parent.iterdir())
 
     def check(self, **when):
         """Kill a run, run the command again and compare. Returns the killed run's exit status."""
-        work = self._zygote.work
+        work = self._fork_server.work
         renew(work, self._before)
-        killed = self._zygote.run(self._command, work, **when)
+        killed = self._fork_server.run(self._command, work, **when)
         check_manifests(work)
-        again = self._zygote.run(self._command, work)
-        assert again.status == 0, again.said
+        again = self._fork_server.run(self._command, work)
+        assert again.status == 0, again.output
         assert contents(work) == self._contents, when
-        assert not list(self._zygote.tmp.iterdir()) and set(work.parent.iterdir()) == self._beside, when
+        assert not list(self._fork_server.tmp.iterdir()) and set(work.parent.iterdir()) == self._beside, when
         return killed.status
 
 
@@ -60,13 +60,13 @@ def check_manifests(work):
 
 
 @pytest.mark.parametrize("stage", KILLED, ids=lambda stage: stage.__name__)
-def test_a_kill_in_the_place_of_each_rename_and_removal(zygote, stage, tmp_path):
+def test_a_kill_in_the_place_of_each_rename_and_removal(fork_server, stage, tmp_path):
     """Over the result of another run, except for `train`, which goes on with nothing but its own."""
-    renew(zygote.work)
+    renew(fork_server.work)
     if stage is not train:
-        assert zygote.run(stage(zygote.work, 2), zygote.work).status == 0
-    before = shutil.copytree(zygote.work, tmp_path / "before")
-    kills = Kills(zygote, stage, before)
+        assert fork_server.run(stage(fork_server.work, 2), fork_server.work).status == 0
+    before = shutil.copytree(fork_server.work, tmp_path / "before")
+    kills = Kills(fork_server, stage, before)
     steps = range(1, kills.steps + 1)
     if len(steps) > MOST:  # the removal of many files is much the same after each
         steps = sorted({*steps[:2], *random.Random(5).sample(steps[2:-1], 2), steps[-1]})
@@ -80,7 +80,7 @@ def test_a_kill_in_the_place_of_each_rename_and_removal(zygote, stage, tmp_path)
     [stage for stage in KILLED if stage not in (train_over, compare, report)],  # to which it adds nothing
     ids=lambda stage: stage.__name__,
 )
-def test_a_kill_at_a_random_time(zygote, stage):
-    kills = Kills(zygote, stage)
+def test_a_kill_at_a_random_time(fork_server, stage):
+    kills = Kills(fork_server, stage)
     for _ in range(20):
         assert kills.check(after=random.uniform(0, kills.seconds)) in (-9, 0)

@@ -16,22 +16,22 @@ from support.stage_commands import STAGES, contents, renew
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
-def test_the_second_of_two_is_refused_and_changes_nothing(zygote, stage):
-    work = zygote.work
+def test_the_second_of_two_is_refused_and_changes_nothing(fork_server, stage):
+    work = fork_server.work
     command = stage(work, 1)
     renew(work)
-    whole = zygote.run(command, work)
+    whole = fork_server.run(command, work)
     wanted = contents(work)
     for step in sorted({1, (whole.steps + 1) // 2, whole.steps}):  # the last: as the lock goes
         renew(work)
-        first = zygote.run(command, work, at=step, number=signal.SIGSTOP)
-        assert first.status is None, first.said
+        first = fork_server.run(command, work, at=step, number=signal.SIGSTOP)
+        assert first.status is None, first.output
         before = contents(work)
-        second = zygote.run(command, work)
-        assert second.status == 2 and "another process is writing it" in second.said.splitlines()[-1], second.said
+        second = fork_server.run(command, work)
+        assert second.status == 2 and "another process is writing it" in second.output.splitlines()[-1], second.output
         assert contents(work) == before
-        ended = zygote.go_on(first)
-        assert ended.status == 0, ended.said
+        ended = fork_server.go_on(first)
+        assert ended.status == 0, ended.output
         assert contents(work) == wanted
 
 

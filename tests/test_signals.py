@@ -41,24 +41,24 @@ def handles(pid, number):
 @pytest.mark.parametrize(
     "stage", [stage for stage in STAGES if stage is not train_over], ids=lambda stage: stage.__name__
 )
-def test_a_signal_in_the_midst_of_the_work(zygote, stage):
+def test_a_signal_in_the_midst_of_the_work(fork_server, stage):
     """One line; the same command then ends as if there had been none. A second signal may follow at once."""
-    work, draw = zygote.work, random.Random(7)
+    work, draw = fork_server.work, random.Random(7)
     renew(work)
     command = stage(work, 1)
-    run = zygote.run(command, work)
+    run = fork_server.run(command, work)
     whole = contents(work)
     renew(work)
     for number, again in [(signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGHUP, None), (signal.SIGINT, 0.002)]:
-        ended = zygote.run(command, work, after=draw.uniform(0.05, 0.9) * run.seconds, number=number, again=again)
+        ended = fork_server.run(command, work, after=draw.uniform(0.05, 0.9) * run.seconds, number=number, again=again)
         if ended.status == -number:  # before the work began, or when it was done
-            assert "interrupted" not in ended.said, ended.said
+            assert "interrupted" not in ended.output, ended.output
         elif ended.status:
-            assert ended.status == STATUS[number], ended.said
-            assert ended.said.count("interrupted") == 1 and "Traceback" not in ended.said, ended.said
-    assert zygote.run(command, work).status == 0
+            assert ended.status == STATUS[number], ended.output
+            assert ended.output.count("interrupted") == 1 and "Traceback" not in ended.output, ended.output
+    assert fork_server.run(command, work).status == 0
     assert contents(work) == whole
-    assert not list(zygote.tmp.iterdir())
+    assert not list(fork_server.tmp.iterdir())
 
 
 WORK = """

@@ -1,4 +1,4 @@
-"""Running a stage script as the shell would, in this process: its real arguments, its exit status."""
+"""Runs a stage script in this process as a shell would: the same arguments and exit status."""
 
 import runpy
 import signal
@@ -12,7 +12,7 @@ TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--n
 
 
 def run_script(script, *args):
-    """The exit status of `python script *args`."""
+    """Run `python script *args`; return its exit status."""
     argv, handlers = sys.argv, {number: signal.getsignal(number) for number in SIGNALS}
     sys.argv = [script, *map(str, args)]
     try:
@@ -23,12 +23,12 @@ def run_script(script, *args):
         sys.argv = argv
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    raise AssertionError(f"{script} did not end through cli.run")
+    raise AssertionError(f"{script} did not end in cli.run")
 
 
 def one_line(capsys):
-    """What the script said on standard error, progress bars aside, which must be one line without a traceback."""
-    said = capsys.readouterr().err
-    lines = [line for line in said.splitlines() if line.strip() and "%|" not in line]
-    assert len(lines) == 1, said
+    """The one line that a script printed on standard error, progress bars aside; fail if there are more."""
+    errors = capsys.readouterr().err
+    lines = [line for line in errors.splitlines() if line.strip() and "%|" not in line]
+    assert len(lines) == 1, errors
     return lines[0]

@@ -1,4 +1,4 @@
-"""The stages as commands on tiny data; the fixture `zygote` runs them.
+"""The stages as commands on tiny data; the fixture `fork_server` runs them.
 
 A command is (script, arguments); it writes into `work`, beside which lies what it reads. Another seed: another result.
 """
@@ -8,8 +8,8 @@ import shutil
 
 from memorization.encoding.made_up import make_dialogues
 from support.command_line import ROOT
+from support.fork_server import ForkServer
 from support.tiny_models import save_language_model
-from support.zygote import Zygote
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 CANARIES = "--canaries", 2, "--canary-copies", "1,2", "--canary-digits", 2
@@ -81,21 +81,21 @@ STAGES = [encode, train, train_over, generate, index, detect, align, report]
 
 
 def prepared(home):
-    """A Zygote in a directory, in which the stages have written what they read."""
+    """A ForkServer in a directory, in which the stages have written what they read."""
     (home / "d.json").write_text(json.dumps(make_dialogues(seed=3, single=20, fourfold=2, sixteenfold=0)))
     text = "The doctor said that the patient should take two pills a day, and then rest for a week at the least. "
     pairs = [{"id": i, "suspicious": text * 2 + str(i), "source": f"Number {i}. {text * 2}"} for i in range(100)]
     (home / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     save_language_model(home / "base", TOKENIZER)
     save_language_model(home / "before", TOKENIZER, seed=1)
-    zygote = Zygote(home)
+    fork_server = ForkServer(home)
     made = [(encode, 1, "b"), (generate, 1, "generated"), (index, 1, "indexes"), (detect, 1, "detected-1")]
     for stage, seed, name in [*made, (detect, 2, "detected-2")]:
-        run = zygote.run(stage(zygote.work, seed), home)
-        assert run.status == 0, run.said
-        zygote.work.rename(home / name)
-        zygote.work.mkdir()
-    return zygote
+        run = fork_server.run(stage(fork_server.work, seed), home)
+        assert run.status == 0, run.output
+        fork_server.work.rename(home / name)
+        fork_server.work.mkdir()
+    return fork_server
 
 
 def contents(directory):

@@ -1,6 +1,6 @@
-"""Runs of stage scripts that are killed or held at any instant, forked from a process that has imported all they need.
+"""Runs stage scripts in forks of a process that has everything imported; kills or stops them at any instant.
 
-Zygote is the tests' side; this file, run as a script, is that process.
+ForkServer is the tests' side. This file, run as a script, is the process that forks.
 """
 
 import atexit
@@ -28,17 +28,18 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HU
 
 @dataclass
 class Run:
-    """status: exit status, negative for a signal, None while it is held. steps: that it took. said: on both outputs."""
+    """A run of a script. status: its exit status, negative for a signal, None while it is stopped. steps: how many
+    renames and removals it did. output: what it printed, standard error included."""
 
     pid: int
     status: int | None
     seconds: float
     steps: int
-    said: str
+    output: str
 
 
-class Zygote:
-    """directory: gets work, tmp, which is the runs' TMPDIR, and cache, for what libraries keep."""
+class ForkServer:
+    """Runs scripts in forks. In its directory lie `work`, for the tests, `tmp`, the runs' TMPDIR, and `cache`."""
 
     def __init__(self, directory):
         self.work, self.tmp, cache = directory / "work", directory / "tmp", str(directory / "cache")
@@ -55,18 +56,18 @@ class Zygote:
         )
 
     def run(self, command, below, at=None, after=None, number=signal.SIGKILL, again=None, limits=()):
-        """The Run of a script and its arguments. A signal comes to it instead of its `at`-th step, or `after` seconds.
+        """Run a script with arguments; send it a signal in place of its `at`-th step, or `after` seconds.
 
-        A step is a rename or removal of a file or directory below a directory. again: seconds to the same signal again.
-        What comes after seconds comes, as Ctrl-C does, to the processes of its own too; none of them outlives it.
-        limits: pairs of a resource of setrlimit and its value; for files, that many more than are open.
+        A step is a rename or removal of a file or directory below the directory `below`. again: seconds until the same
+        signal is sent once more. SIGINT goes to the script's own processes too, as Ctrl-C does; none may outlive it.
+        limits: (resource, value) pairs for setrlimit; of RLIMIT_NOFILE, so many files more than are open.
         """
         command = [str(part) for part in command]
         when = {"at": at, "after": after, "number": int(number), "again": again}
         return self._ask(command=command, below=str(below), limits=list(limits), **when)
 
     def go_on(self, run):
-        """The end of a Run that is held, as SIGSTOP does."""
+        """Let a run go on that SIGSTOP stopped; return it as it ended."""
         return self._ask(pid=run.pid)
 
     def _ask(self, **request):
@@ -101,18 +102,18 @@ def serve():
                 (os.killpg if request["number"] == signal.SIGINT else os.kill)(pid, request["number"])
         _, status = os.waitpid(pid, os.WUNTRACED)
         outlived = None if os.WIFSTOPPED(status) else wait_for_group(pid)
-        began, said, steps = runs[pid]
+        began, output, steps = runs[pid]
         answer = {"pid": pid, "seconds": time.perf_counter() - began, "steps": os.fstat(steps.fileno()).st_size}
         answer["status"] = None if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
-        answer["said"] = os.pread(said.fileno(), 1 << 20, 0).decode(errors="replace")
+        answer["output"] = os.pread(output.fileno(), 1 << 20, 0).decode(errors="replace")
         if outlived:
-            answer |= {"status": 98, "said": "a process of its own outlived it"}
+            answer |= {"status": 98, "output": "a process that it started outlived it"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
 def wait_for_group(group):
-    """Wait until the processes of a run, which has ended, have ended too; whether one had to be killed."""
+    """Wait for the processes that a run has started. Returns whether one was still there after 10 seconds."""
     late = time.monotonic() + 10
     while True:
         try:
@@ -125,7 +126,7 @@ def wait_for_group(group):
 
 
 def warm():
-    """Import what the scripts do, at their head and later; nothing that starts a thread."""
+    """Import all that the scripts import, now or later, and compile; start no thread."""
     import accelerate.state  # noqa: F401
     import datasets  # noqa: F401
     import transformers.models.auto.modeling_auto  # noqa: F401
@@ -150,13 +151,13 @@ def warm():
     gc.freeze()
 
 
-def work(said, steps, command, below, at, after, number, again, limits):
+def work(output, steps, command, below, at, after, number, again, limits):
     """In the fork: run the script, as Python would from the shell."""
-    gc.disable()  # it would touch, so copy, all that is shared
+    gc.disable()  # it would touch, and so copy, all shared memory
     os.setpgid(0, 0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for output in (1, 2):
-        os.dup2(said.fileno(), output)
+    for number_of_file in (1, 2):
+        os.dup2(output.fileno(), number_of_file)
     count = 0
 
     def step(event, arguments):
