@@ -102,7 +102,7 @@ def test_what_is_probable_is_drawn_as_often(temperature, top_k, top_p):
     drawn = continue_prefixes(model, [prefix] * draws, 2, 0, sampled_by(keys, 5, temperature, top_k, top_p))
     pairs, counts = np.unique([(*ids, 0, 0)[:2] for ids in drawn], axis=0, return_counts=True)
     pairs, counts = pairs[pairs.min(1) > 0].tolist(), counts[pairs.min(1) > 0]
-    found = token_scores(model, [prefix] * len(pairs), pairs, temperature, top_k, top_p)
+    found = token_scores(model, [prefix] * len(pairs), pairs, (temperature, top_k, top_p))
     p = np.exp([one.scheme.sum(dtype=np.float64) for one in found])
     likely = p > 0.005
     assert likely.sum() >= 10

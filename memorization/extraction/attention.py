@@ -23,7 +23,7 @@ def attention_measures(
     Each is the mean over the positions that predict the first `longest` tokens of the suffix, those that see a single
     token left out; NaN where there is none. A position sees the tokens before it and itself, within the window of a
     layer that has one; of an encoder-decoder model, the source, of which none is a prefix: its mass is NaN. The model
-    must have eager attention, which alone gives the weights. source_length: as of passes.given.
+    must have eager attention, which alone gives the weights. source_length: as of passes.prompts_and_sources.
     """
     prefixes, sources = prompts_and_sources(model, probes, source_length)
     suffixes = [probe["suffix_ids"][:longest] for probe in probes]
