@@ -5,6 +5,7 @@ from itertools import cycle, islice
 from typing import Any
 
 import transformers
+from accelerate import PartialState
 from accelerate.utils import gather_object
 from transformers import PreTrainedModel
 from transformers.generation import LogitsProcessor
@@ -56,11 +57,13 @@ class TransformersEngine:
         return made_of | {"batch_size": None if self._exact else self.batch_size}
 
     def fit(self, probes: Probes, generations: int) -> None:
-        """Halve the batch size until all ranks have memory for a batch, where the tokens depend on it.
+        """Choose a batch size for so many generations, of which every rank makes its share.
 
-        Tried on the longest texts that there can be. generations: how many there are to make.
+        Where the tokens depend on the batch, halve it until all ranks have memory for one of the longest texts that
+        there can be.
         """
         if self._exact:
+            self.batch_size = min(self.batch_size, -(-generations // PartialState().num_processes))
             return
         prefix, new_tokens = probes.longest_prefix, self._decoding.max_new_tokens
         probe = probes[:1][0]
