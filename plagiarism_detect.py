@@ -86,7 +86,8 @@ def main(args):
         for where, rows, source in models:
             made_of = detections_made_of(rows, source, indexed, named, classifier, pipeline, unchecked)
             keys = [row.key for row in rows]
-            results.append(Rows(where, DETECTIONS, Detection, made_of, keys, BATCH, *rank, args.overwrite))
+            beside = [] if results else [path.with_name("result.json"), path.with_name("result.txt")]
+            results.append(Rows(where, DETECTIONS, Detection, made_of, keys, BATCH, *rank, args.overwrite, beside))
             stack.enter_context(results[-1])
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         mine = any(detections.mine for detections in results)

@@ -14,15 +14,16 @@ As the last step before a release, this exits with status 1 where more may come 
     python report.py results/gpt-neo-small/dialogue --output report --redact --fail-above exact_match=0.01
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 from memorization.results.gate import parse_limit, status_and_message
-from memorization.results.report import ReportSettings, make_report
+from memorization.results.report import ReportSettings, read_report, write_report
 from memorization.shell.cli import Parser, run
 
 
-def main(args):
+def main(args: argparse.Namespace) -> int:
     paths = [Path(result) for result in args.results]
     settings = ReportSettings(
         results=[path.parent if path.name in ("detections.jsonl", "result.json") else path for path in paths],
@@ -31,10 +32,10 @@ def main(args):
         limits=tuple(args.fail_above),
         redact=args.redact,
     )
-    report = make_report(settings)
-    print(report.text, end="")
-    if report.files:
-        print(f"\nwrote {', '.join(report.files)} in {args.output}")
+    report = read_report(settings)
+    print(report.text(), end="")
+    if settings.output:
+        print(f"\nwrote {', '.join(write_report(report, settings.output, settings.redact))} in {args.output}")
     if not report.outcomes:
         return 0
     status, message = status_and_message(report.outcomes)

@@ -174,11 +174,11 @@ def read(directory):
 
 def blocks(directory):
     """What stage 2 reads before it trains, and a thousand of its blocks."""
-    from memorization.training.blocks import read_set  # imports torch
+    from memorization.training.token_blocks import read_block_set  # imports torch
 
     training_set = encoding_paths(directory / "tokenized", NAME)["training set"]
     checked(training_set, TRAINING_SET)
-    found = read_set(training_set, 2**31, 512, "cut")
+    found = read_block_set(training_set, 2**31, 512, "cut")
     for i in range(0, len(found), len(found) // 1000 + 1):
         found[i]
 

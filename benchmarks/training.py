@@ -25,9 +25,9 @@ from transformers import GPTNeoConfig, GPTNeoForCausalLM
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import Parser, run
 from memorization.store.files import read_json
-from memorization.training.blocks import IGNORED, Blocks, collate
-from memorization.training.order import Grouped
+from memorization.training.length_grouping import LengthGroupedSampler
 from memorization.training.packing import Packs, collate_packs
+from memorization.training.token_blocks import IGNORED, Blocks, collate
 
 
 def main(args):
@@ -70,7 +70,7 @@ def main(args):
     ways = {
         "padded to the block": partial(speed, blocks, at_random, to_block),
         "random": partial(speed, blocks, at_random, collate),
-        "grouped": partial(speed, blocks, list(Grouped(lengths, size, seed=0)), collate),
+        "grouped": partial(speed, blocks, list(LengthGroupedSampler(lengths, size, seed=0)), collate),
         "packed": partial(speed, packs, of_packs, collate_packs),
     }
     if args.steps * size > min(len(blocks), len(packs)):

@@ -39,8 +39,8 @@ from memorization.store.files import read_json, write_json
 from memorization.store.locations import canaries_path, encoding_paths, exposures_path
 from memorization.store.manifests import manifest_path, read_manifest
 from memorization.store.rows import read_rows
-from memorization.training.blocks import Blocks
-from memorization.training.canaries import learned
+from memorization.training.canary_loss import tokens_with_loss
+from memorization.training.token_blocks import Blocks
 from support.command_line import ROOT, one_line, run_script
 from support.tiny_models import MODELS, keeps_nothing, make, refusing, save_word_tokenizer
 
@@ -186,7 +186,7 @@ def test_a_tokenizer_that_does_not_know_the_digits_apart_is_refused(home, tmp_pa
 def test_learned_tokens_are_those_with_a_label_in_a_block(home, block_size, long_samples):
     rows = load_from_disk(str(encoding_paths(home, "dialogue")["training set"])).select_columns(["input_ids", "labels"])
     facts = read_manifest(encoding_paths(home, "dialogue")["training set"], TRAINING_SET).facts["canaries"]
-    found = learned(Blocks(rows, block_size, long_samples), facts)
+    found = tokens_with_loss(Blocks(rows, block_size, long_samples), facts)
     planted = [one for one in canaries_of(home).canaries if one.planted]
     assert len(planted) == len(found) == 20
     for one, (tokens, digits) in zip(planted, found.tolist(), strict=True):
@@ -203,7 +203,7 @@ def test_labels_that_are_left_out_are_not_learned(home):
     facts = read_manifest(path, TRAINING_SET).facts["canaries"]
     labels = [[-100] * (len(row) - 4) + row[-4:] for row in rows["labels"]]
     masked = Dataset.from_dict({"input_ids": rows["input_ids"][:], "labels": labels})
-    assert learned(Blocks(masked, 64), facts).tolist() == [[4, 2]] * 20  # digit, sign, digit, end of text
+    assert tokens_with_loss(Blocks(masked, 64), facts).tolist() == [[4, 2]] * 20  # digit, sign, digit, end of text
 
 
 def test_a_run_that_learns_no_digit_of_a_canary_is_refused_before_it_trains(home, tmp_path, capsys):

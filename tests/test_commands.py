@@ -17,8 +17,8 @@ import pytest
 
 from memorization.encoding.made_up import make_articles, make_dialogues, make_reviews, make_translations
 from memorization.encoding.probes import read_probes
-from memorization.store.files import read_json, read_jsonl
-from support.command_line import ROOT, run_script
+from memorization.store.files import read_json
+from support.command_line import ROOT, read_jsonl, run_script
 from support.documented_commands import PAGES, commands
 from support.multilingual_data import dialogues, questions
 from support.tiny_models import save_language_model, save_paraphrase_classifier, save_t5

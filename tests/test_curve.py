@@ -19,10 +19,10 @@ from memorization.extraction.matches import matched_tokens
 from memorization.models.trained import RECORD
 from memorization.shell import cli
 from memorization.store import manifests
-from memorization.store.files import read_json, read_jsonl, write_json
-from memorization.training import curve
-from memorization.training.curve import Curve, read_sample
-from support.command_line import ROOT, run_script
+from memorization.store.files import read_json, write_json
+from memorization.training import memorization_curve
+from memorization.training.memorization_curve import Curve, read_curve_probes
+from support.command_line import ROOT, read_jsonl, run_script
 from support.stage_commands import TOKENIZER
 from support.tiny_models import save_language_model
 from support.training_runs import as_killed, launch, two_ranks
@@ -58,7 +58,7 @@ def sample_of(home, number, model=None, **more):
     }
     manifest = manifests.read_manifest(home / "data-1" / "tokenized_dialogue_train", TRAINING_SET)
     model = model or AutoModelForCausalLM.from_pretrained(home / "base")
-    return read_sample(SimpleNamespace(**data | {"memorization_samples": number} | more), [manifest], model)
+    return read_curve_probes(SimpleNamespace(**data | {"memorization_samples": number} | more), [manifest], model)
 
 
 def expected(model, sample):
@@ -206,7 +206,7 @@ def test_a_batch_is_a_single_pass_so_that_each_rank_has_as_many(home, tmp_path, 
         passes[-1] += 1
         return whole(*arguments)
 
-    monkeypatch.setattr(curve, "token_scores", scored)
+    monkeypatch.setattr(memorization_curve, "token_scores", scored)
     monkeypatch.setattr(teacher_forcing, "_read", one)
     monkeypatch.setattr(teacher_forcing, limit, number)
     run_clm.main(argv(home, tmp_path / "out", "--max_steps 1"))

@@ -24,10 +24,10 @@ from memorization.models.limits import cut_source
 from memorization.models.trained import RECORD, model_made_of
 from memorization.shell.cli import UserError
 from memorization.store import manifests
-from memorization.store.files import read_json, read_jsonl, write_json
-from memorization.training.mitigations import goldfish
-from memorization.training.pairs import Pairs, read_pairs
-from support.command_line import ROOT, TWO_RANKS, one_line, run_script
+from memorization.store.files import read_json, write_json
+from memorization.training.encoder_decoder_data import SourcesAndTargets, read_sources_and_targets
+from memorization.training.mitigations import goldfish_dropped
+from support.command_line import ROOT, TWO_RANKS, one_line, read_jsonl, run_script
 from support.hard_texts import CHARACTERS, HARD
 from support.tiny_models import save_bart, save_t5
 
@@ -242,8 +242,8 @@ def test_the_source_prefix_makes_another_encoding_and_is_checked_when_training(h
 
 def test_a_source_that_is_cut_stays_closed_and_a_target_does_not_end_there():
     rows = [{"input_ids": [5, 6, 7, 1], "labels": [8, 9, 1]}, {"input_ids": [5, 1], "labels": [1]}]
-    assert Pairs(rows, 3, 2)[0] == {"input_ids": [5, 6, 1], "labels": [8, 9]}
-    assert Pairs(rows, 3, 2)[1] == Pairs(rows, 9, 9)[1] == {"input_ids": [5, 1], "labels": [1]}
+    assert SourcesAndTargets(rows, 3, 2)[0] == {"input_ids": [5, 6, 1], "labels": [8, 9]}
+    assert SourcesAndTargets(rows, 3, 2)[1] == SourcesAndTargets(rows, 9, 9)[1] == {"input_ids": [5, 1], "labels": [1]}
     assert cut_source([5, 6, 7, 1], 2) == [5, 1] and cut_source([5, 6, 7, 1], 4) == [5, 6, 7, 1]
 
 
@@ -260,7 +260,9 @@ def test_losses_are_means_over_the_target_tokens(homes, kind, tmp_path):
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            Pairs, "__getitem__", lambda self, i, get=Pairs.__getitem__: seen.append(get(self, i)) or seen[-1]
+            SourcesAndTargets,
+            "__getitem__",
+            lambda self, i, get=SourcesAndTargets.__getitem__: seen.append(get(self, i)) or seen[-1],
         )
         run_seq2seq.main(argv)
     model = AutoModelForSeq2SeqLM.from_pretrained(home / "base").eval()
@@ -307,15 +309,15 @@ def test_the_goldfish_drops_tokens_of_targets(homes, tmp_path, capsys):
     home = homes["bart"]
     run_seq2seq.main(flags(home, tmp_path / "out", "--goldfish_k=3", "--max_steps=1", "--eval_strategy=no"))
     rows = load_from_disk(f"{home}/tokenized/tokenized_dialogue_train")["labels"][:]
-    dropped = sum(int(goldfish(np.array(row), np.arange(len(row)), 3).sum()) for row in rows)
+    dropped = sum(int(goldfish_dropped(np.array(row), np.arange(len(row)), 3).sum()) for row in rows)
     total = sum(map(len, rows))
     assert dropped and f"; {total - dropped} of {total} tokens of targets get loss" in capsys.readouterr().out
     assert model_made_of(tmp_path / "out")["goldfish_k"] == 3
     data = run_seq2seq.parse(flags(home, tmp_path / "out", "--goldfish_k=3"))[1]
     paths = {kind: [f"{home}/tokenized/tokenized_dialogue_{side}"] for kind, side in SETS.items()}
-    sets, _ = read_pairs(paths, AutoModelForSeq2SeqLM.from_pretrained(home / "base"), data)
+    sets, _ = read_sources_and_targets(paths, AutoModelForSeq2SeqLM.from_pretrained(home / "base"), data)
     for pair, row in zip(sets["training set"][0], rows, strict=True):
-        gone = goldfish(np.array(row), np.arange(len(row)), 3)
+        gone = goldfish_dropped(np.array(row), np.arange(len(row)), 3)
         assert pair["labels"] == np.where(gone, -100, row).tolist()
     assert all(-100 not in pair["labels"] for pair in sets["held-out set"][0])
 

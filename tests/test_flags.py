@@ -14,7 +14,7 @@ import run_clm
 import run_seq2seq
 from memorization.shell.cli import Parser, UserError
 from memorization.shell.flags import SEEDS, Range, any_text, file_name, nested_name, text, whole
-from memorization.training import help as stage_2
+from memorization.training.flag_parser import TrainingFlagParser
 from support.command_line import ROOT, one_line
 
 SCRIPTS = [
@@ -45,7 +45,7 @@ def parser_of(script, monkeypatch):
     def caught(parser, *_):
         raise Caught(parser)
 
-    kind = stage_2.Parser if script in STAGE_2 else Parser
+    kind = TrainingFlagParser if script in STAGE_2 else Parser
     with monkeypatch.context() as patch, pytest.raises(Caught) as end:
         patch.setattr(kind, "parse_args", caught)
         if script in STAGE_2:

@@ -550,11 +550,11 @@ def test_a_smaller_model_is_named(stage, tmp_path, capsys):
     [
         (["--model-path", "no/such-model"], "no/such-model"),
         (["--subset-name", "nothing"], "nothing_prefix"),
-        (["--batch-size", "0"], "--batch-size 0"),
-        (["--prefix-length", "0"], "--prefix-length 0"),
+        (["--batch-size", "0"], "--batch-size: must be"),
+        (["--prefix-length", "0"], "--prefix-length: must be"),
         (["--prefix-length", "5000"], "lower --prefix-length"),
-        (["--top-p", "1.5"], "--top-p 1.5"),
-        (["--seed", "-1"], "--seed -1"),
+        (["--top-p", "1.5"], "--top-p: must be"),
+        (["--seed", "-1"], "--seed: must be"),
         (["--num-samples", "2"], "--num-samples 2: has no effect without sampling; add --temperature 1"),
     ],
 )

@@ -19,12 +19,12 @@ from memorization.models.loading import load_config
 from memorization.models.trained import held_out_perplexities, model_made_of
 from memorization.shell import cli
 from memorization.store import fingerprints, manifests
-from memorization.store.files import read_json, read_jsonl
-from memorization.training.blocks import IGNORED, collate, read_set
-from memorization.training.canaries import described, learned
-from memorization.training.lora import add_adapters, merged
-from memorization.training.mitigations import CONTEXT, PART, goldfish
-from memorization.training.mitigations import learned as learned_tokens
+from memorization.store.files import read_json
+from memorization.training.canary_loss import describe_canaries, tokens_with_loss
+from memorization.training.lora import add_adapters, merge_adapters
+from memorization.training.mitigations import CONTEXT, PART, goldfish_dropped, loss_mask
+from memorization.training.token_blocks import IGNORED, collate, read_block_set
+from support.command_line import read_jsonl
 from support.training_runs import EOS, EVERY_STEP, TRAIN, as_killed, flags, write_set
 
 
@@ -42,7 +42,7 @@ def by_hand(context, k):
 def dropped(rows, k):
     lengths = [len(row) for row in rows]
     places = np.concatenate([np.arange(length) for length in lengths])
-    return np.split(goldfish(np.concatenate(rows), places, k), np.cumsum(lengths)[:-1])
+    return np.split(goldfish_dropped(np.concatenate(rows), places, k), np.cumsum(lengths)[:-1])
 
 
 @settings(deadline=None, max_examples=30)
@@ -68,11 +68,11 @@ def test_both_leave_out_what_either_does():
     rng = np.random.default_rng(1)
     lengths, target = np.array([40, 5, 60]), np.array([20, 0, 59])
     ids = rng.integers(0, 99, lengths.sum())
-    output = learned_tokens(ids, lengths, target)
+    output = loss_mask(ids, lengths, target)
     assert [part.nonzero()[0].tolist() for part in np.split(output, np.cumsum(lengths)[:-1])] == [
         [*range(20, 40)], [*range(5)], [59],
     ]  # fmt: skip
-    assert (learned_tokens(ids, lengths, target, 2) == (output & learned_tokens(ids, lengths, None, 2))).all()
+    assert (loss_mask(ids, lengths, target, 2) == (output & loss_mask(ids, lengths, None, 2))).all()
 
 
 # ---- the loss
@@ -107,7 +107,7 @@ def test_the_loss_is_the_mean_over_the_tokens_that_are_learned(sets, loss_on, k)
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=2, n_head=2, n_positions=32)).eval()
     rows = Dataset.load_from_disk(str(sets / "output_train"))
-    blocks = read_set(sets / "output_train", 64, 32, "cut", loss_on, k)
+    blocks = read_block_set(sets / "output_train", 64, 32, "cut", loss_on, k)
     batch = collate([blocks[number] for number in range(len(blocks))], EOS)
     losses, left_out = [], 0
     for row in rows:
@@ -127,7 +127,7 @@ def test_evaluation_counts_all_tokens_and_those_of_the_output(sets, tmp_path, ca
     """Training on the output, or on some tokens, does not change of which tokens the held-out loss is."""
     run_clm.main(tuned(sets, tmp_path / "out", "--loss_on output --goldfish_k 3"))
     said = capsys.readouterr().out
-    counted = learned_tokens(*arrays(sets / "output_train"), goldfish_k=3)
+    counted = loss_mask(*arrays(sets / "output_train"), goldfish_k=3)
     assert "output_train: 24 samples, " in said and f"; {counted.sum()} of {len(counted)} tokens get loss" in said
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
     every, output = [], []
@@ -166,17 +166,17 @@ def test_a_canary_is_told_how_many_of_its_tokens_get_loss(home, tmp_path):
     ids = [[1, 2, 3, EOS], [*range(20, 40), *secret, EOS]]
     planted = {"copies": [1], "digits": 4, "tokens_a_digit": 1, "closing": 1}
     directory = write_set(tmp_path / "set", "training set", ids)
-    found = learned(read_set(directory, 64, 32, "cut"), planted)
+    found = tokens_with_loss(read_block_set(directory, 64, 32, "cut"), planted)
     assert found.tolist() == [[24, 4]]
     drops = [by_hand(ids[1][at - CONTEXT : at], 2) for at in range(CONTEXT, 25)]
-    found = learned(read_set(directory, 64, 32, "cut", goldfish_k=2), planted)
+    found = tokens_with_loss(read_block_set(directory, 64, 32, "cut", goldfish_k=2), planted)
     assert found.tolist() == [[24 - sum(drops), 4 - sum(drops[-5:-1])]] and sum(drops[-5:-1])
     for row in ids:
         row[-1] = 63
     rows = Dataset.from_dict({"input_ids": ids, "labels": ids, "target": [2, 24]})
     rows.save_to_disk(str(tmp_path / "behind"))
     with pytest.raises(cli.UserError, match="1 of 1 canaries: no digit of the secret gets loss .* --loss-on"):
-        described(read_set(tmp_path / "behind", 64, 32, "cut", "output"), planted)
+        describe_canaries(read_block_set(tmp_path / "behind", 64, 32, "cut", "output"), planted)
 
 
 # ---- LoRA
@@ -200,7 +200,7 @@ def test_merging_is_what_peft_does_and_what_the_adapted_model_says(sets, family)
             torch.nn.init.normal_(weight)
     ids = torch.tensor([[5, 9, 2, 7, 7]])
     said = adapted.eval()(input_ids=ids).logits
-    plain = merged(adapted.state_dict(), adapted)
+    plain = merge_adapters(adapted.state_dict(), adapted)
     assert plain.keys() == before.keys()
     changed = {name for name, weight in plain.items() if not torch.equal(weight, before[name])}
     assert len(changed) == len(trained) // 2

@@ -13,7 +13,7 @@ from memorization.models import hub
 from memorization.models.trained import MODEL, model_made_of
 from memorization.shell import cli
 from memorization.store import fingerprints, manifests
-from memorization.training.mixture import MixtureSampler, check_weights, shares
+from memorization.training.task_mixture import MixtureSampler, apportion, parse_task_weights
 from support.training_runs import EOS, EVERY_STEP, TRAIN, as_killed, everything, write_set
 
 SIZES = st.lists(st.integers(1, 30), min_size=2, max_size=4)
@@ -42,7 +42,7 @@ def test_an_epoch_has_each_set_in_its_share_and_no_sample_twice_before_all_came_
 
 @given(st.integers(0, 500), st.lists(st.floats(0.01, 100), min_size=1, max_size=5))
 def test_shares_are_whole_add_up_and_are_nearly_the_weights(total, weights):
-    found = shares(total, weights)
+    found = apportion(total, weights)
     assert found.sum() == total and (np.abs(found - total * np.array(weights) / sum(weights)) < 1).all()
 
 
@@ -62,7 +62,7 @@ def test_the_order_depends_on_seed_and_epoch_alone():
 @pytest.mark.parametrize("text", ["1", "1,2,3", "1,0", "1,-1", "1,nan", "1,inf", "1;2", "a,b", ","])
 def test_weights_that_are_none_are_refused(text):
     with pytest.raises(ValueError, match="must be numbers over 0|for 2 training sets"):
-        check_weights(text, ["a", "b"])
+        parse_task_weights(text, ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_weights_that_are_none_are_refused(text):
     ],
 )
 def test_weights_are_to_each_other_what_they_are_however_large(text, expected):
-    assert check_weights(text, ["a", "b"]) == pytest.approx(expected)
+    assert parse_task_weights(text, ["a", "b"]) == pytest.approx(expected)
 
 
 def argv_of(home, output, more=""):
@@ -143,7 +143,7 @@ def test_mistakes_with_several_sets_are_told(two, tmp_path):
         f"--train_file {two}/data_train --task_weights 1": "--task-weights 1: 1 for 1 training sets",
         f"{train} {two}/more_train": "more_train and .*more_train: are the same set; name it once",
         f"--train_file {two}/data_train {test}": "are of different encodings",
-        f"{train} {tmp_path}/taken {test}": "taken: 1 texts of the held-out set .*more_test are in it",
+        f"{train} {tmp_path}/taken {test}": "taken: contains 1 texts of the held-out set .*more_test, which would be",
     }.items():
         with pytest.raises(cli.UserError, match=message):
             run_clm.main(shlex.split(f"--config_name {two}/small {argv} --output_dir {tmp_path}/out"))

@@ -17,11 +17,12 @@ from memorization.models import hub
 from memorization.models.trained import model_made_of
 from memorization.shell import cli
 from memorization.store import manifests
-from memorization.store.files import read_json, read_jsonl
-from memorization.training.blocks import Blocks, collate
+from memorization.store.files import read_json
+from memorization.training.length_grouping import LengthGroupedSampler
 from memorization.training.losses import token_losses
-from memorization.training.order import Grouped
 from memorization.training.packing import PackingCheck, Packs, best_fit, collate_packs
+from memorization.training.token_blocks import Blocks, collate
+from support.command_line import read_jsonl
 from support.tiny_models import MODELS, edited, make
 from support.training_runs import EVERY_STEP, FEATURES, TRAIN, as_killed, flags
 
@@ -173,7 +174,7 @@ def test_what_cannot_be_packed_is_told(home, tmp_path):
     assert not (tmp_path / "out" / WEIGHTS).exists() and not manifests.manifest_path(tmp_path / "out").exists()
     edited(home / "small", home / "endless", {"max_position_embeddings": None, "model_type": "bloom"})
     argv = f"--config_name {home}/endless --train_file {home}/data_train --output_dir {tmp_path}/endless --packing"
-    with pytest.raises(cli.UserError, match="--packing: the model's configuration names no context; say by --block-s"):
+    with pytest.raises(cli.UserError, match="--packing: the model's configuration names no context; give"):
         run_clm.main(shlex.split(argv))
     for more in ("--packing", "--task_weights 1,2"):
         sets = f"--train_file {home}/data_train {home}/other_train"
@@ -192,7 +193,7 @@ def test_what_cannot_be_packed_is_told(home, tmp_path):
 def test_an_epoch_has_every_sample_once_and_seed_and_epoch_decide_the_order(lengths, size):
     orders = {}
     for seed, epoch in ((7, 1), (7, 0), (8, 1), (7, 1)):
-        sampler = Grouped(np.array(lengths), size, seed)
+        sampler = LengthGroupedSampler(np.array(lengths), size, seed)
         sampler.set_epoch(epoch)
         order = list(sampler)
         assert sorted(order) == list(range(len(lengths))) == list(range(len(sampler)))
@@ -207,7 +208,7 @@ def test_batches_of_one_length_are_padded_little_and_copies_of_a_text_are_dealt_
     torch.manual_seed(0)
     own = np.array(get_length_grouped_indices(lengths.tolist(), 8))[:4000].reshape(-1, 8)  # of transformers
     at_random = rng.permutation(4003)[:4000].reshape(-1, 8)
-    grouped = [*Grouped(lengths, 8, seed=0)]
+    grouped = [*LengthGroupedSampler(lengths, 8, seed=0)]
     order = np.array(grouped[:4000]).reshape(-1, 8)
     padding = [1 - lengths[batches].sum() / (8 * lengths[batches].max(1).sum()) for batches in (own, order, at_random)]
     assert padding[0] < padding[1] < 0.1 < 0.4 < padding[2]

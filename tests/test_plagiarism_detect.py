@@ -20,12 +20,12 @@ from memorization.encoding.probes import COLUMNS, write_probes
 from memorization.extraction.generations import write_listing
 from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex
-from memorization.store.files import read_json, read_jsonl
+from memorization.store.files import read_json
 from memorization.store.fingerprints import model_fingerprint
 from memorization.store.locations import base_path
 from memorization.store.manifests import identity, link, manifest_path
 from memorization.store.rows import base_rows, read_rows
-from support.command_line import ROOT, TWO_RANKS, one_line, run_script
+from support.command_line import ROOT, TWO_RANKS, one_line, read_jsonl, run_script
 from support.generation_rows import ENCODING, generation, load_index, load_spans, write_generations
 from support.indexes import opened
 from support.tiny_models import save_language_model, save_paraphrase_classifier

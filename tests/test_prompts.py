@@ -16,10 +16,10 @@ from memorization.encoding.probes import Probes
 from memorization.encoding.prompt_counts import PromptCounter, check_prompts, prompts_are_shared
 from memorization.extraction.kinds import GENERATIONS
 from memorization.models.hub import load_tokenizer
-from memorization.store.files import read_json, read_jsonl, write_json
+from memorization.store.files import read_json, write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import read_manifest
-from support.command_line import ROOT, one_line, run_script
+from support.command_line import ROOT, one_line, read_jsonl, run_script
 from support.tiny_models import gpt_neo_config, save_bart
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"

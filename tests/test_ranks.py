@@ -14,7 +14,7 @@ from memorization.models.trained import model_made_of
 from memorization.shell import cli
 from memorization.store import manifests
 from memorization.store.files import read_json, write_json
-from memorization.training.launch import check_saves_whole
+from memorization.training.distributed import check_saves_whole
 from support.command_line import ROOT
 from support.training_runs import as_killed, launch, two_ranks
 

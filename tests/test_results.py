@@ -13,7 +13,7 @@ from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.results.comparison import as_latex
 from memorization.results.facts import sampling_scheme
-from memorization.results.formats import Table, plain, shown, visible
+from memorization.results.formats import Table, escape_markdown, html, latex, markdown, plain, shown, visible
 from memorization.results.result import Result
 from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
 from memorization.results.summarize import PublishedCounters, summarize
@@ -190,7 +190,7 @@ def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
     assert 0 < another["members"] < 1 and another["held out"] == chance["members"] == 0 < chance["held out"] < 1
     lines = [line.split() for line in summary_text(summary).splitlines() if line.startswith("date, ")]
     assert lines == [["date,", "members", *"010100"], ["date,", "held", "out", *"001100"]]
-    assert "Personal data that is said" not in summary_text(summarize(ROWS, FACTS))
+    assert "Personal data in the generations" not in summary_text(summarize(ROWS, FACTS))
 
 
 def test_a_table_says_whether_names_were_looked_for():
@@ -510,6 +510,25 @@ def test_numbers_keep_their_meaning_when_they_are_short():
     assert shown(Rate(rate=0.1666, interval=(0.0, 1.0))) == "16.7 [0.0, 100]"
     assert shown(Mean(mean=-3.25, interval=None), signed=True) == "-3.2"
     assert shown(Rate(rate=None, interval=(0, 1))) == "-"
+
+
+def test_a_table_is_the_same_in_every_format():
+    rows = [["own run", "a", "1.0 [0.0, 2.0]"], ["own run", "b", "-3.0"], ["loop", "a", "4.0 & more"]]
+    table = Table(["metric", "run", "members"], rows, "Title:", grouped=True)
+    assert plain(table) == [
+        *("Title:", ""),
+        *("own run         members", "a        1.0 [0.0, 2.0]", "b                  -3.0", ""),
+        *("loop            members", "a            4.0 & more"),
+    ]
+    assert [line.split(" | ") for line in markdown(table)[4:]] == [
+        [f"| {row[0]}", row[1], f"{escape_markdown(row[2])} |"] for row in rows
+    ]
+    cells = [line.removesuffix(r" \\").split(" & ") for line in latex(table) if " & " in line]
+    assert cells[2:] == [["own run", "b", "$-$3.0"], ["loop", "a", r"4.0 \& more"]]
+    assert latex(table).count(r"\hline") == 4  # around the head, between groups, at the end
+    page = html(table)
+    assert '<th scope="rowgroup" rowspan="2">own run</th><td>a</td>' in page and "<td>4.0 &amp; more</td>" in page
+    assert table.without(1).columns == ["metric", "members"] and table.without(1).rows[1] == ["own run", "-3.0"]
 
 
 def test_a_long_name_is_wrapped_and_nothing_hidden_in_a_text():

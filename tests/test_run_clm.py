@@ -25,13 +25,13 @@ from memorization.models.loading import load_for_generation
 from memorization.models.trained import MODEL, RECORD, SUMS, model_made_of, write_sums
 from memorization.shell import cli
 from memorization.store import fingerprints, manifests
-from memorization.store.files import locked, read_json, read_jsonl, write_json
-from memorization.training.blocks import Blocks, collate
-from memorization.training.checkpoints import checkpoints, last_checkpoint
-from memorization.training.help import OFTEN
-from memorization.training.launch import told_once
-from memorization.training.made_of import APART, BY_HELD_OUT, made_of
-from support.command_line import ROOT
+from memorization.store.files import locked, read_json, write_json
+from memorization.training.checkpoints import complete_checkpoints, last_checkpoint
+from memorization.training.distributed import report_error_once
+from memorization.training.flag_parser import OFTEN
+from memorization.training.run_identity import BY_HELD_OUT, IRRELEVANT, run_made_of
+from memorization.training.token_blocks import Blocks, collate
+from support.command_line import ROOT, read_jsonl
 from support.tiny_models import damage, edited, flipped, save_word_tokenizer, weights
 from support.training_runs import (
     EOS,
@@ -308,10 +308,10 @@ def test_every_training_argument_counts_unless_named(home, tmp_path):
     sets = {kind: [manifests.read_manifest(home / f"data_{name}", OF_ENCODING[kind])] for name, kind in KINDS.items()}
 
     def of(args):
-        return made_of(args, sets, tokenizer, None, Config(), {"block_size": 32, "long_samples": "cut"})
+        return run_made_of(args, sets, tokenizer, None, Config(), {"block_size": 32, "long_samples": "cut"})
 
     names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
-    assert names >= APART >= BY_HELD_OUT
+    assert names >= IRRELEVANT >= BY_HELD_OUT
     for led in ({}, {"lr_scheduler_type": "greedy", "eval_strategy": "steps", "eval_steps": 2}):
         args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **led)
         before = of(args)
@@ -320,7 +320,7 @@ def test_every_training_argument_counts_unless_named(home, tmp_path):
             setattr(args, name, "another")
             after = of(args)
             changed = {key for key in {**before, **after} if before.get(key) != after.get(key)}
-            counts = name not in APART or led and name in BY_HELD_OUT
+            counts = name not in IRRELEVANT or led and name in BY_HELD_OUT
             if name in ("lr_scheduler_type", "load_best_model_at_end"):  # they decide whether the held-out set counts
                 assert name in changed
             else:
@@ -378,7 +378,7 @@ def test_an_older_checkpoint_goes_only_when_the_new_one_is_complete(home, tmp_pa
         patch.setattr("memorization.training.trainer.write_sums", killed)
         with pytest.raises(KeyboardInterrupt):
             run_clm.main(argv)
-    assert not checkpoints(tmp_path / "out")
+    assert not complete_checkpoints(tmp_path / "out")
     run_clm.main(argv)  # over what was left
     assert [path.name for path in (tmp_path / "out").glob("checkpoint-*")] == ["checkpoint-3"]
 
@@ -390,7 +390,7 @@ def test_an_older_checkpoint_goes_only_when_the_new_one_is_complete(home, tmp_pa
     monkeypatch.setattr("memorization.training.trainer.write_sums", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         run_clm.main([*argv, "--overwrite-output-dir"])
-    assert [path.name for path in checkpoints(tmp_path / "out")] == ["checkpoint-1"]
+    assert [path.name for path in complete_checkpoints(tmp_path / "out")] == ["checkpoint-1"]
 
 
 def test_the_best_checkpoint_is_checked_before_it_becomes_the_model(home, tmp_path):
@@ -410,7 +410,7 @@ def test_a_checkpoint_without_an_optimizer_is_not_gone_on_with(home, tmp_path):
     argv = [*flags(home, tmp_path / "out"), "--save_only_model"]
     run_clm.main(argv)
     output = as_killed(tmp_path / "out", tmp_path / "killed", 5)
-    with pytest.raises(cli.UserError, match="checkpoint-5: was saved with --save-only-model, so no run can go on"):
+    with pytest.raises(cli.UserError, match="checkpoint-5: was saved with --save-only-model, so no run can continue"):
         run_clm.main([*argv, "--output_dir", str(output)])
 
 
@@ -441,7 +441,7 @@ def test_no_other_result_is_written_over(home, finished, tmp_path):
     other = as_killed(finished, tmp_path / "other")
     before = everything(home), everything(tmp_path)
     for argv, output, message in [
-        (flags(home, "here"), strange, "nothing says of which run it is"),
+        (flags(home, "here"), strange, "no run.json says which run wrote it"),
         (flags(home, "here"), changed, "its model has changed since it was trained"),
         (tuned, finished, "holds the model to fine-tune"),
         (tuned, home, "holds the model to fine-tune"),
@@ -684,7 +684,7 @@ def test_a_wrong_flag_gets_one_line_and_status_2(home, tmp_path, argv, message, 
     (home / "damaged" / "model.safetensors").write_bytes(b"half")
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with pytest.raises(SystemExit) as stop:
-        cli.run(told_once, run_clm.main)
+        cli.run(report_error_once, run_clm.main)
     assert stop.value.code == 2 and not (tmp_path / "out").exists()
     error = capsys.readouterr().err.strip().split("\n")[-1]
     assert error.startswith("run_clm.py: ") and message.split(": a .*")[0] in error
@@ -723,7 +723,7 @@ def test_help_shows_ours_first_and_the_rest_on_request(capsys, monkeypatch):
     text = texts["--help"]
     assert text.index("python run_clm.py --model-name-or-path") < text.index("--block-size") < text.index("--learning-")
     words = " ".join(text.split())
-    assert "at its highest (default: 5e-05)" in words and "epoch, steps, no (default: epoch)" in words
+    assert "highest learning rate (default: 5e-05)" in words and "epoch, steps, no (default: epoch)" in words
     assert "--hub-token" not in text and len(text.splitlines()) < 100
     names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     shown = {word.strip(",").removeprefix("--").replace("-", "_") for word in texts["--help-all"].split()}
@@ -734,16 +734,16 @@ def test_the_terminal_shows_our_lines_only(home, tmp_path, monkeypatch, capfd):
     def noisy(*_):
         warnings.warn("of a library", stacklevel=1)
         logging.getLogger("transformers").warning("of a library")
-        return made_of(*_)
+        return run_made_of(*_)
 
-    monkeypatch.setattr("memorization.training.fine_tune.made_of", noisy)
+    monkeypatch.setattr("memorization.training.fine_tune.run_made_of", noisy)
     monkeypatch.setattr(sys, "argv", ["run_clm.py", *flags(home, tmp_path / "out")])
-    told_once(run_clm.main)
+    report_error_once(run_clm.main)
     printed, errors = capfd.readouterr()
     assert not errors
     figures = read_jsonl(tmp_path / "out" / "losses.jsonl")
     assert printed.splitlines() == [
-        *(["no GPU found: working on the CPU, processes: 1"] if not torch.cuda.is_available() else []),
+        *(["no GPU: working on the CPU, processes: 1"] if not torch.cuda.is_available() else []),
         f"{home}/data_train: 37 samples, 11 over 32 tokens, make 37 blocks",
         f"{home}/data_test: 7 samples, 1 over 32 tokens, make 7 blocks",
         f"writing to {tmp_path}/out",
@@ -767,7 +767,7 @@ def test_want_of_memory_is_called_that(home, tmp_path, monkeypatch, capsys):
     argv = [*flags(home, tmp_path / "out"), "--config_name", str(tmp_path / "vast")]
     monkeypatch.setattr(sys, "argv", ["run_clm.py", *argv])
     with pytest.raises(SystemExit) as stop:
-        cli.run(told_once, run_clm.main)
+        cli.run(report_error_once, run_clm.main)
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("run_clm.py: out of memory; lower the batch size, ")
 
@@ -794,7 +794,7 @@ def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(home
     more = f"--deepspeed ds_config.json {' '.join(EVERY_STEP)}"
     status, printed, errors = launch(home, output, deepspeed, f"{more} --overwrite_output_dir")
     assert status == 0, errors[-3000:]
-    assert torch.cuda.is_available() or printed.count("no GPU found: working on the CPU, processes: 2") == 1
+    assert torch.cuda.is_available() or printed.count("no GPU: working on the CPU, processes: 2") == 1
     assert len(list(output.glob("checkpoint-*"))) == 4
     made_of = model_made_of(output)
     assert made_of["processes"] == 2 and made_of["deepspeed.zero_optimization.stage"] == 2

@@ -75,7 +75,7 @@ def extract(settings: ExtractionSettings) -> Path | None:
         read = min(probes.longest_source, source_length)
         check_context(name, config, probes.greatest_id, probes.longest_prefix, settings.max_new_tokens, read)
     prompts = probes.prompts(source_length)
-    check_prompts(prompts, probes.path, probes.kind, settings.shared_prompts)
+    check_prompts(prompts, str(probes.path), probes.kind, settings.shared_prompts)
     canaries = read_canaries(settings.tokenized_dir, settings.subset_name, probes.manifest)
     state = PartialState(cpu=not torch.accelerator.is_available())
     inputs = Inputs(settings, state, tokenizer, probes, prompts, source_length, too_long)
@@ -89,7 +89,9 @@ def extract(settings: ExtractionSettings) -> Path | None:
         dtype = configs[settings.model_path].dtype if settings.dtype == "auto" else settings.dtype
         base = check_base(settings.base_model, dtype or "auto", state.device)
     write_generations(inputs, settings.model_path, settings.dtype, settings.path, base, canaries=canaries)
-    return locations.exposures_path(settings.path) if canaries and state.is_main_process else None
+    if not state.is_main_process or manifests.read_manifest(settings.path, GENERATIONS).facts["canaries"] is None:
+        return None
+    return locations.exposures_path(settings.path)
 
 
 def _tokenizer(settings: ExtractionSettings, probes: Probes) -> PreTrainedTokenizerBase:
@@ -265,15 +267,17 @@ def write_generations(
         of_base = {"model": base.contents, "trained_on": base.training and base.training["encoding"]}
         results[locations.base_path(path)] = made_of | of_base | {"unchecked": False}
     for result, of in results.items():  # whether they may be written is checked before the work
-        Rows(result, GENERATIONS, Generation, of, keys, engine.batch_size, *ranks, settings.overwrite).close()
+        beside = [result.with_suffix(".txt")]
+        Rows(result, GENERATIONS, Generation, of, keys, engine.batch_size, *ranks, settings.overwrite, beside).close()
     contents_read = {name: contents, str(probes.path): probes.manifest.contents}
     exposures = None  # all that makes them
     if canaries and isinstance(engine, TransformersEngine):
         shared = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
         exposures = write_exposures(engine.model, canaries, settings, state, shared, contents_read)
     listing = path.with_suffix(".txt")
-    rows: Rows
-    with Rows(path, GENERATIONS, Generation, made_of, keys, engine.batch_size, *ranks, settings.overwrite) as rows:
+    with Rows(
+        path, GENERATIONS, Generation, made_of, keys, engine.batch_size, *ranks, settings.overwrite, [listing]
+    ) as rows:
         state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
         if state.is_main_process:
             print(rows.progress)

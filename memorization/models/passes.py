@@ -13,7 +13,7 @@ TokenLists = Sequence[list[int]]
 
 def prompts_and_sources(
     model: PreTrainedModel, probes: Sequence[dict[str, Any]], source_length: int
-) -> tuple[TokenLists, TokenLists | None]:
+) -> tuple[list[list[int]], list[list[int]] | None]:
     """(what a model continues, what its encoder reads) of probes. A causal model has no encoder: None.
 
     source_length: the most tokens that the encoder reads.

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from memorization.results import statistics
+from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, Another, AnotherGroup, Rate
 
 SEED = 0  # of the permutation test
@@ -31,9 +32,7 @@ class AnotherCounter:
             self._holders.append(item.cluster)
             self._members.append(item.members)
 
-    def measure(
-        self, ids: np.ndarray, member: np.ndarray, clusters: np.ndarray, samples: tuple[int, int]
-    ) -> Another | None:
+    def measure(self, ids: Array, member: Array, clusters: Array, samples: tuple[int, int]) -> Another | None:
         """The rates and tests of members and of held-out texts, if there are any; None if a side has no other sample.
 
         ids, member, clusters (int from 0): of every probe. samples: how many clusters of members and of held-out
@@ -64,18 +63,13 @@ class AnotherCounter:
         return Another(size, results)
 
 
-def _mean_rate(shares: np.ndarray, clusters: np.ndarray) -> Rate:
+def _mean_rate(shares: Array, clusters: Array) -> Rate:
     share, number = float(shares.mean()), statistics.effective(shares, clusters)
     return Rate(rate=share, interval=statistics.wilson(share * number, number))
 
 
 def permutation_p(
-    probes: np.ndarray,
-    holders: np.ndarray,
-    trained: np.ndarray,
-    mask: np.ndarray,
-    samples: tuple[int, int],
-    chances: list[np.ndarray],
+    probes: Array, holders: Array, trained: Array, mask: Array, samples: tuple[int, int], chances: list[Array]
 ) -> float:
     """p that the probes of a group say training samples no more than others: an exact permutation test, one-sided.
 
@@ -95,14 +89,14 @@ def permutation_p(
     totals = np.bincount(probe)  # samples that each probe says
     few = samples[0] < samples[1]  # whether the side with fewer samples, the one that is drawn, is that of members
 
-    def gain(number: np.ndarray, probe: np.ndarray) -> np.ndarray:
+    def gain(number: Array, probe: Array) -> Array:
         """What a probe adds to the statistic if `number` of its samples are on the side with fewer."""
         of_training = number if few else totals[probe] - number
         return chances[0][of_training] - chances[1][totals[probe] - of_training]
 
     none = gain(np.zeros(len(totals), int), np.arange(len(totals)))
 
-    def excess(draws: list[np.ndarray]) -> np.ndarray:
+    def excess(draws: list[Array]) -> Array:
         """The statistic for each list of holders, those on the side with fewer samples."""
         ends = np.cumsum([0, *map(len, draws)])
         chosen = sparse.csr_array((np.ones(ends[-1], int), np.concatenate(draws), ends), (len(draws), len(distinct)))
@@ -114,7 +108,7 @@ def permutation_p(
     observed = excess([np.flatnonzero(trained[of_group][first] == few)])[0]
     rng, (fewer, more) = np.random.default_rng(SEED), sorted(samples)
 
-    def as_extreme(draws: int) -> np.ndarray:
+    def as_extreme(draws: int) -> Array:
         numbers = rng.hypergeometric(fewer, more, len(distinct), draws)  # among the samples that probes say
         chosen = [rng.choice(len(distinct), number, replace=False, shuffle=False) for number in numbers]
         return excess(chosen) >= observed - 1e-9

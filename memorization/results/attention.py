@@ -12,7 +12,7 @@ from scipy import stats
 
 from memorization.results import drawing
 from memorization.results.formats import comma_separated, visible
-from memorization.results.statistics import LEVEL, holm
+from memorization.results.statistics import LEVEL, Array, holm
 from memorization.shell.cli import UserError
 from memorization.store.directories import changed, files_of, read_mark
 from memorization.store.files import read_text
@@ -57,11 +57,11 @@ class HeadFigures(NamedTuple):
     of a is the larger less that of b. p: two-sided (Mann-Whitney, normal approximation with ties; 1 if all are alike).
     """
 
-    difference: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    rank_biserial: np.ndarray
-    p: np.ndarray
+    difference: Array
+    low: Array
+    high: Array
+    rank_biserial: Array
+    p: Array
 
 
 class Comparison(NamedTuple):
@@ -74,10 +74,10 @@ class Comparison(NamedTuple):
     heads: HeadFigures
 
 
-Task = tuple[np.ndarray, np.ndarray, np.ndarray]  # values [members, layers, heads, MEASURES], memorized, copies
+Task = tuple[Array, Array, Array]  # values [members, layers, heads, MEASURES], memorized, copies
 
 
-def compare_samples(a: np.ndarray, b: np.ndarray, boot: int, seed: int) -> HeadFigures:
+def compare_samples(a: Array, b: Array, boot: int, seed: int) -> HeadFigures:
     """Compare two groups of samples [n, layers, heads]. boot: draws of the bootstrap."""
     rng = np.random.default_rng(seed)
     means = []
@@ -91,7 +91,7 @@ def compare_samples(a: np.ndarray, b: np.ndarray, boot: int, seed: int) -> HeadF
     return HeadFigures(a.mean(0) - b.mean(0), low, high, rank_biserial, np.nan_to_num(test.pvalue, nan=1.0))
 
 
-def sample_groups(tasks: Mapping[str, Task]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def sample_groups(tasks: Mapping[str, Task]) -> list[tuple[str, Array, Array]]:
     """The comparisons that there are: (name, samples a, samples b), with LEAST on both sides.
 
     Within each task the memorized less the other members, of all and of as many copies; then each task less each later

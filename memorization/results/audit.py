@@ -33,7 +33,7 @@ NOT_DONE = {  # by any stage, under the names of the literature
 
 def audit_json(results: Sequence[Result], outcomes: Sequence[Outcome]) -> str:
     """The text of audit.json: the same for the same results."""
-    told = [
+    outcomes_json = [
         {"run": outcome.run, "column": outcome.limit.column, "limit": outcome.limit.rate}
         | {"excess": outcome.limit.excess, "holds": outcome.holds}
         | {"cell": outcome.estimate, "held_out": outcome.held_out}
@@ -43,7 +43,7 @@ def audit_json(results: Sequence[Result], outcomes: Sequence[Outcome]) -> str:
         "version": VERSION,
         "tool": {"name": "memorization", "version": __version__},
         "runs": [_run(result) for result in results],
-        "gate": {"holds": all(one.holds for one in outcomes), "outcomes": told} if outcomes else None,
+        "gate": {"holds": all(one.holds for one in outcomes), "outcomes": outcomes_json} if outcomes else None,
     }
     return json.dumps(msgspec.to_builtins(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

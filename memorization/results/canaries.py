@@ -10,6 +10,7 @@ from scipy import stats
 
 from memorization.extraction.exposures import Exposure
 from memorization.results import statistics
+from memorization.results.statistics import Array
 from memorization.results.summary import CanaryGroup, CanarySide, CanarySummary, Epsilon, Mean, Rate
 
 DELTA = 1e-5
@@ -58,7 +59,7 @@ def _side(rows: list[Exposure]) -> CanarySide:
     )
 
 
-def epsilon_bound(differences: np.ndarray) -> Epsilon:
+def epsilon_bound(differences: Array) -> Epsilon:
     """A lower bound on the epsilon of the training, from one run of it.
 
     differences: float array, of each pair the score of the planted canary less that of its control. The planted canary

@@ -75,8 +75,8 @@ def columns_of(
             f"own run > {span_length}",
             "share",
             lambda row: _holds(row, "own"),
-            f"says a run of words of more than {span_length} characters that only its own sample and its "
-            "near-duplicates hold, member or not, and not in the prefix",
+            f"contains a run of words of more than {span_length} characters that occurs in its own sample and its "
+            "near-duplicates alone, member or not, and not in the prefix",
             ceiling=_ceiling(lambda ceiling: ceiling.own),
         ),
         Column(
@@ -84,21 +84,22 @@ def columns_of(
             f"another's > {span_length}",
             "share",
             lambda row: _holds(row, "another"),
-            "says such a run that exactly one other training sample, with its near-duplicates, holds",
+            "contains such a run that occurs in exactly one other training sample and its near-duplicates",
         ),
         Column(
             "shared",
             f"shared run > {span_length}",
             "share",
             lambda row: _holds(row, "shared"),
-            "says such a run that several samples hold that are no near-duplicates, of either side: what many write",
+            "contains such a run that occurs in several samples, members or not, that are not near-duplicates of each "
+            "other: what many write",
         ),
         Column(
             "personal",
             "personal data" if names else "personal, no names",
             "share",
             lambda row: any(item.whose == "own" for item in row.personal),
-            f"says personal data ({items}) that stands in its own sample, not in the prompt, and not in more than "
+            f"contains personal data ({items}) that occurs in its own sample, not in the prompt, and in at most "
             f"{COMMON} samples{unnamed}",
             ceiling=None if names else _ceiling(lambda ceiling: ceiling.personal),
         ),
@@ -107,14 +108,14 @@ def columns_of(
             "other's personal" if names else "other's, no names",
             "share",
             lambda row: any(item.whose == "another" for item in row.personal),
-            f"says personal data that exactly one other training sample holds, and not the prompt{unnamed}",
+            f"contains personal data that occurs in exactly one other training sample, and not in the prompt{unnamed}",
         ),
         Column(
             "loop",
             "loop",
             "share",
             lambda row: row.repeats >= loop_repeats,
-            f"repeats itself: a run of three words stands in it {loop_repeats} times or more",
+            f"repeats itself: a run of three words occurs in it {loop_repeats} times or more",
         ),
         Column(
             "matched_tokens",
@@ -144,8 +145,8 @@ def columns_of(
             "entities agree",
             "share",
             lambda row: row.entities_agree and row.labels.label == "paraphrase",
-            "labelled paraphrase, and in a sentence pair that the classifier calls one both name the same persons, "
-            "places and so on, or neither any",
+            "labelled paraphrase, and in a sentence pair that the classifier calls a paraphrase both sentences name "
+            "the same persons, places and so on, or neither names any",
         ),
     ]
 
@@ -160,12 +161,12 @@ def label_columns(label: Callable[[Any], str], classifier: str | None, direction
     longer, shorter = ("training text", "generation") if direction == "pan" else ("generation", "training text")
     meanings = {
         "verbatim": "copies a long run of words of a training text, or is an exact match",
-        "paraphrase": "says a training sentence in other words, by the paraphrase classifier",
+        "paraphrase": "puts a training sentence in other words, by the paraphrase classifier",
         "idea": f"its aligned passages are at least three times as long in the {longer} as in the {shorter}; a weak "
         "sign: tried in direction pan it found 2 % of real summaries and 14 to 17 % of unrelated texts of their domain",
-        "paraphrase_low": "shares a passage with a training text, but no sentence the classifier calls a paraphrase",
+        "paraphrase_low": "shares a passage with a training text, but no sentence that the classifier calls paraphrase",
         "any": "any of the labels above",
-        "unverified": "passages look alike and no paraphrase classifier was asked; no part of any",
+        "unverified": "has passages like a training text's, which no paraphrase classifier judged; not counted in any",
     }
     left_out = {"unverified"} if classifier else {"paraphrase", "paraphrase_low"}
 
@@ -207,7 +208,7 @@ def pass_columns() -> list[Column]:
             "fraction",
             "extraction_strength",
             lambda scores: scores.extraction_strength,
-            "the share of the suffix, from its end, that greedy decoding gives once it is given all before",
+            "the share of the suffix, from its end, that greedy decoding gives once it is given everything before",
             "pass",
         ),
         _of_pass(
@@ -290,8 +291,8 @@ def _copied_run(length: int) -> Column:
         f"copied run > {length}",
         "share",
         lambda row: row.longest_common_run is not None and row.longest_common_run.length > length,
-        "shares a run of words of more than so many characters (a wide one, as Chinese, counts as two; "
-        "punctuation as none) with any training text, of which a member's own is one",
+        "contains a run of words of more than so many characters (wide ones, such as Chinese, count as two, "
+        "punctuation as none) that occurs in a training text, a member's own included",
         ceiling=_ceiling(lambda ceiling: ceiling.longest > length),
     )
 

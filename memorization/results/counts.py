@@ -8,9 +8,10 @@ import numpy as np
 
 from memorization.results import statistics
 from memorization.results.columns import Column
+from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, BaseFigure, Counts, Estimate, Figure, Mean, Rate
 
-Groups = Mapping[str, np.ndarray]  # name -> mask of probes
+Groups = Mapping[str, Array]  # name -> mask of probes
 
 
 class ProbeValues(NamedTuple):
@@ -19,11 +20,11 @@ class ProbeValues(NamedTuple):
     values: for each column float64, NaN where it says nothing of a probe.
     """
 
-    ids: np.ndarray
-    member: np.ndarray
-    duplicates: np.ndarray
-    clusters: np.ndarray
-    values: list[np.ndarray]
+    ids: Array
+    member: Array
+    duplicates: Array
+    clusters: Array
+    values: list[Array]
     generations: int
     generations_a_probe: int
 
@@ -58,12 +59,12 @@ def collect(rows: Iterable[Any], columns: Sequence[Column]) -> ProbeValues:
     return ProbeValues(distinct, *of_probes, folded, len(ids), most)
 
 
-def octaves(copies: np.ndarray) -> np.ndarray:
+def octaves(copies: Array) -> Array:
     """The bits of numbers of copies, int: equal for those of a group."""
     return np.frexp(copies)[1]
 
 
-def group_probes(probes: ProbeValues) -> dict[str, np.ndarray]:
+def group_probes(probes: ProbeValues) -> dict[str, Array]:
     """Masks of probes: members by copies (1, 2-3, 4-7, ..., named by those they hold), all members, held out.
 
     Where the members are one such group it is not named apart.
@@ -77,7 +78,7 @@ def group_probes(probes: ProbeValues) -> dict[str, np.ndarray]:
     return (groups if len(groups) > 1 else {}) | {MEMBERS: probes.member, HELD_OUT: ~probes.member}
 
 
-def count_columns(groups: Groups, measured: Iterable[tuple[Column, np.ndarray]], clusters: np.ndarray) -> Counts:
+def count_columns(groups: Groups, measured: Iterable[tuple[Column, Array]], clusters: Array) -> Counts:
     """The Counts of columns with their values. clusters: of the probes, int from 0.
 
     A column that says nothing of any probe is left out; without probes all stay.
@@ -100,11 +101,7 @@ def count_columns(groups: Groups, measured: Iterable[tuple[Column, np.ndarray]],
 
 
 def compare_base(
-    groups: Groups,
-    columns: Sequence[Column],
-    values: Sequence[np.ndarray],
-    base: Sequence[np.ndarray],
-    clusters: np.ndarray,
+    groups: Groups, columns: Sequence[Column], values: Sequence[Array], base: Sequence[Array], clusters: Array
 ) -> dict[str, BaseFigure]:
     """What fine-tuning added. values, base: for each column those of the tuned and of the base model.
 
@@ -123,7 +120,7 @@ def compare_base(
     return figures
 
 
-def value_range(kind: str, *arrays: np.ndarray) -> tuple[float, float]:
+def value_range(kind: str, *arrays: Array) -> tuple[float, float]:
     """(least, most) of a column's values: 0 and 1, but of a mean those of all that occur."""
     if kind != "mean":
         return 0.0, 1.0
@@ -131,7 +128,7 @@ def value_range(kind: str, *arrays: np.ndarray) -> tuple[float, float]:
     return (float(valid.min()), float(valid.max())) if len(valid) else (0.0, 0.0)
 
 
-def estimate(values: np.ndarray, clusters: np.ndarray, kind: str, bounds: tuple[float, float]) -> Estimate:
+def estimate(values: Array, clusters: Array, kind: str, bounds: tuple[float, float]) -> Estimate:
     """The Estimate of a column's values, none of them NaN, in a group. bounds: value_range of the column."""
     n = len(values)
     if kind == "share":
@@ -141,7 +138,7 @@ def estimate(values: np.ndarray, clusters: np.ndarray, kind: str, bounds: tuple[
     return _estimate(kind, n, *(_mean(values, clusters, bounds) if n else (None, None, None)))
 
 
-def paired_estimate(values: np.ndarray, base: np.ndarray, clusters: np.ndarray, kind: str) -> Estimate:
+def paired_estimate(values: Array, base: Array, clusters: Array, kind: str) -> Estimate:
     """The mean difference of two values of each probe."""
     if kind == "share":
         pairs = min(statistics.effective(of_model, clusters) for of_model in (values, base))
@@ -150,9 +147,7 @@ def paired_estimate(values: np.ndarray, base: np.ndarray, clusters: np.ndarray, 
     return _estimate(kind, len(values), *_mean(values - base, clusters, (-most, most)))
 
 
-def _difference(
-    a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray], kind: str, bounds: tuple[float, float]
-) -> Estimate:
+def _difference(a: tuple[Array, Array], b: tuple[Array, Array], kind: str, bounds: tuple[float, float]) -> Estimate:
     """The mean of a column's values less that of others. a, b: values and their clusters."""
     if kind == "share":
         return _estimate(kind, None, *statistics.difference(*_count(*a), *_count(*b)))
@@ -162,14 +157,14 @@ def _difference(
     return _estimate(kind, None, *statistics.apart(of_a, of_b))
 
 
-def _count(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
+def _count(values: Array, clusters: Array) -> tuple[float, float]:
     """(count, total) of values of 0 or 1, of as many as are independent (statistics.effective)."""
     total = statistics.effective(values, clusters)
     return float(values.sum()) * (total / len(values)), total
 
 
 def _mean(
-    values: np.ndarray, clusters: np.ndarray, bounds: tuple[float, float]
+    values: Array, clusters: Array, bounds: tuple[float, float]
 ) -> statistics.ValueAndEnds | tuple[float, None, None]:
     """The mean with an interval no narrower than those of Student's t and statistics.bounded_mean.
 

@@ -8,10 +8,11 @@ from memorization.results.formats import WIDTH, paragraph, visible, wrapped
 
 HEAD = """\
 Members of which the model repeats a long run of words, the longest first; of
-several generations the one with the longest. Wide characters, as Chinese ones,
-count as two, punctuation as none. The run stands between \u27e6 and \u27e7.
-Then those that come back exactly, but without such a run, and those of which
-it says personal data alone, in that place. Control characters are escaped.
+several generations the one with the longest run. Wide characters, such as
+Chinese ones, count as two, punctuation as none. The run is between \u27e6 and \u27e7.
+Then members that come back exactly, but without such a run, and members of
+which only personal data comes back, marked alike. Control characters are
+escaped.
 """
 
 
@@ -61,7 +62,7 @@ def leaks(name: str, rows: Iterable[Detection], span_length: int) -> str:
 
 
 def _personal(members: Sequence[Detection]) -> Iterator[str]:
-    """Parts of the section: members that the model says personal data of; of several generations that with the most."""
+    """Parts of the section: members of which personal data alone comes back, in the generation with the most of it."""
     most: dict[int, tuple[Generation, list[Personal]]] = {}
     for row in members:
         generation, own = row.generation, _own_items(row)

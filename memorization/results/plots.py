@@ -13,6 +13,7 @@ from memorization.results.formats import comma_separated, visible
 from memorization.results.result import Result
 from memorization.results.roc import RATES, by_side, true_positive_rate
 from memorization.results.run_names import one_setting
+from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, Estimate
 from memorization.results.tables import area
 
@@ -95,7 +96,7 @@ def _curves(results: Sequence[Result]) -> Iterator[Plot]:
         least = result.summary.facts.span_length
         longest = max((run.length for row in result.rows for run in row.copied), default=0)
         lengths = np.unique(np.linspace(least, longest, STEPS).round()) if longest > least else np.array([])
-        curves: list[tuple[str | float, Iterable[float], np.ndarray, Callable]] = [
+        curves: list[tuple[str | float, Iterable[float], Array, Callable]] = [
             ("matched", [k for k in MATCHED if k <= most], tokens, np.greater_equal),
             ("own", lengths, own_runs, np.greater),
             ("other", lengths, other_runs, np.greater),

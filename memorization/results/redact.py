@@ -26,9 +26,9 @@ WHOLE = rf"[{WITHOUT_BLANKS}[\p{{L}}&&[\p{{EA=W}}\p{{EA=F}}]]]"
 MARK = r"[\p{M}\p{WB=Extend}\p{WB=ZWJ}]"
 HIDDEN = regex.compile(rf"\p{{N}}|{WHOLE}|(?<={WHOLE}{MARK}*){MARK}|(?<={LETTER}){LETTER}(?={LETTER})", regex.VERSION1)
 NOTE = """\
-Redacted: of each word its first and last letters are shown, of a number and of
-scripts as Chinese or Korean nothing, of personal data its kind. Lengths are
-those of the text as it was.
+Redacted: of each word the first and last letters are shown, of numbers and of
+scripts such as Chinese or Korean nothing, of personal data its kind. Lengths
+are those of the original text.
 """
 
 

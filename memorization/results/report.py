@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -36,42 +37,45 @@ class ReportSettings:
     redact: bool = False
 
 
-@dataclass(frozen=True)
-class Report:
-    """text: for the terminal. files: names of those in the output directory. outcomes: of the limits."""
+class Report(NamedTuple):
+    """notes: what the reader must know beside the figures, a paragraph each. outcomes: of the limits.
 
-    text: str
-    files: list[str]
+    heat_maps: (title, SVG) of the studies of attention.
+    """
+
+    results: list[Result]
+    notes: list[str]
     outcomes: list[Outcome]
+    heat_maps: list[tuple[str, str]]
+
+    def text(self) -> str:
+        """The report for the terminal."""
+        return comparison.as_text(self.results, self.notes)
 
 
-def make_report(settings: ReportSettings) -> Report:
-    """Read the results, and write the files of the report if an output is given."""
+def read_report(settings: ReportSettings) -> Report:
+    """Read the results, and apply the limits. Raises UserError for an output that is not ours to replace, too."""
     if settings.output:
         check_ours(settings.output, "report")
     results = read_results(settings.results)
-    notes = _notes(results)
     outcomes = apply_limits(settings.limits, results)
     generations = [result.manifest.made_of["generations"] for result in results]
     studies = [image for directory in settings.attention for image in heat_maps(directory, generations)]
-    text = comparison.as_text(results, notes)
-    if not settings.output:
-        return Report(text, [], outcomes)
-    if settings.redact:
-        results = [
-            result._replace(rows=redact.redacted(result.rows, result.summary.facts.regions)) for result in results
-        ]
-    files = _files(results, notes, outcomes, studies, settings.redact)
-    with locked(settings.output), building(settings.output, "report") as (temporary, _):
+    return Report(results, _notes(results), outcomes, studies)
+
+
+def write_report(report: Report, output: Path, masked: bool) -> list[str]:
+    """Write the files of a report to a directory, whole or not at all. Return their names; plots are one."""
+    files = _files(report, masked)
+    with locked(output), building(output, "report") as (temporary, _):
         (temporary / "plots").mkdir()
         for name, content in files.items():
             content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
             (temporary / name).write_bytes(content)
-    return Report(text, sorted({name.partition("/")[0] for name in files}), outcomes)
+    return sorted({name.partition("/")[0] for name in files})
 
 
 def _notes(results: Sequence[Result]) -> list[str]:
-    """What the reader must know beside the figures, a paragraph each."""
     notes = joint_notes((result.label, result.summary) for result in results)
     encodings = encodings_of([result.manifest for result in results])
     if len(set(encodings)) > 1:
@@ -83,21 +87,20 @@ def _notes(results: Sequence[Result]) -> list[str]:
     return notes
 
 
-def _files(
-    results: Sequence[Result],
-    notes: Sequence[str],
-    outcomes: Sequence[Outcome],
-    studies: Sequence[tuple[str, str]],
-    masked: bool,
-) -> dict[str, str | bytes]:
+def _files(report: Report, masked: bool) -> dict[str, str | bytes]:
     """The contents of all files, by name."""
-    told = ["\n".join(line for note in notes for line in paragraph(note))] if notes else []
+    results, notes, outcomes, maps = report
+    if masked:
+        results = [
+            result._replace(rows=redact.redacted(result.rows, result.summary.facts.regions)) for result in results
+        ]
+    preface = ["\n".join(line for note in notes for line in paragraph(note))] if notes else []
     sections = [leaks(result.name, result.rows, result.summary.facts.span_length) for result in results]
     files: dict[str, str | bytes] = {
         "summary.csv": comparison.as_csv(results),
         "summary.md": comparison.as_markdown(results, notes),
         "summary.tex": comparison.as_latex(results, notes),
-        "leaks.txt": "\n\n".join([HEAD + redact.NOTE if masked else HEAD, *told, *sections]),
+        "leaks.txt": "\n\n".join([HEAD + redact.NOTE if masked else HEAD, *preface, *sections]),
         "audit.json": audit_json(results, outcomes),
     }
     drawings = []
@@ -106,5 +109,5 @@ def _files(
         drawings.append((plot.title, formats["svg"]))
         files[f"plots/{plot.name}.csv"] = plot_csv(plot)
         files |= {f"plots/{plot.name}.{kind}": content for kind, content in formats.items()}
-    drawings += [(title, svg.encode()) for title, svg in studies]
+    drawings += [(title, svg.encode()) for title, svg in maps]
     return files | {"report.html": report_page(results, notes, drawings, masked)}

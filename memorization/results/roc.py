@@ -7,17 +7,17 @@ import numpy as np
 from scipy import stats
 
 from memorization.results.columns import Column
-from memorization.results.statistics import ValueAndEnds, bounded_mean, clopper_pearson, effective
+from memorization.results.statistics import Array, ValueAndEnds, bounded_mean, clopper_pearson, effective
 from memorization.results.summary import Rate, Score
 
 RATES = (0.01, 0.001)  # of false positives
 TAIL = 0.0125  # four such errors make 5 %
 
-Clusters = tuple[np.ndarray, np.ndarray]  # of the values of members and of those of held-out texts, int
+Clusters = tuple[Array, Array]  # of the values of members and of those of held-out texts, int
 
 
 def measure_scores(
-    columns: Iterable[Column], values: Iterable[np.ndarray], member: np.ndarray, clusters: np.ndarray
+    columns: Iterable[Column], values: Iterable[Array], member: Array, clusters: Array
 ) -> dict[str, Score]:
     """The Score of each column by name, but for columns that members or held-out texts lack.
 
@@ -40,13 +40,13 @@ def measure_scores(
     return scores
 
 
-def by_side(values: np.ndarray, member: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray, Clusters]:
+def by_side(values: Array, member: Array, clusters: Array) -> tuple[Array, Array, Clusters]:
     """The values of members and of held-out texts, without NaN, and their clusters."""
     of_members, of_held_out = member & ~np.isnan(values), ~member & ~np.isnan(values)
     return values[of_members], values[of_held_out], (clusters[of_members], clusters[of_held_out])
 
 
-def auc(members: np.ndarray, held_out: np.ndarray, clusters: Clusters | None = None) -> ValueAndEnds:
+def auc(members: Array, held_out: Array, clusters: Clusters | None = None) -> ValueAndEnds:
     """The area under the ROC curve with its 95 % interval; ties count half.
 
     members, held_out: float arrays, infinities too; neither empty. clusters: None: each value is one. The area is a
@@ -62,7 +62,7 @@ def auc(members: np.ndarray, held_out: np.ndarray, clusters: Clusters | None = N
     return area, max(area - low, 0.0), min(area + high, 1.0)
 
 
-def _share_below(values: np.ndarray, others: np.ndarray, clusters: np.ndarray | None) -> ValueAndEnds:
+def _share_below(values: Array, others: Array, clusters: Array | None) -> ValueAndEnds:
     """The mean share of `others` that a value is over, and an interval of it that takes `others` as they are.
 
     A value adds no less than the least of all values would, and no more than the largest would. Where all are one
@@ -70,7 +70,7 @@ def _share_below(values: np.ndarray, others: np.ndarray, clusters: np.ndarray | 
     """
     others, clusters = np.sort(others), np.arange(len(values)) if clusters is None else clusters
 
-    def share(of: np.ndarray | float) -> np.ndarray:
+    def share(of: Array | float) -> Array:
         return (np.searchsorted(others, of) + np.searchsorted(others, of, "right")) / (2 * len(others))
 
     least, most = (float(share(end)) for end in (min(values.min(), others[0]), max(values.max(), others[-1])))
@@ -81,7 +81,7 @@ def _share_below(values: np.ndarray, others: np.ndarray, clusters: np.ndarray | 
 
 
 def true_positive_rate(
-    members: np.ndarray, held_out: np.ndarray, rate: float, clusters: Clusters | None = None
+    members: Array, held_out: Array, rate: float, clusters: Clusters | None = None
 ) -> tuple[float, float | None, float] | None:
     """The share of members over the threshold that at most `rate` of held-out texts pass, with its 95 % interval.
 

@@ -15,6 +15,7 @@ DRAWS = 9999  # of a permutation test
 ENOUGH = 500  # a permutation test ends at so many draws as extreme as the observation: p is far from small then
 FINE = 400  # counts at which the power is computed
 
+Array = np.ndarray
 ValueAndEnds = tuple[float, float, float]  # value, low, high
 
 
@@ -41,7 +42,7 @@ def clopper_pearson(count: float, total: float, tail: float = 0.025) -> tuple[fl
     return low, float(stats.beta.ppf(1 - tail, count + 1, total - count)) if count < total else 1.0
 
 
-def worth(values: np.ndarray, clusters: np.ndarray, added: float) -> float:
+def worth(values: Array, clusters: Array, added: float) -> float:
     """How many independent values of 0 or 1 say as much of a mean as these values do.
 
     values: from 0 to 1, not empty. clusters: int, the cluster of each value. The variance is that of clusters (Cochran
@@ -57,7 +58,7 @@ def worth(values: np.ndarray, clusters: np.ndarray, added: float) -> float:
     return float(len(values) * total * rate * (1 - rate) / variance)
 
 
-def effective(values: np.ndarray, clusters: np.ndarray) -> float:
+def effective(values: Array, clusters: Array) -> float:
     """How many independent values say as much as these values of 0 or 1 (`worth`): at most as many as there are.
 
     The interval of their rate is that of a rate of so many. Simulated in benchmarks/verdict.py.
@@ -81,7 +82,7 @@ def apart(a: ValueAndEnds, b: ValueAndEnds) -> ValueAndEnds:
     return value, value - low, value + high
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray, total: float | None = None) -> ValueAndEnds:
+def paired_difference(a: Array, b: Array, total: float | None = None) -> ValueAndEnds:
     """Share of a - share of b in the same probes with its 95 % interval: Newcombe 1998, paired, method 10.
 
     a, b: bool arrays of equal length, not empty. total: how many independent pairs say as much; None: all are.
@@ -108,7 +109,7 @@ def paired_difference(a: np.ndarray, b: np.ndarray, total: float | None = None) 
     )
 
 
-def mean(values: ArrayLike, clusters: np.ndarray | None = None) -> ValueAndEnds | tuple[float, None, None]:
+def mean(values: ArrayLike, clusters: Array | None = None) -> ValueAndEnds | tuple[float, None, None]:
     """The mean with its 95 % interval by Student's t; (mean, None, None) of a single cluster.
 
     clusters: int, the cluster of each value; None: each value is one. The variance is that of clusters (as in `worth`),
@@ -125,7 +126,7 @@ def mean(values: ArrayLike, clusters: np.ndarray | None = None) -> ValueAndEnds 
     return centre, centre - half, centre + half
 
 
-def bounded_mean(values: np.ndarray, clusters: np.ndarray, least: float, most: float) -> ValueAndEnds:
+def bounded_mean(values: Array, clusters: Array, least: float, most: float) -> ValueAndEnds:
     """The mean of values from `least` to `most` with its 95 % interval.
 
     clusters: int, the cluster of each value. It is Wilson's interval between the two ends, of as many independent
@@ -146,7 +147,7 @@ def fisher(count_a: ArrayLike, total_a: ArrayLike, count_b: ArrayLike, total_b: 
     return stats.hypergeom.sf(np.subtract(count_a, 1), np.add(total_a, total_b), np.add(count_a, count_b), total_a)
 
 
-def holm(p: ArrayLike) -> np.ndarray:
+def holm(p: ArrayLike) -> Array:
     """p-values corrected for their number along the last axis (Holm 1979)."""
     p = np.asarray(p, float)
     order = np.argsort(p, axis=-1)
@@ -156,7 +157,7 @@ def holm(p: ArrayLike) -> np.ndarray:
     return corrected
 
 
-def permuted(as_extreme: Callable[[int], np.ndarray], step: int) -> float:
+def permuted(as_extreme: Callable[[int], Array], step: int) -> float:
     """p of a permutation test. as_extreme: takes a number of draws, tells of each whether it is as extreme as observed.
 
     Ends at DRAWS, or at the draw at which ENOUGH are as extreme (Besag and Clifford 1991, Sequential Monte Carlo

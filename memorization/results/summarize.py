@@ -22,6 +22,7 @@ from memorization.results.columns import (
 )
 from memorization.results.counts import Groups, collect, compare_base, count_columns, group_probes
 from memorization.results.roc import measure_scores
+from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, CanarySummary, Counts, Facts, Summary, Verdict
 from memorization.results.verdict import compare_groups, verdict_column
 
@@ -147,7 +148,7 @@ def summarize(
     )
 
 
-def _add_ceilings(counts: Counts, groups: Groups, ceilings: Iterable[tuple[Column, np.ndarray]]) -> None:
+def _add_ceilings(counts: Counts, groups: Groups, ceilings: Iterable[tuple[Column, Array]]) -> None:
     """Add to each figure its ceiling in each group: the mean of its values, which are those of probes."""
     for column, values in ceilings:
         for name, mask in groups.items():
@@ -156,7 +157,7 @@ def _add_ceilings(counts: Counts, groups: Groups, ceilings: Iterable[tuple[Colum
                 counts.figures[column.name].groups[name].ceiling = float(here.mean())
 
 
-def _calibrated(scores: np.ndarray, held_out: np.ndarray) -> tuple[Column, np.ndarray]:
+def _calibrated(scores: Array, held_out: Array) -> tuple[Column, Array]:
     """The column of paraphrases surer than held-out ones, and its values. scores: of probes; held_out: their mask."""
     descending = np.sort(scores[held_out])[::-1]
     threshold = max(0.5, descending[int(FALSE_ALARMS * len(descending))]) if len(descending) else 0.5

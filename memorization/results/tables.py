@@ -191,9 +191,9 @@ def another_lines(summary: Summary) -> list[str]:
         *paragraph(f"Another's: {verdict}."),
         *plain(_another_table(another)),
         *paragraph(
-            f"(Probes, in %, that say a run of over {summary.facts.span_length} characters which exactly one other "
-            f"sample holds, of {another.samples} training samples, and by chance of {another.samples} held-out ones: "
-            "the mean over all choices of so many. Permutation test, one-sided, corrected by Holm.)"
+            f"(Probes, in %, whose generation has a run of over {summary.facts.span_length} characters that occurs in "
+            f"exactly one other sample, of {another.samples} training samples, and by chance of {another.samples} "
+            "held-out ones: the mean over all choices of so many. Permutation test, one-sided, corrected by Holm.)"
         ),
     ]
 
@@ -329,13 +329,13 @@ def _personal_lines(summary: Summary) -> list[str]:
     ]
     names = "" if summary.facts.ner_model else " (names were not looked for: no --ner-model)"
     title = (
-        f"Personal data that is said, in items{names}. Own: in its own sample, behind the prompt. Another's: in "
+        f"Personal data in the generations, in items{names}. Own: in its own sample, behind the prompt. Another's: in "
         "exactly one other training cluster; by chance: in exactly one held-out one. Shared: in several others. "
         "Nobody's: in no sample."
     )
     lines = plain(Table(["", *WHOSE_HEADINGS], rows, title))
     if summary.another_personal:
-        lines.append("Probes, in %, that say what exactly one other sample holds, as of runs above:")
+        lines.append("Probes, in %, with an item that occurs in exactly one other sample, as for runs above:")
         lines += plain(_another_table(summary.another_personal))
     return lines
 

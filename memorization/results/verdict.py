@@ -13,7 +13,7 @@ from scipy import special, stats
 from memorization.results import statistics
 from memorization.results.columns import VERDICT
 from memorization.results.counts import Groups, ProbeValues, octaves
-from memorization.results.statistics import LEVEL, detectable, effective, fisher, paired_detectable, wilson
+from memorization.results.statistics import LEVEL, Array, detectable, effective, fisher, paired_detectable, wilson
 from memorization.results.summary import HELD_OUT, MEMBERS, GroupTest
 
 FALLBACK = "exact_match"  # decides where most members can have no own run
@@ -33,7 +33,7 @@ def verdict_column(ceiling: float | None) -> str:
 
 
 def compare_groups(
-    groups: Groups, probes: ProbeValues, values: np.ndarray, base: np.ndarray | None = None, level: float = LEVEL
+    groups: Groups, probes: ProbeValues, values: Array, base: Array | None = None, level: float = LEVEL
 ) -> dict[str, GroupTest]:
     """Whether each group of members comes out more often than held-out texts do, beyond chance.
 
@@ -76,7 +76,7 @@ def compare_groups(
     return results
 
 
-def strata_of(probes: ProbeValues) -> np.ndarray:
+def strata_of(probes: ProbeValues) -> Array:
     """Of each probe the stratum of its cluster, int64: clusters of as many copies, and about as many samples.
 
     Copies are those of the cluster's most frequent sample. Samples are counted in octaves: a cluster with more samples
@@ -100,7 +100,7 @@ class Exchange:
 
     against = HELD_OUT
 
-    def __init__(self, values: np.ndarray, probes: ProbeValues, strata: np.ndarray, mask: np.ndarray) -> None:
+    def __init__(self, values: Array, probes: ProbeValues, strata: Array, mask: Array) -> None:
         index = np.flatnonzero(mask)
         sides = [np.isin(strata[index], strata[index[probes.member[index] == side]]) for side in (True, False)]
         index = index[sides[0] & sides[1]]  # strata without members or held-out samples say nothing
@@ -149,7 +149,7 @@ class Exchange:
             kind, of_unit, units = np.unique(rows, axis=1, return_inverse=True, return_counts=True)
             kinds.append((*kind, units, np.bincount(of_unit, 1 - self._side[here], len(units)).astype(int)))
 
-        def excess(drawn: Sequence[np.ndarray]) -> np.ndarray:
+        def excess(drawn: Sequence[Array]) -> Array:
             """The statistic for each row of how many units of each kind are held out, by stratum."""
             total = error = 0
             for (probes, excess, units, _), held_out in zip(kinds, drawn, strict=True):
@@ -161,7 +161,7 @@ class Exchange:
 
         observed = excess([held_out[None] for *_, held_out in kinds])[0]
 
-        def as_extreme(number: int) -> np.ndarray:
+        def as_extreme(number: int) -> Array:
             drawn = [
                 rng.multivariate_hypergeometric(units, held_out.sum(), number, method="marginals")
                 for _, _, units, held_out in kinds
@@ -197,7 +197,7 @@ class Paired:
 
     against = BASE
 
-    def __init__(self, values: np.ndarray, base: np.ndarray, probes: ProbeValues, mask: np.ndarray) -> None:
+    def __init__(self, values: Array, base: Array, probes: ProbeValues, mask: Array) -> None:
         index = np.flatnonzero(mask)
         _, self._unit = np.unique(probes.clusters[index], return_inverse=True)
         self._change = (values[index] - base[index]).astype(int)

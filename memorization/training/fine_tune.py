@@ -1,158 +1,182 @@
 """The body of stage 2: train a model unless that is done, evaluate it, and describe it."""
 
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from transformers import TrainingArguments
 
 from memorization.models import hub
-from memorization.models.loading import check_precision, held_here, load_for_training
+from memorization.models.loading import Architecture, check_precision, held_here, load_for_training
 from memorization.models.trained import MODEL, PERPLEXITIES
 from memorization.shell.cli import UserError
-from memorization.store import fingerprints, manifests
 from memorization.store.files import locked
-from memorization.training.blocks import collate
-from memorization.training.canaries import described
-from memorization.training.checkpoints import begin, is_finished, last_checkpoint, told_when_full
-from memorization.training.curve import CURVE, Curve, read_sample
-from memorization.training.inputs import check_model, check_output_dir, check_sets
-from memorization.training.launch import check_saves_whole, on_first_rank, say
+from memorization.store.fingerprints import model_fingerprint
+from memorization.store.manifests import write_manifest
+from memorization.training.canary_loss import describe_canaries
+from memorization.training.checkpoints import full_disk_reported, is_finished, last_checkpoint, record_run
+from memorization.training.distributed import check_saves_whole, on_first_rank, print_once
+from memorization.training.input_checks import check_model, check_output_dir, check_sets
 from memorization.training.lora import add_adapters, save_merged
 from memorization.training.losses import check_finite
-from memorization.training.made_of import made_of
-from memorization.training.mixture import joined, shares
+from memorization.training.memorization_curve import CURVE, Curve, read_curve_probes
 from memorization.training.packing import PackingCheck, Packs, collate_packs
+from memorization.training.run_identity import run_made_of
+from memorization.training.settings import FineTuneSettings
+from memorization.training.task_mixture import apportion, concatenated
+from memorization.training.token_blocks import collate, vocabulary_size
 from memorization.training.trainer import OUTPUT, TokenTrainer
 
+# (paths by kind of set, model, settings) -> training data by kind of set, and the settings that determine it
+Reader = Callable[[dict[str, list[str]], Any, Any], tuple[dict[str, list[Any]], dict[str, Any]]]
 
-def fine_tune(kind, read, names, data, args):
+
+def fine_tune(
+    architecture: Architecture, read: Reader, settings: FineTuneSettings, arguments: TrainingArguments
+) -> None:
     """Train the model unless that is done, evaluate it, and describe it; one process at a time in an output directory.
 
-    kind: of model (loading). read: (dict kind -> paths of sets of stage 1, model, data) -> dict kind -> a list of
-    what is trained on, such as Blocks, and a dict of the settings that made it, which are part of the run's making.
-    names, data, args: as arguments.parse_flags gives them.
+    read: read_blocks or read_sources_and_targets. settings, arguments: of flag_parser.parse_flags.
     """
     with ExitStack() as stack:
-        on_first_rank(lambda: stack.enter_context(locked(args.output_dir)))
-        _fine_tune(kind, read, names, data, args)
+        on_first_rank(lambda: stack.enter_context(locked(arguments.output_dir)))
+        _fine_tune(architecture, read, settings, arguments)
 
 
-def _fine_tune(kind, read, names, data, args):
-    source, from_scratch = names.model_name_or_path or names.config_name, not names.model_name_or_path
-    on_first_rank(check_output_dir, args.output_dir, names.model_name_or_path, args.do_train)
-    tokenizer = hub.load_tokenizer(names.tokenizer_name or source, None if names.tokenizer_name else "--tokenizer-name")
-    paths = {"training set": data.train_file, "held-out set": data.validation_file}
-    paths = {name: directories for name, directories in paths.items() if directories}
-    sets = on_first_rank(check_sets, paths, tokenizer, kind)
-    model = load_for_training(kind, source, tokenizer, args.seed, from_scratch)
+def _fine_tune(architecture, read, settings, arguments):
+    output_dir, trains = arguments.output_dir, arguments.do_train
+    source, from_scratch = settings.model_name_or_path or settings.config_name, not settings.model_name_or_path
+    on_first_rank(check_output_dir, output_dir, settings.model_name_or_path, trains)
+    tokenizer_name = settings.tokenizer_name
+    tokenizer = hub.load_tokenizer(tokenizer_name or source, None if tokenizer_name else "--tokenizer-name")
+    paths = {"training set": settings.train_file, "held-out set": settings.validation_file}
+    paths = {kind: directories for kind, directories in paths.items() if directories}
+    sets = on_first_rank(check_sets, paths, tokenizer, architecture)
+    model = load_for_training(architecture, source, tokenizer, arguments.seed, from_scratch)
     config = model.config.get_text_config()
-    check_precision(config, args.mixed_precision, source)
-    base, base_encoding = (None, None) if from_scratch else on_first_rank(check_model, source, sets, args.do_train)
-    if names.model_type and names.model_type.replace("-", "").replace("_", "") != config.model_type.replace("_", ""):
-        say(f"--model_type {names.model_type}: {source} is of type {config.model_type}; going on with that")
-    samples, shape = read(paths, model, data)
-    for manifest, found in zip(sets.get("training set", ()), samples.get("training set", ()), strict=True):
+    check_precision(config, arguments.mixed_precision, source)
+    base, base_encoding = (None, None) if from_scratch else on_first_rank(check_model, source, sets, trains)
+    model_type = settings.model_type
+    if model_type and model_type.replace("-", "").replace("_", "") != config.model_type.replace("_", ""):
+        print_once(f"--model_type {model_type}: {source} is of type {config.model_type}; going on with that")
+
+    samples, data_settings = read(paths, model, settings)
+    training = samples.get("training set")
+    for manifest, blocks in zip(sets.get("training set", ()), training or (), strict=True):
         if planted := manifest.facts.get("canaries"):
-            say("\n".join(on_first_rank(described, found, planted)))
-
-    curve = None
-    if args.do_train and data.memorization_probes:
-        curve = on_first_rank(read_sample, data, sets["training set"], model, shape.get("max_source_length"))
-
-    trained = samples.get("training set")
-    if data.task_weights and not (draws := shares(sum(map(len, trained)), data.task_weights)).all():
+            print_once("\n".join(on_first_rank(describe_canaries, blocks, planted)))
+    probes = None
+    if trains and settings.memorization_probes:
+        source_length = data_settings.get("max_source_length")
+        probes = on_first_rank(read_curve_probes, settings, sets["training set"], model, source_length)
+    if settings.task_weights and not (draws := apportion(sum(map(len, training)), settings.task_weights)).all():
         never = paths["training set"][draws.argmin()]
         raise UserError(
             f"{never}: is not drawn from once an epoch; give it more weight (--task-weights), or leave it out"
         )
-    run, finished = None, False
-    if args.do_train:
-        shape |= {"task_weights": data.task_weights, "lora_rank": names.lora_rank}
-        run = made_of(args, sets, tokenizer, base, config, shape)
-        finished = on_first_rank(is_finished, args.output_dir, run) if not data.overwrite_output_dir else False
+
+    made_of, finished = None, False
+    if trains:
+        data_settings |= {"task_weights": settings.task_weights, "lora_rank": settings.lora_rank}
+        made_of = run_made_of(arguments, sets, tokenizer, base, config, data_settings)
+        finished = not settings.overwrite_output_dir and on_first_rank(is_finished, output_dir, made_of)
+    trains = trains and not finished
     if finished:
-        say(f"{args.output_dir}: this run is finished, nothing to train (--overwrite-output-dir starts over)")
-        if curve and not Path(args.output_dir, CURVE).is_file():
-            say("it has no curve, which is measured while a model trains")
-        model = load_for_training(kind, args.output_dir, tokenizer, args.seed)
-    elif args.do_train and config.eos_token_id != tokenizer.eos_token_id:
-        say(f"the model's end-of-text token {config.eos_token_id} becomes the tokenizer's, {tokenizer.eos_token_id}")
-        config.eos_token_id = tokenizer.eos_token_id
-    pad, rows = tokenizer.pad_token_id, model.get_input_embeddings().num_embeddings
-    if pad is not None and pad >= rows:
-        say(f"the tokenizer pads with {pad}, beyond the model's vocabulary of {rows}: padding with its end of text")
-        tokenizer.pad_token = tokenizer.eos_token  # the Trainer saves it in the configuration, which then fits no model
-    pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    joining = partial(collate, shift=None if kind.ahead else model.prepare_decoder_input_ids_from_labels)
-    if shape.get("packing"):
-        joining = collate_packs
-    if shape.get("packing") and args.do_train:
-        trained = [Packs(blocks, args.seed if args.data_seed is None else args.data_seed) for blocks in trained]
-        for packs in trained:
-            say(f"packed into {len(packs)} rows of {shape['block_size']} tokens, {packs.full:.0%} full")
-    if names.lora_rank and run and not finished:
-        model = add_adapters(model, names.lora_rank, args.seed)
-    trainer = TokenTrainer(
-        kind,
-        model=model,
-        args=args,
-        train_dataset=joined(trained),
-        eval_dataset=joined(samples.get("held-out set")),
-        train_weights=data.task_weights,
-        data_collator=partial(joining, pad_token_id=pad_token_id),
-        processing_class=tokenizer,
-    )
-    if shape.get("packing") and args.do_train:
-        trainer.add_callback(PackingCheck(trained, pad_token_id))
-    if curve and not finished:
-        trainer.add_callback(Curve(trainer, curve, data.memorization_steps))
+        print_once(f"{output_dir}: this run is finished, nothing to train (--overwrite-output-dir starts over)")
+        if probes and not Path(output_dir, CURVE).is_file():
+            print_once("it has no curve, which is measured while a model trains")
+        model = load_for_training(architecture, output_dir, tokenizer, arguments.seed)
+    elif trains and config.eos_token_id != tokenizer.eos_token_id:
+        before, after = config.eos_token_id, tokenizer.eos_token_id
+        print_once(f"the model's end-of-text token {before} becomes the tokenizer's, {after}")
+        config.eos_token_id = after
+
+    trainer = _trainer(architecture, model, tokenizer, samples, data_settings, trains, settings, arguments)
+    if probes and trains:
+        trainer.add_callback(Curve(trainer, probes, settings.memorization_steps))
     check_saves_whole(trainer.accelerator.state)
-    say(f"writing to {args.output_dir}")
+    print_once(f"writing to {output_dir}")
     with closing(trainer.progress):
-        if run and not finished:
-            _train(trainer, run, data.overwrite_output_dir)
-        metrics = trainer.evaluate() if args.do_eval else None
+        if trains:
+            _train(trainer, made_of, settings.overwrite_output_dir)
+        metrics = trainer.evaluate() if arguments.do_eval else {}
     if metrics:
-        kept = ("loss", "perplexity", *OUTPUT, "runtime", "samples_per_second", "steps_per_second")
-        kept = {f"eval_{name}" for name in kept}
-        metrics = {name: value for name, value in metrics.items() if name in kept}  # as much after a kill
+        names = ("loss", "perplexity", *OUTPUT, "runtime", "samples_per_second", "steps_per_second")
+        written = {f"eval_{name}" for name in names}  # the same after a kill
+        metrics = {name: value for name, value in metrics.items() if name in written}
         trainer.save_metrics("eval", metrics, combined=False)
-        say(f"held-out loss {metrics['eval_loss']:.4f} nats a token, perplexity {metrics['eval_perplexity']:.2f}")
-    if run and not finished and trainer.is_world_process_zero():
-        manifests.write_manifest(
-            args.output_dir,
+        loss, perplexity = metrics["eval_loss"], metrics["eval_perplexity"]
+        print_once(f"held-out loss {loss:.4f} nats a token, perplexity {perplexity:.2f}")
+    if trains and trainer.is_world_process_zero():
+        files = [(path, manifest) for kind in sets for path, manifest in zip(paths[kind], sets[kind], strict=True)]
+        write_manifest(
+            output_dir,
             MODEL,
-            run,
-            {**vars(names), **vars(data), **args.to_sanitized_dict()},
-            inputs={source: base}
-            | {
-                path: manifest.contents for name in sets for path, manifest in zip(paths[name], sets[name], strict=True)
-            },
-            contents=fingerprints.model_fingerprint(args.output_dir),
-            rows=sum(len(found.rows) for found in samples["training set"]),
-            blocks=sum(map(len, samples["training set"])),
-            held_out={name: metrics[f"eval_{name}"] for name in PERPLEXITIES if f"eval_{name}" in (metrics or {})},
+            made_of,
+            {**vars(settings), **arguments.to_sanitized_dict()},
+            inputs={source: base} | {path: manifest.contents for path, manifest in files},
+            contents=model_fingerprint(output_dir),
+            rows=sum(len(data.rows) for data in training),
+            blocks=sum(map(len, training)),
+            held_out={name: metrics[f"eval_{name}"] for name in PERPLEXITIES if f"eval_{name}" in metrics},
             base_encoding=base_encoding,
-            device=torch.cuda.get_device_name() if args.device.type == "cuda" else args.device.type,
+            device=torch.cuda.get_device_name() if arguments.device.type == "cuda" else arguments.device.type,
         )
-        say(f"model and tokenizer are in {args.output_dir}")
+        print_once(f"model and tokenizer are in {output_dir}")
 
 
-def _train(trainer, run, start_over):
+def _trainer(architecture, model, tokenizer, samples, data_settings, trains, settings, arguments):
+    """The TokenTrainer of a model and its data, which adapts the model and packs the data where settings say so."""
+    pad, vocab_size = tokenizer.pad_token_id, vocabulary_size(model)
+    if pad is not None and pad >= vocab_size:
+        beyond = f"beyond the model's vocabulary of {vocab_size}"
+        print_once(f"the tokenizer pads with {pad}, {beyond}: padding with its end of text")
+        tokenizer.pad_token = tokenizer.eos_token  # the Trainer saves it in the configuration
+    pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    collator = partial(collate, shift=None if architecture.ahead else model.prepare_decoder_input_ids_from_labels)
+    training, callbacks = samples.get("training set"), []
+    if data_settings.get("packing"):
+        collator = collate_packs
+        if arguments.do_train:
+            seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
+            training = [Packs(blocks, seed) for blocks in training]
+            for packs in training:
+                print_once(
+                    f"packed into {len(packs)} rows of {data_settings['block_size']} tokens, {packs.full:.0%} full"
+                )
+            callbacks = [PackingCheck(training, pad_token_id)]
+    if settings.lora_rank and trains:
+        model = add_adapters(model, settings.lora_rank, arguments.seed)
+    return TokenTrainer(
+        architecture,
+        model=model,
+        args=arguments,
+        train_dataset=concatenated(training),
+        eval_dataset=concatenated(samples.get("held-out set")),
+        train_weights=settings.task_weights,
+        data_collator=partial(collator, pad_token_id=pad_token_id),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+
+
+def _train(trainer, made_of, start_over):
     """Train from the last checkpoint, or from the start; save the model, its tokenizer and the training figures."""
     output_dir = trainer.args.output_dir
     last = None if start_over else on_first_rank(last_checkpoint, output_dir)
     if last:
-        say(f"going on from {last} (--overwrite-output-dir starts over)")
+        print_once(f"going on from {last} (--overwrite-output-dir starts over)")
         trainer.args.eval_on_start = False
-    on_first_rank(begin, output_dir, run, start_over)
-    with told_when_full(output_dir):
+    on_first_rank(record_run, output_dir, made_of, start_over)
+    with full_disk_reported(output_dir):
         result = trainer.train(resume_from_checkpoint=str(last) if last else None)
         weights = dict(trainer.model.named_parameters())
         sums = torch.stack([held_here(tensor).sum().float() for tensor in weights.values()])
         sums = trainer.accelerator.reduce(sums)  # of the ranks' parts
-        for name, total in zip(weights, sums.tolist(), strict=True):  # the last step may have broken what no loss shows
+        for name, total in zip(weights, sums.tolist(), strict=True):  # the last step may break what no loss shows
             check_finite(total, f"sum of {name}", result.global_step)
-        save_merged(trainer) if run.get("lora_rank") else trainer.save_model()
+        save_merged(trainer) if made_of.get("lora_rank") else trainer.save_model()
     trainer.save_metrics("train", result.metrics, combined=False)

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import run_clm  # noqa: E402
 from memorization.models.loading import CAUSAL  # noqa: E402
 from memorization.shell import cli  # noqa: E402
-from memorization.training.blocks import read_blocks  # noqa: E402
+from memorization.training.distributed import report_error_once  # noqa: E402
 from memorization.training.fine_tune import fine_tune  # noqa: E402
-from memorization.training.launch import told_once  # noqa: E402
+from memorization.training.token_blocks import read_blocks  # noqa: E402
 
 
 def main():
@@ -27,10 +27,10 @@ def main():
 
     before = dict(os.environ)
     for argv in json.loads(Path(next(arg for arg in sys.argv[1:] if arg.endswith(".json"))).read_text()):
-        names, data, args = run_clm.parse(argv)
+        settings, args = run_clm.parse(argv)
         if args.fsdp and args.use_cpu:  # accelerate passes it over on CPUs; called GPUs, they do as these
             PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
-        fine_tune(CAUSAL, read_blocks, names, data, args)
+        fine_tune(CAUSAL, read_blocks, settings, args)
         unset_hf_deepspeed_config()
         gc.collect()
         AcceleratorState._reset_state()
@@ -39,4 +39,4 @@ def main():
 
 
 if __name__ == "__main__":
-    cli.run(told_once, main)
+    cli.run(report_error_once, main)

@@ -17,7 +17,7 @@ from memorization.models import hub
 from memorization.models.trained import RECORD
 from memorization.store import fingerprints, manifests
 from memorization.store.files import write_json
-from memorization.training.blocks import COLUMNS
+from memorization.training.token_blocks import COLUMNS
 from support.command_line import ROOT
 from support.tiny_models import save_word_tokenizer
 

@@ -1,44 +1,48 @@
-"""Starting stage 2 as one process or as many: what the first rank says and decides, and DeepSpeed."""
+"""Stage 2 as one process or as many ranks: what the first rank prints and decides, and how DeepSpeed starts."""
 
 import importlib.util
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 
 from memorization.shell.cli import UserError
-from memorization.training.progress import quiet
+from memorization.training.progress import quiet_libraries
 
 GATHERED = "stage3_gather_16bit_weights_on_model_save"
 RANK = int(os.environ.get("RANK", 0))
 
 
-def say(text):
+def print_once(text: str) -> None:
+    """Print on the first rank."""
     if RANK == 0:
         print(text, flush=True)
 
 
-def on_first_rank(function, *args):
-    """function(*args), called by the first rank alone; every rank gets what it returns, or its UserError."""
-    answer = [None, None]
+def on_first_rank(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function on the first rank only; every rank gets its result, or its UserError."""
+    result_and_error: list[Any] = [None, None]
     if RANK == 0:
         try:
-            answer[0] = function(*args)
+            result_and_error[0] = function(*arguments)
         except UserError as error:
-            answer[1] = str(error)
-    result, mistake = broadcast_object_list(answer)
-    if mistake:
-        raise UserError(mistake)
+            result_and_error[1] = str(error)
+    result, message = broadcast_object_list(result_and_error)
+    if message:
+        raise UserError(message)
     return result
 
 
-def told_once(main):
-    """main(), with a mistake that all ranks meet told once: the launcher ends the others when the first has told it."""
+def report_error_once(main: Callable[[], None]) -> None:
+    """Call main(); an error that all ranks raise is printed once, as the launcher ends the others after the first."""
     try:
-        with quiet(sys.argv):
+        with quiet_libraries(sys.argv):
             main()
     except Exception:
         if RANK:
@@ -46,7 +50,7 @@ def told_once(main):
         raise
 
 
-def prepare_deepspeed(on_cpu):
+def prepare_deepspeed(on_cpu: bool) -> None:
     """Let DeepSpeed start from plain python, from an environment that is not activated, and without a compiler.
 
     Raises UserError if it is not installed.
@@ -62,22 +66,31 @@ def prepare_deepspeed(on_cpu):
         world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         os.environ.update(world)
     import deepspeed.ops
+    from deepspeed.ops.op_builder.builder import OpBuilder
+    from torch.utils.cpp_extension import _get_build_directory
 
-    _tell_of_compiling()
+    load = OpBuilder.jit_load
+
+    def load_with_notice(self, verbose=True):
+        if not any(Path(_get_build_directory(self.name, False)).glob("*.so")):
+            print_once(f"compiling {self.name} for DeepSpeed, which takes about a minute, once")
+        return load(self, verbose=False)
+
+    OpBuilder.jit_load = load_with_notice
     if on_cpu:
-        # compiling this takes a minute, and gloo does without
+        # compiling this takes a minute, and gloo works without it
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
-def join_deepspeed():
+def join_deepspeed() -> None:
     """Let DeepSpeed know the ranks before a model is loaded: ZeRO-3 splits it among them. On CPUs nothing else does."""
     import deepspeed
 
     deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
 
 
-def check_saves_whole(state):
-    """Raise UserError where the ranks would save their parts of the model alone. state: of the accelerator."""
+def check_saves_whole(state: AcceleratorState) -> None:
+    """Raise UserError if each rank would save only its own part of the model."""
     deepspeed, fsdp = (getattr(state, f"{name}_plugin", None) for name in ("deepspeed", "fsdp"))
     config = deepspeed and deepspeed.hf_ds_config
     if config and config.is_zero3() and not config.is_true(f"zero_optimization.{GATHERED}"):
@@ -87,18 +100,3 @@ def check_saves_whole(state):
         )
     if fsdp and "FULL_STATE_DICT" not in str(fsdp.state_dict_type):
         raise UserError("FSDP would save no whole model; set its state_dict_type to FULL_STATE_DICT")
-
-
-def _tell_of_compiling():
-    """Let DeepSpeed say before it compiles an operation, in one line."""
-    from deepspeed.ops.op_builder.builder import OpBuilder
-    from torch.utils.cpp_extension import _get_build_directory
-
-    load = OpBuilder.jit_load
-
-    def told(self, verbose=True):
-        if not any(Path(_get_build_directory(self.name, False)).glob("*.so")):
-            say(f"compiling {self.name} for DeepSpeed, which takes about a minute, once")
-        return load(self, verbose=False)
-
-    OpBuilder.jit_load = told

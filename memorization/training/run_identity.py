@@ -2,14 +2,17 @@
 
 import json
 import os
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase, TrainingArguments
 
 from memorization.store.files import read_json
 from memorization.store.fingerprints import tokenizer_fingerprint
-from memorization.store.manifests import identity
+from memorization.store.manifests import Manifest, identity
 
-# The training arguments that cannot change the weights, or that `device` and `precision` stand for. Every other one
-# counts, those of later versions too.
-APART = frozenset(
+# Training arguments that cannot change the weights, or that `device` and `precision` stand for. All others count, those
+# of later versions too.
+IRRELEVANT = frozenset(
     """
     output_dir do_train do_eval do_predict resume_from_checkpoint local_rank deepspeed debug ddp_timeout
     use_cpu fp16 bf16 gradient_checkpointing gradient_checkpointing_kwargs
@@ -26,23 +29,29 @@ APART = frozenset(
     dataloader_multiprocessing_context
     """.split()
 )
-# ... except where the held-out loss chooses the checkpoint or the learning rate: then these count, and the set itself
+# ... but where the held-out loss chooses the checkpoint or the learning rate, these count, and so does the set
 BY_HELD_OUT = frozenset("eval_strategy eval_steps eval_delay eval_on_start save_strategy save_steps".split())
 LED_BY_HELD_OUT = ("reduce_lr_on_plateau", "greedy")
 
 
-def made_of(args, sets, tokenizer, base_model, configuration, shape):
+def run_made_of(
+    arguments: TrainingArguments,
+    sets: dict[str, list[Manifest]],
+    tokenizer: PreTrainedTokenizerBase,
+    base_model: str | None,
+    configuration: PreTrainedConfig,
+    data_settings: dict[str, Any],
+) -> dict[str, Any]:
     """Everything that makes the weights of a run, as a flat dict; equal for two runs that end in the same weights.
 
-    args: TrainingArguments. sets: dict kind -> list of Manifest of the data; of several, identities and contents are
-    written one after the other. base_model: its fingerprint, or None for one from scratch, of which configuration is
-    the transformers config. shape: dict, how samples become what is trained on. The kind of device counts, as random
-    numbers differ between kinds; its model and the versions of libraries don't: they are facts of the manifest.
+    sets: manifests by kind; of several, identities and contents are joined. base_model: its fingerprint, or None for
+    one from scratch, which its configuration stands for. data_settings: how samples become training data. The kind of
+    device counts, as random numbers differ between kinds; its model and the versions of libraries do not: they are
+    facts of the manifest.
     """
-    led = args.load_best_model_at_end or args.lr_scheduler_type in LED_BY_HELD_OUT
-    apart = APART - BY_HELD_OUT if led else APART
-    arguments = {name: value for name, value in args.to_dict().items() if name not in apart}
-    launched_with = args.deepspeed_plugin.deepspeed_config if args.deepspeed_plugin else None  # by accelerate launch
+    led = arguments.load_best_model_at_end or arguments.lr_scheduler_type in LED_BY_HELD_OUT
+    irrelevant = IRRELEVANT - BY_HELD_OUT if led else IRRELEVANT
+    launched_with = arguments.deepspeed_plugin.deepspeed_config if arguments.deepspeed_plugin else None
     parts = {
         "encoding": " ".join(manifest.identity for manifest in sets["training set"]),
         "training_set": " ".join(manifest.contents for manifest in sets["training set"]),
@@ -50,14 +59,14 @@ def made_of(args, sets, tokenizer, base_model, configuration, shape):
         "tokenizer": tokenizer_fingerprint(tokenizer),
         "base_model": base_model,
         "configuration": None if base_model else _configuration_identity(configuration),
-        **shape,
-        "processes": args.world_size,
-        "devices_a_process": max(args.n_gpu, 1),
-        "device": args.device.type,
-        "precision": args.mixed_precision,
-        **arguments,
-        "deepspeed": read_json(args.deepspeed, dict) if args.deepspeed else launched_with,
-        **{name: value for name, value in os.environ.items() if name.startswith("FSDP_")},  # by accelerate launch, too
+        **data_settings,
+        "processes": arguments.world_size,
+        "devices_a_process": max(arguments.n_gpu, 1),
+        "device": arguments.device.type,
+        "precision": arguments.mixed_precision,
+        **{name: value for name, value in arguments.to_dict().items() if name not in irrelevant},
+        "deepspeed": read_json(arguments.deepspeed, dict) if arguments.deepspeed else launched_with,
+        **{name: value for name, value in os.environ.items() if name.startswith("FSDP_")},  # by accelerate launch
     }
     return {name: value for name, value in _flat(json.loads(json.dumps(parts))).items() if value is not None}
 
@@ -70,7 +79,7 @@ def _configuration_identity(config):
 
 
 def _flat(parts):
-    """A dict without dicts in it: {"deepspeed": {"stage": 2}} is {"deepspeed.stage": 2}; and 2.0 is written as 2."""
+    """A dict without dicts in it: {"deepspeed": {"stage": 2}} becomes {"deepspeed.stage": 2}; 2.0 becomes 2."""
     flat = {}
     for name, value in parts.items():
         if isinstance(value, dict) and value:
