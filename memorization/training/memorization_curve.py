@@ -90,7 +90,7 @@ def read_curve_probes(
     made_of = {"probes": probes.manifest.contents, "samples": settings.memorization_samples}
     made_of |= {"prefix_length": probes.prefix_length, "probe": probes.kind}
     members, suffixes = zip(*((probe["member"], probe["suffix_ids"][:MOST]) for probe in chosen), strict=True)
-    sources_or_none = [*sources] if sources else [None] * len(chosen)
+    sources_or_none: list[list[int] | None] = [*sources] if sources else [None] * len(chosen)
     return CurveProbes(np.array(members), prefixes, [*suffixes], sources_or_none, made_of)
 
 
