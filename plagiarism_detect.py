@@ -35,7 +35,7 @@ from memorization.results.facts import facts_of
 from memorization.results.summarize import PublishedCounters, summarize
 from memorization.results.summary import result_json
 from memorization.results.tables import summary_text
-from memorization.retrieval import add_index_arguments, open_index
+from memorization.retrieval import IndexSettings, add_index_arguments, open_index
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import PROCESSES, nested_name, whole
 from memorization.shell.parallel import cores, in_order
@@ -53,7 +53,7 @@ def main(args):
         if not getattr(args, flag):
             raise UserError(f"--{flag.replace('_', '-')} is needed; --help shows a command that works")
     generations, manifest = read_generations(args.filedir, args.probes, args.unchecked)
-    index = open_index(args)
+    index = open_index(IndexSettings.of(args))
     indexed = index.made_of()
     if differs := misfits(generations, manifest, indexed):
         differs = f"{index.where}: is not the index of the generations in {args.filedir}: another {differs}"
@@ -99,7 +99,7 @@ def main(args):
                 print(f"loading {args.paraphrase_model}", flush=True)
         classify = load_classifier(classifier, state.device) if classifier and mine else None
         opening = (
-            partial(open_index, args),
+            partial(open_index, IndexSettings.of(args)),
             partial(SpanIndex, args.indexes, indexed["encoding"], spans.mark),
             settings,
             indexed,

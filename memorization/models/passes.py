@@ -1,4 +1,4 @@
-"""What a model is given in a pass: probes as prompts, padded, with what an encoder reads."""
+"""The inputs of a model: prompts, padded, and what an encoder reads."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +30,7 @@ def pass_inputs(
 ) -> dict[str, torch.Tensor]:
     """The arguments of a pass over texts, none empty. sources: what the encoder reads, if there is one.
 
-    Padded on the right, where no token of a text looks.
+    Padded on the right, which no token of a text sees.
     """
     ids, mask = _padded(texts, model.device)
     if sources is None:
@@ -44,8 +44,8 @@ def generate_inputs(
 ) -> dict[str, torch.Tensor]:
     """The arguments with which `generate` continues prefixes. sources: as of pass_inputs.
 
-    Padded on the left, so that every continuation starts in the same column: but not those of a decoder beside an
-    encoder, which counts positions from the first column. They must be of one length.
+    Padded on the left, so that every continuation starts in the same column. A decoder with an encoder counts positions
+    from the first column: its prefixes must be of one length.
     """
     if sources is None:
         ids, mask = (part.flip(1) for part in _padded([ids[::-1] for ids in prefixes], model.device, pad))
