@@ -52,11 +52,13 @@ def pytest_sessionfinish(session):
             LocalServer(**json.loads(file.read_text())).remove()
 
 
+SLOW = {"secure_server", "own_server", "fork_server", "loads"}  # fixtures that start processes
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A test with a server of its own, or that runs a stage dozens of times in processes, is slow."""
     for item in items:
-        if {"secure_server", "own_server", "fork_server"} & {*item.fixturenames}:
+        if SLOW & {*item.fixturenames}:
             item.add_marker("slow")
 
 

@@ -223,6 +223,7 @@ def test_as_many_members_as_are_asked_for_and_the_study_is_replaced(stage, tmp_p
     assert len(np.load(tmp_path / "out" / "attention.npz")["ids_0"]) == 6
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_where_it_was(stage, tmp_path, capfd):
     killed = """if True:
         import os, sys

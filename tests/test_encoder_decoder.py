@@ -375,6 +375,7 @@ def test_a_curve_is_of_the_probes_that_stage_1_wrote(homes, tmp_path):
     assert read_jsonl(tmp_path / "out" / "memorization.jsonl") == read_jsonl(tmp_path / "same" / "memorization.jsonl")
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_in_the_same_bytes(homes, tmp_path):
     home, steps = homes["t5"], ("--max_steps=4", "--save_strategy=steps", "--save_steps=1", "--eval_strategy=epoch")
     steps += curve(home, "target", 2)

@@ -210,9 +210,10 @@ def test_a_model_that_knows_the_answers_is_told_so_by_target_probes(home, tmp_pa
     assert "Verdict: yes" in said
     probes = {probe["id"]: probe for probe in Probes(home / "out", "dialogue")[:]}
     for row in read_jsonl(result / "detections.jsonl"):
-        begin = len(probes[row["id"]]["prefix"])
-        assert row["prefix"].startswith(QUESTION) and len(row["prefix"]) == begin > len(QUESTION)
-        assert all(run["sample_span"][0] >= begin for run in row["copied"] if run["sample"] == row["id"])
+        id, prefix = (row["generation"][name] for name in ("id", "prefix"))
+        begin = len(probes[id]["prefix"])
+        assert prefix.startswith(QUESTION) and len(prefix) == begin > len(QUESTION)
+        assert all(run["sample_span"][0] >= begin for run in row["copied"] if run["sample"] == id)
     assert run_script("report.py", result) == 0
     assert "model m, probe target, profile paper" in " ".join(capsys.readouterr().out.split())
 

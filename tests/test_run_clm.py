@@ -162,6 +162,7 @@ def test_a_run_of_any_schedule_is_the_same_after_a_kill(home, tmp_path, more):
             assert (output / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (last, name)
 
 
+@pytest.mark.slow
 def test_plain_python_needs_no_deepspeed_and_survives_a_real_kill(home, finished, tmp_path):
     killed = """if True:
         import os, runpy, sys

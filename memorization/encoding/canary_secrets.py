@@ -81,7 +81,7 @@ def add_canary_arguments(parser: argparse.ArgumentParser) -> None:
         type=_copies,
         default=[1, 4, 16],
         metavar="N,N,...",
-        help="how often a canary stands in the training set, each for an equal share of them (default: 1,4,16)",
+        help="how often a canary occurs in the training set, each for an equal share of them (default: 1,4,16)",
     )
     parser.add_argument(
         "--canary-digits", type=whole(1, 18), default=4, help="digits of a secret (default: %(default)s)"

@@ -66,7 +66,7 @@ class Columns:
             raise self.missing(row)
         for column in self._chosen.values():
             if names.count(column if column in row else column.split(".")[0]) > 1:
-                raise UserError(f"{self._name}: column {_short(column)} stands twice in it; rename one of them")
+                raise UserError(f"{self._name}: column {_short(column)} occurs twice in it; rename one of them")
         return self._chosen
 
     def column(self, field: str) -> str:

@@ -54,7 +54,7 @@ def refuse_to_replace_others(paths: Mapping[str, Path]) -> None:
             raise UserError(f"{path}: is there, and not a result of ours; move it away, or write elsewhere (--name)")
 
 
-def refuse_to_replace_another(paths: Mapping[str, Path], made_of: Mapping[str, Any]) -> None:
+def refuse_to_replace_another(paths: Mapping[str, Path], made_of: dict[str, Any]) -> None:
     """Raise UserError if the results at these paths are of another encoding, naming what differs."""
     remedy = "replace it with --overwrite, or write elsewhere (--output-dir, --name)"
     for kind, path in paths.items():

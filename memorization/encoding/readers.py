@@ -23,7 +23,7 @@ from memorization.encoding.text_files import COMPRESSED, file_kind, open_text
 from memorization.models import hub
 from memorization.shell.cli import UserError
 
-Rows = Iterator[tuple[str, dict[str, Any]]]  # of each row where it stands, and the row
+Rows = Iterator[tuple[str, dict[str, Any]]]  # of each row its place in the file, and the row
 BATCH = 1000  # rows of an Arrow file
 DELIMITERS = ",;\t|"
 SENTENCE = set(",;.?!。！？，、؟।")  # punctuation that names of columns do not have
@@ -32,7 +32,7 @@ INFOS = "dataset_infos.json"  # a file of a snapshot that says what is in the ot
 
 
 class Source(NamedTuple):
-    """A file or data set. read(name, columns, delimiter, encoding): (where it stands, row) of each of its rows."""
+    """A file or data set. read(name, columns, delimiter, encoding): its Rows."""
 
     name: str | Path
     read: Callable[[Any, Columns, str | None, str | None], Rows]

@@ -69,7 +69,7 @@ def encode_pairs(
 ) -> EncodedPairs:
     """Source and target of each text apart, for an encoder-decoder model; `eos` closes each.
 
-    targets: the character at which each text's target begins. separator: what stands between source and target.
+    targets: the character at which each text's target begins. separator: the text between source and target.
     source_prefix: is put before each source.
     """
     source_ends, targets = (np.array(targets, np.int32) - less for less in (len(separator), 0))

@@ -1,14 +1,19 @@
-"""What a model is given in a pass: probes as prompts, padded, with what an encoder reads."""
+"""The inputs of a model: prompts, padded, and what an encoder reads."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
 from memorization.models.limits import cut_source
 
 
-def given(model, probes, source_length):
-    """(what a model continues, what its encoder reads) of probes, lists of lists of token ids.
+def given(
+    model: Any, probes: Sequence[Mapping[str, Any]], source_length: int
+) -> tuple[list[list[int]], list[Sequence[int]] | None]:
+    """(prefixes that a model continues, sources that its encoder reads) of probes, lists of lists of token ids.
 
-    source_length: the most tokens that the encoder reads. A causal model has none: then the second is None.
+    source_length: the most tokens that the encoder reads. The sources of a causal model are None.
     """
     prefixes = [probe["prefix_ids"] for probe in probes]
     if not model.config.is_encoder_decoder:
@@ -17,9 +22,11 @@ def given(model, probes, source_length):
     return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
 
 
-def pass_inputs(model, texts, sources=None):
+def pass_inputs(
+    model: Any, texts: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None = None
+) -> dict[str, torch.Tensor]:
     """The arguments of a pass over texts, lists of token ids, none empty; sources: what the encoder reads, if there is
-    one. Padded on the right, where no token of a text looks.
+    one. Padded on the right, which no token of a text sees.
     """
     ids, mask = _padded(texts, model.device)
     if sources is None:
@@ -28,11 +35,13 @@ def pass_inputs(model, texts, sources=None):
     return dict(zip(("input_ids", "attention_mask"), _padded(sources, model.device), strict=True)) | decoder
 
 
-def generate_inputs(model, prefixes, pad, sources=None):
+def generate_inputs(
+    model: Any, prefixes: Sequence[Sequence[int]], pad: int, sources: Sequence[Sequence[int]] | None = None
+) -> dict[str, torch.Tensor]:
     """The arguments with which `generate` continues prefixes, lists of token ids; sources as of pass_inputs.
 
-    Padded on the left, so that every continuation starts in the same column: but not those of a decoder beside an
-    encoder, which counts positions from the first column. They must be of one length.
+    Padded on the left, so that every continuation starts in the same column. A decoder with an encoder counts positions
+    from the first column: its prefixes must be of one length.
     """
     if sources is None:
         ids, mask = (part.flip(1) for part in _padded([ids[::-1] for ids in prefixes], model.device, pad))
@@ -41,7 +50,7 @@ def generate_inputs(model, prefixes, pad, sources=None):
     return {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": torch.tensor(prefixes, device=model.device)}
 
 
-def _padded(lists, device, pad=0):
+def _padded(lists: Sequence[Sequence[int]], device: Any, pad: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Lists of token ids as (ids, mask), int64, padded on the right."""
     ids = torch.full((len(lists), max(map(len, lists))), pad)
     mask = torch.zeros_like(ids)

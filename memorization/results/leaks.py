@@ -20,7 +20,7 @@ def leaks(name: str, rows: Iterable[Detection], span_length: int) -> str:
     """The section of a run. name: of the run. span_length: that a run of words must be longer than.
 
     A member is in it if and only if a copied run is of its own sample or of its cluster alone (the table counts it as
-    own, or as shared where others hold all that it says), or if it is an exact match.
+    own, or as shared where others hold all of it too), or if it is an exact match.
     """
     longest: dict[int, tuple[Detection, Copied]] = {}
     own = set()
