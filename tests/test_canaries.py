@@ -396,7 +396,7 @@ def test_stages_3_and_5_and_the_report_show_the_same(home, trained, tmp_path, ca
     capsys.readouterr()
     assert infer(home, home / "out", home / "model") == 0
     told = capsys.readouterr().out
-    table = told[told.index("Canaries: ") : told.index("wrote ")]
+    table = told[told.index("Canaries: ") : told.index("wrote ")].rstrip()
     assert detect() == 0
     assert table in capsys.readouterr().out
     assert run_script("report.py", tmp_path / "results" / "m" / "dialogue", "--output", tmp_path / "report") == 0
