@@ -22,29 +22,33 @@ ASCII_WORD = re.compile(r"\w+(?:(?:(?<=[a-z])[.:'](?=[a-z])|(?<=[0-9])[.,;'](?=[
 PIECE = re.compile("[\0-\uffff]{1,255}|.{1,127}", re.DOTALL)
 
 
-def one(characters: str) -> str:
+def one_of(characters: str) -> str:
     """A pattern of one of the characters, with the marks and format characters that belong to it (rule WB4)."""
     return rf"(?:[{characters}][\p{{WB=Extend}}\p{{WB=Format}}\p{{WB=ZWJ}}]*+)"
 
 
 def _unicode_word() -> regex.Pattern[str]:
-    letter, digit, kana = one(r"\p{WB=ALetter}\p{WB=HebrewLetter}"), one(r"\p{WB=Numeric}"), one(r"\p{WB=Katakana}")
-    join = one(r"\p{WB=ExtendNumLet}--\u202F")  # the narrow blank groups digits, but is white space
-    in_word = one(r"\p{WB=MidLetter}\p{WB=MidNumLet}\p{WB=SingleQuote}")
-    in_number = one(r"\p{WB=MidNum}\p{WB=MidNumLet}\p{WB=SingleQuote}")
-    picture = one(r"\p{Extended_Pictographic}")
+    letter, digit, kana = (
+        one_of(r"\p{WB=ALetter}\p{WB=HebrewLetter}"),
+        one_of(r"\p{WB=Numeric}"),
+        one_of(r"\p{WB=Katakana}"),
+    )
+    join = one_of(r"\p{WB=ExtendNumLet}--\u202F")  # the narrow blank groups digits, but is white space
+    in_word = one_of(r"\p{WB=MidLetter}\p{WB=MidNumLet}\p{WB=SingleQuote}")
+    in_number = one_of(r"\p{WB=MidNum}\p{WB=MidNumLet}\p{WB=SingleQuote}")
+    picture = one_of(r"\p{Extended_Pictographic}")
     run = rf"(?:{kana}+|(?:{letter}(?:{in_word}?{letter})*|{digit}(?:{in_number}?{digit})*)+)"
     word = rf"(?:{run}|{join}+{run}?)(?:{join}+{run})*{join}*"
     pictures = rf"{picture}(?:(?<=\u200D){picture})*"
     flag, southeast, single = (
-        one(r"\p{WB=RegionalIndicator}"),
-        one(r"\p{LB=SA}"),
-        one(r"\p{Ideographic}\p{Han}\p{Hiragana}"),
+        one_of(r"\p{WB=RegionalIndicator}"),
+        one_of(r"\p{LB=SA}"),
+        one_of(r"\p{Ideographic}\p{Han}\p{Hiragana}"),
     )
     return regex.compile(rf"{word}|{pictures}|{flag}{{1,2}}|{southeast}+|{single}", regex.V1)
 
 
-UNICODE_WORD, SOUTHEAST = _unicode_word(), regex.compile(one(r"\p{LB=SA}"))
+UNICODE_WORD, SOUTHEAST = _unicode_word(), regex.compile(one_of(r"\p{LB=SA}"))
 ONLY_JOINS = regex.compile(r"[\p{WB=ExtendNumLet}\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*")
 
 
