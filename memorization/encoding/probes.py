@@ -171,6 +171,17 @@ class Probes:
             tokens.append(_Tokens(values, places, bounds))
         return tokens
 
+    def leave_out(self, longest: float) -> list[int]:
+        """Leave out the probes with a prefix of more tokens than `longest`, unless all have; return their ids."""
+        fits = self._begin <= longest if self.kind != "source" else np.full(len(self), True)
+        if fits.all() or not fits.any():
+            return []
+        left_out = self.ids[~fits].tolist()
+        for name in ("_number", "_sample", "_begin", "_end", "ids", "members", "duplicates", "clusters"):
+            setattr(self, name, getattr(self, name)[fits])
+        self.longest_prefix = int(self._begin.max())
+        return left_out
+
     def __len__(self):
         return len(self.ids)
 

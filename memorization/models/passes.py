@@ -1,32 +1,36 @@
 """The inputs of a model: prompts, padded, and what an encoder reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from memorization.models.limits import cut_source
 
+TokenLists = Sequence[list[int]]
 
-def given(
-    model: Any, probes: Sequence[Mapping[str, Any]], source_length: int
-) -> tuple[list[list[int]], list[Sequence[int]] | None]:
-    """(prefixes that a model continues, sources that its encoder reads) of probes, lists of lists of token ids.
 
-    source_length: the most tokens that the encoder reads. The sources of a causal model are None.
+def prompts_and_sources(
+    model: PreTrainedModel, probes: Sequence[dict[str, Any]], source_length: int
+) -> tuple[list[list[int]], list[list[int]] | None]:
+    """(what a model continues, what its encoder reads) of probes. A causal model has no encoder: None.
+
+    source_length: the most tokens that the encoder reads.
     """
     prefixes = [probe["prefix_ids"] for probe in probes]
     if not model.config.is_encoder_decoder:
         return prefixes, None
     start = model.config.decoder_start_token_id
-    return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
+    return [[start, *ids] for ids in prefixes], [[*cut_source(probe["source_ids"], source_length)] for probe in probes]
 
 
 def pass_inputs(
-    model: Any, texts: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None = None
+    model: PreTrainedModel, texts: TokenLists, sources: TokenLists | None = None
 ) -> dict[str, torch.Tensor]:
-    """The arguments of a pass over texts, lists of token ids, none empty; sources: what the encoder reads, if there is
-    one. Padded on the right, which no token of a text sees.
+    """The arguments of a pass over texts, none empty. sources: what the encoder reads, if there is one.
+
+    Padded on the right, which no token of a text sees.
     """
     ids, mask = _padded(texts, model.device)
     if sources is None:
@@ -36,9 +40,9 @@ def pass_inputs(
 
 
 def generate_inputs(
-    model: Any, prefixes: Sequence[Sequence[int]], pad: int, sources: Sequence[Sequence[int]] | None = None
+    model: PreTrainedModel, prefixes: TokenLists, pad: int, sources: TokenLists | None = None
 ) -> dict[str, torch.Tensor]:
-    """The arguments with which `generate` continues prefixes, lists of token ids; sources as of pass_inputs.
+    """The arguments with which `generate` continues prefixes. sources: as of pass_inputs.
 
     Padded on the left, so that every continuation starts in the same column. A decoder with an encoder counts positions
     from the first column: its prefixes must be of one length.
@@ -50,7 +54,7 @@ def generate_inputs(
     return {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": torch.tensor(prefixes, device=model.device)}
 
 
-def _padded(lists: Sequence[Sequence[int]], device: Any, pad: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def _padded(lists: TokenLists, device: torch.device, pad: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Lists of token ids as (ids, mask), int64, padded on the right."""
     ids = torch.full((len(lists), max(map(len, lists))), pad)
     mask = torch.zeros_like(ids)
