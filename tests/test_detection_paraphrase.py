@@ -159,6 +159,20 @@ def refused(path, message):
     assert said.startswith(str(path)) and said.endswith("; --paraphrase-model none goes without")
 
 
+def test_an_added_token_without_an_embedding_is_refused_only_where_a_text_has_it(whole, tmp_path):
+    def with_token(path):
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer.add_tokens([f"<unused{i}>" for i in range(2049 - len(tokenizer))])
+        tokenizer.save_pretrained(path)
+
+    edited(whole, tmp_path / "classifier", with_token)
+    classifier = ParaphraseClassifier(tmp_path / "classifier", "cpu")
+    assert classifier.probabilities(PAIRS) == ParaphraseClassifier(whole, "cpu").probabilities(PAIRS)
+    added = max(classifier.tokenizer.get_vocab(), key=classifier.tokenizer.get_vocab().get)
+    with pytest.raises(UserError, match="classifier: has no embedding of the token '<unused"):
+        classifier.probabilities([("w1", f"w2 {added}")])
+
+
 def test_a_language_model_is_no_classifier(tmp_path):
     save_language_model(tmp_path / "model", TOKENIZER)
     refused(tmp_path / "model", r"lacks weights \(score.weight\)")

@@ -2,10 +2,12 @@
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from tqdm import tqdm
@@ -30,13 +32,13 @@ class Pair(msgspec.Struct, forbid_unknown_fields=True):
     source_sentences: list[tuple[int, int]] | None = None
 
 
-def run_pairs(pairs, output, profile, jobs=1):
+def run_pairs(pairs: str, output: str, profile: str, jobs: int = 1) -> None:
     """Align the pairs of a JSON-lines file into another, a line for a line; "-" is standard input or output.
 
     A line has `id` (a text or a whole number), `suspicious`, `source` and, if the caller has them,
     `suspicious_sentences` and `source_sentences` ([start, end) spans), and no more; the line for it has `id`, `kind`,
     `passages` and `longest_common_run` (null without a common word). A file is written whole or not at all. Raises
-    UserError for a line that will not do.
+    UserError for a line of another shape.
     """
     if profile not in PROFILES:
         raise UserError(f"profile {profile!r}: no such profile; use one of {', '.join(PROFILES)}")
@@ -52,7 +54,7 @@ def run_pairs(pairs, output, profile, jobs=1):
     print(f"results in {output}", file=sys.stderr)
 
 
-def align_pairs(rows, profile, jobs=1):
+def align_pairs(rows: Iterable[dict[str, Any]], profile: str, jobs: int = 1) -> Iterator[dict[str, Any]]:
     """Iterate over the result of each row (both as described at run_pairs), in order.
 
     rows: any iterable of dicts, read as the results are taken. jobs: processes; 1 stays in this one.

@@ -92,7 +92,7 @@ class DetectionRun:
         of_base = manifest and base_rows(stored, GENERATIONS, manifest, Generation)
         self._sources: list[tuple[Any, Manifest | None]] = [(generations, manifest)]
         self._sources += [(of_base, of_base.manifest)] if of_base else []
-        self.exposures = manifest and read_exposures(stored, manifest)
+        self.exposures = read_exposures(stored, manifest) if manifest else None
         self._encoding = str(self._index_made_of["encoding"])
         self._spans = SpanIndex(settings.indexes, self._encoding)
         with ExitStack() as stack:

@@ -42,9 +42,9 @@ def suffix_matches(
     partial = np.zeros(len(begins), bool)  # whether the last word is a part of one
     n = len(ours.hashes)
     if (match := _partial_match(generation, ours, suffix, theirs)) and not ((begins <= match[0]) & (ends == n)).any():
-        kept = begins < match[0]
+        others = begins < match[0]
         columns = zip((begins, ends, places, stops, partial), (match[0], n, *match[1:], True), strict=True)
-        begins, ends, places, stops, partial = (np.append(column[kept], value) for column, value in columns)
+        begins, ends, places, stops, partial = (np.append(column[others], value) for column, value in columns)
     lengths = ours.lengths(begins, ends)
     wanted = (lengths > least) | (np.arange(len(lengths)) == lengths.argmax()) if len(lengths) else ()
     matches = []

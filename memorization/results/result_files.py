@@ -16,7 +16,7 @@ from memorization.store.manifests import identity
 def write_result(run: DetectionRun, arguments: Namespace) -> Summary:
     """Write result.json and result.txt, finish the detections, and return the summary. arguments: the stage's flags."""
     exposures, published = run.exposures, PublishedCounters()
-    canaries = exposures and summarize_canaries(exposures, exposures.manifest.made_of)
+    canaries = summarize_canaries(exposures, exposures.manifest.made_of) if exposures else None
     facts = run.finish_base(arguments, msgspec.to_builtins(canaries))
     of_run = facts_of(run.rows.made_of, vars(arguments), facts)
     summary = summarize(published.watch(run.rows), of_run, run.base, canaries)
