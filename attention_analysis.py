@@ -13,10 +13,12 @@ sample), attention.csv (a row a comparison, measure and head) and heat_*.svg to 
 it was.
 """
 
+import argparse
 import math
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +26,8 @@ from tqdm import tqdm
 
 from memorization.encoding.probes import Probes
 from memorization.extraction.attention import attention_measures
+from memorization.extraction.extract import longest_source
 from memorization.extraction.generations import read_generations
-from memorization.extraction.measure import source_length
 from memorization.models import hub
 from memorization.models.loading import load_config, load_for_generation
 from memorization.results.attention import ATTENTION, compare_heads, comparisons_csv, heat_map
@@ -35,12 +37,12 @@ from memorization.shell.flags import SEEDS, whole
 from memorization.store import fingerprints, manifests
 from memorization.store.directories import building, check_ours
 from memorization.store.files import locked
-from memorization.store.manifests import Positive
+from memorization.store.manifests import Manifest, Positive
 from memorization.store.rows import Keyed, Rows
 
 
-class Measured(Keyed):
-    """The measures of a member, while the study is not finished. values: float32 [layers, heads, 4], their bytes."""
+class MeasuresRow(Keyed):
+    """The measures of a member, while the study is not finished. values: the bytes of float32 [layers, heads, 4]."""
 
     shape: tuple[Positive, Positive, Literal[4]]
     values: bytes
@@ -50,47 +52,77 @@ class Measured(Keyed):
             raise ValueError(f"{len(self.values)} bytes are not {self.shape} numbers")
 
 
-def main(args):
-    paths, output = [Path(path) for path in args.generations], Path(args.output).resolve()
-    names = args.names or [path.parent.name or path.stem for path in map(Path.absolute, paths)]
-    for flag, given in (("--names", names), ("--model-path", args.model_path), ("--tokenized-dir", args.tokenized_dir)):
-        if given and len(given) != len(paths):
-            raise UserError(f"{flag}: {len(given)} for {len(paths)} results; give one each, in order")
+@dataclass(frozen=True)
+class AttentionSettings:
+    """The flags of the study (attention_analysis.py --help)."""
+
+    generations: list[str]
+    names: list[str] | None
+    model_path: list[str] | None
+    tokenized_dir: list[str] | None
+    output: str
+    matched_tokens: int | None
+    samples: int | None
+    batch_size: int
+    boot: int
+    seed: int
+
+
+class MemberMeasures(NamedTuple):
+    """Of the members of a task. values: float32 [members, layers, heads, 4]. memorized: bool. copies: int64."""
+
+    ids: np.ndarray
+    values: np.ndarray
+    memorized: np.ndarray
+    copies: np.ndarray
+
+
+def main(args: argparse.Namespace) -> None:
+    settings = AttentionSettings(**vars(args))
+    paths = [Path(path) for path in settings.generations]
+    names = settings.names or [path.parent.name or path.stem for path in map(Path.absolute, paths)]
+    lists = {"--names": names, "--model-path": settings.model_path, "--tokenized-dir": settings.tokenized_dir}
+    for flag, values in lists.items():
+        if values and len(values) != len(paths):
+            raise UserError(f"{flag}: {len(values)} for {len(paths)} results; give one each, in order")
     if len(set(names)) < len(names):
         raise UserError(f"{visible(', '.join(names))}: two results are named alike; tell them apart by --names")
+    output = Path(settings.output).resolve()
     check_ours(output, "study")
     with locked(output):
-        study(paths, names, output, args)
+        write_study(paths, names, output, settings)
 
 
-def study(paths, names, output, args):
+def write_study(paths: list[Path], names: list[str], output: Path, settings: AttentionSettings) -> None:
     """Measure each result of stage 3, compare, and write the study."""
-    work = output.with_name(f".{output.name}.memorization-work")  # is left by a kill, and gone on with
-    tasks, arrays, made_of, inputs = {}, {}, [], {}
+    work = output.with_name(f".{output.name}.memorization-work")  # a kill leaves it, and the next run continues it
+    tasks, studied, inputs = {}, [], {}
+    arrays: dict[str, np.ndarray] = {}
     for number, (name, path) in enumerate(zip(names, paths, strict=True)):
-        model = args.model_path and args.model_path[number]
-        directory = args.tokenized_dir and args.tokenized_dir[number]
-        ids, *task, manifest = measure(path, model, directory, args, work / f"{number}.jsonl")
-        tasks[name] = task
-        columns = zip(("ids", "values", "memorized", "copies"), (ids, *task), strict=True)
-        arrays |= {f"{column}_{number}": array for column, array in columns}
-        made_of.append({"name": name, "generations": manifest.identity, "contents": manifest.contents})
+        model = settings.model_path[number] if settings.model_path else None
+        directory = settings.tokenized_dir[number] if settings.tokenized_dir else None
+        members, manifest = measure_members(path, model, directory, settings, work / f"{number}.jsonl")
+        tasks[name] = members[1:]
+        arrays |= {f"{column}_{number}": array for column, array in members._asdict().items()}
+        studied.append({"name": name, "generations": manifest.identity, "contents": manifest.contents})
         inputs[str(path)] = manifest.contents
-    comparisons = list(compare_heads(tasks, args.boot, args.seed))
+    comparisons = list(compare_heads(tasks, settings.boot, settings.seed))
     if not comparisons:
         raise UserError("nothing to compare: no task has two memorized and two other members; lower --matched-tokens")
     maps = {f"heat_{number:03}.svg": each for number, each in enumerate(comparisons)}
-    settings = {name: getattr(args, name) for name in ("matched_tokens", "samples", "boot", "seed", "batch_size")}
     with building(output, "study") as (temporary, _):
-        np.savez(temporary / "attention.npz", names=np.array(names), **arrays)
+        np.savez(temporary / "attention.npz", names=np.array(names), **arrays)  # type: ignore[arg-type]  # any name
         (temporary / "attention.csv").write_text(comparisons_csv(comparisons), encoding="utf-8")
         for file, each in maps.items():
             (temporary / file).write_text(heat_map(each), encoding="utf-8")
         titles = {file: f"{name}: {measure}" for file, (name, measure, *_) in maps.items()}
-        made_of = {"tasks": made_of, "format": 1, **settings}
-        rows = sum(len(task[1]) for task in tasks.values())
+        made_of = {"tasks": studied, "format": 1}
+        made_of |= {
+            name: getattr(settings, name) for name in ("matched_tokens", "samples", "boot", "seed", "batch_size")
+        }
+        rows = sum(len(memorized) for _, memorized, _ in tasks.values())
         manifests.write_manifest(
-            temporary / "attention.npz", ATTENTION, made_of, args, inputs, rows=rows, heat_maps=titles
+            temporary / "attention.npz", ATTENTION, made_of, asdict(settings), inputs, rows=rows, heat_maps=titles
         )
     shutil.rmtree(work)
     for name, (_, memorized, copies) in tasks.items():
@@ -102,47 +134,51 @@ def study(paths, names, output, args):
         heads = of_heads.p.size
         counts = f"{measured} higher in {above.sum()}, lower in {below.sum()} of {heads} heads"
         print(f"{visible(name)} (n = {n_a}, {n_b}): {counts}")
-    print(f"wrote attention.npz, attention.csv and {len(maps)} heat maps in {args.output}")
+    print(f"wrote attention.npz, attention.csv and {len(maps)} heat maps in {settings.output}")
 
 
-def measure(path, model_path, directory, args, work):
-    """(ids, values, memorized, copies, manifest of the generations) of the members of a result of stage 3.
+def measure_members(
+    path: Path, model_path: str | None, directory: str | None, settings: AttentionSettings, work: Path
+) -> tuple[MemberMeasures, Manifest]:
+    """The measures of the members of a result of stage 3, and the manifest of its generations.
 
-    work: where what is measured is kept until the study is finished.
+    work: where they are kept until the study is finished.
     """
-    rows, manifest = read_generations(path)
+    generations, manifest = read_generations(path)
+    if manifest is None:
+        raise UserError(f"{path}: has no manifest; name the .jsonl that inference_prefix.py wrote")
     made_of, arguments = manifest.made_of, manifest.arguments
     if not {"subset_name", "model_path", "tokenized_dir"} <= arguments.keys() or "max_new_tokens" not in made_of:
         raise UserError(f"{path}: its manifest does not say which probes it is of; run inference_prefix.py again")
     name = model_path or arguments["model_path"]
     config = load_config(name)
-    if (found := fingerprints.model_fingerprint(hub.directory(name))) != made_of["model"]:
+    if (contents := fingerprints.model_fingerprint(hub.directory(name))) != made_of["model"]:
         raise UserError(
-            f"{name}: is not the model of {path} (contents {found[:12]}, by its manifest {made_of['model'][:12]}); "
+            f"{name}: is not the model of {path} (contents {contents[:12]}, by its manifest {made_of['model'][:12]}); "
             "name the right one by --model-path"
         )
     directory = directory or arguments["tokenized_dir"]
     probes = Probes(directory, arguments["subset_name"], made_of["prefix_length"], made_of.get("probe"))
     if probes.encoding != made_of["encoding"]:
         raise UserError(f"{probes.path}: is another encoding than that of {path}; name the right --tokenized-dir")
-    memorized = {}
-    for row in rows:
+    memorized: dict[int, bool] = {}
+    for row in generations:
         if row.exact_match is None or row.matched_tokens is None:
             raise UserError(f"{path}: row {row.id} does not say what matches; run inference_prefix.py again")
-        exact = row.exact_match if args.matched_tokens is None else row.matched_tokens >= args.matched_tokens
+        exact = row.exact_match if settings.matched_tokens is None else row.matched_tokens >= settings.matched_tokens
         memorized[row.id] = memorized.get(row.id, False) or exact
-    chosen = np.flatnonzero(probes.members)
-    if args.samples and args.samples < len(chosen):
-        chosen = np.sort(np.random.default_rng(args.seed).choice(chosen, args.samples, replace=False))
+    chosen = np.flatnonzero(probes.members & ~np.isin(probes.ids, manifest.facts.get("too_long", [])))
+    if settings.samples and settings.samples < len(chosen):
+        chosen = np.sort(np.random.default_rng(settings.seed).choice(chosen, settings.samples, replace=False))
     if not len(chosen):
         raise UserError(f"{path}: has no members; encode with a training set")
     ids = probes.ids[chosen]
     if missing := set(ids.tolist()) - memorized.keys():
         raise UserError(f"{path}: has no row of the probe {min(missing)}; run inference_prefix.py again")
-    length = made_of.get("source_length") or source_length(name, config, probes.kind)
+    length = made_of.get("source_length") or longest_source(name, config, probes.kind)
     of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 1}
-    of |= {"samples": args.samples, "seed": args.samples and args.seed, "batch_size": args.batch_size}
-    with Rows(work, ATTENTION, Measured, of, [(id, 0) for id in ids.tolist()], args.batch_size) as rows:
+    of |= {"samples": settings.samples, "seed": settings.samples and settings.seed, "batch_size": settings.batch_size}
+    with Rows(work, ATTENTION, MeasuresRow, of, [(id, 0) for id in ids.tolist()], settings.batch_size) as rows:
         print(rows.progress, flush=True)
         if rows.mine:
             print(f"loading {name}", flush=True)
@@ -151,16 +187,16 @@ def measure(path, model_path, directory, args, work):
             model.set_attn_implementation("eager")
         for _, batch in tqdm(rows.mine, desc="attention", unit="batch"):
             of_batch = [probes[i : i + 1][0] for i in chosen[batch.start : batch.stop]]
-            found = attention_measures(model, of_batch, length, made_of["max_new_tokens"])
+            measures = attention_measures(model, of_batch, length, made_of["max_new_tokens"])
             rows.append(
-                Measured(id=probe["id"], sample=0, shape=values.shape, values=values.tobytes())
-                for probe, values in zip(of_batch, found, strict=True)
+                MeasuresRow(id=probe["id"], sample=0, shape=values.shape, values=values.tobytes())
+                for probe, values in zip(of_batch, measures, strict=True)
             )
         if len({row.shape for row in rows}) > 1:
             raise UserError(f"{work}: is damaged; remove {work.parent} and start again")
         values = [np.frombuffer(row.values, np.float32).reshape(row.shape) for row in rows]
     of_ids = np.array([memorized[id] for id in ids.tolist()])
-    return ids, np.stack(values), of_ids, probes.duplicates[chosen], manifest
+    return MemberMeasures(ids, np.stack(values), of_ids, probes.duplicates[chosen]), manifest
 
 
 if __name__ == "__main__":

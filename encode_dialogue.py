@@ -7,7 +7,7 @@ encodes the project's own made-up dialogues; data of your own:
     python encode_dialogue.py --data HealthCareMagic-100k.json --tokenizer EleutherAI/gpt-neo-125m
 
 Writes, under --output-dir: tokenized_<name>_train/ and tokenized_<name>_test/ (id, text, input_ids, attention_mask,
-labels, target), tokenized_<name>_prefix/ (all distinct samples, which stages 3 and 4 cut into prefix and suffix) and
+labels, target), tokenized_<name>_prefix/ (which distinct samples there are, and where stages 3 and 4 may cut them) and
 <name>_prefix.json (prefixes and suffixes as text).
 """
 

@@ -8,63 +8,26 @@ a generation, and beside it the published .txt listing. A killed run goes on whe
     torchrun --nproc-per-node 4 inference_prefix.py --model-path ./finetuned_models/finetuned_dialogue
 """
 
-import torch
-from accelerate import PartialState
+import argparse
 
-from memorization.encoding.canary_secrets import read_canaries
-from memorization.encoding.probes import Probes
-from memorization.encoding.prompt_counts import check_prompts, describe_prompts
 from memorization.extraction.exposures import Exposure
-from memorization.extraction.generation import check_model
+from memorization.extraction.extract import extract
 from memorization.extraction.kinds import EXPOSURES
-from memorization.extraction.measure import check_base, check_kind, matching_tokenizer, measure, source_length
-from memorization.models.loading import load_config
+from memorization.extraction.settings import ExtractionSettings
 from memorization.results.canaries import summarize_canaries
 from memorization.results.tables import canary_lines
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import SEEDS, Range, file_name, whole
-from memorization.store import locations
 from memorization.store.rows import read_rows
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     if args.num_samples > 1 and not args.temperature:
         raise UserError(f"--num-samples {args.num_samples}: has no effect without sampling; add --temperature 1, say")
-    configs = {name: load_config(name) for name in (args.model_path, args.base_model) if name}
-    probes = Probes(args.tokenized_dir, args.subset_name, args.prefix_length, args.probe)
-    for name, config in configs.items():
-        check_kind(name, config, probes)
-    args.source_length = source_length(args.model_path, configs[args.model_path], probes.kind)
-    name, option = args.token_path or args.model_path, None if args.token_path else "--token-path"
-    tokenizer = matching_tokenizer(name, probes, "name the right one by --token-path", option)
-    if args.base_model:
-        matching_tokenizer(args.base_model, probes, "name another base model")
-    read = min(probes.longest_source, args.source_length)
-    for name, config in configs.items():
-        check_model(name, config, probes.greatest_id, probes.longest_prefix, args.max_new_tokens, read)
-    prompts = probes.prompts(args.source_length)
-    check_prompts(prompts, probes.path, probes.kind, args.shared_prompts)
-    canaries = read_canaries(args.tokenized_dir, args.subset_name, probes.manifest)
-    state = PartialState(cpu=not torch.accelerator.is_available())
-    for name, config in configs.items():
-        ends, own = config.get_text_config().eos_token_id, tokenizer.eos_token_id
-        if state.is_main_process and own not in (ends if isinstance(ends, list) else [own if ends is None else ends]):
-            print(
-                f"{name}: its configuration ends a text with token {ends}, generations end with the tokenizer's, {own}"
-            )
-    if prompts["own"] < prompts["probes"] and state.is_main_process:
-        print(describe_prompts(prompts))
-    path, base = locations.generations_path(args.output_dir, args.dir_name, args.subset_name, args.output_name), None
-    if args.base_model:
-        if state.is_main_process:
-            print(f"looking at {args.base_model}", flush=True)
-        precision = configs[args.model_path].dtype if args.dtype == "auto" else args.dtype  # the two models have one
-        base = check_base(args.base_model, precision or "auto", state.device)
-    measure(args, state, probes, prompts, tokenizer, args.model_path, args.dtype, path, base, canaries=canaries)
-    if canaries and state.is_main_process:
-        where = locations.exposures_path(path)
-        exposures, manifest = read_rows(where, EXPOSURES, Exposure)
-        print("", *canary_lines(summarize_canaries(exposures, manifest.made_of)), "", f"wrote {where}", sep="\n")
+    canaries = extract(ExtractionSettings(**vars(args)))
+    if canaries:
+        exposures, manifest = read_rows(canaries, EXPOSURES, Exposure)
+        print("", *canary_lines(summarize_canaries(exposures, manifest.made_of)), "", f"wrote {canaries}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -9,17 +9,18 @@ where an index that holds other documents is replaced only with --recreate. Afte
 
 from pathlib import Path
 
-from memorization.detection.personal import REGIONS, checked_regions
+from memorization.detection.personal_data import REGIONS, checked_regions
 from memorization.detection.span_index import build, span_index_path
+from memorization.encoding.kinds import HELD_OUT_SET, PROBE_TEXTS, PROBES, TRAINING_SET
 from memorization.encoding.probes import BATCH, Probes
-from memorization.retrieval import add_index_arguments, open_index
+from memorization.retrieval import IndexSettings, add_index_arguments, open_index
 from memorization.retrieval.index import INDEX
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import PROCESSES, whole
 from memorization.shell.parallel import cores
-from memorization.store.files import fingerprints, locked
+from memorization.store.files import locked
 from memorization.store.locations import encoding_paths
-from memorization.store.manifests import manifest_path, write_manifest
+from memorization.store.manifests import manifest_path, read_manifest, write_manifest
 
 ENDING = "_prefix.json"
 
@@ -29,7 +30,7 @@ def main(args):
     if name == args.file_name:
         raise UserError(f"--file-name {args.file_name}: must be <name>{ENDING}, which stage 1 writes; correct it")
     regions = checked_regions(args.regions)
-    index = open_index(args)
+    index = open_index(IndexSettings.of(args))
     probes = Probes(args.directory, name, args.prefix_length, args.probe)
     members = int(probes.members.sum())
     if not members:
@@ -43,13 +44,18 @@ def main(args):
     made_of = {"encoding": probes.encoding, "probe": probes.kind, "prefix_length": probes.prefix_length}
     path, spans = args.indexes / args.index_xsuffix, span_index_path(args.indexes, probes.encoding)
     with locked(manifest_path(path)):  # of the same load as the index
-        count = index.load(documents, made_of, args.recreate, members, args.shards, args.replicas)
-        made_of, inputs = index.made_of(), fingerprints(encoding_paths(args.directory, name).values())
+        metadata = index.load(documents, made_of, args.recreate, members)
         samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores(), regions)
-        write_manifest(path, INDEX, made_of, args, inputs, made_of["documents"], count, index=index.where)
-    print(f"{index.where}: {count} training suffixes")
-    if count < members:
-        print(f"left out, as they have no word to search: {members - count}")
+        paths = encoding_paths(args.directory, name)
+        inputs = {  # hashed when the probes were opened
+            str(paths[kind.name]): read_manifest(paths[kind.name], kind).contents
+            for kind in (PROBES, PROBE_TEXTS, TRAINING_SET, HELD_OUT_SET)
+        }
+        made_of = metadata.made_of
+        write_manifest(path, INDEX, made_of, args, inputs, made_of["documents"], metadata.count, index=index.where)
+    print(f"{index.where}: {metadata.count} training suffixes")
+    if metadata.count < members:
+        print(f"left out, as they have no word to search: {members - metadata.count}")
     print(f"{spans}: {sum(samples)} samples, {samples[0]} of them members")
 
 

@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
-from memorization.extraction.decoding import continued
-from memorization.extraction.generation import continue_prefixes, is_exact, next_token
+from memorization.extraction.decoding import is_exact, next_token
+from memorization.extraction.engine import DecodingSettings, Prompt
 from memorization.extraction.matches import matched_tokens
-from memorization.extraction.scoring import token_scores
+from memorization.extraction.teacher_forcing import token_scores
+from memorization.extraction.transformers_engine import TransformersEngine
 from memorization.shell.cli import Parser, run
 
 EOS = 0
@@ -72,11 +73,16 @@ def main(args):
         return in_batches(lambda *batch: token_scores(model, *batch), prefixes, suffixes)
 
     def ours(suffixes):
-        if not is_exact(model):
-            once(suffixes)
-            return in_batches(lambda ids: continue_prefixes(model, ids, args.new_tokens, EOS), prefixes)
-        batches = in_batches(lambda *batch: [batch], prefixes, suffixes)
-        return [ids for _, of in continued(model, batches, args.new_tokens, EOS, args.batch_size) for ids in of]
+        engine = TransformersEngine(model, EOS, DecodingSettings(args.new_tokens), args.batch_size)
+        probes = [
+            {"prefix_ids": prefix, "suffix_ids": suffix} for prefix, suffix in zip(prefixes, suffixes, strict=True)
+        ]
+        generations = []
+        for start in range(0, shape, engine.batch_size):
+            batch = probes[start : start + engine.batch_size]
+            scores = engine.score(batch)
+            generations += engine.generate([Prompt(probe, 0, one) for probe, one in zip(batch, scores, strict=True)])
+        return generations
 
     wanted = plain()
     half = [ids if i % 2 and ids else made_up[i] for i, ids in enumerate(wanted)]

@@ -16,7 +16,7 @@ import uuid
 import hypothesis
 import pytest
 
-from support.indexes import opened
+from support.indexes import opened, remove_from_server
 from support.servers import LocalServer
 
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
@@ -52,11 +52,13 @@ def pytest_sessionfinish(session):
             LocalServer(**json.loads(file.read_text())).remove()
 
 
+SLOW = {"secure_server", "own_server", "fork_server", "loads"}  # fixtures that start processes
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A test with a server of its own, or that runs a stage dozens of times in processes, is slow."""
     for item in items:
-        if {"secure_server", "own_server", "fork_server"} & {*item.fixturenames}:
+        if SLOW & {*item.fixturenames}:
             item.add_marker("slow")
 
 
@@ -99,7 +101,7 @@ def elastic_flags(elastic_url):
     """The flags of an index of the test's own on the server, removed afterwards."""
     flags = ["--elastic-url", elastic_url, "--index-xsuffix", f"test-{uuid.uuid4().hex}"]
     yield flags
-    opened(flags).client.indices.delete(index=flags[-1], ignore_unavailable=True)
+    remove_from_server(opened(flags))
 
 
 @pytest.fixture

@@ -17,13 +17,20 @@ from memorization.encoding.canary_secrets import read_canaries
 from memorization.encoding.kinds import CANARIES, PROBES, TRAINING_SET
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
-from memorization.extraction import canaries as scoring
-from memorization.extraction.canaries import AT_ONCE, Tree, estimate, exposure, exposures, search
+from memorization.extraction import secret_ranks
+from memorization.extraction.decoding import continue_prefixes
 from memorization.extraction.exposures import Exposure
-from memorization.extraction.generation import continue_prefixes
 from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.memory import Room
-from memorization.extraction.scoring import token_scores
+from memorization.extraction.secret_ranks import (
+    AT_ONCE,
+    SecretTree,
+    estimated_rank,
+    exact_rank,
+    exposure,
+    exposures_of,
+)
+from memorization.extraction.teacher_forcing import token_scores
 from memorization.models.hub import load_tokenizer
 from memorization.models.loading import load_for_generation
 from memorization.results.canaries import unknown_exposure
@@ -248,9 +255,9 @@ def test_exact_ranks_are_those_of_counting_all_secrets(name, monkeypatch):
         for place in {0, 1, len(order) // 100, len(order) // 3, len(order) - 1}:
             number = int(order[place])
             secret = [int(digit) for digit in f"{number:0{digits}}"]
-            wanted = 1 + (every > every[number] + scoring.TIE).sum()
-            wanted += ((abs(every - every[number]) <= scoring.TIE).sum() - 1) / 2
-            found, error = exposure(Tree(model, PREFIX, digit_ids), secret, every[number])
+            wanted = 1 + (every > every[number] + secret_ranks.TIE).sum()
+            wanted += ((abs(every - every[number]) <= secret_ranks.TIE).sum() - 1) / 2
+            found, error = exposure(SecretTree(model, PREFIX, digit_ids), secret, every[number])
             assert error is None and found == pytest.approx(digits * log2(10) - log2(wanted), abs=1e-9)
 
 
@@ -260,7 +267,7 @@ def test_rounding_does_not_set_a_secret_behind_itself():
     every = all_log_likelihoods(model, DIGITS, 3)
     first, second = np.argsort(-every)[:2]
     secret = [int(digit) for digit in f"{int(first):03}"]
-    assert search(Tree(model, PREFIX, DIGITS), secret, (every[first] + every[second]) / 2) == 1
+    assert exact_rank(SecretTree(model, PREFIX, DIGITS), secret, (every[first] + every[second]) / 2) == 1
 
 
 def test_a_model_without_an_opinion_gives_every_secret_the_middle_rank():
@@ -270,8 +277,8 @@ def test_a_model_without_an_opinion_gives_every_secret_the_middle_rank():
             weight.zero_()
     for secret in ([0, 0, 0], [9, 9, 9]):
         log_likelihood = 6 * np.log(1 / 50)
-        assert search(Tree(model, PREFIX, DIGITS), secret, log_likelihood) == 1 + 999 / 2
-        rank, error = estimate(Tree(model, PREFIX, DIGITS), secret, log_likelihood, 0)
+        assert exact_rank(SecretTree(model, PREFIX, DIGITS), secret, log_likelihood) == 1 + 999 / 2
+        rank, error = estimated_rank(SecretTree(model, PREFIX, DIGITS), secret, log_likelihood, 0)
         assert abs(rank - 500.5) < 3 * error < 100
 
 
@@ -281,12 +288,12 @@ def test_estimated_ranks_are_within_their_error_of_exact_ones(sharp):
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(sharp)
     every = all_log_likelihoods(model, ALONE, 4)
-    order, tree = np.argsort(-every), Tree(model, PREFIX, ALONE)
+    order, tree = np.argsort(-every), SecretTree(model, PREFIX, ALONE)
     far = []
     for i, place in enumerate((0, 3, 30, 100, 300, 1000, 3000, 9000)):
         secret = [int(digit) for digit in f"{int(order[place]):04}"]
-        exact = search(tree, secret, every[order[place]])
-        rank, error = estimate(tree, secret, every[order[place]], i)
+        exact = exact_rank(tree, secret, every[order[place]])
+        rank, error = estimated_rank(tree, secret, every[order[place]], i)
         assert exact == pytest.approx(place + 1, abs=1)
         far.append((rank - exact) / error)
         if place >= 30:
@@ -303,7 +310,7 @@ def test_a_space_too_large_to_search_is_estimated_unless_the_secret_is_likely():
         model.lm_head.weight[:, 0] = -2
         model.lm_head.weight[20:30, 0] = 2
         model.lm_head.weight[20:30, 1:] *= 8
-    tree, secret = Tree(model, PREFIX, ALONE), []
+    tree, secret = SecretTree(model, PREFIX, ALONE), []
     log_probs, state = tree.root()
     so_far = 0.0
     for _ in range(12):
@@ -323,11 +330,11 @@ def test_out_of_memory_halves_what_is_read_at_a_time(home, capsys, monkeypatch):
 
     def exposed(most):
         model = refusing(make("gpt-neo", vocabulary=2048), most)
-        return [*exposures(model, canaries.canaries[:4], canaries.digit_ids, Room(AT_ONCE))]
+        return [*exposures_of(model, canaries.canaries[:4], canaries.digit_ids, Room(AT_ONCE))]
 
-    monkeypatch.setattr(scoring, "DRAWS", 256)
-    for searched in (scoring.SEARCHED, 5):  # exact ranks, and estimates
-        monkeypatch.setattr(scoring, "SEARCHED", searched)
+    monkeypatch.setattr(secret_ranks, "DRAWS", 256)
+    for searched in (secret_ranks.SEARCHED, 5):  # exact ranks, and estimates
+        monkeypatch.setattr(secret_ranks, "SEARCHED", searched)
         whole, told = exposed(AT_ONCE), capsys.readouterr().out
         found = exposed(50)
         assert not told
@@ -344,7 +351,7 @@ def test_out_of_memory_halves_what_is_read_at_a_time(home, capsys, monkeypatch):
 def test_exposures_of_any_model_that_knows_no_secret_are_those_of_random_ranks(home):
     model = make("gpt-neo", vocabulary=2048)
     canaries = canaries_of(home, "coins")
-    found = [*exposures(model, canaries.canaries[:150], canaries.digit_ids, Room(AT_ONCE))]
+    found = [*exposures_of(model, canaries.canaries[:150], canaries.digit_ids, Room(AT_ONCE))]
     bits = np.array([one.exposure for one in found])
     assert abs(bits.mean() - unknown_exposure(3)) < 3 * unknown_exposure(3) / 150**0.5
     assert 0.35 < (bits > 1).mean() < 0.65 and bits.max() < 10
@@ -389,7 +396,7 @@ def test_stages_3_and_5_and_the_report_show_the_same(home, trained, tmp_path, ca
     capsys.readouterr()
     assert infer(home, home / "out", home / "model") == 0
     told = capsys.readouterr().out
-    table = told[told.index("Canaries: ") : told.index("wrote ")]
+    table = told[told.index("Canaries: ") : told.index("wrote ")].rstrip()
     assert detect() == 0
     assert table in capsys.readouterr().out
     assert run_script("report.py", tmp_path / "results" / "m" / "dialogue", "--output", tmp_path / "report") == 0

@@ -13,16 +13,16 @@ import run_clm
 from memorization.encoding.kinds import TRAINING_SET
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
-from memorization.extraction import scoring
-from memorization.extraction.generation import continue_prefixes
+from memorization.extraction import teacher_forcing
+from memorization.extraction.decoding import continue_prefixes
 from memorization.extraction.matches import matched_tokens
 from memorization.models.trained import RECORD
 from memorization.shell import cli
 from memorization.store import manifests
-from memorization.store.files import read_json, read_jsonl, write_json
+from memorization.store.files import read_json, write_json
 from memorization.training import memorization_curve
 from memorization.training.memorization_curve import Curve, read_curve_probes
-from support.command_line import ROOT, run_script
+from support.command_line import ROOT, read_jsonl, run_script
 from support.stage_commands import TOKENIZER
 from support.tiny_models import save_language_model
 from support.training_runs import as_killed, launch, two_ranks
@@ -196,19 +196,19 @@ def test_tokens_beyond_the_vocabulary_are_told_those_of_held_out_probes_too(home
 
 @pytest.mark.parametrize(("limit", "number"), [("READ", 500), ("HELD", 500 * 2048)])
 def test_a_batch_is_a_single_pass_so_that_each_rank_has_as_many(home, tmp_path, monkeypatch, limit, number):
-    passes, whole = [], scoring._pass
+    passes, whole = [], teacher_forcing._read
 
     def scored(*arguments, **options):
         passes.append(0)
-        return scoring.token_scores(*arguments, **options)
+        return teacher_forcing.token_scores(*arguments, **options)
 
     def one(*arguments):
         passes[-1] += 1
         return whole(*arguments)
 
     monkeypatch.setattr(memorization_curve, "token_scores", scored)
-    monkeypatch.setattr(scoring, "_pass", one)
-    monkeypatch.setattr(scoring, limit, number)
+    monkeypatch.setattr(teacher_forcing, "_read", one)
+    monkeypatch.setattr(teacher_forcing, limit, number)
     run_clm.main(argv(home, tmp_path / "out", "--max_steps 1"))
     assert len(passes) > 4 and set(passes) == {1}
 

@@ -3,10 +3,12 @@
 import csv
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from datasets import Dataset, load_from_disk
 
+from memorization.encoding import output_files
 from memorization.encoding.kinds import OF_ENCODING, PROBE_TEXTS
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
@@ -248,6 +250,29 @@ def test_others_in_a_data_set_of_ours_are_not_removed(tmp_path, capsys):
         assert "holds thesis.tex, which this stage has not written" in one_line(capsys)
     (train / "thesis.tex").rename(tmp_path / "thesis.tex")
     assert encode(tmp_path, "--data", tmp_path / "d.json", "--seed", "6", "--overwrite") == 0
+
+
+def test_a_text_is_written_three_times_by_stage_1_and_twice_by_stage_4(tmp_path, monkeypatch):
+    """In the temporary store, one of the sets and the probes as text; in the index and the span index."""
+    marker, written = b"Xylomander", []
+    write_json(tmp_path / "d.json", [ROWS[0] | {"output": f"{ROWS[0]['output']} {marker.decode()}"}, *ROWS[1:9]])
+
+    def count(directory, *others, **more):
+        written.append(sum(path.read_bytes().count(marker) for path in Path(directory).rglob("*") if path.is_file()))
+        remove(directory, *others, **more)
+
+    remove = output_files.shutil.rmtree
+    with monkeypatch.context() as patch:
+        patch.setattr(output_files.shutil, "rmtree", count)
+        assert encode(tmp_path / "out", "--data", tmp_path / "d.json", "--test-size", "0.01") == 0
+    temporary = sum(written)
+    results = [path.read_bytes().count(marker) for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert (temporary, sum(results)) == (1, 2)
+    prefix = ["-dir", tmp_path / "out", "-fn", "dialogue_prefix.json", "--prefix-length", "20"]
+    indexes = "--indexes", tmp_path / "indexes", "--index-xsuffix", "x"
+    assert run_script("load_to_elastic.py", *prefix, *indexes) == 0
+    indexed = [path.read_bytes().count(marker) for path in (tmp_path / "indexes").rglob("*") if path.is_file()]
+    assert sum(indexed) == 2
 
 
 def test_a_killed_run_leaves_nothing_that_passes_for_finished(tmp_path, monkeypatch):

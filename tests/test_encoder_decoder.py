@@ -24,10 +24,10 @@ from memorization.models.limits import cut_source
 from memorization.models.trained import RECORD, model_made_of
 from memorization.shell.cli import UserError
 from memorization.store import manifests
-from memorization.store.files import read_json, read_jsonl, write_json
+from memorization.store.files import read_json, write_json
 from memorization.training.encoder_decoder_data import SourcesAndTargets, read_sources_and_targets
 from memorization.training.mitigations import goldfish_dropped
-from support.command_line import ROOT, TWO_RANKS, one_line, run_script
+from support.command_line import ROOT, TWO_RANKS, one_line, read_jsonl, run_script
 from support.hard_texts import CHARACTERS, HARD
 from support.tiny_models import save_bart, save_t5
 
@@ -375,6 +375,7 @@ def test_a_curve_is_of_the_probes_that_stage_1_wrote(homes, tmp_path):
     assert read_jsonl(tmp_path / "out" / "memorization.jsonl") == read_jsonl(tmp_path / "same" / "memorization.jsonl")
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_in_the_same_bytes(homes, tmp_path):
     home, steps = homes["t5"], ("--max_steps=4", "--save_strategy=steps", "--save_steps=1", "--eval_strategy=epoch")
     steps += curve(home, "target", 2)

@@ -253,7 +253,7 @@ HEADER = b"instruction,input,output\n"
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"instruction,input,input,output\na,b,c,d\n", "column 'input' stands twice"),
+        (b"instruction,input,input,output\na,b,c,d\n", "column 'input' occurs twice"),
         (HEADER + b"a,b\n", "line 2 has not the header's 3 fields"),
         (HEADER + b"a,b,c,d\n", "line 2 has not the header's 3 fields"),
         (HEADER + b'a,b,"c\n', "line 2 is not valid CSV: unexpected end of data"),
@@ -277,7 +277,7 @@ def test_a_csv_file_with_a_mark_a_nul_and_a_column_twice_that_is_not_read(tmp_pa
 def test_an_arrow_column_that_stands_twice_is_refused(tmp_path):
     names = ["instruction", "input", "input", "output"]
     pyarrow.parquet.write_table(pa.table([["a"]] * 4, names), tmp_path / "d.parquet")
-    assert refused(tmp_path / "d.parquet").startswith("column 'input' stands twice")
+    assert refused(tmp_path / "d.parquet").startswith("column 'input' occurs twice")
 
 
 # ---- files as people have them

@@ -300,7 +300,7 @@ NO_PROBES = {
     "no column": (split(PROBE, columns=["id", "member", "prefix", "suffix", "copies"]), "no column duplicates, or"),
     "a column twice": (split(PROBE | {"x": 1}, columns=[*PROBE, "id"]), "no column id, or several"),
     "a short row": (split(PROBE, {"id": 3}), "row 2 of data: "),
-    "an id twice": (split(PROBE, PROBE | {"id": 4}, PROBE), "row 3 of data: id 3 stands twice"),
+    "an id twice": (split(PROBE, PROBE | {"id": 4}, PROBE), "row 3 of data: id 3 occurs twice"),
     "half a character": (split(PROBE | {"suffix": "\ud800"}), "row 1 of data: .*surrogates"),
 }
 WRONG = {

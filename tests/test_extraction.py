@@ -11,16 +11,22 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, GPTNeoForCausalLM
 
 from memorization.encoding.probes import write_probes
-from memorization.extraction.generation import continue_prefixes, sampling
+from memorization.extraction.decoding import continue_prefixes
 from memorization.extraction.generations import Generation, read_generations, read_listing, write_listing
 from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import exact_match, matched_tokens
+from memorization.extraction.sampling import GumbelNoise, scheme_processors
 from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint, read_json, write_json, write_text
 from memorization.store.rows import Rows
 from support.tiny_models import gpt_neo_config
 
 VOCABULARY, EOS, LIMIT = 8, 5, 20
+
+
+def sampled_by(keys, seed, *scheme):
+    """The logits processors of an engine's draws."""
+    return [*scheme_processors(*scheme), GumbelNoise(keys, seed)]
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +195,7 @@ def test_samples_have_the_probabilities_of_the_model(model, temperature, top_k, 
             pair = (first,) if second == EOS else (first, second)
             expected[pair] = expected.get(pair, 0) + p * q
     keys = [(id, sample) for id in range(draws // 4) for sample in range(4)]
-    drawn = continue_prefixes(model, [prefix] * draws, 2, EOS, sampling(keys, 5, temperature, top_k, top_p))
+    drawn = continue_prefixes(model, [prefix] * draws, 2, EOS, sampled_by(keys, 5, temperature, top_k, top_p))
     counts = dict.fromkeys(expected, 0)
     for row in drawn:
         counts[tuple(row)] += 1  # nothing outside
@@ -206,16 +212,16 @@ def test_samples_have_the_probabilities_of_the_model(model, temperature, top_k, 
 def test_a_sample_depends_on_its_seed_id_and_number_alone(model, prefixes):
     keys = [(id, sample) for id in range(len(prefixes)) for sample in range(2)]
     rows = [prefixes[id] for id, _ in keys]
-    together = continue_prefixes(model, rows, LIMIT, EOS, sampling(keys, 5, 2.0))
+    together = continue_prefixes(model, rows, LIMIT, EOS, sampled_by(keys, 5, 2.0))
     assert len({tuple(row) for row in together}) > 70
     order = random.Random(3).sample(range(len(keys)), len(keys))
     for size in (1, 7):
         for start in range(0, len(order), size):
             batch = order[start : start + size]
-            draw = sampling([keys[i] for i in batch], 5, 2.0)
+            draw = sampled_by([keys[i] for i in batch], 5, 2.0)
             alone = continue_prefixes(model, [rows[i] for i in batch], LIMIT, EOS, draw)
             assert alone == [together[i] for i in batch]
-    assert continue_prefixes(model, rows, LIMIT, EOS, sampling(keys, 6, 2.0)) != together
+    assert continue_prefixes(model, rows, LIMIT, EOS, sampled_by(keys, 6, 2.0)) != together
 
 
 def test_samples_of_a_probe_are_independent(model):
@@ -223,7 +229,7 @@ def test_samples_of_a_probe_are_independent(model):
     prefix, draws = [0, 3, 6, 2], 2000
     chance = sum(p * p for p in distribution(logits(model, prefix).tolist(), 2.0, 0, 1.0).values())
     keys = [(id, sample) for id in range(draws) for sample in range(2)]
-    rows = continue_prefixes(model, [prefix] * len(keys), 1, EOS, sampling(keys, 5, 2.0))
+    rows = continue_prefixes(model, [prefix] * len(keys), 1, EOS, sampled_by(keys, 5, 2.0))
     for others in (rows[1::2], rows[2::2]):
         agree = np.mean([one == other for one, other in zip(rows[::2], others, strict=False)])
         assert abs(agree - chance) < 4 * (chance * (1 - chance) / draws) ** 0.5
@@ -231,7 +237,7 @@ def test_samples_of_a_probe_are_independent(model):
 
 def test_a_tiny_temperature_is_nearly_greedy(model, prefixes, slow):
     keys = [(id, 0) for id in range(len(prefixes))]
-    assert continue_prefixes(model, prefixes, LIMIT, EOS, sampling(keys, 5, 1e-4)) == slow
+    assert continue_prefixes(model, prefixes, LIMIT, EOS, sampled_by(keys, 5, 1e-4)) == slow
 
 
 @pytest.mark.parametrize("value", [float("nan"), inf])

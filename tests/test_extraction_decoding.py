@@ -1,19 +1,18 @@
-"""Decoding what the pass did not verify: the tokens of plain greedy decoding, for no more steps than are needed."""
+"""The transformers engine: the tokens of plain greedy decoding, without generating again what the pass verified."""
 
 import random
 import re
-import weakref
 
 import numpy as np
 import pytest
 import torch
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
-from memorization.extraction import decoding, generation, scoring, slots
-from memorization.extraction.decoding import continued, verified
-from memorization.extraction.generation import continue_prefixes, next_token, rounding
-from memorization.extraction.scoring import token_scores
-from memorization.extraction.slots import slot_bytes
+from memorization.extraction import decoding, teacher_forcing, transformers_engine
+from memorization.extraction.decoding import continue_prefixes, next_token, rounding_margin
+from memorization.extraction.engine import DecodingSettings, Prompt
+from memorization.extraction.teacher_forcing import token_scores
+from memorization.extraction.transformers_engine import TransformersEngine
 from memorization.shell.cli import UserError
 from support.tiny_models import MODELS, keeps_nothing, make, refusing
 
@@ -63,30 +62,41 @@ def pairs(model, number=24, seed=0):
     return prefixes, suffixes, wanted
 
 
-def decode(model, prefixes, suffixes, batch, size):
-    starts = range(0, len(prefixes), batch)
-    batches = [(prefixes[i : i + batch], suffixes[i : i + batch]) for i in starts]
-    found = list(continued(model, batches, NEW, EOS, size))
-    assert [len(ids) for _, ids in found] == [len(one) for one, _ in batches]
-    return [one for scores, _ in found for one in scores], [one for _, ids in found for one in ids]
+def decode(model, prefixes, suffixes, size):
+    """(scores, continuations) of an engine that scores so many texts at a time."""
+    engine = TransformersEngine(model, EOS, DecodingSettings(NEW), size)
+    probes = [{"id": i, "prefix_ids": ids, "suffix_ids": suffixes[i]} for i, ids in enumerate(prefixes)]
+    scores, continuations = [], []
+    for start in range(0, len(probes), engine.batch_size):
+        batch = probes[start : start + engine.batch_size]
+        scores += engine.score(batch)
+        continuations += engine.generate([Prompt(probe, 0, scores[probe["id"]]) for probe in batch])
+    return scores, continuations
 
 
-SLOTS = {**{name: lambda name=name: make(name) for name in MODELS}, "mistral": lambda: mistral(64)}
-OTHERS = {"mamba": mamba, "narrow window": lambda: mistral(8), "no logits_to_keep": lambda: keeps_nothing("gpt2")}
+MAKERS = {**{name: lambda name=name: make(name) for name in MODELS}, "mistral": lambda: mistral(64), "mamba": mamba}
+MAKERS |= {"narrow window": lambda: mistral(8), "no logits_to_keep": lambda: keeps_nothing("gpt2")}
 
 
-@pytest.mark.parametrize("name", {**SLOTS, **OTHERS})
+@pytest.mark.parametrize("name", MAKERS)
 def test_the_tokens_are_those_of_plain_greedy_decoding(name, monkeypatch):
-    model = {**SLOTS, **OTHERS}[name]()
-    assert bool(slot_bytes(model, 12 + NEW)) == (name in SLOTS or name == "no logits_to_keep")
+    model = MAKERS[name]()
     prefixes, suffixes, wanted = pairs(model)
     assert continue_prefixes(model, prefixes, NEW, EOS) == wanted
-    monkeypatch.setattr(slots, "SPARE", 5)  # columns run out on the way
-    for batch, size in ((24, 24), (5, 3), (3, 7)):
-        scores, ids = decode(model, prefixes, suffixes, batch, size)
+    monkeypatch.setattr(transformers_engine, "TOGETHER", 2)
+    for size in (24, 5, 3):
+        scores, ids = decode(model, prefixes, suffixes, size)
         assert ids == wanted
         for one, other in zip(scores, token_scores(model, prefixes, suffixes), strict=True):
             np.testing.assert_allclose(one.log_prob, other.log_prob, rtol=1e-3, atol=1e-3)
+
+
+def test_probes_without_scores_are_continued_too():
+    model = make("gpt2")
+    prefixes, _, wanted = pairs(model)
+    probes = [{"id": 0, "prefix_ids": prefix, "suffix_ids": [1]} for prefix in prefixes]
+    engine = TransformersEngine(model, EOS, DecodingSettings(NEW), 4)
+    assert engine.generate([Prompt(probe, 0, None) for probe in probes]) == wanted
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -101,28 +111,27 @@ def test_near_ties_are_decided_as_for_a_text_alone(name, monkeypatch):
     model.set_output_embeddings(head)
     prefixes, suffixes, wanted = pairs(model)
     decided = []
-    for module in (slots, decoding):
-        monkeypatch.setattr(module, "next_token", lambda *text: decided.append(text) or next_token(*text))
-    for batch, size in ((24, 24), (5, 3)):
-        assert decode(model, prefixes, suffixes, batch, size)[1] == wanted
-        assert continue_prefixes(model, prefixes[:batch], NEW, EOS) == wanted[:batch]
+    monkeypatch.setattr(decoding, "next_token", lambda *text: decided.append(text) or next_token(*text))
+    for size in (24, 3):
+        assert decode(model, prefixes, suffixes, size)[1] == wanted
+        assert continue_prefixes(model, prefixes[:size], NEW, EOS) == wanted[:size]
     assert len(decided) > 20
 
 
 def test_rounding_is_below_what_may_decide():
-    """Of the next token's score in a batch, padded, and in slots, against the text alone."""
+    """Of the next token's score in a batch, padded, against the text alone."""
     for name in MODELS:
         model = make(name)
         prefixes, suffixes, _ = pairs(model, number=8, seed=1)
-        found = scoring.passed(model, prefixes, suffixes)
-        for prefix, suffix, one in zip(prefixes, suffixes, found, strict=True):
+        together = token_scores(model, prefixes, suffixes)
+        for prefix, suffix, one in zip(prefixes, suffixes, together, strict=True):
             for k in range(len(suffix)):
                 scores = model(torch.tensor([prefix + suffix[:k]])).logits[0, -1]
                 best, second = scores.topk(2).values.tolist()
                 if int(scores.argmax()) == one.best[k]:
-                    assert abs((best - second) / (1 + abs(best)) - one.lead[k]) < rounding(model)
+                    assert abs((best - second) / (1 + abs(best)) - one.margin[k]) < rounding_margin(model)
                 else:
-                    assert one.lead[k] < rounding(model)
+                    assert one.margin[k] < rounding_margin(model)
 
 
 @pytest.fixture
@@ -130,64 +139,56 @@ def steps():
     """A function that lets a model count the tokens of each call, as [rows, columns]."""
 
     def count(model):
-        seen = []
-        model.register_forward_pre_hook(lambda _, a, kw: seen.append(tuple(kw["input_ids"].shape)), with_kwargs=True)
-        return seen
+        shapes = []
+        model.register_forward_pre_hook(lambda _, a, kw: shapes.append(tuple(kw["input_ids"].shape)), with_kwargs=True)
+        return shapes
 
     return count
 
 
-def test_what_was_verified_costs_no_step_and_all_else_one(steps):
+def reproduced(model, number=24):
+    """Prefixes that a model continues to the limit, and their continuations."""
+    prefixes, _, wanted = pairs(model, number)
+    return zip(*[(prefix, ids) for prefix, ids in zip(prefixes, wanted, strict=True) if len(ids) == NEW], strict=True)
+
+
+def test_what_was_verified_costs_no_step_and_the_rest_shares_its_batch_with_texts_as_long(steps, monkeypatch):
     model = make("gpt2")
-    prefixes, _, wanted = pairs(model)
-    wanted = [ids for ids in wanted if len(ids) == NEW]
-    prefixes = [prefix for prefix in prefixes if len(one_at_a_time(model, prefix)) == NEW]
-    rounding(model)
-    seen = steps(model)
-    slot_bytes(model, 12 + NEW)
-    tried = len(seen)
-    seen.clear()
-    assert decode(model, prefixes, wanted, 4, 4)[1] == wanted
-    assert len(seen) == tried + -(-len(prefixes) // 4)
+    prefixes, wanted = reproduced(model)
+    rounding_margin(model)
+    shapes = steps(model)
+    assert decode(model, prefixes, wanted, 4)[1] == list(wanted)
+    assert len(shapes) == -(-len(prefixes) // 4)
     changed = [[*ids[:k], ids[k] % 49 + 1, *ids[k + 1 :]] for k, ids in enumerate(wanted)]
-    seen.clear()
-    assert decode(model, prefixes, changed, 4, 4)[1] == wanted
-    one_by_one = [rows for rows, columns in seen[tried:] if columns == 1]
-    assert sum(one_by_one) == sum(NEW - k - 1 for k in range(len(wanted)))  # the first that differs is known
-    assert len(one_by_one) <= sum(one_by_one) / 4 + NEW  # four at a time until the last
+    shapes.clear()
+    monkeypatch.setattr(transformers_engine, "TOGETHER", 1)
+    monkeypatch.setattr(TransformersEngine, "batch_size", len(prefixes), raising=False)
+    engine = TransformersEngine(model, EOS, DecodingSettings(NEW), 4)
+    probes = [{"id": i, "prefix_ids": [*ids], "suffix_ids": changed[i]} for i, ids in enumerate(prefixes)]
+    prompts = [Prompt(*each) for each in zip(probes, [0] * len(probes), engine.score(probes), strict=True)]
+    shapes.clear()
+    assert engine.generate(prompts) == list(wanted)
+    left = sorted((NEW - k - 1 for k in range(len(wanted))), reverse=True)  # the first token that differs is known
+    assert len(shapes) == sum(max(left[i : i + 4]) for i in range(0, len(left), 4))  # four at a time
 
 
 def test_a_tie_in_what_is_reproduced_costs_no_decoding(steps, monkeypatch):
     """Of a model whose every token rounding may decide."""
     model = make("gpt2")
-    prefixes, _, wanted = pairs(model, number=8)
-    prefixes, wanted = zip(*[pair for pair in zip(prefixes, wanted, strict=True) if len(pair[1]) == NEW], strict=True)
-    monkeypatch.setitem(generation._rounding, model, 1e9)
-    seen = steps(model)
-    slot_bytes(model, 12 + NEW)
-    tried = len(seen)
-    seen.clear()
-    assert decode(model, prefixes, wanted, 4, 4)[1] == list(wanted)
-    passes = -(-len(prefixes) // 4)
-    assert len(seen) == tried + passes + len(prefixes) * NEW
-
-
-def test_what_the_pass_keeps_of_a_verified_text_is_let_go():
-    model = make("gpt2")
-    prefixes, suffixes, _ = pairs(model)
-    left = scoring.passed(model, prefixes, suffixes, use_cache=True)
-    texts = [verified(model, *each, NEW, EOS) for each in zip(prefixes, suffixes, left, strict=True)]
-    assert {text.done for text in texts} == {True, False}
-    assert all((text.cache is None) == text.done for text in texts)
+    prefixes, wanted = reproduced(model, 8)
+    monkeypatch.setitem(decoding._margins, model, 1e9)
+    shapes = steps(model)
+    assert decode(model, prefixes, wanted, 4)[1] == list(wanted)
+    assert len(shapes) == -(-len(prefixes) // 4) + len(prefixes) * NEW
 
 
 @pytest.mark.parametrize("name", ["gpt-neo", "mamba"])
 @pytest.mark.parametrize("most", [24, 8])
 def test_out_of_memory_halves_what_is_done_at_a_time(name, most, capsys):
-    model = {**SLOTS, **OTHERS}[name]()
+    model = MAKERS[name]()
     prefixes, suffixes, wanted = pairs(model)
     whole = token_scores(model, prefixes, suffixes)
-    scores, ids = decode(refusing(model, most), prefixes, suffixes, 24, 24)
+    scores, ids = decode(refusing(model, most), prefixes, suffixes, 24)
     assert ids == wanted
     for one, other in zip(scores, whole, strict=True):
         np.testing.assert_allclose(one.log_prob, other.log_prob, rtol=1e-3, atol=1e-3)
@@ -195,84 +196,36 @@ def test_out_of_memory_halves_what_is_done_at_a_time(name, most, capsys):
     sizes = [
         int(re.fullmatch("out of memory: from now on at most ([0-9]+) texts at a time", line)[1]) for line in lines
     ]
-    assert sizes == ([] if most == 24 else [12, 6, 4] if name == "gpt-neo" else [12, 6])  # the pass, then the slots
-
-
-def test_what_a_pass_keeps_is_let_go_before_the_next(monkeypatch, capsys):
-    """A device that holds the keys and values of a few texts beside the slots does not run out with a single text."""
-    model, kept, whole = make("gpt-neo"), [], scoring.read
-
-    def read(model, texts, *arguments):
-        if sum(rows for rows, cache in kept if cache()) + len(texts) > 8:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        output = whole(model, texts, *arguments)
-        kept.append((len(texts), weakref.ref(output.past_key_values)))
-        return output
-
-    prefixes, suffixes, wanted = pairs(model, number=40)
-    monkeypatch.setattr(scoring, "read", read)
-    assert decode(model, prefixes, suffixes, 24, 24)[1] == wanted
-    assert capsys.readouterr().out.count("out of memory") == 2 and len(kept) == 7
-
-
-def test_buffers_too_large_for_a_single_text_are_halved(monkeypatch, capsys):
-    model, zeros = make("llama"), torch.Tensor.new_zeros
-
-    def new_zeros(tensor, rows, *shape, **options):
-        if shape and rows > 4:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return zeros(tensor, rows, *shape, **options)
-
-    prefixes, suffixes, wanted = pairs(model, number=3)
-    monkeypatch.setattr(torch.Tensor, "new_zeros", new_zeros)
-    assert decode(model, prefixes[2:], suffixes[2:], 1, 8)[1] == wanted[2:]
-    assert "at most 4 texts" in capsys.readouterr().out
-
-
-def test_out_of_memory_while_slots_are_in_use(capsys):
-    model = make("llama")
-    prefixes, suffixes, wanted = pairs(model)
-    calls = []
-
-    def check(_, args, kwargs):
-        calls.append(len(kwargs["input_ids"]))
-        if len(calls) in (12, 25):
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    rounding(model)
-    model.register_forward_pre_hook(check, with_kwargs=True)
-    assert decode(model, prefixes, suffixes, 6, 12)[1] == wanted
-    assert capsys.readouterr().out.count("out of memory: from now on at most") == 2
-    assert len(calls) > 40
+    assert sizes[:2] == ([] if most == 24 else [12, 6])  # the pass, then what is generated
+    assert not sizes or sizes[-1] <= 8
 
 
 def test_a_device_for_a_few_texts_alone():
     model = make("llama")
     prefixes, suffixes, wanted = pairs(model)
-    assert decode(refusing(make("gpt-neo"), 1), prefixes[:4], suffixes[:4], 4, 1)[1] == [
+    assert decode(refusing(make("gpt-neo"), 1), prefixes[:4], suffixes[:4], 1)[1] == [
         one_at_a_time(make("gpt-neo"), prefix) for prefix in prefixes[:4]
     ]
-    assert decode(refusing(model, 3), prefixes, suffixes, 24, 3)[1] == wanted
+    assert decode(refusing(model, 3), prefixes, suffixes, 3)[1] == wanted
     assert continue_prefixes(model, prefixes[:3], NEW, EOS) == wanted[:3]
     with pytest.raises(UserError, match="out of memory with a single text"):
-        rounding(refusing(make("llama"), 0))
+        rounding_margin(refusing(make("llama"), 0))
 
 
-def test_a_text_without_room_is_told(monkeypatch):
+def test_a_text_without_room_is_told():
     model = make("gpt2")
-    rounding(model)
-    monkeypatch.setattr("memorization.extraction.decoding.slot_bytes", lambda *_: 1)  # which would run out before
+    rounding_margin(model)
     with pytest.raises(UserError, match="out of memory with a single text"):
-        decode(refusing(model, 0), [[1, 2]], [[3]], 24, 24)
+        decode(refusing(model, 0), [[1, 2]], [[3]], 24)
 
 
 def test_other_errors_are_not_taken_for_want_of_memory():
     model = make("gpt2")
     prefixes, suffixes, _ = pairs(model)
-    rounding(model)
+    rounding_margin(model)
     model.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("a fault")))
     with pytest.raises(RuntimeError, match="a fault"):
-        decode(model, prefixes, suffixes, 24, 24)
+        decode(model, prefixes, suffixes, 24)
 
 
 @pytest.mark.parametrize(("limit", "of_a_token"), [("HELD", 50), ("READ", 1)])
@@ -284,7 +237,7 @@ def test_a_batch_is_read_in_parts(limit, of_a_token, monkeypatch):
         model.register_forward_pre_hook(lambda _, a, kw: rows.append(len(kw["input_ids"])), with_kwargs=True)  # noqa: B023
         longest = max(len(p) + len(s) for p, s in zip(prefixes, suffixes, strict=True))
         with monkeypatch.context() as patch:
-            patch.setattr(scoring, limit, 5 * longest * of_a_token)
+            patch.setattr(teacher_forcing, limit, 5 * longest * of_a_token)
             parts = token_scores(model, prefixes, suffixes)
         assert sum(rows) == len(prefixes) and max(rows) <= 5
         for one, other in zip(parts, whole, strict=True):

@@ -5,12 +5,18 @@ import pytest
 import torch
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from memorization.extraction import scoring
-from memorization.extraction.generation import continue_prefixes, sampling
+from memorization.extraction import teacher_forcing
+from memorization.extraction.decoding import continue_prefixes
 from memorization.extraction.matches import matched_tokens
-from memorization.extraction.scoring import token_scores
+from memorization.extraction.sampling import GumbelNoise, scheme_processors
+from memorization.extraction.teacher_forcing import token_scores
 from memorization.shell.cli import UserError
 from support.tiny_models import MODELS, make
+
+
+def sampled_by(keys, seed, *scheme):
+    """The logits processors of an engine's draws."""
+    return [*scheme_processors(*scheme), GumbelNoise(keys, seed)]
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +47,16 @@ def expected(model, prefix, suffix, warpers=()):
 def test_rows_together_are_as_each_alone(name, texts):
     model = make(name)
     for prefix, suffix, found in zip(*texts, token_scores(model, *texts), strict=True):
-        for one, other in zip(found, expected(model, prefix, suffix), strict=True):
+        for one, other in zip(found, expected(model, prefix, suffix), strict=False):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
-        assert [column.dtype.name for column in found] == ["float32", "bool", *["float32"] * 3]
+        assert [column.dtype.name for column in found] == ["float32", "bool", *["float32"] * 3, "int64", "float32"]
 
 
 def test_the_vocabulary_is_worked_on_in_parts(texts, monkeypatch):
     model = make("gpt2")
-    whole = token_scores(model, *texts, 0.7, 5)
-    monkeypatch.setattr(scoring, "CACHED", 150)
-    for one, other in zip(whole, token_scores(model, *texts, 0.7, 5), strict=True):
+    whole = token_scores(model, *texts, (0.7, 5, 1.0))
+    monkeypatch.setattr(teacher_forcing, "CACHED", 150)
+    for one, other in zip(whole, token_scores(model, *texts, (0.7, 5, 1.0)), strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5)
 
@@ -64,7 +70,7 @@ def test_the_scheme_is_what_samples_are_drawn_by(temperature, top_k, top_p, text
     warpers += [TopKLogitsWarper(top_k)] if top_k else []
     warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
     outside = 0
-    for prefix, suffix, found in zip(*texts, token_scores(model, *texts, temperature, top_k, top_p), strict=True):
+    for prefix, suffix, found in zip(*texts, token_scores(model, *texts, (temperature, top_k, top_p)), strict=True):
         scheme = expected(model, prefix, suffix, warpers)[2]
         np.testing.assert_allclose(found.scheme, scheme, rtol=1e-3, atol=1e-3)
         outside += np.isneginf(found.scheme).sum()
@@ -93,10 +99,10 @@ def test_what_is_probable_is_drawn_as_often(temperature, top_k, top_p):
         for weight in model.parameters():
             weight.div_(2)  # several likely continuations
     keys = [(9, sample) for sample in range(draws)]
-    drawn = continue_prefixes(model, [prefix] * draws, 2, 0, sampling(keys, 5, temperature, top_k, top_p))
+    drawn = continue_prefixes(model, [prefix] * draws, 2, 0, sampled_by(keys, 5, temperature, top_k, top_p))
     pairs, counts = np.unique([(*ids, 0, 0)[:2] for ids in drawn], axis=0, return_counts=True)
     pairs, counts = pairs[pairs.min(1) > 0].tolist(), counts[pairs.min(1) > 0]
-    found = token_scores(model, [prefix] * len(pairs), pairs, temperature, top_k, top_p)
+    found = token_scores(model, [prefix] * len(pairs), pairs, (temperature, top_k, top_p))
     p = np.exp([one.scheme.sum(dtype=np.float64) for one in found])
     likely = p > 0.005
     assert likely.sum() >= 10

@@ -17,7 +17,6 @@ from memorization.store.files import (
     naming,
     parse_jsonl,
     read_json,
-    read_jsonl,
     read_text,
     replacing,
     write_json,
@@ -133,24 +132,33 @@ NO_JSON = [
 ]
 
 
+def read_rows(path):
+    with path.open("rb") as file:
+        return list(parse_jsonl(file, path))
+
+
 @pytest.mark.parametrize(
     ("read", "content", "said"),
     [
         (read_text, b"ab\xff", "byte 2 is not UTF-8"),
         (read_json, b'{\n"a": 1,,}', "not valid JSON at line 2"),
-        (read_jsonl, b'{}\n\n{"a": }\n', "line 3 is not valid JSON"),
-        (read_jsonl, b"{}\n[1]\n", "line 2 is not a JSON object"),
-        (read_jsonl, b'{}\n{"a": "\xff"}\n', "line 2 is not UTF-8"),
+        (read_rows, b'{}\n\n{"a": }\n', "line 3 is not valid JSON"),
+        (read_rows, b"{}\n[1]\n", "line 2 is not a JSON object"),
+        (read_rows, b'{}\n{"a": "\xff"}\n', "line 2 is not UTF-8"),
         *((read_json, wrong, f"not valid JSON.*: {said}") for wrong, said in NO_JSON),
-        *((read_jsonl, b"{}\n" + wrong, f"line 2 is not valid JSON: {said}") for wrong, said in NO_JSON),
+        *((read_rows, b"{}\n" + wrong, f"line 2 is not valid JSON: {said}") for wrong, said in NO_JSON),
     ],
 )
 def test_a_malformed_file_is_named_with_the_place(tmp_path, read, content, said):
     (tmp_path / "f").write_bytes(content)
     with pytest.raises(UserError, match=f"f: {said}"):
         read(tmp_path / "f")
-    with pytest.raises(UserError, match="nothing: no such file"):
-        read(tmp_path / "nothing")
+
+
+def test_a_file_that_is_missing_is_named(tmp_path):
+    for read in (read_text, read_json):
+        with pytest.raises(UserError, match="nothing: no such file"):
+            read(tmp_path / "nothing")
 
 
 def test_json_lines_come_with_their_numbers():

@@ -6,15 +6,16 @@ import subprocess
 
 import msgspec
 import pytest
+import transformers
 
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
-from memorization.extraction.generation import continue_prefixes
+from memorization.extraction.decoding import continue_prefixes
 from memorization.extraction.generations import FORMAT, read_generations, read_listing
 from memorization.extraction.kinds import EXPOSURES, GENERATIONS
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
-from memorization.extraction.scoring import passed, token_scores
+from memorization.extraction.teacher_forcing import token_scores
 from memorization.models.hub import load_tokenizer
 from memorization.models.loading import load_for_generation
 from memorization.models.trained import MODEL, RECORD
@@ -112,8 +113,10 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "num_samples": 1,
         "seed": None,
         "token_scores": False,
+        "engine": "transformers",
+        "engine_version": transformers.__version__,
         "dtype": "float32",
-        "batch_size": 4,
+        "batch_size": None,
         "format": FORMAT,
         "unchecked": False,
     }
@@ -128,6 +131,8 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "canaries": manifests.read_manifest(locations.exposures_path(finished), EXPOSURES).identity,
         "held_out": {},
         "split": {"near_duplicates": 0.8},
+        "too_long": [],
+        "not_computed": {},
     }
 
 
@@ -147,10 +152,10 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
         calls.append(args)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return passed(*args)
+        return token_scores(*args)
 
-    monkeypatch.setattr("memorization.extraction.decoding.MORE", 1)  # slots: a batch is finished before the next
-    monkeypatch.setattr("memorization.extraction.decoding.passed", killed_at_the_third_batch)
+    monkeypatch.setattr("memorization.extraction.transformers_engine.TOGETHER", 1)
+    monkeypatch.setattr("memorization.extraction.transformers_engine.token_scores", killed_at_the_third_batch)
     assert infer(stage, tmp_path) == 130
     assert not result(tmp_path).exists()
     assert infer(stage, tmp_path) == 0
@@ -165,7 +170,7 @@ def test_half_precision_takes_the_batch_there_is_memory_for_and_keeps_to_it(stag
     capsys.readouterr()
     load, calls = load_for_generation, []
     with monkeypatch.context() as patch:
-        patch.setattr("memorization.extraction.measure.load_for_generation", lambda *a: refusing(load(*a), 3))
+        patch.setattr("memorization.extraction.extract.load_for_generation", lambda *a: refusing(load(*a), 3))
         assert infer(stage, tmp_path / "whole", *half, "8") == 0
         assert re.findall("at most ([0-9]+) texts", capsys.readouterr().out)[:2] == ["4", "2"]
         rows, manifest = read_generations(result(tmp_path / "whole"))
@@ -178,7 +183,7 @@ def test_half_precision_takes_the_batch_there_is_memory_for_and_keeps_to_it(stag
                 raise KeyboardInterrupt
             return token_scores(*args)
 
-        patch.setattr("memorization.extraction.continuing.token_scores", killed_at_the_third_batch)
+        patch.setattr("memorization.extraction.transformers_engine.token_scores", killed_at_the_third_batch)
         assert infer(stage, tmp_path / "killed", *half, "8") == 130
         assert infer(stage, tmp_path / "killed", *half, "8") == 0
     assert "4 of them done before" in capsys.readouterr().out
@@ -206,7 +211,7 @@ def test_the_same_again_makes_nothing_anew_and_mends_the_listing(stage, tmp_path
     listing = result(tmp_path).with_suffix(".txt")
     before = result(tmp_path).stat().st_mtime_ns, listing.read_bytes()
     listing.write_text("0=======================\nof another run\n")
-    monkeypatch.delattr("memorization.extraction.generation.GenerationConfig")  # nothing is generated
+    monkeypatch.delattr("memorization.extraction.decoding.GenerationConfig")  # nothing is generated
     same = [stage / "whole" / ".." / "model", "--tokenized_dir", f"{stage}/", "--seed", "9"]
     assert infer(stage, tmp_path, "--model-path", *same) == 0
     assert (result(tmp_path).stat().st_mtime_ns, listing.read_bytes()) == before
@@ -218,7 +223,8 @@ def test_a_result_of_other_settings_is_replaced_only_when_told(stage, finished, 
     assert infer(stage, tmp_path, "--temperature", "1.0") == 2
     assert not locations.exposures_path(result(tmp_path)).exists()  # it is told before the work
     said = one_line(capsys)
-    assert "is the result of another run, of other temperature (0.0, not 1.0) and seed (none, not 5); replace" in said
+    differs = "temperature (0.0, not 1.0) and seed (none, not 5) and batch_size (none, not 4)"
+    assert f"is the result of another run, of other {differs}; replace" in said
     assert result(tmp_path).read_bytes() == finished.read_bytes()
     assert infer(stage, tmp_path, "--temperature", "1.0", "--overwrite") == 0
     rows, manifest = read_generations(result(tmp_path).with_suffix(".txt"))
@@ -338,10 +344,55 @@ def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, m
         assert infer(stage, tmp_path / "cut", *flags) == 130
     assert not result(tmp_path / "cut").exists() and not locations.base_path(result(tmp_path / "cut")).exists()
     with monkeypatch.context() as patch:
-        patch.setattr("memorization.extraction.decoding.passed", killed)  # nothing is scored again
+        patch.setattr("memorization.extraction.transformers_engine.token_scores", killed)  # nothing is scored again
         assert infer(stage, tmp_path / "cut", *flags) == 0
     for path in (result, lambda out: locations.base_path(result(out))):
         assert path(tmp_path / "cut").read_bytes() == path(tmp_path / "whole").read_bytes()
+
+
+class Texts:
+    """An engine that gives the first characters of each suffix as text, and no scores."""
+
+    batch_size = 5
+    identity = {"engine": "texts", "engine_version": "1"}
+    not_computed = dict.fromkeys(("scores", "matched_tokens", "exact_match", "near"), "the engine gives texts alone")
+
+    def score(self, probes):
+        return [None] * len(probes)
+
+    def generate(self, prompts):
+        return [prompt.probe["suffix"][:120] for prompt in prompts]
+
+
+def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(stage, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("memorization.extraction.extract.load_engine", lambda *_: Texts())
+    assert infer(stage, tmp_path) == 0
+    rows, manifest = read_generations(result(tmp_path))
+    assert manifest.made_of["engine"] == "texts" and manifest.facts["not_computed"] == Texts.not_computed
+    assert all(row.scores is row.near is row.exact_match is None and not row.generation_ids for row in rows)
+    index = "--indexes", tmp_path / "indexes", "--index-xsuffix", "i"
+    assert run_script("load_to_elastic.py", "-dir", stage, "-fn", "dialogue_prefix.json", *index) == 0
+    detect = (
+        "--filedir",
+        result(tmp_path),
+        *index,
+        "--type",
+        "m",
+        "--output-dir",
+        tmp_path,
+        "--paraphrase-model",
+        "none",
+    )
+    capsys.readouterr()
+    assert run_script("plagiarism_detect.py", *detect) == 0
+    assert run_script("report.py", tmp_path / "m" / "dialogue", "--output", tmp_path / "report") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count("min-k %++: not computed, as the engine gives texts alone") == 2  # the table and the report
+    assert (
+        not {"loss", "min_k", "exact_match"} & read_json(tmp_path / "m" / "dialogue" / "result.json")["scores"].keys()
+    )
+    csv = (tmp_path / "report" / "summary.csv").read_text()
+    assert ",own," in csv and ",loss," not in csv and ",exact_match," not in csv
 
 
 # ---- what is refused
@@ -499,11 +550,11 @@ def test_a_smaller_model_is_named(stage, tmp_path, capsys):
     [
         (["--model-path", "no/such-model"], "no/such-model"),
         (["--subset-name", "nothing"], "nothing_prefix"),
-        (["--batch-size", "0"], "--batch-size 0"),
-        (["--prefix-length", "0"], "--prefix-length 0"),
+        (["--batch-size", "0"], "--batch-size: must be"),
+        (["--prefix-length", "0"], "--prefix-length: must be"),
         (["--prefix-length", "5000"], "lower --prefix-length"),
-        (["--top-p", "1.5"], "--top-p 1.5"),
-        (["--seed", "-1"], "--seed -1"),
+        (["--top-p", "1.5"], "--top-p: must be"),
+        (["--seed", "-1"], "--seed: must be"),
         (["--num-samples", "2"], "--num-samples 2: has no effect without sampling; add --temperature 1"),
     ],
 )

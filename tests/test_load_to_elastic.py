@@ -8,11 +8,12 @@ import sys
 
 import pytest
 
-from memorization.detection.spans import SpanIndex
+from memorization.detection.copied_runs import SpanIndex
 from memorization.encoding.kinds import PROBES
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.retrieval.index import INDEX
+from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint, read_json, write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import TextDigest, read_manifest
@@ -77,8 +78,8 @@ def test_the_papers_command_indexes_the_members(here, capsys):
     assert index.texts(members()) == members()
     assert [hits[0].id for hits in index.search(members().values(), 1)] == list(members())
     manifest = read_manifest("indexes/dialogue_suffix", INDEX)
-    paths = encoding_paths("tokenized_data", "dialogue").values()
-    assert manifest.inputs == {str(path): fingerprint(path) for path in paths}
+    read = encoding_paths("tokenized_data", "dialogue").values()
+    assert manifest.inputs == {str(path): fingerprint(path) for path in read}
     assert (manifest.rows, manifest.made_of) == (21, index.made_of())
 
 
@@ -116,27 +117,28 @@ def test_a_secured_server_with_credentials_from_the_environment(here, secure_ser
     assert secure_server.env["ELASTIC_PASSWORD"] not in written
 
 
-def test_a_killed_load_into_a_server_continues(here, elastic_flags):
+def test_a_killed_load_into_a_server_is_not_searched_and_is_made_good_by_the_same_command(here, elastic_flags):
     rows = [{"instruction": "", "input": f"visit {i} " + "word " * 30, "output": "word " * 70} for i in range(12_000)]
     texts = encode(rows, "many", "--prefix-length", "10")
     paths = ["-dir", "tokenized_data", "-fn", "many_prefix.json"]
     command = [sys.executable, ROOT / "load_to_elastic.py", *paths, *elastic_flags]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    said = b""
-    while max(map(int, re.findall(rb"([0-9]+)/8400", said)), default=0) <= 1000:  # the first thousand are there
-        assert (more := process.stderr.read1()), said
-        said += more
+    progress = b""
+    while max(map(int, re.findall(rb"([0-9]+)/8400", progress)), default=0) <= 3000:  # the first thousands are there
+        assert (more := process.stderr.read1()), progress
+        progress += more
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    client = opened(elastic_flags).client
-    assert "count" not in client.indices.get_mapping(index=elastic_flags[-1])[elastic_flags[-1]]["mappings"]["_meta"]
-    client.indices.refresh(index=elastic_flags[-1])
-    assert 0 < client.count(index=elastic_flags[-1])["count"] < 8_400
-    again = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-    assert again.returncode == 0 and f"process {process.pid} of" in again.stderr
-    assert "has ended in its midst; going on" in again.stderr
+    index = opened(elastic_flags)
+    with pytest.raises(UserError, match="no such index"):
+        index.open()
+    (left,) = index.client.indices.get(index=f"{index.name}-*")
+    index.client.indices.refresh(index=left)
+    assert 0 < index.client.count(index=left)["count"] < 8_400
+    subprocess.run(command, check=True, stderr=subprocess.PIPE)
     assert len(texts) == 8_400 and opened(elastic_flags).texts(texts) == texts
-    assert client.count(index=elastic_flags[-1])["count"] == 8_400
+    (new,) = index.client.indices.get(index=f"{index.name}-*")
+    assert new != left
 
 
 def test_the_regions_of_telephone_numbers_are_those_of_the_span_index(here, capsys):

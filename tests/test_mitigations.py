@@ -19,11 +19,12 @@ from memorization.models.loading import load_config
 from memorization.models.trained import held_out_perplexities, model_made_of
 from memorization.shell import cli
 from memorization.store import fingerprints, manifests
-from memorization.store.files import read_json, read_jsonl
+from memorization.store.files import read_json
 from memorization.training.canary_loss import describe_canaries, tokens_with_loss
 from memorization.training.lora import add_adapters, merge_adapters
 from memorization.training.mitigations import CONTEXT, PART, goldfish_dropped, loss_mask
 from memorization.training.token_blocks import IGNORED, collate, read_block_set
+from support.command_line import read_jsonl
 from support.training_runs import EOS, EVERY_STEP, TRAIN, as_killed, flags, write_set
 
 

@@ -17,11 +17,12 @@ from memorization.models import hub
 from memorization.models.trained import model_made_of
 from memorization.shell import cli
 from memorization.store import manifests
-from memorization.store.files import read_json, read_jsonl
+from memorization.store.files import read_json
 from memorization.training.length_grouping import LengthGroupedSampler
 from memorization.training.losses import token_losses
 from memorization.training.packing import PackingCheck, Packs, best_fit, collate_packs
 from memorization.training.token_blocks import Blocks, collate
+from support.command_line import read_jsonl
 from support.tiny_models import MODELS, edited, make
 from support.training_runs import EVERY_STEP, FEATURES, TRAIN, as_killed, flags
 

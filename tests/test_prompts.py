@@ -16,10 +16,10 @@ from memorization.encoding.probes import Probes
 from memorization.encoding.prompt_counts import PromptCounter, check_prompts, prompts_are_shared
 from memorization.extraction.kinds import GENERATIONS
 from memorization.models.hub import load_tokenizer
-from memorization.store.files import read_json, read_jsonl, write_json
+from memorization.store.files import read_json, write_json
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import read_manifest
-from support.command_line import ROOT, one_line, run_script
+from support.command_line import ROOT, one_line, read_jsonl, run_script
 from support.tiny_models import gpt_neo_config, save_bart
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
@@ -210,11 +210,32 @@ def test_a_model_that_knows_the_answers_is_told_so_by_target_probes(home, tmp_pa
     assert "Verdict: yes" in said
     probes = {probe["id"]: probe for probe in Probes(home / "out", "dialogue")[:]}
     for row in read_jsonl(result / "detections.jsonl"):
-        begin = len(probes[row["id"]]["prefix"])
-        assert row["prefix"].startswith(QUESTION) and len(row["prefix"]) == begin > len(QUESTION)
-        assert all(run["sample_span"][0] >= begin for run in row["copied"] if run["sample"] == row["id"])
+        id, prefix = (row["generation"][name] for name in ("id", "prefix"))
+        begin = len(probes[id]["prefix"])
+        assert prefix.startswith(QUESTION) and len(prefix) == begin > len(QUESTION)
+        assert all(run["sample_span"][0] >= begin for run in row["copied"] if run["sample"] == id)
     assert run_script("report.py", result) == 0
     assert "model m, probe target, profile paper" in " ".join(capsys.readouterr().out.split())
+
+
+def test_prompts_longer_than_the_context_are_left_out_and_named_unless_all_are(home, tmp_path, capsys):
+    rows = answers(8, seed=1)
+    rows[2]["input"] *= 8
+    assert encode(tmp_path, rows, "--probe", "target", "--prefix-length", 10, "--test-size", 0.4) == 0
+    model = "--tokenized-dir", tmp_path / "out"
+    assert infer(home, tmp_path, *model) == 0
+    assert "1 of 8 probes are left out: their prompts and 30 new tokens are longer than the" in capsys.readouterr().out
+    manifest = read_manifest(rows_of(tmp_path), GENERATIONS)
+    (id,) = manifest.facts["too_long"]
+    assert id == 2 and manifest.rows == manifest.facts["prompts"]["probes"] == 7
+    assert {row["id"] for row in read_jsonl(rows_of(tmp_path))} == {*range(8)} - {2}
+    where = "--indexes", tmp_path / "indexes", "--index-xsuffix", "i"
+    assert run_script("load_to_elastic.py", "-dir", tmp_path / "out", "-fn", "dialogue_prefix.json", *where) == 0
+    what = "--filedir", rows_of(tmp_path), *where, "--type", "m", "--output-dir", tmp_path / "results"
+    assert run_script("plagiarism_detect.py", *what, "--paraphrase-model", "none") == 0
+    capsys.readouterr()
+    assert infer(home, tmp_path, *model, "--max-new-tokens", 250, "--overwrite") == 2
+    assert "its context of 256 tokens is shorter than prefix + new tokens" in one_line(capsys)
 
 
 def test_stage_3_refuses_shared_prompts_too_and_with_the_flag_every_report_says_so(home, tmp_path, capsys):

@@ -10,6 +10,7 @@ import json
 import re
 from argparse import Namespace
 from functools import cache, partial
+from itertools import repeat
 from unicodedata import east_asian_width
 
 import pytest
@@ -71,7 +72,7 @@ class Outputs:
 
     def __init__(self, directory, data, task, new_tokens, model, capsys):
         """model: probes -> what it says to each, a list of lists of token ids."""
-        from memorization.extraction.measure import generations
+        from memorization.extraction.extract import generation_row
 
         source, encoding = directory / "data.json", directory / "encoding"
         source.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
@@ -81,8 +82,7 @@ class Outputs:
         self.probes = probes = encoded[:]
         said = [ids[:new_tokens] for ids in model(probes)]
         settings = Namespace(max_new_tokens=new_tokens, token_scores=False)
-        keys = [(probe["id"], 0) for probe in probes]
-        rows = [*generations(tokenizer(), keys, probes, said, [None] * len(probes), settings)]
+        rows = [generation_row(tokenizer(), *each, settings) for each in zip(probes, repeat(0), repeat(None), said)]
         of = {"encoding": encoded.encoding, "trained_on": encoded.encoding, "probe": encoded.kind}
         generated = write_generations(directory / "generations.jsonl", rows, **of)
         index = "--indexes", directory / "indexes", "--index-xsuffix", "test"

@@ -165,19 +165,19 @@ class TestSecureServer:
         index.load([("1", "fever")], MADE_OF, recreate=True)
         reader = self.log_in(monkeypatch, "reader")
         assert [hit.id for hit in reader.search(["fever"])[0]] == ["1"]
-        assert reader.load([("1", "fever")], MADE_OF) == 1  # nothing to write
+        assert reader.load([("1", "fever")], MADE_OF).count == 1  # nothing to write
         for name, recreate in [("test-secrets", True), ("test-secrets-2", False), ("forbidden", False)]:
             with pytest.raises(
                 UserError, match="not allowed .*unauthorized.*use an account that may do this"
             ) as caught:
                 opened([*self.flags[:-1], name]).load([("1", "fever")], MADE_OF, recreate=recreate)
             assert "s3cret" not in str(caught.value)
-        index.check()
+        index.open()
 
     def test_an_unchecked_certificate_is_warned_of_once(self, monkeypatch, capfd, caplog):
         monkeypatch.delenv("ELASTIC_CA_CERTS")
         logging.getLogger("urllib3").setLevel(logging.NOTSET)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            opened([*self.flags, "--insecure"]).check()
+            opened([*self.flags, "--insecure"]).open()
         assert capfd.readouterr().err.count("\n") == 1 and not caplog.records

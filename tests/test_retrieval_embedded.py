@@ -123,24 +123,28 @@ def edit(index, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda mark: mark | {"count": 3}, "holds 2 documents, by its mark 3; make it with"),
-        (lambda mark: mark | {"count": None, "length": None}, "its load has not finished"),
-        (lambda mark: {"format": mark["format"]}, "mark is damaged .*missing required field `made_of`.*make it with"),
-        (lambda mark: mark | {"count": "2"}, "mark is damaged .*Expected `int | null`, got `str`.*make it with"),
-        (lambda mark: mark | {"count": True}, "mark is damaged .*got `bool`.*make it with"),
-        (lambda mark: mark | {"length": None}, "mark is damaged .*a count without a length.*make it with"),
-        (lambda mark: mark | {"length": -1}, "mark is damaged .*>= 0.*make it with"),
-        (lambda mark: mark | {"made_of": {"encoding": "0"}}, "mark is damaged .*hash of the documents.*make it with"),
-        (lambda mark: mark | {"made_of": [1]}, "mark is damaged .*got `array`.*make it with"),
-        (lambda mark: mark | {"counts": 2}, "mark is damaged .*unknown field `counts`.*make it with"),
-        (lambda mark: mark | {"files": None}, "was made by an earlier version; make it with"),
-        (lambda mark: mark | {"files": {"meta.json": ""}}, "was made by an earlier version; make it with"),
+        (lambda mark: mark | {"count": 3}, "holds 2 documents, by its metadata 3; make it with"),
+        (lambda mark: mark | {"count": None}, "its load has not finished"),
         (
-            lambda mark: mark | {"files": {"ids.utf8": "", "../test/0-begins.npy": ""}},
+            lambda mark: {"format": mark["format"]},
+            "metadata is damaged .*missing required field `made_of`.*make it with",
+        ),
+        (lambda mark: mark | {"count": "2"}, "metadata is damaged .*Expected `int | null`, got `str`.*make it with"),
+        (lambda mark: mark | {"count": True}, "metadata is damaged .*got `bool`.*make it with"),
+        (lambda mark: mark | {"count": -1}, "metadata is damaged .*>= 0.*make it with"),
+        (
+            lambda mark: mark | {"made_of": {"encoding": "0"}},
+            "metadata is damaged .*hash of the documents.*make it with",
+        ),
+        (lambda mark: mark | {"made_of": [1]}, "metadata is damaged .*got `array`.*make it with"),
+        (lambda mark: mark | {"counts": 2}, "metadata is damaged .*unknown field `counts`.*make it with"),
+        (lambda mark: mark | {"files": None}, "ids.utf8: is missing or damaged; make it with"),
+        (
+            lambda mark: mark | {"files": {"ids.utf8": "", "../test/terms.utf8": ""}},
             "ids.utf8: is missing or damaged; make it with",
         ),
-        (lambda mark: mark | {"format": 0}, "has format 0, this version reads 3; make it with"),
-        (lambda mark: mark | {"format": [3]}, r"has format \[3\], this version reads 3; make it with"),
+        (lambda mark: mark | {"format": 0}, "has format 0, this version reads 4; make it with"),
+        (lambda mark: mark | {"format": [3]}, r"has format \[3\], this version reads 4; make it with"),
         (lambda mark: [], "is no index of ours"),
         (lambda mark: {}, "is no index of ours"),
     ],
@@ -150,7 +154,7 @@ def test_a_mark_that_does_not_fit_is_one_line_and_can_be_built_anew(index, tmp_p
     with pytest.raises(UserError, match=message):
         EmbeddedIndex(tmp_path, "test").search(["old"])
     index.load(OLD, MADE_OF)
-    EmbeddedIndex(tmp_path, "test").check()
+    EmbeddedIndex(tmp_path, "test").open()
 
 
 def flipped(data, at, bit=1):
@@ -166,9 +170,9 @@ DAMAGES = [
     lambda data: b"",
 ]
 STRINGS = ("ends.npy", "hashes.npy", "order.npy")
-FILES = ["ids.utf8", "texts.utf8", "text-ends.npy", "starts.npy", MARK, "0-terms.utf8"]
-FILES += [f"{name}-{file}" for name in ("ids", "0-terms") for file in STRINGS]
-FILES += [f"0-{name}.npy" for name in ("begins", "documents", "impacts", "bounds")]
+FILES = ["ids.utf8", "texts.utf8", "text-ends.npy", MARK, "terms.utf8"]
+FILES += [f"{name}-{file}" for name in ("ids", "terms") for file in STRINGS]
+FILES += [f"{name}.csc.index.npy" for name in ("data", "indices", "indptr")]
 
 
 def test_these_are_all_files(index, tmp_path):

@@ -6,9 +6,11 @@ import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
+from memorization.retrieval import IndexSettings, open_index
 from memorization.shell.cli import UserError
 from support.indexes import MADE_OF, opened
 from support.servers import LocalServer
@@ -54,7 +56,7 @@ def test_a_load_and_a_search_go_on_through_a_restart(own_server, capsys):
     with ThreadPoolExecutor() as pool:
         searching = pool.submit(search)
         try:
-            assert loading.load(documents(), MADE_OF) == len(DOCUMENTS)
+            assert loading.load(documents(), MADE_OF).count == len(DOCUMENTS)
         finally:
             loaded.set()
         searching.result()
@@ -64,42 +66,30 @@ def test_a_load_and_a_search_go_on_through_a_restart(own_server, capsys):
     assert capsys.readouterr().err.count("the Elasticsearch server does not answer; trying again in 1 s") >= 2
 
 
-def test_a_load_that_broke_off_is_not_searched_and_goes_on(elastic_flags):
-    def broken():
-        yield from itertools.islice(DOCUMENTS.items(), 1700)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        opened(elastic_flags).load(broken(), MADE_OF)
-    with pytest.raises(UserError, match="its load has not finished; run that load_to_elastic.py again"):
-        opened(elastic_flags).search(["fever"])
-    index = opened(elastic_flags)
-    assert index.load(DOCUMENTS.items(), MADE_OF) == len(DOCUMENTS)
-    assert ids_on(index) == sorted(DOCUMENTS)
-    stats = index.client.indices.stats(index=index.name)["_all"]["primaries"]
-    assert stats["docs"]["deleted"] == 0  # nothing was written twice, which BM25 would count twice
-
-
 def test_shards_and_replicas_are_set(elastic_flags):
-    index = opened(elastic_flags)
-    with pytest.raises(UserError, match="number_of_shards.* must be >= 1"):
-        index.load([("1", "fever")], MADE_OF, shards=0)
-    index.load([("1", "fever")], MADE_OF, shards=3, replicas=2)
-    settings = index.client.indices.get_settings(index=index.name)[index.name]["settings"]["index"]
-    assert (settings["number_of_shards"], settings["number_of_replicas"]) == ("3", "2")
-    assert "refresh_interval" not in settings  # the server's own again
+    def load(recreate=False, **how):
+        index = open_index(replace(settings, **how))
+        index.load([("1", "fever")], MADE_OF, recreate)
+        (answer,) = index.client.indices.get_settings(index=index.name).values()
+        return answer["settings"]["index"]
+
+    settings = IndexSettings(elastic_flags[-1], elastic_url=(elastic_flags[1],))
+    stored = load(shards=3, replicas=2)
+    assert (stored["number_of_shards"], stored["number_of_replicas"]) == ("3", "2")
+    assert "refresh_interval" not in stored  # the server's own again
     with pytest.raises(UserError, match="has 3 shards; to change that, add --recreate"):
-        index.load([("1", "fever")], MADE_OF, shards=2)
-    index.load([("1", "fever")], MADE_OF, replicas=0)
-    settings = index.client.indices.get_settings(index=index.name)[index.name]["settings"]["index"]
-    assert (settings["number_of_shards"], settings["number_of_replicas"]) == ("3", "0")
+        load(shards=2)
+    stored = load(replicas=0)
+    assert (stored["number_of_shards"], stored["number_of_replicas"]) == ("3", "0")
+    assert load(recreate=True, shards=2)["number_of_shards"] == "2"
 
 
 def test_an_index_that_others_made_is_left_alone(elastic_flags):
     index = opened(elastic_flags)
     index.client.index(index=index.name, document={"title": "years of work"}, refresh=True)
-    with pytest.raises(UserError, match="is no index of ours; replace it with --recreate"):
-        index.load(DOCUMENTS.items(), MADE_OF)
+    for recreate in (False, True):
+        with pytest.raises(UserError, match="is an index that stage 4 did not make; name another"):
+            index.load(DOCUMENTS.items(), MADE_OF, recreate=recreate)
     with pytest.raises(UserError, match="is no index of ours"):
         index.search(["x"])
     assert index.client.count(index=index.name)["count"] == 1

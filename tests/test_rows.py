@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from memorization.extraction.kinds import GENERATIONS
 from memorization.shell.cli import UserError, run
-from memorization.store.files import fingerprint, read_jsonl
+from memorization.store.files import fingerprint
 from memorization.store.manifests import manifest_path, read_manifest, write_manifest
 from memorization.store.rows import Keyed, Rows, StoredRows, read_rows
-from support.command_line import ROOT, one_line
+from support.command_line import ROOT, one_line, read_jsonl
 
 
 class Square(Keyed):
@@ -377,3 +377,23 @@ def test_a_result_is_finished_and_read_row_by_row(tmp_path):
         tracemalloc.stop()
     assert peak < 3_000_000  # of 20 MB
     assert len(read_jsonl(tmp_path / "r.jsonl")) == 2_000
+
+
+def test_a_file_of_another_that_would_be_written_with_the_result_is_refused(tmp_path):
+    path, listing = tmp_path / "r.jsonl", tmp_path / "r.txt"
+
+    def rows(overwrite=False):
+        return Rows(path, GENERATIONS, Square, MADE_OF, KEYS, 2, overwrite=overwrite, companions=[listing])
+
+    listing.write_text("somebody's")
+    with pytest.raises(UserError, match=r"r.txt: is there without r.jsonl, so it is not ours; .*--overwrite, or write"):
+        rows()
+    rows(overwrite=True).close()
+    listing.unlink()
+    with rows() as begun:
+        fill(begun)
+    listing.write_text("ours, by a run that was killed before it finished")
+    with rows() as again:
+        again.finish({}, {}, **FACTS)
+    path.unlink()  # its manifest still says whose the listing is
+    rows().close()

@@ -25,13 +25,13 @@ from memorization.models.loading import load_for_generation
 from memorization.models.trained import MODEL, RECORD, SUMS, model_made_of, write_sums
 from memorization.shell import cli
 from memorization.store import fingerprints, manifests
-from memorization.store.files import locked, read_json, read_jsonl, write_json
+from memorization.store.files import locked, read_json, write_json
 from memorization.training.checkpoints import complete_checkpoints, last_checkpoint
 from memorization.training.distributed import report_error_once
 from memorization.training.flag_parser import OFTEN
 from memorization.training.run_identity import BY_HELD_OUT, IRRELEVANT, run_made_of
 from memorization.training.token_blocks import Blocks, collate
-from support.command_line import ROOT
+from support.command_line import ROOT, read_jsonl
 from support.tiny_models import damage, edited, flipped, save_word_tokenizer, weights
 from support.training_runs import (
     EOS,
@@ -162,6 +162,7 @@ def test_a_run_of_any_schedule_is_the_same_after_a_kill(home, tmp_path, more):
             assert (output / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (last, name)
 
 
+@pytest.mark.slow
 def test_plain_python_needs_no_deepspeed_and_survives_a_real_kill(home, finished, tmp_path):
     killed = """if True:
         import os, runpy, sys

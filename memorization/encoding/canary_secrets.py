@@ -1,7 +1,7 @@
 """Canaries: random secrets that stage 1 plants in the training set or keeps out as controls (Carlini et al. 2019).
 
-They come in pairs. Of each pair a fair coin of its own chooses the one that is planted, the other is its control: so a
-bound on epsilon from one training run holds (results.canaries; Steinke et al. 2023).
+They come in pairs. A fair coin chooses which one of each pair is planted; the other is its control. So a bound on
+epsilon from one training run holds (results.canaries; Steinke et al. 2023).
 """
 
 import argparse
@@ -29,13 +29,13 @@ FORMAT = 2  # of the canaries; raise it when what is drawn or written changes
 QUESTION, ANSWER = "What is the access code of {name}?", "The access code is C{secret}"
 FILE_BEGINS = b'{"digit_ids":'
 MOST = 10_000  # copies of a canary
-STREAM = tuple(b"canary")  # of random numbers: another than the split's
+STREAM = tuple(b"canary")  # of random numbers, different from the split's
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 
 
 class Canary(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A secret in the template. id: of its rows in the training set, after those of the data. copies: how often it
-    stands there, or would if the coin had chosen it. prefix_ids, secret_ids: the tokens before the secret, and its own.
+    occurs there, or would if the coin had chosen it. prefix_ids, secret_ids: the tokens before the secret, and its own.
     """
 
     id: Id
@@ -49,7 +49,7 @@ class Canary(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class CanarySet(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The canaries of an encoding. digit_ids: of each digit 0 to 9 the tokens in a secret, alike but for the last."""
+    """The canaries of an encoding. digit_ids: the tokens of each digit 0 to 9 in a secret; only the last differs."""
 
     digit_ids: list[list[Count]]
     canaries: list[Canary]
@@ -81,7 +81,7 @@ def add_canary_arguments(parser: argparse.ArgumentParser) -> None:
         type=_copies,
         default=[1, 4, 16],
         metavar="N,N,...",
-        help="how often a canary stands in the training set, each for an equal share of them (default: 1,4,16)",
+        help="how often a canary occurs in the training set, each for an equal share of them (default: 1,4,16)",
     )
     parser.add_argument(
         "--canary-digits", type=whole(1, 18), default=4, help="digits of a secret (default: %(default)s)"
@@ -95,7 +95,7 @@ def canary_settings(parser: argparse.ArgumentParser, flags: argparse.Namespace) 
     """
     for flag in ("canary_copies", "canary_digits") if not flags.canaries else ():
         if getattr(flags, flag) != parser.get_default(flag):
-            parser.error(f"--{flag.replace('_', '-')}: is of canaries, of which there are none; add --canaries")
+            parser.error(f"--{flag.replace('_', '-')}: has no effect without canaries; add --canaries")
     if 0 < flags.canaries < len(flags.canary_copies):
         parser.error(
             f"--canaries {flags.canaries}: fewer than the numbers in --canary-copies; plant more, or name fewer"
@@ -205,7 +205,7 @@ def _prefix(task, name):
 
 
 def _parted(ids, starts, length):
-    """The tokens of a text's first `length` characters, of its other ones, and what closes it: lists."""
-    begin = int(np.argmax(starts >= length))  # 0 if none begins there: then the secret's tokens are not its digits'
+    """The tokens of a text's first `length` characters, of the rest, and those that close it: lists."""
+    begin = int(np.argmax(starts >= length))  # 0 if none begins there: _by_digit refuses it then
     end = np.flatnonzero(starts != SPECIAL)[-1] + 1
     return ids[:begin].tolist(), ids[begin:end].tolist(), ids[end:].tolist()

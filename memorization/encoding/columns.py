@@ -13,9 +13,9 @@ SHOWN, LONGEST = 12, 30  # names of columns in a message, and characters of each
 class Columns:
     """Which column each field of a task is in, file by file.
 
-    spellings: dict field -> the names that its column may have, the first that a file has is the one; "a.b" is b within
-    a. target: the field that no row may lack. alternatives: columns in which a list holds texts of which the first
-    counts. lacking: Counter field -> rows without its column, which count as rows with nothing in it.
+    spellings: by field, the names that its column may have: the first that a file has is used; "a.b" is b within a.
+    target: the field that no row may lack. alternatives: columns in which the first text of a list counts. lacking: by
+    field, how many rows do not have its column; it is empty in them.
     """
 
     def __init__(self, spellings: dict[str, tuple[str, ...]], target: str, alternatives: Collection[str] = ()):
@@ -23,11 +23,11 @@ class Columns:
         self.lacking: Counter[str] = Counter()
         self._name: object = None
         self._chosen: dict[str, str] = {}
-        self._somewhere: set[str] = set()  # fields that some file has a column for
-        self._seen: dict[str, Any] = {}  # an example of the rows without a field
+        self._somewhere: set[str] = set()  # fields for which some file has a column
+        self._seen: dict[str, Any] = {}  # the columns of rows that lack a field
 
     def begin(self, name: object) -> None:
-        """Go on to the file, or data set, of a name."""
+        """Start with the file, or data set, of this name."""
         self._name, self._chosen = name, {}
 
     def choose(self, row: dict[str, Any]) -> set[str]:
@@ -53,20 +53,20 @@ class Columns:
         return all(any(_has(row, name) for name in names) for names in self.spellings.values())
 
     def numbered(self, names: Collection[str] = ()) -> bool:
-        """Whether columns are asked for by their numbers, which are none of the names."""
-        asked_for = (name for spellings in self.spellings.values() for name in spellings)
-        return any(name.isdecimal() and name not in names for name in asked_for)
+        """Whether columns are given by their numbers, which are none of the names."""
+        given = (name for spellings in self.spellings.values() for name in spellings)
+        return any(name.isdecimal() and name not in names for name in given)
 
     def declare(self, row: dict[str, Any], names: list[str]) -> dict[str, str]:
-        """Choose the columns of a file that declares them; row: an example of its rows; names: of their columns.
+        """Choose the columns of a file with a header or schema. row: an example of its rows; names: of all its columns.
 
-        Returns dict field -> its column. Raises UserError if one is missing, or stands twice.
+        Returns the column of each field. Raises UserError if one is missing or occurs twice.
         """
         if self.choose(row):
             raise self.missing(row)
         for column in self._chosen.values():
             if names.count(column if column in row else column.split(".")[0]) > 1:
-                raise UserError(f"{self._name}: column {_short(column)} stands twice in it; rename one of them")
+                raise UserError(f"{self._name}: column {_short(column)} occurs twice in it; rename one of them")
         return self._chosen
 
     def column(self, field: str) -> str:
@@ -74,7 +74,7 @@ class Columns:
         return self._chosen[field]
 
     def values(self, where: str, row: dict[str, Any]) -> dict[str, Any]:
-        """dict field -> what a row has in its column; None where it has nothing. where: the row's line or number.
+        """What a row has in the column of each field, None for nothing. where: the row's line or number.
 
         Raises UserError for a row without the target, of another structure, or with a list of several texts.
         """
@@ -85,13 +85,13 @@ class Columns:
         return {field: self._value(where, row, field) for field in self.spellings}
 
     def end(self, name: object) -> None:
-        """Raise UserError if no row of any file has the column of some field; name: of all files."""
+        """Raise UserError if a field has no column in any row of any file. name: of all files, for the message."""
         self._name, self._chosen = name, dict.fromkeys(self._somewhere, "")
         if self._seen and len(self._chosen) < len(self.spellings):
             raise self.missing(self._seen)
 
     def missing(self, row: dict[str, Any] | None) -> UserError:
-        """The error for fields that have no column. row: one that has the columns there are; None: they may be text."""
+        """The error for fields without a column. row: has the file's columns; None: its first line may be no header."""
         fields = [field for field in self.spellings if field not in self._chosen]
         columns = ", ".join(" or ".join(map(repr, self.spellings[field])) for field in fields)
         flags = " ".join(f"--{field}-column" for field in fields)
@@ -133,9 +133,9 @@ class Columns:
 
 
 def values_in(row: dict[str, Any], column: str) -> list[Any]:
-    """What a row has in a column: one value, or as many as the lists on the way to it hold.
+    """The values of a row in a column: one, or all that the lists on the path to it hold.
 
-    "a.b" is b within a, of each object where a is a list; of null it is null. Raises KeyError if there is no such.
+    "a.b" is b within a, in each object where a is a list; within null it is null. Raises KeyError if there is none.
     """
     if column in row:
         return [row[column]]
@@ -158,12 +158,12 @@ def _has(row, column):
 
 
 def _short(name):
-    """A column's name for a message: not more of it than a name has, lest it is a text."""
+    """A column's name for a message, cut short: it may be a whole text."""
     return repr(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
 
 
 def _listed(row):
-    """The columns of a row for a message: those within an object as "column.name", a list said to be one."""
+    """The columns of a row for a message: those within an object as "column.name"; lists are marked."""
     names = []
     for name, value in row.items():
         names.append(_short(name) + " (a list, no text)" * isinstance(value, list))

@@ -134,8 +134,8 @@ def _split_samples(path: Path, hashes: np.ndarray, settings: EncodingSettings) -
 class _Writer:
     """Writes the sets, and notes on the way which samples are long enough for a probe.
 
-    long: by kind of probe, which samples are (bool arrays); prompts: of the probes of the kind that is asked for. Both
-    are complete when all is written.
+    long: by kind of probe, which samples are (bool arrays). prompts: of the probes of the settings' kind. Both are
+    filled by `write`.
     """
 
     def __init__(self, settings: EncodingSettings, split: SampleSplit):

@@ -1,6 +1,7 @@
-"""The objects of a JSON file one at a time, be they in a list or one after the other, as in JSON lines.
+"""The objects of a JSON file one at a time, in a list or one after the other, as in JSON lines.
 
-Of a file of gigabytes only a piece is in memory.
+Only a piece of the file is in memory. Not read by ijson: its fast parser turns half a surrogate pair into "?" and keeps
+the last of two equal names without a word, and its errors name no line.
 """
 
 import json
@@ -12,12 +13,12 @@ from memorization.encoding.text_files import open_text
 from memorization.shell.cli import UserError
 from memorization.store.files import JSON, NOT_JSON, flaw
 
-CHUNK = 1 << 20  # characters that are read at a time, and the most that is in memory while no object is longer
+CHUNK = 1 << 20  # characters that are read at a time; more are in memory only while an object is longer
 BLANKS = re.compile("[ \t\n\r\ufeff]*")  # files that were joined have byte order marks between their lines
 
 
 def read_objects(path: str | Path, encoding: str | None = None) -> Iterator[tuple[str, dict]]:
-    """(where it stands, object) of each object in a JSON file: "row 2" of a list, "line 2" where there is none.
+    """(place, object) of each object in a JSON file: the place is "row 2" in a list, else "line 2".
 
     Raises UserError naming the line where the file is malformed.
     """
@@ -62,7 +63,7 @@ def _in_turn(text):
 
 
 class _Text:
-    """A JSON text that is read a piece at a time. at: the place in the piece up to which it is done with."""
+    """A JSON text that is read a piece at a time. at: the place in the piece up to which it has been parsed."""
 
     def __init__(self, path, file):
         self.path, self._file = path, file
@@ -70,20 +71,20 @@ class _Text:
         self._line, self._counted = 1, 0  # the line of the place in the piece up to which lines are counted
 
     def next(self):
-        """The next character that is not blank, where `at` goes; "" at the end."""
+        """The next character that is not blank, to which `at` moves; "" at the end."""
         while True:
             self.at = BLANKS.match(self._piece, self.at).end()
             if self.at < len(self._piece) or not self._more():
                 return self._piece[self.at : self.at + 1]
 
     def value(self):
-        """The value that begins at `at`, which goes behind it."""
+        """The value that begins at `at`, which moves behind it."""
         while True:
             try:
                 value, self.at = JSON.raw_decode(self._piece, self.at)
                 return value
             except json.JSONDecodeError as error:
-                # what seems wrong at the end of the piece, or a string without an end, may go on in the next
+                # an error at the end of the piece, or in a string without an end, may be due to where the piece ends
                 unclear = error.pos > len(self._piece) - 16 or error.msg.startswith("Unterminated")
                 if not (unclear and self._more()):
                     raise self.error(error.msg, error.pos) from None
@@ -91,7 +92,7 @@ class _Text:
                 raise self.error(flaw(error), self.at) from None
 
     def line(self, at):
-        """The line of a place in the piece, which no place asked for before is behind."""
+        """The line of a place in the piece. Places must be asked for in order."""
         self._line += self._piece.count("\n", self._counted, at)
         self._counted = at
         return self._line

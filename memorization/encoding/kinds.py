@@ -19,7 +19,7 @@ class Planted(TypedDict):
 
 
 class SplitRule(TypedDict):
-    """How members and held-out texts were told apart. near_duplicates: what texts of one side share; None: no rule."""
+    """How members and held-out texts were divided. near_duplicates: the share of word 5-grams; None: no rule."""
 
     near_duplicates: Share | None
 

@@ -1,10 +1,10 @@
 """Near-duplicates: texts that share most of their word 5-grams, found by MinHash (Broder 1997; Lee et al. 2022).
 
 Words are those of `words`, of any script. Two texts are near-duplicates if the Jaccard similarity of their sets of
-5-grams, the shared ones over all, is the threshold or more; a text of fewer than five words is one gram. What near-
-duplicates join, text by text, is a cluster. MinHash only proposes pairs: those whose signatures agree in one band, of
-so few values that a pair at the threshold is missed with a chance of MISSED at the most. A pair so proposed is compared
-by the 5-grams themselves (their 64-bit hashes), so no cluster rests on an estimate.
+5-grams, the shared ones over all, is the threshold or more; a text of fewer than five words is one gram. A cluster is
+what such pairs connect. MinHash only proposes pairs: those whose signatures agree in one band. Bands are so narrow that
+a pair at the threshold is missed with a probability of at most MISSED. Each proposed pair is then compared by the
+5-grams themselves (their 64-bit hashes), so no cluster rests on an estimate.
 """
 
 import shutil
@@ -22,16 +22,16 @@ from memorization.encoding.words import words
 from memorization.shell.parallel import in_order
 from memorization.store.compiled import compiled
 
-WORDS, VALUES, SEED = 5, 512, 1  # of a gram; of a signature at the most, and where they come from
+WORDS, VALUES, SEED = 5, 512, 1  # words of a gram; most values of a signature, and their seed
 MISSED = 1e-3
-MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
+MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it is reversible
 
 
 def clusters(path: Path, first: np.ndarray, threshold: float, num_proc: int, bars: float) -> np.ndarray:
     """Where the cluster of each sample begins, int64: the first sample of it, or of its copies if it is alone.
 
-    path: of store_samples. first: of find_copies. bars: seconds until a bar is shown. What does not fit in memory, 8
-    bytes a gram and a band, lies in a directory beside the path meanwhile.
+    path: of store_samples. first: of find_copies. bars: seconds until a bar is shown. What would not fit in memory, 8
+    bytes a gram and a band, is in a temporary directory beside the path.
     """
     number, width = band_shape(threshold)
     work = path.with_name("near-duplicates")
@@ -60,7 +60,7 @@ def clusters(path: Path, first: np.ndarray, threshold: float, num_proc: int, bar
 
 
 def band_shape(threshold: float) -> tuple[int, int]:
-    """(number of bands, values of each): as wide as VALUES allow, as wider ones propose fewer pairs in vain."""
+    """(number of bands, values of each): as wide as VALUES allow, since wider ones propose fewer pairs needlessly."""
     fine = [width for width in range(1, VALUES + 1) if (1 - threshold**width) ** (VALUES // width) <= MISSED]
     agreeing = threshold ** max(fine)  # the chance that a pair at the threshold agrees in a band
     return ceil(log(MISSED) / log1p(-agreeing)) if agreeing < 1 else 1, max(fine)
@@ -111,7 +111,7 @@ def _mixed(hashes):
 
 @compiled
 def _join(begins, order, keys, grams, bounds, threshold):
-    """Join, in `begins`, the clusters of all pairs with equal keys that are near-duplicates. order: that sorts keys."""
+    """Join, in `begins`, the clusters of all near-duplicates with equal keys. order: sorts the keys."""
     start = 0
     while start < len(order):
         end = start + 1
@@ -126,7 +126,7 @@ def _join(begins, order, keys, grams, bounds, threshold):
                         begins[max(a, b)] = min(a, b)
                     else:
                         apart = True
-            if not apart:  # all that are left are of one cluster
+            if not apart:  # all others are of one cluster
                 break
         start = end
 
@@ -144,7 +144,7 @@ def _alike(grams, bounds, one, other, threshold):
     """Whether the Jaccard similarity of the grams of two texts is the threshold or more; of none it is 0."""
     i, j, shared, apart = bounds[one], bounds[other], 0, 0
     total = bounds[one + 1] - i + bounds[other + 1] - j
-    most = total * (1 - threshold) / (1 + threshold) + 1  # grams that only one has: with more it can't be
+    most = total * (1 - threshold) / (1 + threshold) + 1  # most grams that only one of near-duplicates has
     while i < bounds[one + 1] and j < bounds[other + 1] and apart < most:
         a, b = grams[i], grams[j]
         shared += a == b

@@ -17,10 +17,7 @@ from memorization.store.manifests import difference, identity, manifest_path, re
 
 @contextmanager
 def working_directory(result: Path) -> Iterator[Path]:
-    """A directory beside a result for the time of the block, in which one process works on it at a time.
-
-    What a killed process left there goes.
-    """
+    """A temporary directory beside a result, under the result's lock. What a killed process left in it is removed."""
     work = result.with_name(f".{result.name}.memorization-work")
     with locked(result), naming(work):
         shutil.rmtree(work, ignore_errors=True)
@@ -32,10 +29,10 @@ def working_directory(result: Path) -> Iterator[Path]:
 
 
 def refuse_to_replace_others(paths: Mapping[str, Path]) -> None:
-    """Raise UserError if something lies in a result's place that this stage has not made.
+    """Raise UserError if this stage did not write what is at the path of a result.
 
-    Its own it knows by the manifest, or, left without one by a kill among the last steps, by what it consists of. A
-    directory may hold no more than that, and what `datasets` keeps there of computations.
+    It recognizes its results by their manifest, or by their content where a kill among the last steps left none. A
+    directory may also hold the caches of `datasets`, but nothing else.
     """
     files = {ROWS, "state.json", "dataset_info.json"}
     for path in paths.values():
@@ -57,8 +54,8 @@ def refuse_to_replace_others(paths: Mapping[str, Path]) -> None:
             raise UserError(f"{path}: is there, and not a result of ours; move it away, or write elsewhere (--name)")
 
 
-def refuse_to_replace_another(paths: Mapping[str, Path], made_of: Mapping[str, Any]) -> None:
-    """Raise UserError if an encoding of other making is in the results' place, naming what differs."""
+def refuse_to_replace_another(paths: Mapping[str, Path], made_of: dict[str, Any]) -> None:
+    """Raise UserError if the results at these paths are of another encoding, naming what differs."""
     remedy = "replace it with --overwrite, or write elsewhere (--output-dir, --name)"
     for kind, path in paths.items():
         if not (path.exists() and manifest_path(path).is_file()):

@@ -67,12 +67,12 @@ class Probes:
     """The probes of an encoding, of a kind, cut at prefix_length; read from disk batch by batch.
 
     kind: what is cut (default: stage 1's, as is prefix_length). For a causal model "text": the sample from its first
-    token on; or "target": all that stands before the target is given, and then the target's prefix. For an
+    token on; or "target": all text before the target is given, and then the target's prefix. For an
     encoder-decoder model "source": the encoder reads its prefix; or "target": the encoder reads the source, the decoder
     is given the prefix.
 
     path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. sets: the paths of the
-    training and held-out sets, which hold the texts. ids (int64: the row of the data in which the text stands first),
+    training and held-out sets, which hold the texts. ids (int64: the row of the data in which the text occurs first),
     members (bool), duplicates (int64: copies of the text), clusters (int64: the id of the first sample of its cluster
     of near-duplicates): of each probe. longest_prefix: in tokens, of what is continued; longest_source: of what the
     encoder reads, 0 without one. greatest_id: of all tokens of the samples. too_short: how many samples leave no suffix
@@ -170,6 +170,17 @@ class Probes:
                 raise UserError(f"{self.path}: tokens that do not fit their texts; {AGAIN}")
             tokens.append(_Tokens(values, places, bounds))
         return tokens
+
+    def leave_out(self, longest: float) -> list[int]:
+        """Leave out the probes with a prefix of more tokens than `longest`, unless all have; return their ids."""
+        fits = self._begin <= longest if self.kind != "source" else np.full(len(self), True)
+        if fits.all() or not fits.any():
+            return []
+        left_out = self.ids[~fits].tolist()
+        for name in ("_number", "_sample", "_begin", "_end", "ids", "members", "duplicates", "clusters"):
+            setattr(self, name, getattr(self, name)[fits])
+        self.longest_prefix = int(self._begin.max())
+        return left_out
 
     def __len__(self):
         return len(self.ids)
@@ -269,7 +280,7 @@ def read_probes(path: str | Path) -> list[dict[str, Any]]:
         try:
             probe = msgspec.convert(dict(zip(table.columns, row, strict=True)), Probe)
             if probe.id in ids:
-                raise ValueError(f"id {probe.id} stands twice")
+                raise ValueError(f"id {probe.id} occurs twice")
             msgspec.json.encode(probe)  # half a surrogate pair can be read, but not written
         except ValueError as error:
             raise UserError(f"{path}: row {number} of data: {error}; mend it, or write it with stage 1") from None

@@ -1,7 +1,7 @@
-"""Whether the probes of a run ask different questions: how many distinct prompts they have.
+"""How many distinct prompts the probes of a run have.
 
-Probes with one prompt in common get one answer, whatever sample they are of: nothing that comes out tells one sample
-from another, and what the model knows of the others is not asked for.
+Probes with the same prompt get the same answer, whatever sample they are of: the answer cannot tell their samples
+apart, and what the model memorized of the others is never asked for.
 """
 
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ from memorization.shell.cli import UserError
 
 
 class PromptCounter:
-    """The prompts of probes, as hashes of 64 bits: 8 bytes a probe. Two prompts have the same by chance in one of
-    10^7 runs of a million probes."""
+    """Counts prompts by hashes of 64 bits, 8 bytes a probe. Two prompts share one by chance in one of 10^7 runs of a
+    million probes."""
 
     def __init__(self):
         self._hashes = bytearray()
@@ -35,7 +35,7 @@ class PromptCounter:
 
 
 def count_prompts(texts: Iterable[str]) -> PromptCount:
-    """The PromptCount of prompts of which only the texts are known."""
+    """The PromptCount of prompts, given as texts."""
     prompts = PromptCounter()
     for text in texts:
         prompts.add(np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8))

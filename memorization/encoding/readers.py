@@ -23,32 +23,32 @@ from memorization.encoding.text_files import COMPRESSED, file_kind, open_text
 from memorization.models import hub
 from memorization.shell.cli import UserError
 
-Rows = Iterator[tuple[str, dict[str, Any]]]  # of each row where it stands, and the row
+Rows = Iterator[tuple[str, dict[str, Any]]]  # of each row its place in the file, and the row
 BATCH = 1000  # rows of an Arrow file
 DELIMITERS = ",;\t|"
-SENTENCE = set(",;.?!。！？，、؟।")  # signs of sentences, which names of columns have not
-SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")  # files of which a saved data set has some
+SENTENCE = set(",;.?!。！？，、؟।")  # punctuation that names of columns do not have
+SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")  # a saved data set has at least one of these files
 INFOS = "dataset_infos.json"  # a file of a snapshot that says what is in the others
 
 
 class Source(NamedTuple):
-    """A file or data set. read(name, columns, delimiter, encoding): (where it stands, row) of each of its rows."""
+    """A file or data set. read(name, columns, delimiter, encoding): its Rows."""
 
     name: str | Path
     read: Callable[[Any, Columns, str | None, str | None], Rows]
 
 
 def sources(data: Iterable[str]) -> list[Source]:
-    """The files and data sets that names mean, in order: of a directory its files, of a data set's splits `train`."""
+    """The files and data sets of these names, in order: the files of a directory, the split `train` of a data set."""
     return [source for name in data for source in _sources(name)]
 
 
 def read_sources(
     sources: list[Source], columns: Columns, delimiter: str | None = None, encoding: str | None = None
 ) -> Iterator[tuple[str | Path, str, dict[str, Any]]]:
-    """(name of the source, where it stands in it, row) of each row, one at a time.
+    """The rows of all sources, one at a time.
 
-    delimiter, encoding: of text files that do not say it themselves; a UserError where no file needs them.
+    delimiter, encoding: of the text files; None: recognized, and UTF-8. Raises UserError where no file has such.
     """
     for flag, value, kinds, readers in (
         ("delimiter", delimiter, "CSV", (_csv,)),
@@ -96,7 +96,7 @@ def _sources(name):
 
 
 def _file(path):
-    """The Source of a file of a kind that is read. Raises UserError for another kind."""
+    """The Source of a file. Raises UserError for a kind that is not read here."""
     kind = file_kind(path)
     if kind not in READERS or kind == ".parquet" and path.suffix.lower() in COMPRESSED:
         raise UserError(f"{path}: not a kind of file read here; give {', '.join(READERS)}")
@@ -104,7 +104,7 @@ def _file(path):
 
 
 def _in_directory(path):
-    """The Sources in a directory: the data set that is saved there, or files, as a snapshot of a hub's has them."""
+    """The Sources in a directory: the data set that is saved there, or data files as in a hub's snapshot."""
     kind = "Hugging Face dataset, as save_to_disk writes a directory of, nor a directory of data files"
     with _readable(path, kind, Exception, "name the files to read"):
         if any((path / name).is_file() for name in SAVED):
@@ -130,7 +130,7 @@ def _data_set(name, data):
 
 
 def _train(name, splits, size):
-    """The split `train` of a dict of them, which says which others are left out. size: what says how large one is."""
+    """The split `train`; prints which others are left out. size: a function that gives a split's size in words."""
     if "train" not in splits:
         raise UserError(
             f"{name}: no split 'train'; it has {', '.join(splits)}: name the directory, or the files, of one of them"
@@ -148,7 +148,7 @@ def _from_hub(name, local_files_only=False):
 
 @contextmanager
 def _readable(name, kind, errors=(pa.ArrowException, ValueError, OSError), remedy="write it again"):
-    """Raise UserError in place of what Arrow raises for a damaged file; the system's errors pass."""
+    """Raise UserError in place of Arrow's errors for a damaged file. Errors of the system are raised as they are."""
     try:
         yield
     except errors as error:
@@ -167,7 +167,7 @@ def _arrow_rows(data, name, columns, *_):
 
 
 def _top(columns, schema):
-    """The columns of an Arrow schema, of the first rank, that hold what is chosen."""
+    """The top-level columns of an Arrow schema that hold the fields."""
     chosen = columns.declare({field.name: _example(field.type) for field in schema}, schema.names)
     return sorted({column if column in schema.names else column.split(".")[0] for column in chosen.values()})
 
@@ -182,12 +182,12 @@ def _example(type):
 
 
 def _classes(features, columns):
-    """dict column -> names of its classes, of those that have such."""
+    """The names of the classes of those columns that have classes."""
     return {column: features[column].names for column in columns if hasattr(features[column], "names")}
 
 
 def _rows_of(name, batches, classes):
-    """The rows of Arrow batches, each looked through for damage first: Arrow itself would read beyond it.
+    """The rows of Arrow batches. Each is validated first: Arrow itself would read beyond the end of damaged buffers.
 
     classes: of _classes; their numbers become names.
     """
@@ -245,7 +245,7 @@ def _csv(path, columns, delimiter, encoding):
 
 
 def _delimiter(line, columns, default):
-    """The delimiter of a CSV file's first line: that which parts off the columns asked for, else the most columns."""
+    """The delimiter of a CSV file's first line: the one that gives the columns of the fields, else the most columns."""
     headers = {}
     for delimiter in (default, *DELIMITERS):
         with suppress(csv.Error):
@@ -257,7 +257,7 @@ def _delimiter(line, columns, default):
 
 
 def _is_header(names, rows):
-    """Whether the first line of a CSV file surely is a header: no cell of it may be a text, as those below may."""
+    """Whether the first line of a CSV file is certainly a header: its cells look like names, those below like texts."""
     below = []
     with suppress(csv.Error):
         below = [row for row in islice(rows, 20) if len(row) == len(names)]

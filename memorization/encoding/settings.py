@@ -1,4 +1,4 @@
-"""What stage 1 is asked for: its settings, and the flags they come from."""
+"""The settings of stage 1, and the flags they come from."""
 
 import argparse
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
     parser.add_argument(
         "--probe",
         choices=["text", "source", "target"],
-        help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
+        help="what the prefix is of: text, of the whole sample; target, of the output, and all text before it is "
         "given too; source, of the input of encoder-decoder models (default: text; source with --encoder-decoder)",
     )
     parser.add_argument(

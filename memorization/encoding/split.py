@@ -19,12 +19,12 @@ class SampleSplit(NamedTuple):
 
     @property
     def stored(self) -> np.ndarray:
-        """The samples that stand for their text among the probes: where it stands first, if it is in its set."""
+        """The samples that are stored for probes: where a text occurs first, if that is in its set."""
         return self.in_set & (self.first == np.arange(len(self.first)))
 
 
 def find_copies(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(first, copies) of each sample, int64: where its text stands first, and how often it stands in the data.
+    """(first, copies) of each sample, int64: where its text occurs first, and how often it occurs in the data.
 
     hashes: uint64, of shape (samples, 2), equal where texts are.
     """

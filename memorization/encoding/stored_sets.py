@@ -71,7 +71,7 @@ def saved(path: Path, schema: pa.Schema, fingerprint: str) -> Iterator[Callable[
 class StoredBatches:
     """The record batches of a saved data set: iterating reads them in order, `self[n]` reads the n-th again.
 
-    Only the batch that is asked for is in memory; a memory-mapped set counts as memory of the process once it is read.
+    Only one batch is in memory. The file is not mapped: mapped pages count as memory of the process once they are read.
     Raises UserError for a file that is damaged, of another schema, or that has a null.
     """
 

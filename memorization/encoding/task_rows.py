@@ -1,4 +1,4 @@
-"""The data of a task: where it is, and the fields of each sample in it."""
+"""The data of a task: where it is, and the fields of each sample."""
 
 import argparse
 from collections.abc import Iterator
@@ -36,11 +36,11 @@ class DataSettings:
         return " and ".join(self.paths) or "made-up data"
 
 
-OF_DATA = ("label_names", "delimiter", "encoding")  # flags that say how the data is written, beside those of columns
+OF_DATA = ("label_names", "delimiter", "encoding")  # flags that have no effect without --data, beside the columns'
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
-    """The flags that say where the data of a task is, what its columns are called and what stands around them."""
+    """The flags for the data of a task: where it is, how it is written, and which columns hold the fields."""
     parser.add_argument(
         "--data",
         nargs="+",
@@ -163,7 +163,7 @@ def read_task_rows(settings: DataSettings) -> Iterator[dict[str, str]]:
 
 
 def _is_parallel(data, task):
-    """Whether names mean parallel text files: there are several, of which one is no other kind of data."""
+    """Whether the names are of parallel text files: there are several, and not all are of other kinds of data."""
     several = task.parallel and len(data) > 1
     return several and not all(Path(name).is_dir() or file_kind(name) in READERS for name in data)
 
@@ -187,7 +187,7 @@ def _spellings(task, field):
 
 
 def _text(value, empty):
-    """A value of a text column as text. Raises ValueError saying why it is none. empty: null is."""
+    """A value of a text column as text. empty: whether null is an empty text. Raises ValueError with the reason."""
     if value is None and not empty:
         raise ValueError("is null, which is nothing to learn; leave the row out")
     if value is None or isinstance(value, str):
@@ -201,7 +201,7 @@ def _text(value, empty):
 
 
 def _class(text, classes):
-    """The name of the class whose number the text is. Raises ValueError if it is none."""
+    """The name of the class with this number. Raises ValueError if there is none."""
     if text.isdecimal() and int(text) < len(classes):
         return classes[int(text)]
     value = repr(text) if len(text) <= LONGEST and " " not in text else f"a text of {len(text)} characters"

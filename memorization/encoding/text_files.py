@@ -1,4 +1,4 @@
-"""Text files, compressed or not, in any encoding. What is wrong with one is told in a line that names the remedy."""
+"""Text files, compressed or not, in any encoding. An error is one line that names the file and the remedy."""
 
 import codecs
 import io
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from memorization.shell.cli import UserError
 
-UTF_8 = "utf-8-sig"  # a byte order mark at the beginning is no text
+UTF_8 = "utf-8-sig"  # skips a byte order mark at the beginning
 COMPRESSED = (".gz", ".zst", ".bz2")
 
 
@@ -23,7 +23,7 @@ def file_kind(path: str | Path) -> str:
 
 
 def encoding(name: str) -> str:
-    """The encoding of a --encoding flag, as Python names it. Raises ArgumentTypeError if Python knows none so named."""
+    """The encoding of a --encoding flag by Python's name. Raises ArgumentTypeError if Python has none of that name."""
     try:
         io.TextIOWrapper(io.BytesIO(), name)
     except (LookupError, ValueError):
@@ -34,9 +34,9 @@ def encoding(name: str) -> str:
 
 @contextmanager
 def open_text(path: str | Path, encoding: str | None = None, newline: str = "") -> Iterator[TextIO]:
-    """A text file, open for reading in the time of the block. encoding: None is UTF-8. newline: as `open` takes it.
+    """A text file, open for reading. encoding: None is UTF-8. newline: as `open` takes it.
 
-    Raises UserError if it is missing, damaged or in another encoding, the last two when the block comes to that place.
+    Raises UserError if it is missing, or where reading reaches a place that is damaged or in another encoding.
     """
     encoding = encoding or UTF_8
     if not Path(path).is_file():
@@ -61,10 +61,10 @@ def _open_bytes(path):
 
 
 def _of_another_encoding(path, encoding):
-    """The UserError for a text file that is not in an encoding, naming its first such line where lines are bytes."""
+    """The UserError for a text file that is not in an encoding; it names the first such line if lines can be found."""
     where, name = "it", "UTF-8" if encoding == UTF_8 else encoding
     if not encoding.startswith(("utf-16", "utf-32")):
-        # what a damaged file has no more is not looked at
+        # a damaged file ends early
         with io.TextIOWrapper(_open_bytes(path), "latin-1", newline="\n") as lines, suppress(OSError):
             for number, line in enumerate(lines, 1):
                 try:

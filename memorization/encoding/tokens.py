@@ -1,7 +1,7 @@
 """Samples as token ids, and the cut of a sample into the prefix and suffix of its probe (design: Terms).
 
 The tokens of many samples lie in flat arrays, those of sample i in [bounds[i], bounds[i + 1]). Beside the ids stand the
-`starts`: the character at which each text token starts, SPECIAL for a token that is none of the text, INSIDE for one
+`starts`: the character at which each text token starts, SPECIAL for a token that is not of the text, INSIDE for one
 that begins inside a character, as tokens of single bytes do.
 """
 
@@ -69,7 +69,7 @@ def encode_pairs(
 ) -> EncodedPairs:
     """Source and target of each text apart, for an encoder-decoder model; `eos` closes each.
 
-    targets: the character at which each text's target begins. separator: what stands between source and target.
+    targets: the character at which each text's target begins. separator: the text between source and target.
     source_prefix: is put before each source.
     """
     source_ends, targets = (np.array(targets, np.int32) - less for less in (len(separator), 0))
@@ -109,7 +109,7 @@ def _tokenized(texts, tokenizer, eos, skipped=0):
     before = np.zeros(len(sample), np.int32)  # the end of the text token before it in the same sample
     before[1:] = np.where(sample[1:] == sample[:-1], end[text][:-1], 0)
     starts = np.full(len(ids), SPECIAL, np.int32)
-    # what lies between two tokens, as blanks that a tokenizer trims off, belongs to the later one
+    # characters between two tokens, as blanks that a tokenizer trims off, belong to the later one
     starts[text] = np.where(begin[text] < before, INSIDE, before)
     return ids, starts, bounds, end
 

@@ -61,10 +61,10 @@ def words(text: str) -> Words:
 
 @cache
 def _tables():
-    """What _scan() is told of each code point under END: (kind, columns, fold, folds).
+    """The properties of each code point under END for _scan(): (kind, columns, fold, folds).
 
     kind, columns: uint8. fold, int32: where in `folds` what it is compared as begins; folds: how many numbers, then
-    these: a code point, or minus one that is a mark, whose order among marks tells nothing.
+    these: a code point, or minus one that is a mark: the order of marks does not matter.
     """
     everything = "".join(map(chr, range(END)))
 

@@ -1,96 +1,177 @@
-"""Greedy decoding of what the pass over a suffix did not verify, in 32 bits: the same tokens, for less work.
+"""Continuing prefixes with a language model: batched, greedy unless told otherwise.
 
-The pass reads a prefix with its suffix, and says at each token which scores highest. As long as that is the suffix's
-own, greedy decoding would have written it. So a suffix that is reproduced costs no decoding, and other texts begin
-at their first disagreement, from the keys and values that the pass has computed.
+Greedy decoding takes the token with the highest score. Rounding changes the scores of a text with the texts beside it,
+so where two tokens are nearly tied the choice would depend on the batch. In 32 bits there is an answer that does not:
+where rounding may decide, the text is read alone and the first of the highest scores taken. So the tokens are the same
+whatever shares a batch, and wherever decoding begins: what a teacher-forced pass has verified is not decoded again.
 """
 
-from collections import deque
+import weakref
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
+from transformers.generation import LogitsProcessor
 
-from memorization.extraction.generation import continue_prefixes, next_token, rounding
-from memorization.extraction.memory import Room, free_memory, in_parts, ran_out
-from memorization.extraction.scoring import passed
-from memorization.extraction.slots import Slots, Text, slot_bytes
+from memorization.extraction.engine import TokenScores
+from memorization.extraction.memory import no_room, ran_out
+from memorization.models.limits import context_length
+from memorization.models.passes import generate_inputs
+from memorization.shell.cli import UserError
 
-MORE = 4  # slots to each text of a batch, where there is memory: a step takes little longer with more texts
+SAFETY = 10  # a margin of so many times the rounding that was measured is decided by the text alone
+_margins: "weakref.WeakKeyDictionary[PreTrainedModel, float]" = weakref.WeakKeyDictionary()  # measured once a model
 
 
 @torch.inference_mode()
-def continued(model, batches, new_tokens, eos, size, scheme=(1.0, 0, 1.0)):
-    """For each batch, in order, what continuing its prefixes gives: (list of TokenScores, list of lists of token ids).
+def continue_prefixes(
+    model: PreTrainedModel,
+    prefixes: Sequence[list[int]],
+    new_tokens: int,
+    eos: int,
+    sampling: Sequence[LogitsProcessor] = (),
+    sources: Sequence[list[int]] | None = None,
+) -> list[list[int]]:
+    """Continue each prefix by up to `new_tokens` tokens, ending before the end-of-text token `eos`.
 
-    The continuations are those of generation.continue_prefixes, greedy; the model computes in 32 bits. batches:
-    iterable of (prefixes, suffixes), lists of token ids, the suffixes neither empty nor longer than new_tokens. size:
-    texts at a time; for decoding up to MORE times as many, as a quarter of the free memory holds. scheme: as of
-    scoring.passed.
+    sampling: the logits processors that draw (sampling); without them the continuation is greedy. Nothing else decides
+    it: what the checkpoint says of generation is put aside. sources: what the encoder of an encoder-decoder model
+    reads; then the prefixes begin with the token that starts the decoder, and are of one length. Returns token ids, the
+    prefix left out. Raises UserError for scores that are not numbers.
     """
-    room, begun, slots = Room(size), deque(), None
-
-    def begin(pairs):
-        of_pairs = passed(model, *zip(*pairs, strict=True), scheme, isinstance(slots, Slots))
-        texts = [verified(model, *pair, one, new_tokens, eos) for pair, one in zip(pairs, of_pairs, strict=True)]
-        slots.waiting += [text for text in texts if not text.done]
-        found = [(one.scores, text) for one, text in zip(of_pairs, texts, strict=True)]
-        del of_pairs, texts
-        while slots.waiting or len(slots.texts) >= slots.room.size:  # what the pass keeps of them is let go
-            slots.step()
-        return found
-
-    for prefixes, suffixes in batches:
-        if slots is None:
-            needed = ran_out(slot_bytes, model, max(map(len, prefixes)) + new_tokens)[1]  # None: no room to try it
-            allowed = needed and max(1, int(free_memory(model.device) / 4 / needed))
-            slots = Slots(model, min(MORE * size, allowed), eos) if needed else Batches(model, size, eos)
-        begun.append(in_parts(begin, [*zip(prefixes, suffixes, strict=True)], room))
-        while begun and all(text.done for _, text in begun[0]):
-            yield _result(begun.popleft())
-    while begun:
-        while not all(text.done for _, text in begun[0]):
-            slots.step()
-        yield _result(begun.popleft())
+    # an argument alone would not do: what it leaves unset is filled from the model's own
+    model.generation_config = GenerationConfig(
+        max_new_tokens=new_tokens, do_sample=False, eos_token_id=eos, pad_token_id=eos
+    )
+    if sources:
+        model.generation_config.decoder_start_token_id = prefixes[0][0]
+    check = NumberCheck()
+    ties = [] if sampling or sources or not is_exact(model) else [TieBreaker(model, prefixes, eos)]
+    output = model.generate(  # type: ignore[operator]  # transformers types it as a tensor
+        **generate_inputs(model, prefixes, eos, sources),
+        generation_config=model.generation_config,
+        logits_processor=LogitsProcessorList([check, *ties, *sampling]),
+    )
+    if check.failed:
+        raise not_numbers(model)
+    rows = output[:, max(map(len, prefixes)) :].tolist()
+    return [row[: row.index(eos)] if eos in row else row for row in rows]
 
 
-def _result(batch):
-    return [scores for scores, _ in batch], [text.ids[text.prefix :] for _, text in batch]
+def verified_tokens(
+    model: PreTrainedModel, prefix: list[int], suffix: list[int], scores: TokenScores, eos: int
+) -> tuple[list[int], bool]:
+    """The tokens with which the greedy continuation of a prefix begins by the scores of its suffix: those that agree,
+    and the model's own where it disagrees; and whether the end-of-text token follows, which is left out.
 
-
-def verified(model, prefix, suffix, one, new_tokens, eos):
-    """The Text of a prefix with the tokens that a pass has verified, and where it disagreed, its own next token.
-
-    Where rounding may decide, the text is read alone here: what is reproduced but for such places costs no decoding.
+    Where rounding may decide, the text is read alone: a suffix reproduced but for such places costs no decoding.
     """
-    certain, known = one.lead > rounding(model), suffix
-    for number in np.flatnonzero(~(one.scores.greedy & certain)):
-        best = one.best[number] if certain[number] else next_token(model, [*prefix, *suffix[:number]])
-        if best != suffix[number]:
-            known = [*suffix[:number], int(best)]
+    assert scores.margin is not None and scores.greedy is not None and scores.best is not None  # as of our own pass
+    certain, tokens = scores.margin > rounding_margin(model), suffix
+    for place in np.flatnonzero(~(scores.greedy & certain)):
+        best = scores.best[place] if certain[place] else next_token(model, [*prefix, *suffix[:place]])
+        if best != suffix[place]:
+            tokens = [*suffix[:place], int(best)]
             break
-    ended = eos in known
-    known = known[: known.index(eos)] if ended else known
-    text = Text([*prefix, *known], len(prefix), len(prefix) + new_tokens, one.cache, one.row, ended)
-    if text.done:
-        text.cache = None  # it takes room
-    return text
+    return (tokens[: tokens.index(eos)], True) if eos in tokens else (tokens, False)
 
 
-class Batches:
-    """What Slots is, for a model without keys and values that can be moved: a batch at a time."""
+def is_exact(model: PreTrainedModel) -> bool:
+    """Whether a model computes in 32 bits, so that its greedy tokens do not depend on the batch."""
+    return model.dtype == torch.float32
 
-    def __init__(self, model, size, eos):
-        self.model, self.room, self.eos = model, Room(size), eos
-        self.texts, self.waiting = (), deque()
 
-    def step(self):
-        """Continue all texts that wait to their ends."""
-        texts = list(self.waiting)
-        for text, ids in zip(texts, in_parts(self._continue, texts, self.room), strict=True):
-            text.ids += ids[: text.limit - len(text.ids)]
-            text.ended = True
-        self.waiting.clear()
+def best_tokens(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(token that scores highest, its margin over the second) of scores [rows, vocabulary].
 
-    def _continue(self, texts):
-        new_tokens = max(text.limit - len(text.ids) for text in texts)
-        return continue_prefixes(self.model, [text.ids for text in texts], new_tokens, self.eos)
+    The margin is in units of 1 + the highest score, as rounding grows with what is rounded; NaN for scores that are not
+    numbers.
+    """
+    on_cpu = scores.device.type == "cpu"  # where numpy's argmax is ten times as fast as torch's
+    best = torch.from_numpy(scores.numpy().argmax(-1)) if on_cpu else scores.argmax(-1)
+    top = scores.gather(1, best[:, None])[:, 0]
+    scores.scatter_(1, best[:, None], -torch.inf)
+    margin = (top - scores.amax(-1)) / (1 + top.abs())
+    scores.scatter_(1, best[:, None], top[:, None])
+    return best, margin
+
+
+@torch.inference_mode()
+def rounding_margin(model: PreTrainedModel) -> float:
+    """The largest margin (best_tokens) that rounding error can produce, in a model that computes in 32 bits.
+
+    Measured on made-up texts: read together, each alone up to some token, and token by token; on 8, or as many as there
+    is memory for.
+    """
+    number = 8
+    while model not in _margins:
+        failed, change = ran_out(_margin_change, model, number)
+        if failed and number == 1:
+            raise no_room()
+        if failed:
+            number //= 2
+        else:
+            _margins[model] = max(1e-6, SAFETY * change)
+    return _margins[model]
+
+
+def _margin_change(model: PreTrainedModel, number: int) -> float:
+    """The largest change of a margin by rounding in so many made-up texts."""
+    config = model.config.get_text_config()
+    length = min(48, context_length(config) or 48)
+    ids = torch.from_numpy(np.random.default_rng(0).integers(config.vocab_size, size=(number, length))).to(model.device)
+    together = model(input_ids=ids, use_cache=False).logits
+
+    def change(rows, columns, scores):
+        top = together[rows, columns].topk(min(8, config.vocab_size))
+        by = top.values - scores.gather(-1, top.indices)
+        return float(((by.amax(-1) - by.amin(-1)) / (1 + top.values[..., 0].abs())).nan_to_num().max())
+
+    changes = []
+    for row, end in enumerate(np.linspace(1, length, len(ids), dtype=int).tolist()):
+        alone = model(input_ids=ids[row : row + 1, :end], use_cache=False).logits[0]
+        changes.append(change(row, slice(end), alone))
+    column = length // 3 or 1
+    output = model(input_ids=ids[:, :column], use_cache=True)
+    while (cache := getattr(output, "past_key_values", None)) is not None and column < length:
+        output = model(input_ids=ids[:, column : column + 1], past_key_values=cache, use_cache=True)
+        changes.append(change(slice(None), column, output.logits[:, 0]))
+        column += 1
+    return max(changes)
+
+
+@torch.inference_mode()
+def next_token(model: PreTrainedModel, ids: list[int]) -> int:
+    """The token that scores highest after a text, read alone."""
+    return int(model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, -1].argmax())
+
+
+def not_numbers(model: PreTrainedModel) -> UserError:
+    """The UserError for a model whose scores are not numbers."""
+    return UserError(f"the model's scores are not numbers in {model.dtype}; choose --dtype float32 or bfloat16")
+
+
+class NumberCheck(LogitsProcessor):
+    """Notes whether any score is not a number: its argmax would be a token like any other."""
+
+    failed: torch.Tensor | bool = False
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.failed = scores.sum().isnan() | self.failed  # stays on the device: no wait in each step
+        return scores
+
+
+class TieBreaker(LogitsProcessor):
+    """Where rounding may decide which token is the likeliest, puts that of the text alone above all."""
+
+    def __init__(self, model: PreTrainedModel, prefixes: Sequence[list[int]], eos: int):
+        self._model, self._eos = model, eos
+        self._width, self._lengths = max(map(len, prefixes)), [*map(len, prefixes)]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        for row in (best_tokens(scores)[1] <= rounding_margin(self._model)).nonzero()[:, 0].tolist():
+            ids = input_ids[row, self._width - self._lengths[row] :].tolist()
+            if self._eos not in ids[self._lengths[row] :]:  # it has not ended yet
+                scores[row, next_token(self._model, ids)] = torch.inf
+        return scores

@@ -9,7 +9,7 @@ from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.scores import Log
 from memorization.shell.cli import UserError
 from memorization.store.locations import exposures_path
-from memorization.store.manifests import Count, Positive
+from memorization.store.manifests import Count, Manifest, Positive
 from memorization.store.rows import Keyed, StoredRows
 
 FORMAT = 2  # of these rows; raise it when a field or its meaning changes
@@ -17,9 +17,9 @@ Bits = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Exposure(Keyed, kw_only=True, forbid_unknown_fields=True):
-    """Of a canary (encoding.canaries.Canary). log_likelihood: of its secret's tokens. exposure: in bits (extraction.
-    canaries). error: its standard error where the rank is estimated, None of an exact one. extracted: whether greedy
-    decoding of the prefix gives the secret.
+    """Of a canary (encoding.canary_secrets.Canary). log_likelihood: of its secret's tokens. exposure: in bits
+    (extraction.secret_ranks). error: its standard error where the rank is estimated, None if it is exact. extracted:
+    whether greedy decoding of the prefix gives the secret.
     """
 
     pair: Count
@@ -35,7 +35,7 @@ class Exposure(Keyed, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("a probability over 1")
 
 
-def read_exposures(path, manifest):
+def read_exposures(path: str | Path, manifest: Manifest) -> StoredRows | None:
     """The StoredRows of the canaries beside generations, None where there are none. manifest: of the generations.
 
     Raises UserError as StoredRows does, and for those of another run.

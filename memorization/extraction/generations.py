@@ -1,6 +1,7 @@
 """Stage 3's rows, one a generation, and the published listing of their texts beside them."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint, read_text, replacing
-from memorization.store.manifests import Count, Positive
+from memorization.store.manifests import Count, Manifest, Positive
 from memorization.store.rows import Id, Keyed, StoredRows
 
 FORMAT = 5  # of these rows; raise it when a field or its meaning changes
@@ -22,7 +23,7 @@ RULE = "=" * 23  # behind a generation's number in the listing
 
 
 class Reach(msgspec.Struct, forbid_unknown_fields=True):
-    """How far into its suffix a generation can come: as many tokens as it may have, and the characters they say."""
+    """How far into its suffix a generation can come: the tokens that it may have, and their characters."""
 
     tokens: Positive
     characters: Count
@@ -54,7 +55,7 @@ class Generation(Keyed, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"{self.reach.characters} characters of a suffix of {len(self.suffix)}")
 
 
-def write_listing(path, rows, num_samples=1):
+def write_listing(path: Path, rows: Iterable[Generation], num_samples: int = 1) -> None:
     """Write the published listing: each generation's id (id.sample where there are several), 23 equal signs, its text.
 
     rows: Generation objects, one at a time.
@@ -65,7 +66,7 @@ def write_listing(path, rows, num_samples=1):
             file.write(f"{number}{RULE}\n{row.text}\n")
 
 
-def read_listing(path):
+def read_listing(path: Path) -> dict[tuple[int, int], str]:
     """dict (id, sample) -> text. Raises UserError if there is no header line, or a generation stands twice."""
     headers = list(re.finditer(rf"^([0-9]+)(?:\.([0-9]+))?{RULE}\n", text := read_text(path), re.MULTILINE))
     if not headers or headers[0].start() != 0:
@@ -75,7 +76,7 @@ def read_listing(path):
         numbers = header[1], header[2] or "0"
         if max(map(len, numbers)) > 18:
             raise UserError(f"{path}: {header[0][:30]}... is no number of a sample; mend that line")
-        key = tuple(map(int, numbers))
+        key = int(numbers[0]), int(numbers[1])
         if key in texts:
             raise UserError(f"{path}: {header[0].partition('=')[0]} is listed twice; remove one")
         # the line end before the next header is the listing's, not the text's
@@ -83,7 +84,9 @@ def read_listing(path):
     return texts
 
 
-def read_generations(path, probes=None, unchecked=False):
+def read_generations(
+    path: str | Path, probes: str | Path | None = None, unchecked: bool = False
+) -> tuple[Sequence[Generation], Manifest | None]:
     """Stage 3's rows, a sequence of Generation, and their manifest.
 
     path: the .jsonl, or the listing beside it. A listing without one, as other code writes it, is taken only if
@@ -100,15 +103,15 @@ def read_generations(path, probes=None, unchecked=False):
     if path != beside and not beside.exists():
         return _read_foreign(path, probes, unchecked), None
     rows = StoredRows(beside, GENERATIONS, Generation)
-    if path != beside and (found := fingerprint(path)) != rows.manifest.facts["listing"]:
+    if path != beside and (contents := fingerprint(path)) != rows.manifest.facts["listing"]:
         raise UserError(
-            f"{path}: is not the listing of {beside} beside it (contents {found[:12]}, by the manifest "
+            f"{path}: is not the listing of {beside} beside it (contents {contents[:12]}, by the manifest "
             f"{rows.manifest.facts['listing'][:12]}); name {beside.name}, or run inference_prefix.py again"
         )
     return rows, rows.manifest
 
 
-def _read_foreign(path, probes, unchecked):
+def _read_foreign(path: Path, probes: str | Path | None, unchecked: bool) -> list[Generation]:
     if not (unchecked and probes):
         raise UserError(
             f"{path}: has no .jsonl beside it, so nothing is known of its model and probes; "
@@ -121,9 +124,10 @@ def _read_foreign(path, probes, unchecked):
             f"{path} and {probes} differ in {len(strangers)} ids, {min(strangers)} for one: they are not of one run; "
             "name the right probes by --probes"
         )
-    unknown = {"generation_ids": [], "matched_tokens": None}
-    unknown |= dict.fromkeys(("exact_match", "near", "scores", "reach"))
+    unknown: dict = dict.fromkeys(("matched_tokens", "exact_match", "near", "scores", "reach"))
     return [
-        Generation(sample=sample, cluster=id, text=text, **{n: records[id][n] for n in COLUMNS}, **unknown)
+        Generation(
+            sample=sample, cluster=id, text=text, generation_ids=[], **{n: records[id][n] for n in COLUMNS}, **unknown
+        )
         for (id, sample), text in texts.items()
     ]

@@ -53,6 +53,7 @@ class ModelFacts(TypedDict):
 class GenerationFacts(ModelFacts):
     listing: str
     canaries: str | None
+    too_long: NotRequired[list[Count]]  # ids of probes that were left out: their prompts are longer than the context
     split: NotRequired[SplitRule]
 
 

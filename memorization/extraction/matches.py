@@ -1,5 +1,7 @@
 """How much of a suffix a generation reproduces, in tokens (Carlini et al. 2023; design: Terms)."""
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from rapidfuzz.distance import LCSseq, Levenshtein
@@ -23,14 +25,14 @@ class Near(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     near_copy: bool
 
 
-def matched_tokens(generation_ids, suffix_ids):
+def matched_tokens(generation_ids: Sequence[int], suffix_ids: Sequence[int]) -> int:
     """How many tokens of the generation agree with the suffix from the start, up to the first that differs."""
     length = min(len(generation_ids), len(suffix_ids))
     differ = np.asarray(generation_ids[:length]) != np.asarray(suffix_ids[:length])
     return int(differ.argmax()) if differ.any() else length
 
 
-def exact_match(generation_ids, suffix_ids, new_tokens):
+def exact_match(generation_ids: Sequence[int], suffix_ids: Sequence[int], new_tokens: int) -> bool:
     """Whether the generation equals the suffix's first k tokens; k is its limit, or the suffix's length if shorter.
 
     A model that ends before it has reproduced them does not match (k-extractable; Carlini et al. 2023).
@@ -38,24 +40,24 @@ def exact_match(generation_ids, suffix_ids, new_tokens):
     return matched_tokens(generation_ids, suffix_ids) == min(new_tokens, len(suffix_ids))
 
 
-def near(generation_ids, suffix_ids, new_tokens):
-    """The Near of a generation and its own suffix, lists of token ids; the suffix not empty."""
+def near(generation_ids: Sequence[int], suffix_ids: Sequence[int], new_tokens: int) -> Near:
+    """The Near of a generation and its own suffix, which is not empty."""
     target = suffix_ids[:new_tokens]
-    said = generation_ids[: len(target)]
-    distance = Levenshtein.distance(said, target)
+    beginning = generation_ids[: len(target)]
+    distance = Levenshtein.distance(beginning, target)
     return Near(
         edit_similarity=1 - distance / len(target),
-        rouge_l=2 * LCSseq.similarity(said, target) / (len(said) + len(target)),
-        common_run=longest_common_run(said, target),
+        rouge_l=2 * LCSseq.similarity(beginning, target) / (len(beginning) + len(target)),
+        common_run=longest_common_run(beginning, target),
         near_copy=distance <= NEAR * len(target),
     )
 
 
-def longest_common_run(one, other):
-    """How many tokens the longest run that stands in both lists has."""
-    other, longest = np.asarray(other), 0
-    ending = np.zeros(len(other) + 1, np.int64)  # of the runs that end at each token of the other
+def longest_common_run(one: Sequence[int], other: Sequence[int]) -> int:
+    """The length of the longest run of tokens that occurs in both."""
+    tokens, longest = np.asarray(other), 0
+    ending = np.zeros(len(other) + 1, np.int64)  # lengths of the runs that end at each token of the other
     for token in one:
-        ending[1:] = np.where(other == token, ending[:-1] + 1, 0)
+        ending[1:] = np.where(tokens == token, ending[:-1] + 1, 0)
         longest = max(longest, int(ending.max()))
     return longest

@@ -1,16 +1,17 @@
-"""What one teacher-forced pass over a probe's suffix says of it: extraction and membership scores (design.md, Terms).
+"""Extraction and membership scores of a probe's suffix, from one teacher-forced pass (design.md, Terms).
 
 All are of the suffix's first tokens, as many as a generation may have, given the prefix.
 """
 
 import math
 import zlib
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from memorization.extraction.engine import TokenScores
 from memorization.store.manifests import Count, Positive, Real, Share
 
 LENGTHS = (10, 25, 50, 100)  # tokens of an exact match
@@ -50,18 +51,18 @@ class Scores(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("a probability over 1")
 
 
-def scores(tokens, text, keep_tokens=False):
-    """The Scores of a suffix. tokens: its scoring.TokenScores, arrays of one length. text: what these tokens say."""
+def scores(tokens: TokenScores, text: str, keep_tokens: bool = False) -> Scores:
+    """The Scores of a suffix. text: that of its tokens. keep_tokens: whether to keep the log probability of each."""
     log_prob = np.minimum(tokens.log_prob, 0).astype(np.float64)
     length = len(log_prob)
-    more = {}  # what the engine gives beside the log probabilities
+    more: dict[str, Any] = {}  # what the engine gives beside the log probabilities
     if tokens.scheme is not None:
         more["log_p_z"] = _log(np.minimum(tokens.scheme, 0).sum(dtype=np.float64))
     if tokens.greedy is not None:
         differ = np.flatnonzero(~tokens.greedy)
         more["matched_tokens"] = int(differ[0]) if len(differ) else length
         more["extraction_strength"] = 1 - (int(differ[-1]) + 1) / length if len(differ) else 1.0
-    if tokens.mean is not None:
+    if tokens.mean is not None and tokens.std is not None:
         from_mean = np.divide(log_prob - tokens.mean, tokens.std, out=np.zeros(length), where=tokens.std > 0)
         more["min_k_plus"] = _log(least(from_mean))
     return Scores(
@@ -74,16 +75,16 @@ def scores(tokens, text, keep_tokens=False):
     )
 
 
-def least(values):
-    """The mean of the least fifth of an array, at least of one."""
+def least(values: np.ndarray) -> float:
+    """The mean of the lowest fifth of the values, at least of one."""
     number = max(1, int(LEAST * len(values)))
     return np.partition(values, number - 1)[:number].mean()
 
 
-def queries_needed(log_p_z, chance):
-    """The natural logarithm of how many queries give a suffix at least once with such a chance: its least real number.
+def queries_needed(log_p_z: np.ndarray | float, chance: float) -> np.ndarray:
+    """The natural logarithm of the number of queries, a real one, that give a suffix at least once with a chance.
 
-    log_p_z: array or float, -inf for a probability of 0. chance: in (0, 1). Solves 1 - (1 - p_z)^n = chance (Hayes et
+    log_p_z: -inf for a probability of 0. chance: in (0, 1). Solves 1 - (1 - p_z)^n = chance (Hayes et
     al. 2025) without leaving the logarithms: p_z may be far below what a float can hold.
     """
     log_p_z = np.asarray(log_p_z, float)
@@ -92,10 +93,10 @@ def queries_needed(log_p_z, chance):
     return np.log(-np.log1p(-chance)) - rate
 
 
-def discoverable(log_p_z, queries, chance):
+def discoverable(log_p_z: np.ndarray | float, queries: int, chance: float) -> np.ndarray:
     """Whether a suffix is (n, p)-discoverable, n `queries` and p `chance`; arguments as of queries_needed."""
     return queries_needed(log_p_z, chance) <= np.log(queries) + 1e-9  # what is reached exactly is reached
 
 
-def _log(value):
+def _log(value: float) -> Log:
     return "-inf" if value == -math.inf else float(value)

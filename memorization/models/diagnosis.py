@@ -1,7 +1,7 @@
-"""What is wrong with a directory in which a model or a tokenizer is looked for: the cause and the remedy in one clause.
+"""What is wrong with a directory that should hold a model or a tokenizer: the cause and the remedy in one clause.
 
-The libraries say what they missed ("no file named model.safetensors"). People have a directory that holds something
-else: a checkpoint of DeepSpeed or FSDP, an adapter, a GGUF file, pointers of Git LFS, half a download.
+The libraries say what they miss ("no file named model.safetensors"). People have a directory that holds
+something else: a checkpoint of DeepSpeed or FSDP, an adapter, a GGUF file, pointers of Git LFS, half a download.
 """
 
 import importlib.util
@@ -27,18 +27,18 @@ WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 LONGEST_HEADER = 100_000_000  # bytes: safetensors reads no longer one
 
 
-def diagnosis(directory, part, option=None):
+def diagnosis(directory: str | Path, part: str, option: str | None = None) -> str | None:
     """Why a part of a model can't be loaded from a directory, and what helps, as "holds no ...; name ...".
 
     part: "configuration", "weights" or "tokenizer". option: the flag that names a tokenizer that lies elsewhere.
-    Returns None if nothing that is known is wrong with it.
+    Returns None if no known cause fits.
     """
     directory = Path(directory)
     names = sorted(path.name for path in directory.iterdir())
     if not names:
         return "is an empty directory; name one that holds a model"
-    if lost := [name for name in names if not (directory / name).exists()]:
-        return f"{lost[0]} is a link to {(directory / lost[0]).readlink()}, which is not there; {AGAIN}"
+    if broken := [name for name in names if not (directory / name).exists()]:
+        return f"{broken[0]} is a link to {(directory / broken[0]).readlink()}, which is not there; {AGAIN}"
     if part == "tokenizer":
         return _of_tokenizer(directory, names, option)
     return _of_configuration(directory, names) if part == "configuration" else _of_weights(directory, names)
@@ -101,7 +101,7 @@ def _python(code):
 
 
 def _elsewhere(directory, names):
-    """Where the model is that lies not in this directory, but in one of its own."""
+    """The message about a model that is in a directory below this one."""
     checkpoints = [name for name in names if re.fullmatch(r"checkpoint-\d+", name)]
     begun = [name for name in checkpoints if not any((directory / name).glob("*config.json"))]  # a kill left them so
     if checkpoints := [name for name in checkpoints if name not in begun] or begun:
@@ -163,12 +163,12 @@ def _is_hollow(path):
             return any(0 in file.get_slice(name).get_shape() for name in file.keys())  # noqa: SIM118
     import torch
 
-    found = torch.load(path, map_location="meta", weights_only=True)
-    return any(isinstance(value, torch.Tensor) and not value.numel() for value in found.values())
+    weights = torch.load(path, map_location="meta", weights_only=True)
+    return any(isinstance(value, torch.Tensor) and not value.numel() for value in weights.values())
 
 
 def _in_parts(directory, names):
-    """What is said of the weights that DeepSpeed and FSDP leave in parts."""
+    """The message about weights that DeepSpeed and FSDP leave in parts."""
     place = shlex.quote(str(directory))
     script = f"{shlex.quote(str(directory / 'zero_to_fp32.py'))}"
     script = script if "zero_to_fp32.py" in names else "-m deepspeed.utils.zero_to_fp32"
@@ -209,7 +209,7 @@ def _begins(path, start):
 
 
 def _no_object(directory, names):
-    """The first of the JSON files that holds no object."""
+    """The message about the first of the JSON files that holds no object."""
     for name in names:
         if (directory / name).is_file():
             try:
@@ -222,7 +222,7 @@ def _no_object(directory, names):
 
 
 def _indexless(names):
-    """What is said of weights in several files without what tells of them."""
+    """The message about weights in several files without their index."""
     if not (shards := list(filter(None, map(SHARD.fullmatch, names)))):
         return None
     index = f"{shards[0][1]}.{shards[0][2]}.index.json"
@@ -230,7 +230,7 @@ def _indexless(names):
 
 
 def _cut(directory, names):
-    """A file of weights that is cut short or none."""
+    """The message about a file of weights that is cut short or damaged."""
     for name in names:
         path = directory / name
         size = path.stat().st_size
@@ -269,13 +269,13 @@ def _cut(directory, names):
 
 
 def _objects(directory, names):
-    """A .bin file that holds something else than a dict of weights."""
+    """The message about a .bin file that holds anything but a dict of weights."""
     for name in (name for name in names if name.endswith(".bin")):
         import torch
 
         path = directory / name
         try:
-            found = torch.load(path, map_location="meta", weights_only=True)
+            content = torch.load(path, map_location="meta", weights_only=True)
         except pickle.UnpicklingError:
             return (
                 f"{name} holds other Python objects than weights, which are not read, as they could run code of their "
@@ -283,10 +283,12 @@ def _objects(directory, names):
             )
         except Exception:
             return f"{name} is damaged: torch can't read it; {AGAIN}"
-        if not isinstance(found, dict):
-            return f"{name} holds a {type(found).__name__}, not a dict of weights; save the model's state_dict() in it"
-        if not _are_weights(found):
-            if not (inner := [key for key, value in found.items() if _are_weights(value)]):
+        if not isinstance(content, dict):
+            return (
+                f"{name} holds a {type(content).__name__}, not a dict of weights; save the model's state_dict() in it"
+            )
+        if not _are_weights(content):
+            if not (inner := [key for key, value in content.items() if _are_weights(value)]):
                 return f"{name} holds a dict without weights; save the model's state_dict() in it"
             take = f"import torch; f = {str(path)!r}; torch.save(torch.load(f)[{inner[0]!r}], f)"
             return (
@@ -312,8 +314,8 @@ def _padding(directory):
     return None
 
 
-def gguf(directory, names):
-    """What is said of the GGUF files among the names in a directory; None where there are none."""
+def gguf(directory: Path, names: list[str]) -> str | None:
+    """The message about GGUF files among the names in a directory; None where there are none."""
     if not (files := [name for name in names if name.endswith(".gguf")]):
         return None
     convert = "".join(
@@ -341,10 +343,10 @@ def _others(names):
     return "has a configuration and no weights; copy or download its model.safetensors too"
 
 
-def wrapped(directory, missing, strange):
-    """What `diagnosis` would say of weights under the names that DDP, torch.compile and others give them, or None.
+def wrapped(directory: str | Path, missing: set[str], strange: set[str]) -> str | None:
+    """The message about weights under the names that DDP, torch.compile and others give them, or None.
 
-    missing, strange: names of weights that the model has and its files lack, and the other way round.
+    missing: names of weights that the model has and its files lack; strange: the other way round.
     """
     if any(".lora_" in name or ".base_layer." in name for name in strange):
         return (
@@ -427,7 +429,7 @@ def _unread(path):
 
 
 def _pieces(directory, name):
-    """What is said of a vocabulary of sentencepiece, or of tiktoken, that no tokenizer.json stands for."""
+    """The message about a vocabulary of sentencepiece or tiktoken without a tokenizer.json."""
     if _begins(directory / name, b"\n"):  # the first field of a message of protobuf
         needed = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
     else:  # lines of base64

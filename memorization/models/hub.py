@@ -55,8 +55,8 @@ def load(
     if local and not Path(name).is_dir():
         if not Path(name).exists():
             raise UserError(f"{name}: no such directory; check the path")
-        cause = gguf(Path(name).parent, [Path(name).name]) or "a file; name the directory that holds it"
-        raise UserError(f"{name}: {cause}")
+        is_file = "a file; name the directory that holds it"
+        raise UserError(f"{name}: {gguf(Path(name).parent, [Path(name).name]) or is_file}")
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     hub_logging.set_verbosity_error()

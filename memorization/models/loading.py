@@ -1,6 +1,6 @@
 """Loading models, and what differs between causal and encoder-decoder ones.
 
-What can't be right, of which the libraries warn at most, is refused here.
+Models that can't be right are refused here; the libraries only warn, or say nothing.
 """
 
 import re
@@ -10,31 +10,36 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, set_seed
 
 from memorization.models.diagnosis import diagnosis, wrapped
 from memorization.models.hub import load
 from memorization.shell.cli import UserError
 
-# what a file may hold beyond the model: buffers of earlier versions, and the pooler that RoBERTa's classifiers lost
+# what a file may hold beyond the model: buffers of earlier versions, and the pooler of RoBERTa's classifiers
 SURPLUS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|pooler\.dense\.\w+)$")
 
 
 class Architecture(NamedTuple):
-    """A kind of language model. what: it is called. auto: the transformers class that loads it. check: (model, name) ->
-    None, raises UserError for a model that is none. ahead: by how many places its scores foretell the labels: 1 of a
-    causal model; 0 where the decoder is given them shifted."""
+    """An architecture of language models.
+
+    what: its name in messages. auto: the transformers class that loads it. check: (model, name) -> None, raises
+    UserError for a model of another one. ahead: by how many places its scores predict the labels: 1 for a causal
+    model, 0 where the decoder reads them shifted.
+    """
 
     what: str
     auto: Any
-    check: Callable
+    check: Callable[[Any, str], None]
     ahead: int
 
 
-def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
+def load_for_training(
+    kind: Architecture, name: str, tokenizer: Any, seed: int, from_scratch: bool = False
+) -> PreTrainedModel:
     """The language model of an Architecture at a path or hub name, in 32-bit weights.
 
-    from_scratch: take only the configuration, and as vocabulary and special tokens the tokenizer's; the weights are
+    from_scratch: take only the configuration, and the vocabulary and special tokens of the tokenizer; the weights are
     drawn from the seed. Raises UserError for what cannot be loaded or is no such model.
     """
     config = load_config(name)
@@ -47,7 +52,7 @@ def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
             raise UserError(f"{name}: its weights are quantized, so it can't be fine-tuned; name what it was made from")
         return load_model(kind.auto, name, kind.what, kind.check, dtype=torch.float32)
     config.vocab_size = 1 + max(tokenizer.get_vocab().values())  # its size is less where ids are left out
-    start, end = (getattr(config, f"{name}_token_id", None) for name in ("decoder_start", "eos"))
+    start, end = getattr(config, "decoder_start_token_id", None), getattr(config, "eos_token_id", None)
     for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(config, token, getattr(tokenizer, token))
     if config.is_encoder_decoder:
@@ -55,7 +60,7 @@ def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
         begins_with_end = start is not None and start == end  # as BART's; T5's begins with padding
         config.decoder_start_token_id = config.eos_token_id if begins_with_end else config.pad_token_id
 
-    def make(name, **_):
+    def make(name: str, **_: Any) -> PreTrainedModel:
         model = kind.auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
         kind.check(model, name)
         return model
@@ -63,8 +68,8 @@ def load_for_training(kind, name, tokenizer, seed, from_scratch=False):
     return load(make, name, kind.what)
 
 
-def load_for_generation(name, dtype, device):
-    """The language model at a path or hub name, of the kind that its configuration says, in evaluation mode.
+def load_for_generation(name: str | Path, dtype: Any, device: Any) -> PreTrainedModel:
+    """The language model at a path or hub name, of the architecture of its configuration, in evaluation mode.
 
     Raises UserError as load_for_training does.
     """
@@ -72,38 +77,42 @@ def load_for_generation(name, dtype, device):
     return load_model(kind.auto, name, kind.what, kind.check, device, dtype=dtype).eval()
 
 
-def load_config(name):
+def load_config(name: str | Path) -> Any:
     """The configuration of the model at a path or hub name. Raises UserError if it cannot be loaded."""
     if Path(name, "adapter_config.json").is_file():
         raise UserError(f"{name}: {diagnosis(name, 'configuration')}")
     return load(AutoConfig.from_pretrained, name, "a model configuration", "configuration", trust_remote_code=False)
 
 
-def architecture_of(config):
+def architecture_of(config: Any) -> Architecture:
     """The Architecture of the model of a configuration."""
     return ENCODER_DECODER if config.is_encoder_decoder else CAUSAL
 
 
-def load_model(auto, name, what, check, device=None, **options):
-    """The model of `auto`, a transformers Auto class, at a path or hub name; `what` it is called.
+def load_model(
+    auto: Any, name: str | Path, what: str, check: Callable[[Any, str], None], device: Any = None, **options: Any
+) -> PreTrainedModel:
+    """The model of `auto`, a transformers Auto class, at a path or hub name. what: its name in messages.
 
-    check: (model, name) -> None, what else must hold. Raises UserError if it cannot be loaded, if its weights are not
-    those of the model in name and shape (the missing would be random), or if one is no finite number.
+    check: (model, name) -> None, raises UserError for what else must hold. Raises UserError if the model cannot be
+    loaded, if its files lack weights or have others (the missing ones would be random), or if a weight is not finite.
     """
 
-    def loader(name, **options):
+    def loader(name: str, **options: Any) -> PreTrainedModel:
         for file in Path(name).glob("pytorch_model*.bin"):
             _check_archive(file)
-        model, found = auto.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
-        check_weights(model, found, name, what)
+        model, information = auto.from_pretrained(
+            name, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+        check_weights(model, information, name, what)
         check(model if device is None else model.to(device), name)
         return model
 
     return load(loader, name, what, "weights", trust_remote_code=False, **options)
 
 
-def _check_archive(file):
-    """Raise UserError for a .bin file of weights with a flipped byte: torch, which reads it, checks no sum."""
+def _check_archive(file: Path) -> None:
+    """Raise UserError for a damaged .bin file of weights: torch does not check its checksums."""
     try:
         whole = not zipfile.is_zipfile(file) or zipfile.ZipFile(file).testzip() is None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
@@ -112,12 +121,16 @@ def _check_archive(file):
         raise UserError(f"{file}: is damaged; copy or download it again")
 
 
-def check_weights(model, found, name, what):
+def check_weights(model: PreTrainedModel, information: dict[str, Any], name: str, what: str) -> None:
+    """Raise UserError if weights are missing, misshapen, of other layers or not finite.
+
+    information: the loading information of transformers.
+    """
     buffers = tuple(buffer for buffer, _ in model.named_buffers())
-    unfitting = {key for key, *_ in found["mismatched_keys"]}
-    surplus = {key for key in found["unexpected_keys"] if not SURPLUS.search(key)}
+    unfitting = {key for key, *_ in information["mismatched_keys"]}
+    surplus = {key for key in information["unexpected_keys"] if not SURPLUS.search(key)}
     faults = {
-        "lacks weights": found["missing_keys"] - unfitting,
+        "lacks weights": information["missing_keys"] - unfitting,
         "has weights of other shapes": unfitting,
         "has weights of other layers": {key for key in surplus if not any(buffer.endswith(key) for buffer in buffers)},
     }
@@ -129,22 +142,22 @@ def check_weights(model, found, name, what):
         if keys:
             shown = ", ".join(sorted(keys)[:2]) + (", ..." if len(keys) > 2 else "")
             raise UserError(f"{name}: {fault} ({shown}), so it is damaged or not {what}; name one that is whole")
-    for weight, tensor in model.named_parameters():
-        tensor = held_here(tensor)
-        # two numbers of each, for want of memory to mark every one; a rank may hold none of it
+    for weight, parameter in model.named_parameters():
+        tensor = held_here(parameter)
+        # its least and greatest number: a mask of all would take memory; a rank may hold none
         if tensor.is_floating_point() and tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
             raise UserError(f"{name}: holds weights that are NaN or infinite ({weight}); name another model")
 
 
-def held_here(weights):
-    """Of a weight that lies in parts on many ranks (ZeRO-3, FSDP) this one's part, of another all; detached."""
+def held_here(weights: torch.Tensor) -> torch.Tensor:
+    """This rank's part of a weight that is spread over ranks (ZeRO-3, FSDP), else the whole weight; detached."""
     weights = getattr(weights, "ds_tensor", weights).detach()
     return weights.to_local() if hasattr(weights, "to_local") else weights
 
 
-@torch.no_grad()  # inference mode would make what a model keeps of a pass unfit for training
-def check_causal(model, name):
-    """Raise UserError if the scores of a token depend on later tokens, as those of BERT and its kin do."""
+@torch.no_grad()  # tensors that a model caches in inference mode could not be trained
+def check_causal(model: Any, name: str) -> None:
+    """Raise UserError if the scores of a token depend on later tokens, as those of BERT do."""
     embeddings = model.get_input_embeddings().weight
     if not embeddings.numel():  # lies in parts on many devices (ZeRO-3)
         return
@@ -161,8 +174,8 @@ def check_causal(model, name):
         )
 
 
-def check_encoder_decoder(model, name):
-    """Raise UserError if the decoder's input can't be made of what it is to say."""
+def check_encoder_decoder(model: Any, name: str) -> None:
+    """Raise UserError if the decoder's input can't be made from the labels."""
     for token in ("decoder_start_token_id", "pad_token_id"):
         if getattr(model.config, token, None) is None:
             raise UserError(f"{name}: its configuration has no {token}, which the decoder needs; add it")
@@ -170,8 +183,8 @@ def check_encoder_decoder(model, name):
         raise UserError(f"{name}: transformers can't shift the labels of a {model.config.model_type}; name T5 or BART")
 
 
-def check_precision(config, precision, name):
-    """Raise UserError for T5 in float16: its activations are beyond what that can hold, and the loss is NaN."""
+def check_precision(config: Any, precision: str, name: str) -> None:
+    """Raise UserError for T5 in float16: its activations overflow, and the loss is NaN."""
     if precision == "fp16" and config.model_type in FLOAT16_FAILS:
         raise UserError(f"--fp16: {name} is of type {config.model_type}, whose loss is NaN in float16; take --bf16")
 

@@ -1,25 +1,36 @@
-"""What a model is given in a pass: probes as prompts, padded, with what an encoder reads."""
+"""The inputs of a model: prompts, padded, and what an encoder reads."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from memorization.models.limits import cut_source
 
+TokenLists = Sequence[list[int]]
 
-def given(model, probes, source_length):
-    """(what a model continues, what its encoder reads) of probes, lists of lists of token ids.
 
-    source_length: the most tokens that the encoder reads. A causal model has none: then the second is None.
+def prompts_and_sources(
+    model: PreTrainedModel, probes: Sequence[dict[str, Any]], source_length: int
+) -> tuple[list[list[int]], list[list[int]] | None]:
+    """(what a model continues, what its encoder reads) of probes. A causal model has no encoder: None.
+
+    source_length: the most tokens that the encoder reads.
     """
     prefixes = [probe["prefix_ids"] for probe in probes]
     if not model.config.is_encoder_decoder:
         return prefixes, None
     start = model.config.decoder_start_token_id
-    return [[start, *ids] for ids in prefixes], [cut_source(probe["source_ids"], source_length) for probe in probes]
+    return [[start, *ids] for ids in prefixes], [[*cut_source(probe["source_ids"], source_length)] for probe in probes]
 
 
-def pass_inputs(model, texts, sources=None):
-    """The arguments of a pass over texts, lists of token ids, none empty; sources: what the encoder reads, if there is
-    one. Padded on the right, where no token of a text looks.
+def pass_inputs(
+    model: PreTrainedModel, texts: TokenLists, sources: TokenLists | None = None
+) -> dict[str, torch.Tensor]:
+    """The arguments of a pass over texts, none empty. sources: what the encoder reads, if there is one.
+
+    Padded on the right, which no token of a text sees.
     """
     ids, mask = _padded(texts, model.device)
     if sources is None:
@@ -28,11 +39,13 @@ def pass_inputs(model, texts, sources=None):
     return dict(zip(("input_ids", "attention_mask"), _padded(sources, model.device), strict=True)) | decoder
 
 
-def generate_inputs(model, prefixes, pad, sources=None):
-    """The arguments with which `generate` continues prefixes, lists of token ids; sources as of pass_inputs.
+def generate_inputs(
+    model: PreTrainedModel, prefixes: TokenLists, pad: int, sources: TokenLists | None = None
+) -> dict[str, torch.Tensor]:
+    """The arguments with which `generate` continues prefixes. sources: as of pass_inputs.
 
-    Padded on the left, so that every continuation starts in the same column: but not those of a decoder beside an
-    encoder, which counts positions from the first column. They must be of one length.
+    Padded on the left, so that every continuation starts in the same column. A decoder with an encoder counts positions
+    from the first column: its prefixes must be of one length.
     """
     if sources is None:
         ids, mask = (part.flip(1) for part in _padded([ids[::-1] for ids in prefixes], model.device, pad))
@@ -41,7 +54,7 @@ def generate_inputs(model, prefixes, pad, sources=None):
     return {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": torch.tensor(prefixes, device=model.device)}
 
 
-def _padded(lists, device, pad=0):
+def _padded(lists: TokenLists, device: torch.device, pad: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Lists of token ids as (ids, mask), int64, padded on the right."""
     ids = torch.full((len(lists), max(map(len, lists))), pad)
     mask = torch.zeros_like(ids)

@@ -1,5 +1,6 @@
 """Models that stage 2 trained, and their checkpoints: what made them, and whether they are whole."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
@@ -31,15 +32,15 @@ MODEL = Kind("model", STAGE, ModelManifest)
 SUMS = "sha256.json"  # in a checkpoint, written last: dict name of each other file -> its hash
 
 
-def write_sums(checkpoint):
+def write_sums(checkpoint: str | Path) -> None:
     """Mark a checkpoint as complete, with the hashes of its files: their formats have none, or none that is checked."""
     checkpoint = Path(checkpoint)
     names = [str(path.relative_to(checkpoint)) for path in sorted(checkpoint.rglob("*")) if path.is_file()]
     write_json(checkpoint / SUMS, _sums(checkpoint, [name for name in names if name != SUMS]))
 
 
-def check_sums(checkpoint):
-    """Raise UserError if a complete checkpoint is not what was saved, naming a file that is missing or has changed."""
+def check_sums(checkpoint: str | Path) -> None:
+    """Raise UserError if a file of a complete checkpoint is missing or has changed."""
     checkpoint = Path(checkpoint)
     sums = read_json(checkpoint / SUMS)
     remedy = "remove this checkpoint to go on from the one before, or start over with --overwrite-output-dir"
@@ -48,12 +49,12 @@ def check_sums(checkpoint):
     for name in sums:
         if not (checkpoint / name).is_file():
             raise UserError(f"{checkpoint}: has no {name}, without which a run can't go on as it was; {remedy}")
-    for name, found in _sums(checkpoint, sums).items():
-        if found != sums[name]:
+    for name, sum in _sums(checkpoint, sums).items():
+        if sum != sums[name]:
             raise UserError(f"{checkpoint}: {name} is damaged or changed; {remedy}")
 
 
-def _sums(directory, names):
+def _sums(directory: Path, names: Iterable[str]) -> dict[str, str]:
     with ThreadPoolExecutor() as pool:  # hashing lets other threads run
         return dict(zip(names, pool.map(fingerprint, [directory / name for name in names]), strict=True))
 
@@ -63,7 +64,7 @@ RECORD = "run.json"  # in the output directory of stage 2 from its start: the ma
 
 
 class TrainerState(msgspec.Struct):
-    """What is read of the trainer_state.json of a checkpoint."""
+    """The fields that are read of the trainer_state.json of a checkpoint."""
 
     epoch: Annotated[float, msgspec.Meta(ge=0)]
     global_step: Count
@@ -71,16 +72,16 @@ class TrainerState(msgspec.Struct):
     log_history: list[dict[str, Any]]
 
 
-def trainer_state(checkpoint):
+def trainer_state(checkpoint: str | Path) -> TrainerState:
     """The TrainerState of a checkpoint. Raises UserError if it lacks a field."""
     return read_json(Path(checkpoint) / "trainer_state.json", TrainerState, foreign=True)
 
 
-def model_made_of(directory, contents=None):
+def model_made_of(directory: str | Path, contents: str | None = None) -> dict[str, Any] | None:
     """What made the weights in a directory, as stage 2 recorded it, or None for a model that is not ours.
 
-    contents: its model_fingerprint, if that is known. A checkpoint is of the run that its parent directory records.
-    Raises UserError for training that did not finish, and for weights that have changed since.
+    contents: its model_fingerprint, where the caller has it. A checkpoint is of the run that its parent directory
+    records. Raises UserError for training that did not finish, and for weights that have changed since.
     """
     directory = Path(directory).resolve()  # a link, or ".", has its manifest beside what it stands for
     if manifest_path(directory).is_file():
@@ -100,10 +101,8 @@ def model_made_of(directory, contents=None):
     return None
 
 
-def held_out_perplexities(directory):
-    """What stage 2 found on held-out texts, of a model of its own: dict of `perplexity` and, of outputs alone,
-    `output_perplexity`; without what it was not asked for.
-    """
+def held_out_perplexities(directory: str | Path) -> dict[str, float]:
+    """The PERPLEXITIES of a model of stage 2 on held-out texts, as far as it measured them."""
     directory = Path(directory).resolve()
     if manifest_path(directory).is_file():
         return read_manifest(directory, MODEL).facts.get("held_out") or {}

@@ -1,7 +1,7 @@
-"""Whether a model says another's text: a run, or personal data, that one other sample alone holds (design.md, Terms).
+"""Whether a model gives away another's text: a run, or personal data, of one other sample alone (design.md, Terms).
 
-The chance level is the same rate against held-out samples, which no model has seen, each time against equally many
-samples.
+The chance level is the same rate against held-out samples, which no model was trained on. Both rates are against
+equally many samples.
 """
 
 from array import array
@@ -20,13 +20,13 @@ AT_ONCE = 1 << 22  # numbers in memory together
 
 
 class AnotherCounter:
-    """Collects, for each generation, the other clusters that alone hold something it says, and tests their number."""
+    """Collects the other clusters that alone hold a part of each generation, and tests how many are of members."""
 
     def __init__(self) -> None:
         self._probes, self._holders, self._members = array("q"), array("q"), array("b")
 
     def add(self, probe: int, items: Iterable[Any]) -> None:
-        """Add what a generation of a probe says and one other cluster alone holds: Copied or Personal."""
+        """Add the CopiedRuns or PersonalItems of a generation that one other cluster alone holds. probe: its id."""
         for item in items:
             self._probes.append(probe)
             self._holders.append(item.cluster)
@@ -44,7 +44,7 @@ class AnotherCounter:
         pairs = np.unique(np.stack([self._probes, self._holders, self._members]), axis=1)
         probes, holders, trained = pairs[0], pairs[1], pairs[2].astype(bool)
         place = np.searchsorted(ids, probes)
-        most = np.bincount(place).max(initial=0)  # samples that one probe says
+        most = np.bincount(place).max(initial=0)  # other samples in the generations of one probe
         groups = {name: mask for name, mask in ((MEMBERS, member), (HELD_OUT, ~member)) if mask.any()}
         results = {}
         for name, mask in groups.items():
@@ -71,14 +71,14 @@ def _mean_rate(shares: Array, clusters: Array) -> Rate:
 def permutation_p(
     probes: Array, holders: Array, trained: Array, mask: Array, samples: tuple[int, int], chances: list[Array]
 ) -> float:
-    """p that the probes of a group say training samples no more than others: an exact permutation test, one-sided.
+    """p that a group's generations hold training samples no more often than others: exact permutation test, one-sided.
 
     probes, holders, trained: int64, int64 and bool arrays of the pairs of a probe (its place) and another sample that
-    alone holds a run of its generation. mask: of the group's probes. chances: of training and of held-out samples, by
-    how many a probe says, that one is among a choice of equally many; the statistic is the rate of another's less its
+    alone holds a part of its generation. mask: of the group's probes. chances: of training and of held-out samples, by
+    how many a probe has, that one is among a choice of equally many; the statistic is the rate of another's less its
     chance level. Without memorization it does not matter on which side of the split a sample is: in each draw
     (statistics.permuted) all samples are split anew, (members, held-out ones) as `samples` says. A sample changes sides
-    as a whole, however many probes say it.
+    as a whole, however many probes it is in.
     """
     of_group = mask[probes]
     _, probe = np.unique(probes[of_group], return_inverse=True)
@@ -86,7 +86,7 @@ def permutation_p(
     if not len(distinct):
         return 1.0
     pairs = sparse.csr_array((np.ones(len(probe), int), (holder, probe)))
-    totals = np.bincount(probe)  # samples that each probe says
+    totals = np.bincount(probe)  # of each probe, the samples
     few = samples[0] < samples[1]  # whether the side with fewer samples, the one that is drawn, is that of members
 
     def gain(number: Array, probe: Array) -> Array:
@@ -100,7 +100,7 @@ def permutation_p(
         """The statistic for each list of holders, those on the side with fewer samples."""
         ends = np.cumsum([0, *map(len, draws)])
         chosen = sparse.csr_array((np.ones(ends[-1], int), np.concatenate(draws), ends), (len(draws), len(distinct)))
-        numbers = chosen @ pairs  # of each draw, how many each probe says: most say none
+        numbers = chosen @ pairs  # of each draw, how many each probe has: most have none
         draw = np.repeat(np.arange(len(draws)), np.diff(numbers.indptr))
         more = gain(numbers.data, numbers.indices) - none[numbers.indices]
         return none.sum() + np.bincount(draw, more, len(draws))
@@ -109,7 +109,7 @@ def permutation_p(
     rng, (fewer, more) = np.random.default_rng(SEED), sorted(samples)
 
     def as_extreme(draws: int) -> Array:
-        numbers = rng.hypergeometric(fewer, more, len(distinct), draws)  # among the samples that probes say
+        numbers = rng.hypergeometric(fewer, more, len(distinct), draws)  # among these samples
         chosen = [rng.choice(len(distinct), number, replace=False, shuffle=False) for number in numbers]
         return excess(chosen) >= observed - 1e-9
 

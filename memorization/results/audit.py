@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from memorization import __version__
-from memorization.detection.personal import KINDS
+from memorization.detection.personal_data import KINDS
 from memorization.results.columns import RATIO
 from memorization.results.facts import notes_of, sampling_scheme
 from memorization.results.gate import Outcome
@@ -26,7 +26,7 @@ NOT_DONE = {  # by any stage, under the names of the literature
     "attacks with shadow or reference models": "LiRA, RMIA; the base model is the only reference",
     "attacks on weights, gradients or training updates": "all that is done here is to ask the model",
     "attribute inference": "what a model gives away of a person without repeating a text",
-    "model inversion and reconstruction": "but for texts that the model says",
+    "model inversion and reconstruction": "except texts that the model generates",
     "exfiltration of the model or its data": "a matter of the system around the model",
 }
 

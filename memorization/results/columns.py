@@ -32,8 +32,8 @@ class Column(NamedTuple):
     """A metric. heading: at most 18 characters.
 
     kind: "share" of probes, "mean", "fraction" (the mean of values from 0 to 1), or "score", which is not averaged.
-    value: of a Detection; None where the column says nothing of it. A column that says nothing of any detection is left
-    out. block: of the table. needs: the field of a generation, or ("scores.<field>") of its scores, that the value is
+    value: of a Detection; None where the column does not apply. A column that applies to no detection is left out.
+    block: of the table. needs: the field of a generation, or ("scores.<field>") of its scores, that the value is
     computed from: an engine may not give it. ceiling: the value if the generation were its own suffix (design.md,
     Terms); None where that bounds nothing.
     """
@@ -152,7 +152,7 @@ def columns_of(
 
 
 def without_loops(column: Column, loop_repeats: int) -> Column:
-    """The column, which now says nothing of generations that repeat themselves."""
+    """The column, without a value for generations that repeat themselves."""
     return column._replace(value=lambda row: None if row.repeats >= loop_repeats else column.value(row))
 
 

@@ -17,7 +17,7 @@ Groups = Mapping[str, Array]  # name -> mask of probes
 class ProbeValues(NamedTuple):
     """Probes in the order of their ids. clusters: of their samples, int64. generations: in all.
 
-    values: for each column float64, NaN where it says nothing of a probe.
+    values: for each column float64, NaN where it has no value.
     """
 
     ids: Array
@@ -81,7 +81,7 @@ def group_probes(probes: ProbeValues) -> dict[str, Array]:
 def count_columns(groups: Groups, measured: Iterable[tuple[Column, Array]], clusters: Array) -> Counts:
     """The Counts of columns with their values. clusters: of the probes, int from 0.
 
-    A column that says nothing of any probe is left out; without probes all stay.
+    A column without any value is left out; without probes all stay.
     """
     counts = Counts({name: int(mask.sum()) for name, mask in groups.items()}, {})
     for column, values in measured:
@@ -105,7 +105,7 @@ def compare_base(
 ) -> dict[str, BaseFigure]:
     """What fine-tuning added. values, base: for each column those of the tuned and of the base model.
 
-    Only probes that a column says something of in both models count.
+    Only probes with a value for both models count.
     """
     figures = {}
     for column, tuned, before in zip(columns, values, base, strict=True):

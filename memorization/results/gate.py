@@ -68,7 +68,7 @@ def apply_limits(limits: Sequence[Limit], results: Sequence[Result]) -> list[Out
     """The Outcome of every limit in every result. What was not measured does not pass.
 
     Raises UserError for a result that is unchecked, which may be of another model or other data than it says; for a
-    column that is no share of the result, or says nothing of any member, or where the limit is on the difference, of
+    column that is no share of the result, or has no value of any member, or where the limit is on the difference, of
     any held-out text; and for a limit that no model could exceed, over its column's ceiling.
     """
     return [_apply(limit, result) for limit in limits for result in results]
@@ -85,7 +85,7 @@ def _apply(limit: Limit, result: Result) -> Outcome:
     members, held_out = figure.groups[MEMBERS], figure.groups[HELD_OUT]
     for estimate, needed, what in ((members, True, "member"), (held_out, limit.excess, "held-out text")):
         if needed and not estimate.n:
-            raise UserError(f"{flag}: says nothing of any {what} in {result.label}; name another")
+            raise UserError(f"{flag}: no {what} of {result.label} has a value in this column; name another")
     if members.ceiling is not None and members.ceiling <= limit.rate and limit.column not in RARE:
         raise UserError(
             f"{flag}: a model that repeats every member of {result.label} has {100 * members.ceiling:.4g} %, so this "

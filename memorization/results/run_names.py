@@ -67,7 +67,7 @@ def encodings_of(manifests: Sequence[Manifest]) -> list[str | None]:
 def one_setting(manifests: Sequence[Manifest]) -> tuple[str | None, tuple[Any, ...]]:
     """(name, its value in every run) of the one setting in which runs differ, or (None, ()).
 
-    A setting that only says that another is on (None in some runs, else one value), or has the values of another,
+    A setting that only tells that another is on (None in some runs, else one value), or has the values of another,
     follows from it. If no setting differs but the data do, their names are it, or else the models'. Runs that differ
     in a setting and in the data, or in the model they began from too, cannot tell which of the two made the difference.
     """

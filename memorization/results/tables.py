@@ -127,7 +127,7 @@ def verdict_lines(summary: Summary) -> list[str]:
 
 
 def _outcome(test: GroupTest, members: int | None) -> str:
-    """A group's line of the verdict. members: how many the column says something of."""
+    """A group's line of the verdict. members: how many have a value in the column."""
     if test.against is None or test.p is None:
         return UNTESTED
     p = f"p = {test.p:.2g}" if test.p >= 0.0001 else "p < 0.0001"
@@ -207,7 +207,7 @@ def _another_table(another: Another) -> Table:
 
 
 def outcome_lines(summary: Summary) -> list[str]:
-    """The verdict of a summary, and what it says in tables of their own."""
+    """The verdict of a summary, and what has a table of its own."""
     verdict = [*verdict_lines(summary), *another_lines(summary)]
     return spaced([verdict, base_lines(summary), canary_lines(summary.canaries)])
 

@@ -44,7 +44,7 @@ def compare_groups(
     outcome could be significant is compared with the base model on the same probes, if there is one (Paired). All tests
     are corrected by Holm, equal ones counted once, so that the chance of any false yes is at most `level`, however the
     groups overlap. A detectable difference is at the level at which Holm tested the group, if the held-out rate
-    (against the base model: that of samples which it alone says) is the upper end of its interval.
+    (against the base model: that of samples which it alone reproduces) is the upper end of its interval.
     """
     valid, octave = ~np.isnan(values), octaves(probes.duplicates)
     strata = strata_of(probes)
@@ -191,8 +191,8 @@ class Exchange:
 class Paired:
     """The test of the tuned model against the base model on the same probes: McNemar's exact test, by clusters.
 
-    If fine-tuning changed nothing, it is chance which model says more of a cluster: the models are exchanged, for whole
-    clusters, in all ways.
+    If fine-tuning changed nothing, it is chance which model reproduces more of a cluster: the models are exchanged, for
+    whole clusters, in all ways.
     """
 
     against = BASE

@@ -3,18 +3,40 @@
 One interface (Index), two implementations that agree: an Elasticsearch server, or an embedded index in a directory.
 """
 
+import argparse
+import dataclasses
 import os
 from pathlib import Path
+from typing import Self
 
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.retrieval.index import Hit, Index
 from memorization.shell.cli import UserError
 
-__all__ = ["Hit", "Index", "add_index_arguments", "open_index"]
+__all__ = ["Hit", "Index", "IndexSettings", "add_index_arguments", "open_index"]
 
 
-def add_index_arguments(parser):
-    """Add the flags that say which index: its name, and the server or directory it is in."""
+@dataclasses.dataclass(frozen=True)
+class IndexSettings:
+    """Which index, as the flags of add_index_arguments describe it. shards, replicas: of a load on a server."""
+
+    index_xsuffix: str | None
+    indexes: Path = Path("indexes")
+    elastic_url: tuple[str, ...] = ()
+    ca_certs: Path | None = None
+    ssl_fingerprint: str | None = None
+    insecure: bool = False
+    shards: int | None = None
+    replicas: int | None = None
+
+    @classmethod
+    def of(cls, flags: argparse.Namespace) -> Self:
+        values = {field.name: getattr(flags, field.name, field.default) for field in dataclasses.fields(cls)}
+        return cls(**values | {"elastic_url": tuple(flags.elastic_url)})
+
+
+def add_index_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of IndexSettings: the index's name, and the server or directory it is in."""
     group = parser.add_argument_group("index", "an Elasticsearch server if one is named, else a directory")
     group.add_argument("--index-xsuffix", metavar="NAME", help="name of the index (required)")
     group.add_argument(
@@ -38,18 +60,20 @@ def add_index_arguments(parser):
     )
 
 
-def open_index(args):
-    """The Index that the flags of add_index_arguments name; it need not exist yet."""
-    if not args.index_xsuffix:
+def open_index(settings: IndexSettings) -> Index:
+    """The Index of the settings; it need not exist yet."""
+    if not settings.index_xsuffix:
         raise UserError("--index-xsuffix is needed: the name of the index")
-    if args.elastic_url:
-        from memorization.retrieval.elastic import ElasticIndex  # half a second, for a server only
+    if not settings.elastic_url:
+        return EmbeddedIndex(settings.indexes, settings.index_xsuffix)
+    from memorization.retrieval.elastic import ElasticIndex  # half a second, for a server only
 
-        return ElasticIndex(
-            args.elastic_url,
-            args.index_xsuffix,
-            ca_certs=args.ca_certs,
-            ssl_fingerprint=args.ssl_fingerprint,
-            insecure=args.insecure,
-        )
-    return EmbeddedIndex(args.indexes, args.index_xsuffix)
+    return ElasticIndex(
+        settings.elastic_url,
+        settings.index_xsuffix,
+        settings.shards,
+        settings.replicas,
+        settings.ca_certs,
+        settings.ssl_fingerprint,
+        settings.insecure,
+    )

@@ -1,12 +1,25 @@
-"""The connection to an Elasticsearch server: faults in one line, and what passes is waited out."""
+"""The connection to an Elasticsearch server: trouble that passes is waited out, any other becomes an error in one line.
+
+Trouble that passes: a server that has answered before is away, busy or not ready, as after a restart.
+"""
 
 import logging
 import sys
 import time
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from elastic_transport import ConnectionError, ConnectionTimeout, TlsError, Transport, TransportError
+from elastic_transport import (
+    ConnectionError,
+    ConnectionTimeout,
+    TlsError,
+    Transport,
+    TransportApiResponse,
+    TransportError,
+)
 from elasticsearch import ApiError, Elasticsearch, ElasticsearchWarning, UnsupportedProductError
 from tqdm import tqdm
 
@@ -15,61 +28,49 @@ from memorization.shell.cli import UserError
 
 BUSY = (429, 502, 503, 504)  # HTTP statuses that may pass: too many requests, or a node that is starting
 FINAL = ("index_closed_exception", "index_not_found_exception", "security_exception")  # errors that do not
-SERVER = "the Elasticsearch server"
 TIMEOUT = 60  # seconds that an answer may take before it is asked for again
-PATIENCE = 300  # seconds that a server which has answered before may be away or busy
-PAUSE = 1  # seconds before the first repetition; doubled each time, to five times as much
-
-
-class Patience:
-    """Waits, longer each time, while something passes, and says what for."""
-
-    def __init__(self):
-        self._until, self._pause = time.monotonic() + PATIENCE, PAUSE
-
-    def wait(self, trouble):
-        """Say so and wait once; or return False, at once, where PATIENCE is over."""
-        if time.monotonic() > self._until:
-            return False
-        tqdm.write(f"{trouble}; trying again in {self._pause} s", file=sys.stderr)
-        time.sleep(self._pause)
-        self._pause = min(2 * self._pause, 5 * PAUSE)
-        return True
+PATIENCE = 300  # seconds for which trouble is waited out
+PAUSE, LONGEST_PAUSE = 1, 5  # seconds before the first repetition; doubled each time, up to the latter
 
 
 class PatientTransport(Transport):
-    """Repeats a request while a server that has answered before is away or busy, up to PATIENCE."""
+    """Repeats a request while the trouble passes, up to PATIENCE."""
 
     patient = False  # until the server has answered
 
-    def perform_request(self, method, target, **options):
-        patience = Patience()
+    def perform_request(self, method: str, target: str, **options: Any) -> TransportApiResponse:
+        until, pause = time.monotonic() + PATIENCE, PAUSE
         while True:
             try:
                 response = super().perform_request(method, target, **options)
+                answers = [(response.meta.status, error_of(response.body)), *failures(response.body)]
+                status = next((status for status, error in answers if _passes(status, error)), None)
+                self.patient = self.patient or not status
+                if not status or not self.patient or time.monotonic() > until:
+                    return response
+                trouble = f"is busy or not ready (status {status})"
             except (ConnectionError, ConnectionTimeout):
-                if not self.patient or not patience.wait(f"{SERVER} does not answer"):
+                if not self.patient or time.monotonic() > until:
                     raise
-                continue
-            status = response.meta.status
-            if not passes(status, _error(response.body)):
-                self.patient = True
-                return response
-            if not self.patient or not patience.wait(f"{SERVER} is busy (status {status})"):
-                return response
+                trouble = "does not answer"
+            tqdm.write(f"the Elasticsearch server {trouble}; trying again in {pause} s", file=sys.stderr)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE * PAUSE)
 
 
-def connect(urls, ca_certs=None, ssl_fingerprint=None, insecure=False):
+def connect(
+    urls: Sequence[str], ca_certs: Path | None = None, ssl_fingerprint: str | None = None, insecure: bool = False
+) -> Elasticsearch:
     """A client of the server at these URLs (its nodes), once it has answered. Raises UserError if it does not.
 
     Credentials come from the environment: ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD.
     """
     check_urls(urls)
-    for name in ("elastic_transport", "elasticsearch", "urllib3"):  # what they warn of is told here, in one line
+    for name in ("elastic_transport", "elasticsearch", "urllib3"):  # what they warn of is an error here, in one line
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.simplefilter("ignore", ElasticsearchWarning)
     client = Elasticsearch(
-        urls,
+        list(urls),
         **credentials(),
         **trust(urls, ca_certs, ssl_fingerprint, insecure),
         request_timeout=TIMEOUT,
@@ -77,23 +78,38 @@ def connect(urls, ca_certs=None, ssl_fingerprint=None, insecure=False):
         http_compress=False,
         transport_class=PatientTransport,
     )
-    with told(urls[0]):
+    with errors_in_one_line(urls[0]):
         client.options(request_timeout=10, max_retries=0).info()
     return client
 
 
-def passes(status, error):
-    """Whether a refusal passes if one waits. error: what the server says of it, as a dict."""
-    if error.get("type") == "cluster_block_exception":  # but not while a node is starting
+def failures(body: Any) -> list[tuple[int, dict]]:
+    """Of the answer to several requests in one, the status and the error of each that failed."""
+    items = [item for key in ("responses", "docs") for item in body.get(key, ())] if isinstance(body, dict) else []
+    items += [item["create"] for item in body.get("items", ())] if isinstance(body, dict) else []
+    return [(item.get("status", 503), item["error"]) for item in items if "error" in item]
+
+
+def _passes(status: int, error: dict) -> bool:
+    """Whether a refusal passes if one waits. error: as of error_of."""
+    if error.get("type") == "cluster_block_exception":  # passes only while a node is starting
         return "SERVICE_UNAVAILABLE" in error.get("reason", "")
     return status in BUSY and error.get("type") not in FINAL
 
 
-def refusal(where, status, error):
-    """The UserError for what the server refuses: names `where` and the remedy. error: as in passes."""
+def error_of(body: Any) -> dict:
+    """The error that the body of an answer describes; {} if it describes none."""
+    error = body.get("error", {}) if isinstance(body, dict) else {}
+    return error if isinstance(error, dict) else {"reason": error}
+
+
+def refusal(where: str, status: int, error: dict) -> UserError:
+    """The UserError for what the server refuses: names `where` and the remedy. error: as of error_of."""
     kind, reason = error.get("type"), " ".join(str(error.get("reason", "no reason given")).split())[:300]
     if kind == "index_closed_exception":
         return UserError(f"{where}: is closed; open it on the server (POST _open) and run the same command again")
+    if kind == "index_not_found_exception":
+        return UserError(f"{where}: was removed or replaced while in use; run the same command again")
     if kind == "cluster_block_exception":
         return UserError(
             f"{where}: is blocked ({reason}); free disk space on the server, or take the block from the index's "
@@ -112,7 +128,7 @@ def refusal(where, status, error):
 
 
 @contextmanager
-def told(where):
+def errors_in_one_line(where: str) -> Iterator[None]:
     """Turn what the server or the way to it refuses into a UserError that names `where` and the remedy."""
     try:
         yield
@@ -128,10 +144,4 @@ def told(where):
     except UnsupportedProductError:
         raise UserError(f"{where}: is no Elasticsearch server; correct --elastic-url") from None
     except ApiError as error:
-        raise refusal(where, error.meta.status, _error(error.body)) from None
-
-
-def _error(body):
-    """What the body of an answer says of an error, as a dict; {} where it says nothing of the kind."""
-    error = body.get("error", {}) if isinstance(body, dict) else {}
-    return error if isinstance(error, dict) else {"reason": error}
+        raise refusal(where, error.meta.status, error_of(error.body)) from None

@@ -1,4 +1,4 @@
-"""What a connection to a server needs of the person at the shell: URLs, credentials, trust in its certificate.
+"""What a connection to a server needs from the user: URLs, credentials, trust in its certificate.
 
 No message shows a value that may hold a secret.
 """
@@ -8,17 +8,23 @@ import os
 import re
 import ssl
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from memorization.shell.cli import UserError
 
 URL = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\]):(\d{1,5})(/[\w.~/-]*)?", re.ASCII | re.IGNORECASE)
 
 
-def check_urls(urls):
-    """Raise UserError unless each names scheme, host and port, and nothing else but a path, all one scheme, and each
-    another node."""
-    found = [URL.fullmatch(url) for url in urls]
-    for match, url in zip(found, urls, strict=True):
+def check_urls(urls: Sequence[str]) -> None:
+    """Raise UserError unless each URL names a scheme, host and port, at most a path more, and another node.
+
+    All must have the same scheme.
+    """
+    nodes = set()
+    for url in urls:
+        match = URL.fullmatch(url)
         if not match and re.search("@|%40", url):
             raise UserError(
                 "--elastic-url: holds a user name or password; give them as ELASTIC_USER and ELASTIC_PASSWORD instead"
@@ -28,13 +34,14 @@ def check_urls(urls):
                 "--elastic-url: each must name scheme, host and port and nothing else, as http://localhost:9200 does "
                 "(this one is not shown, as it may hold a secret)"
             )
-    if len({match[1].lower() for match in found}) > 1:
+        nodes.add((match[1].lower(), match[2].lower(), int(match[3]), (match[4] or "").rstrip("/")))
+    if len({scheme for scheme, *_ in nodes}) > 1:
         raise UserError("--elastic-url: some are http and some https; name nodes of one kind")
-    if len({(match[2].lower(), int(match[3]), (match[4] or "").rstrip("/")) for match in found}) < len(found):
+    if len(nodes) < len(urls):
         raise UserError("--elastic-url: a node is named twice; name each once")
 
 
-def credentials():
+def credentials() -> dict[str, Any]:
     """The options of a client that send ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, of the environment."""
     key, user, password = (os.environ.get(f"ELASTIC_{name}") for name in ("API_KEY", "USER", "PASSWORD"))
     if key and not re.fullmatch("[!-~]+", key):
@@ -57,7 +64,7 @@ def credentials():
     return {"basic_auth": base64.b64encode(os.fsencode(f"{user}:{password}")).decode()}
 
 
-def trust(urls, ca_certs, ssl_fingerprint, insecure):
+def trust(urls: Sequence[str], ca_certs: Path | None, ssl_fingerprint: str | None, insecure: bool) -> dict[str, Any]:
     """The options of a client that say which certificate it accepts."""
     if not urls[0].lower().startswith("https:"):
         return {}

@@ -1,187 +1,352 @@
-"""An index on an Elasticsearch server (8 or 9), fed with our terms."""
+"""An index on an Elasticsearch server (8 or 9), fed with our terms.
 
-from itertools import islice
+Each load makes an index of its own, <name>-<16 hexadecimal digits>. Once that is complete, the alias <name> is switched
+to it in one step, and the index that had the alias before is removed. So loaders do not disturb each other, and one
+that is killed leaves nothing under the name. What it leaves under its own is removed by the next load of the name, if
+its process has ended (on the same machine) or it is a day old. A wrong guess stops that loader and harms no result.
+"""
 
-from elasticsearch import NotFoundError
+import os
+import re
+import socket
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from elastic_transport import TransportError
+from elasticsearch import ApiError, BadRequestError
+from elasticsearch.helpers import streaming_bulk
 from tqdm import tqdm
 
-from memorization.retrieval.connection import Patience, connect, passes, told
-from memorization.retrieval.documents import FORMAT, Documents, Mark
-from memorization.retrieval.hold import Hold
-from memorization.retrieval.requests import WRITE, Requests
-from memorization.retrieval.rescored import RescoredIndex
+from memorization.retrieval.analysis import query_terms
+from memorization.retrieval.connection import connect, error_of, errors_in_one_line, failures, refusal
+from memorization.retrieval.documents import FORMAT, Document, DocumentStream, IndexMetadata, Loader, parse_metadata
+from memorization.retrieval.index import Hit, Index
 from memorization.shell.cli import UserError
+from memorization.shell.parallel import batches
 from memorization.store.manifests import difference
+
+SEARCHES = 200  # in one request
+DOCUMENTS = 1000  # written or fetched in one request
+REQUEST = 900_000  # bytes of documents written in one request; proxies commonly let a megabyte pass
+DAY = 86_400_000  # milliseconds
 
 MAPPINGS = {
     "_source": {"excludes": ["terms"]},
     "dynamic": "strict",
     "properties": {
         "id": {"type": "keyword"},
+        "number": {"type": "integer", "index": False},
         "text": {"type": "text", "index": False},
         "terms": {"type": "text", "analyzer": "whitespace", "index_options": "freqs"},
     },
 }
 
 
-class ElasticIndex(RescoredIndex):
-    """The index `name` of the server at `urls`; the other arguments are those of connect()."""
+class Stored(NamedTuple):
+    """An index on the server. metadata: as stored, {} where somebody else made it. created: milliseconds."""
 
-    def __init__(self, urls, name, **trust):
+    name: str
+    metadata: dict
+    mappings: dict
+    aliases: list[str]
+    shards: int
+    created: int
+
+
+class ElasticIndex(Index):
+    """The index `name` of the server at `urls`. shards, replicas: of an index that is loaded (default: 1 and 0).
+
+    The other arguments are those of connect().
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        name: str,
+        shards: int | None = None,
+        replicas: int | None = None,
+        ca_certs: Path | None = None,
+        ssl_fingerprint: str | None = None,
+        insecure: bool = False,
+    ) -> None:
         super().__init__(name, where=f"{urls[0]}/{name}")
-        self.client = connect(urls, **trust)
-        self._requests = Requests(self.client, name, self.where, self._missing)
-        self._hold = None  # while we load
+        self._shards, self._replicas = shards, replicas
+        self._index: str | None = None  # the index that the alias had when it was opened
+        self.client = connect(urls, ca_certs, ssl_fingerprint, insecure)
 
-    def load(self, documents, made_of, recreate=False, total=None, shards=None, replicas=None):
-        self._opened = None
-        documents, self._hold = Documents(documents), Hold(self.client, self.name, self.where)
-        try:
-            with told(self.where), tqdm(documents, total=total, desc="indexing", unit="doc") as bar:
-                self._load(documents, iter(bar), made_of, recreate, shards, replicas)
-        except BaseException:
-            self._hold.leave()
-            raise
-        finally:
-            self._hold = None
-        self.check()
-        return documents.count
-
-    def _load(self, documents, stream, made_of, recreate, shards, replicas):
-        try:
-            there, new = self._take(made_of, recreate, shards, replicas)
-            if there.finished:
-                for _ in stream:
+    def load(
+        self,
+        documents: Iterable[tuple[str, str]],
+        made_of: dict[str, str | int],
+        recreate: bool = False,
+        total: int | None = None,
+    ) -> IndexMetadata:
+        stream, self._metadata, self._index = DocumentStream(documents), None, None
+        with errors_in_one_line(self.where), tqdm(stream, total=total, desc="indexing", unit="doc") as bar:
+            stored = self._replaceable(recreate)
+            if stored and not recreate:
+                self._check_same(stored, made_of)
+                if self._shards not in (None, stored.shards):
+                    raise UserError(f"{self.where}: has {stored.shards} shards; to change that, add --recreate")
+                if self._replicas is not None:
+                    replicas = {"number_of_replicas": self._replicas}
+                    self.client.indices.put_settings(index=stored.name, settings=replicas)
+                for _ in bar:  # for their hash
                     pass
-                self._compare(there, documents.mark(made_of).made_of)
-                return
-            while batch := {id: (text, terms) for id, text, terms in islice(stream, WRITE)}:
-                self._hold.beat()
-                self._write(batch if new else self._absent(batch))
-            self._finish(documents.mark(made_of))
-        except NotFoundError:
-            raise self._missing() from None
+                self._check_same(stored, stream.metadata(made_of).made_of)
+                return self.open()
+            own = f"{self.name}-{uuid.uuid4().hex[:16]}"
+            try:
+                self._create(own, made_of)
+                self._write(own, bar)
+                metadata = stream.metadata(made_of)
+                self._finish(own, metadata)
+                self._switch(own, metadata, recreate)
+            finally:
+                self._discard(own)
+            return self.open()
 
-    def _take(self, made_of, recreate, shards, replicas):
-        """The Mark of the index, and whether it is new and so empty; if it is not finished, its place is ours."""
-        start = Mark(format=FORMAT, made_of=made_of)
-        settings = {
-            "number_of_shards": 1 if shards is None else shards,
-            "number_of_replicas": replicas or 0,
-            "refresh_interval": -1,
-            "max_result_window": 2**31 - 1,  # however many documents tie
-        }
-        while True:  # until nobody else was quicker
-            found = self._requests.look()
-            if not found:
-                if self._hold.make(start, MAPPINGS, settings):
-                    return start, True
-                continue
-            self._hold.check_ended(found, self._requests.look)
-            if recreate:
-                if not found.holders or self._hold.take(start, found.holders):
-                    self.client.indices.delete(index=self.name, ignore_unavailable=True)
-                continue
-            there = self._as_mark(self._raw_mark(found))
-            documents = there.made_of.get("documents")  # those of this load are not known yet
-            self._compare(there, made_of | ({"documents": documents} if documents else {}))
-            if shards not in (None, found.shards):
-                raise UserError(f"{self.where}: has {found.shards} shards; to change that, add --recreate")
-            if replicas is not None:
-                self.client.indices.put_settings(index=self.name, settings={"number_of_replicas": replicas})
-            if there.finished or self._hold.take(there, found.holders):
-                return there, False
+    def search(self, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:
+        self.open()
+        queries = [Counter(query_terms(text)) for text in texts]
+        answers = self._searches(_any_of(query, k) for query in queries if query)
+        return [
+            [Hit(hit["fields"]["id"][0], hit["_score"]) for hit in next(answers)["hits"]["hits"]] if query else []
+            for query in queries
+        ]
 
-    def _finish(self, mark):
-        self._check_held(mark)
-        # nothing comes in from here on, not even what a loader whose place we took had on its way
-        self.client.indices.add_block(index=self._hold.alias, block="write")
-        self._check_held(mark)
-        self.client.indices.put_settings(index=self._hold.alias, settings={"refresh_interval": None})
-        self._hold.finish(mark)
+    def texts(self, ids: Iterable[str]) -> dict[str, str]:
+        self.open()
+        texts = {}
+        for some in batches(ids, DOCUMENTS):
+            with errors_in_one_line(self.where):
+                answer = self.client.mget(index=self._index, ids=some, source_includes="text")
+            for document in self._checked(answer.body)["docs"]:
+                if not document["found"]:
+                    raise KeyError(document["_id"])
+                texts[document["_id"]] = document["_source"]["text"]
+        return texts
 
-    def _check_held(self, mark):
-        """Raise UserError unless the index holds as many documents as were given."""
-        self.client.indices.refresh(index=self._hold.alias)
-        held = self._open(mark)
-        if held > mark.count:
-            raise self._other("documents that are not among these")
-        if held < mark.count:
-            raise self._other(f"{mark.count - held} of them were removed while it was loaded")
+    def _read_metadata(self) -> Any:
+        with errors_in_one_line(self.where):
+            stored = self._look_up(self._index or self.name)
+        if not stored:
+            return None
+        self._index = stored.name
+        return self._metadata_of(stored)
 
-    def _compare(self, there, made_of):
-        if there.made_of != made_of:
-            raise self._other(difference(there.made_of, made_of))
-
-    def _other(self, what):
-        # Documents are never replaced or deleted: BM25 would go on counting their words for hours
-        return UserError(f"{self.where}: holds other documents than these: {what}; {self._remedy()}")
-
-    def _absent(self, batch):
-        """The documents of a batch that are not in the index yet. Raises UserError if one is with another text."""
-        there = self._find(list(batch))
-        for id, text in there.items():
-            if text != batch[id][0]:
-                raise self._other(f"another text under {id!r}")
-        return {id: document for id, document in batch.items() if id not in there}
-
-    def _write(self, batch):
-        """Create these documents. One that is there already was written by a request whose answer was lost."""
-        patience = Patience()
-        while batch:
-            answer = self._requests.create(list(batch.items()), self._hold.alias)
-            refused = {id: (status, error) for id, status, error in answer}
-            there = [id for id, (status, _) in refused.items() if status == 409]
-            wait = [id for id, reason in refused.items() if passes(*reason)]
-            for id in refused.keys() - {*there, *wait}:
-                raise self._requests.refused(*refused[id], f", document {id!r}")
-            batch = self._absent({id: batch[id] for id in there}) | {id: batch[id] for id in wait}
-            if batch and not patience.wait(f"the server has not taken {len(batch)} documents"):
-                raise self._requests.refused(*refused[next(iter(batch))])
-            self._hold.beat()
-
-    def _read_mark(self):
-        found = self._requests.look()
-        return found and self._raw_mark(found)
-
-    def _raw_mark(self, found):
-        if found.mark and found.mappings != MAPPINGS:
-            raise UserError(f"{self.where}: its fields are not those that this version makes; {self._remedy()}")
-        return found.mark
-
-    def _open(self, mark):
-        (answer,) = self._requests.search([{"size": 0, "track_total_hits": True}])
+    def _open(self, metadata: IndexMetadata) -> int:
+        (answer,) = self._searches([{"size": 0, "track_total_hits": True}])
         return answer["hits"]["total"]["value"]
 
-    def _frequencies(self, terms):
-        counts = []
-        for start in range(0, len(terms), WRITE):
-            filters = [{"term": {"terms": term}} for term in terms[start : start + WRITE]]
-            (answer,) = self._requests.search([{"size": 0, "aggs": {"having": {"filters": {"filters": filters}}}}])
-            counts += [bucket["doc_count"] for bucket in answer["aggregations"]["having"]["buckets"]]
-        return counts
+    def _look_up(self, name: str) -> Stored | None:
+        """The index that has the name or alias; None without one."""
+        answer = self.client.options(ignore_status=404).indices.get(index=name)
+        if answer.meta.status == 404:
+            return None
+        if len(answer.body) != 1:
+            raise UserError(f"{self.where}: is an alias of several indexes; name another with --index-xsuffix")
+        return _stored(*answer.body.popitem())
 
-    def _search(self, queries, limit):
-        answers = self._requests.search([_any_of(query, limit) for query in queries])
-        return [[(hit["_score"], hit["fields"]["id"][0]) for hit in answer["hits"]["hits"]] for answer in answers]
+    def _metadata_of(self, stored: Stored) -> dict:
+        if stored.metadata and stored.metadata.get("format") == FORMAT and stored.mappings != MAPPINGS:
+            raise UserError(
+                f"{self.where}: its fields are not those that this version makes; {self._remedy()} --recreate"
+            )
+        return stored.metadata
 
-    def _find(self, ids):
-        return self._requests.texts(ids)
+    def _replaceable(self, recreate: bool) -> Stored | None:
+        """The index under the name, None without one. Raises UserError if a load may not replace it."""
+        stored = self._look_up(self.name)
+        if not stored:
+            return None
+        if stored.name == self.name:
+            if "format" not in stored.metadata:
+                raise UserError(
+                    f"{self.where}: is an index that stage 4 did not make; name another with --index-xsuffix, or "
+                    "remove it on the server"
+                )
+            if not recreate:
+                raise UserError(f"{self.where}: was loaded by an earlier version; {self._remedy()} --recreate")
+        elif not self._is_own(stored.name):
+            raise UserError(f"{self.where}: is an alias of {stored.name}; name another with --index-xsuffix")
+        return stored
 
-    def _missing(self):
-        return self._hold.lost(self._requests.look()) if self._hold else super()._missing()
+    def _is_own(self, index: str) -> bool:
+        """Whether an index has a name as loads of this one give."""
+        return bool(re.fullmatch(re.escape(self.name) + "-[0-9a-f]{16}", index))
 
-    def _remedy(self):
-        if self._hold:
-            return "replace it with --recreate, or name another with --index-xsuffix"
-        return super()._remedy()
+    def _check_same(self, stored: Stored, made_of: dict[str, str | int]) -> None:
+        """Raise UserError if the index holds other documents. made_of: without their hash as long as it is unknown."""
+        remedy = "replace it with --recreate, or name another with --index-xsuffix"
+        there = parse_metadata(self._metadata_of(stored), self.where, remedy).made_of
+        if differs := difference(there, {"documents": there.get("documents", "unknown")} | made_of):
+            raise UserError(f"{self.where}: holds other documents than these: {differs}; {remedy}")
+
+    def _create(self, own: str, made_of: dict[str, str | int]) -> None:
+        """Make the index of this load, and remove what killed loads left."""
+        settings = {
+            "number_of_shards": self._shards or 1,
+            "number_of_replicas": self._replicas or 0,
+            "refresh_interval": -1,
+            "max_result_window": 2**31 - 1,
+        }
+        self._loader = Loader(socket.gethostname(), os.getpid())
+        metadata = IndexMetadata(format=FORMAT, made_of=made_of, loader=self._loader)
+        try:
+            self.client.indices.create(
+                index=own, mappings=MAPPINGS | {"_meta": msgspec.to_builtins(metadata)}, settings=settings
+            )
+        except BadRequestError as error:  # the answer to a first request was lost
+            if error.error != "resource_already_exists_exception":
+                raise
+        indexes = [_stored(*item) for item in self.client.indices.get(index=f"{self.name}-*").body.items()]
+        now = next(stored.created for stored in indexes if stored.name == own)
+        for stored in indexes:
+            if stored.name == own or not self._is_own(stored.name) or stored.aliases or "format" not in stored.metadata:
+                continue
+            if now - stored.created > DAY or _has_ended(stored.metadata.get("loader")):
+                self._remove(stored.name)
+
+    def _write(self, own: str, documents: Iterable[Document], together: int = DOCUMENTS) -> None:
+        """Write documents to the index of this load, up to so many together in a request."""
+        actions = (
+            {
+                "_op_type": "create",  # to replace one would count its words twice for hours
+                "_id": document.id,
+                "id": document.id,
+                "number": document.number,
+                "text": document.text,
+                "terms": " ".join(document.terms),
+            }
+            for document in documents
+        )
+        too_large = []
+        for _, item in streaming_bulk(
+            self.client,
+            actions,
+            chunk_size=together,
+            max_chunk_bytes=REQUEST,
+            raise_on_error=False,
+            raise_on_exception=False,
+            yield_ok=False,
+            index=own,
+        ):
+            answer = item["create"]
+            status, fields = answer["status"], answer.get("data")
+            if status == 409:  # was written by a request whose answer was lost
+                continue
+            if status == 413 and together > 1:
+                too_large.append(Document(fields["number"], fields["id"], fields["text"], fields["terms"].split(" ")))
+                continue
+            if status == 413:
+                size = len(fields["text"]) + len(fields["terms"])
+                raise UserError(
+                    f"{self.where}: document {answer['_id']!r} ({size} characters with its words) is larger than the "
+                    "server accepts; raise its http.max_content_length, or shorten the text"
+                )
+            error = error_of(answer["exception"].body if "exception" in answer else answer)
+            raise refusal(f"{self.where}, document {answer['_id']!r}", status, error)
+        if too_large:
+            self._write(own, too_large, together=1)
+
+    def _finish(self, own: str, metadata: IndexMetadata) -> None:
+        """Close the index to writers, complete its metadata, and check it as a reader does."""
+        self.client.indices.refresh(index=own)
+        self.client.indices.put_settings(index=own, settings={"refresh_interval": None, "blocks.write": True})
+        metadata = msgspec.structs.replace(metadata, loader=self._loader)
+        self.client.indices.put_mapping(index=own, meta=msgspec.to_builtins(metadata))
+        self._index = own
+        self.open()
+
+    def _switch(self, own: str, metadata: IndexMetadata, recreate: bool) -> None:
+        """Give the alias to the index of this load, unless another load has finished meanwhile with the same."""
+        replaced = None
+        while (stored := self._replaceable(recreate)) is None or stored.name != own:
+            if stored and not recreate:
+                self._check_same(stored, metadata.made_of)
+                return
+            # the server lets an alias have one write index only: of two loads that find none, one is refused
+            actions: list[dict] = [{"add": {"index": own, "alias": self.name, "is_write_index": True}}]
+            if stored and stored.name == self.name:
+                actions.append({"remove_index": {"index": self.name}})
+            elif stored:
+                replaced = stored.name
+                actions.append({"remove": {"index": replaced, "alias": self.name, "must_exist": True}})
+            try:
+                self.client.indices.update_aliases(actions=actions)
+            except ApiError as error:  # another load was quicker, or this is done and its answer was lost
+                if error.status_code != 404 and "more than one write index" not in str(error):
+                    raise
+        if replaced:
+            self._remove(replaced)
+
+    def _remove(self, index: str) -> None:
+        self.client.options(ignore_status=404).indices.delete(index=index)
+
+    def _discard(self, own: str) -> None:
+        """Remove the index of this load if it has not got the alias, and the server is there."""
+        client = self.client.options(request_timeout=5, max_retries=0, ignore_status=404)
+        self.client.transport.patient = False  # type: ignore[attr-defined]  # a PatientTransport
+        with suppress(ApiError, TransportError):
+            if not client.indices.exists_alias(index=own, name=self.name):
+                self._index = self._metadata = None
+                client.indices.delete(index=own)
+
+    def _searches(self, bodies: Iterable[dict]) -> Iterator[dict]:
+        """The answers to these searches, in order, each from all shards."""
+        # dfs: all shards weigh terms by the whole index's frequencies
+        head = {"search_type": "dfs_query_then_fetch", "allow_partial_search_results": False}
+        for some in batches(bodies, SEARCHES):
+            searches = [line for body in some for line in (head, body)]
+            with errors_in_one_line(self.where):
+                answer = self.client.msearch(index=self._index, searches=searches)
+            yield from self._checked(answer.body)["responses"]
+
+    def _checked(self, body: dict) -> dict:
+        for status, error in failures(body):
+            raise refusal(self.where, status, error)
+        return body
 
 
-def _any_of(query, limit):
+def _stored(index: str, answer: dict) -> Stored:
+    """An index as the server describes it."""
+    mappings, settings = dict(answer["mappings"]), answer["settings"]["index"]
+    metadata = mappings.pop("_meta", {})
+    shards, created = int(settings["number_of_shards"]), int(settings["creation_date"])
+    return Stored(index, metadata, mappings, list(answer["aliases"]), shards, created)
+
+
+def _has_ended(raw: Any) -> bool:
+    """Whether the loader of an index has surely ended; of another machine's that is not known."""
+    try:
+        loader = msgspec.convert(raw, Loader)
+    except msgspec.ValidationError:
+        return False
+    if loader.host != socket.gethostname():
+        return False
+    try:
+        os.kill(loader.process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # another person's
+        pass
+    return False
+
+
+def _any_of(terms: Counter[str], k: int) -> dict:
+    """The search for the k documents that BM25 ranks highest for a query's terms."""
+    clauses = [{"term": {"terms": {"value": term, "boost": count}}} for term, count in terms.items()]
     return {
-        "size": limit,
+        "size": k,
         "stored_fields": "_none_",
         "docvalue_fields": ["id"],  # twice as fast as the _id, which is stored with the text
         "track_total_hits": False,
-        "query": {"bool": {"should": [{"term": {"terms": {"value": t, "boost": n}}} for t, n in query.items()]}},
+        "query": {"bool": {"should": clauses}},
+        "sort": [{"_score": "desc"}, {"number": "asc"}],
     }

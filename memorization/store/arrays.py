@@ -1,8 +1,10 @@
-"""A directory that one process at a time builds anew, aside, and that says what is in it: its mark."""
+"""Directories of arrays: built whole by one process at a time, with a mark, and mapped into memory."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +15,14 @@ KIND, OURS = "index", (".npy", ".utf8")  # the mark's, and the endings of the fi
 
 
 @contextmanager
-def building(path):
-    """As directories.building, under the lock of `path`.
-
-    Files of an index that are damaged are ours all the same.
-    """
-    with locked(path), directories.building(path, KIND, OURS) as made:
-        yield made
+def building(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """As directories.building, under the lock of `path`. Damaged files of arrays may be replaced."""
+    with locked(path), directories.building(path, KIND, OURS) as new:
+        yield new
 
 
-def read_mark(path):
-    """What the mark of a directory holds, {} where it has none; None where there is no directory.
+def read_mark(path: Path) -> Any:
+    """The content of a directory's mark, {} where it has none; None where there is no directory.
 
     Raises UserError for a mark that has changed since it was written.
     """
@@ -33,14 +32,14 @@ def read_mark(path):
     return directories.read_mark(path, KIND) if path.exists() else None
 
 
-def save(path, array):
-    """np.save, which of a full disk tells no more than how many numbers it has not written."""
+def save(path: str | Path, array: Any) -> None:
+    """As np.save, but an error of a full disk names the file."""
     with naming(path), Path(path).open("wb") as file:
         np.lib.format.write_array(SimpleNamespace(write=file.write), np.asarray(array))
 
 
-def mapped(path):
-    """The array of a .npy file, or the bytes of another, read from disk when they are asked for."""
+def mapped(path: str | Path) -> np.ndarray:
+    """The array of a .npy file, or the bytes of another, mapped into memory."""
     path = Path(path)
     if path.suffix == ".npy":
         return np.asarray(np.load(path, mmap_mode="r"))

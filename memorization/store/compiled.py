@@ -5,6 +5,7 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -12,47 +13,48 @@ try:
     import numba
     from numba.core import event
 except ImportError:
-    numba = None
+    numba = None  # type: ignore[assignment]  # a module where it is installed
 else:
 
-    class _Told(event.Listener):
+    class _CompilingNotice(event.Listener):
         """Says, once, what the first call waits for."""
 
-        def on_start(self, _):
-            if not self.said and os.environ.get("RANK", "0") == "0":
+        def on_start(self, _: Any) -> None:
+            if not self.printed and os.environ.get("RANK", "0") == "0":
                 tqdm.write("compiling, once; that takes half a minute at the most", file=sys.stderr)
-            self.said = True
+            self.printed = True
 
-        def on_end(self, _):
+        def on_end(self, _: Any) -> None:
             pass
 
-        said = False
+        printed = False
 
 
 @cache
-def _directory(package):
+def _directory(package: Path) -> str:
     """Where the machine code of a package's functions lies, by the fingerprint of its files.
 
-    numba looks for changes in a function's own file only, not in those of the functions it calls: these are all of the
-    same package.
+    numba looks for changes in a function's own file only, not in those of the functions that it calls. These are all
+    in the same package.
     """
     sources = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(package.glob("*.py")))).hexdigest()[:16]
-    return str(Path(numba.config.CACHE_DIR or package / "__pycache__") / f"numba-{sources}")
+    config: Any = numba.config
+    return str(Path(config.CACHE_DIR or package / "__pycache__") / f"numba-{sources}")
 
 
-def compiled(function):
-    """A function that is compiled when first called, its machine code kept on disk."""
+def compiled(function: Any) -> Any:
+    """The function, compiled when it is first called; its machine code is stored on disk."""
     if numba is None:
         return function
-    directory = _directory(Path(function.__code__.co_filename).parent)
-    previous, numba.config.CACHE_DIR = numba.config.CACHE_DIR, directory
+    config: Any = numba.config  # which sets its attributes as it is imported
+    previous, config.CACHE_DIR = config.CACHE_DIR, _directory(Path(function.__code__.co_filename).parent)
     try:
         return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # there is nowhere to keep it
+    except RuntimeError:  # no directory to store it in
         return numba.njit(nogil=True)(function)
     finally:
-        numba.config.CACHE_DIR = previous
+        config.CACHE_DIR = previous
 
 
 if numba is not None:
-    event.register("numba:compile", _Told())  # which starts where the disk holds no machine code yet
+    event.register("numba:compile", _CompilingNotice())  # which starts where the disk holds no machine code yet

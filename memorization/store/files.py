@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from math import isinf
 from pathlib import Path
@@ -17,27 +18,27 @@ from memorization.shell.cli import UserError
 
 
 @contextmanager
-def naming(path):
-    """Let a system error that names no file, as a full disk's does, name `path`, be it a library's own exception."""
+def naming(path: str | Path) -> Iterator[None]:
+    """Let a system error that names no file, as a full disk's does, name `path`, also where a library wraps it."""
     try:
         yield
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
     except Exception as error:
-        if found := re.search(r"\(os error (\d+)\)", str(error)):  # as libraries written in Rust say it
-            number = int(found[1])
+        if match := re.search(r"\(os error (\d+)\)", str(error)):  # as libraries written in Rust say it
+            number = int(match[1])
             raise OSError(number, os.strerror(number), str(path)) from error
         raise
 
 
 @contextmanager
-def replacing(path, directory=False):
+def replacing(path: str | Path, directory: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it when it does not.
 
-    The block makes a file, or with `directory` a directory, and only the same kind is replaced: whether a directory
-    that is there may go is for the caller to know, as it is to hold the lock of `path`. A device or a pipe is yielded
-    as it is, to be written to. Raises UserError for what is of another kind.
+    The block makes a file, or with `directory` a directory. The caller holds the lock of `path` and knows that what is
+    there may go. A device or a pipe is yielded as it is. Raises UserError where a directory would take the place of a
+    file or the other way round.
     """
     path = Path(path)
     if _is_device(path):
@@ -62,7 +63,7 @@ def replacing(path, directory=False):
         _remove(temporary)
 
 
-def recover(path):
+def recover(path: Path) -> None:
     """Clear what a killed writer of `path` left: a half-written new one goes, one that was moved away comes back."""
     temporary, old = beside(path)
     _remove(temporary)
@@ -71,29 +72,29 @@ def recover(path):
     _remove(old)
 
 
-def beside(path):
+def beside(path: Path) -> tuple[Path, Path]:
     """The names under which a new `path` is written, and the old one waits until it is there."""
-    return tuple(path.with_name(f".{path.name}.memorization-{state}") for state in ("new", "old"))
+    return path.with_name(f".{path.name}.memorization-new"), path.with_name(f".{path.name}.memorization-old")
 
 
-def lock_path(path):
+def lock_path(path: Path) -> Path:
     """The file that is the lock of `path`; one that a killed process left is taken over by the next."""
     return path.with_name(f".{path.name}.memorization-lock")
 
 
-def _is_device(path):
+def _is_device(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def _remove(path):
+def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def check_apart(outputs, inputs):
-    """Raise UserError if writing an output would replace an input: if it is the same, or holds it. Both are paths."""
+def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
+    """Raise UserError if writing an output would replace an input: if it is the same, or holds it."""
     for output in outputs:
         place = Path(output).resolve()
         for path in inputs:
@@ -102,34 +103,34 @@ def check_apart(outputs, inputs):
 
 
 @contextmanager
-def locked(path):
-    """Hold the lock of a result for the time of the block: one process writes it at a time.
+def locked(path: str | Path) -> Iterator[None]:
+    """Hold the lock of a result during the block: one process writes it at a time.
 
-    The lock is a file beside `path` that the kernel releases when the process dies. Directories made for it go again if
-    nothing came of them. Raises UserError if another process has it. A device or a pipe has no lock.
+    The lock is a file beside `path` that the kernel releases when the process dies. Directories made for it are removed
+    if they stay empty. Raises UserError if another process has it. A device or a pipe has no lock.
     """
     path = Path(path)
     if _is_device(path):
         yield
         return
-    made = [directory for directory in path.parents if not directory.exists()]
+    new_directories = [directory for directory in path.parents if not directory.exists()]
     try:
         with _locked(path):
             yield
     finally:
         with suppress(OSError):  # not empty
-            for directory in made:
+            for directory in new_directories:
                 directory.rmdir()
 
 
 @contextmanager
-def _locked(path):
+def _locked(path: Path) -> Iterator[None]:
     name = lock_path(path)
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = name.open("a")
-        except FileNotFoundError:  # another process has removed the directory, of which nothing came
+        except FileNotFoundError:  # another process has removed the empty directory
             continue
         with file as lock:
             try:
@@ -149,47 +150,45 @@ def _locked(path):
             return
 
 
-def write_text(path, text):
-    """Write `text` (UTF-8, line ends as given) to `path`, whole or not at all; half a character as \\ud800, say.
-
-    So JSON holds it too.
-    """
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` (UTF-8, line ends as given) to `path`, whole or not at all; a lone surrogate as \\ud800."""
     with replacing(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
-def write_json(path, value):
+def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as JSON, whole or not at all."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def _finite(text):
+def _finite(text: str) -> float:
     if isinf(number := float(text)):
         raise ValueError(f"{text} is no finite number")
     return number
 
 
-def _no_number(text):
+def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no number")
 
 
-def _once(pairs):
-    if len(found := dict(pairs)) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} stands twice in an object")
-    return found
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names: set[str] = set()
+    for name, _ in pairs:
+        if name in names:
+            raise ValueError(f"{name!r} stands twice in an object")
+        names.add(name)
+    return dict(pairs)
 
 
-# what msgspec.convert raises; the latter: for half a character
+# what msgspec.convert raises; the latter for a lone surrogate
 NOT_OF_SHAPE = (msgspec.ValidationError, UnicodeEncodeError)
 
-# JSON is parsed by this alone: numbers are finite, and no name hides another of the same object
+# all JSON of people is parsed by this: numbers are finite, and no name stands twice in an object
 JSON = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_once)
 NOT_JSON = (ValueError, RecursionError)  # what it raises
 
 
-def flaw(error):
+def flaw(error: Exception) -> str:
     """What one of NOT_JSON says, in a few words."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
@@ -198,11 +197,11 @@ def flaw(error):
     return getattr(error, "msg", str(error))
 
 
-def read_json(path, shape=Any, foreign=False):
+def read_json(path: str | Path, shape: Any = Any, foreign: bool = False) -> Any:
     """The value in a JSON file, as msgspec converts it to the type `shape`.
 
-    foreign: of a library that writes NaN and Infinity. Raises UserError for a missing or malformed file, naming the
-    line, and for one of another shape.
+    foreign: written by a library that writes NaN and Infinity. Raises UserError for a missing or malformed file,
+    naming the line, and for one of another shape.
     """
     text = read_text(path)
     try:
@@ -216,16 +215,8 @@ def read_json(path, shape=Any, foreign=False):
         raise UserError(f"{path}: {error}; mend that, or write the file anew") from None
 
 
-def read_jsonl(path):
-    """The objects of a JSON-lines file, blank lines skipped. Raises UserError naming a malformed line's number."""
-    path = Path(path)
-    _check_file(path)
-    with path.open("rb") as file:
-        return [row for _, row in parse_jsonl(file, path)]
-
-
-def parse_jsonl(lines, name):
-    """(line number, object) of each of the lines (bytes) of JSON that is not blank, one at a time.
+def parse_jsonl(lines: Iterable[bytes], name: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of each line of JSON that is not blank, one at a time.
 
     Raises UserError naming `name` and the number of a malformed line.
     """
@@ -243,7 +234,7 @@ def parse_jsonl(lines, name):
         yield number, row
 
 
-def read_text(path):
+def read_text(path: str | Path) -> str:
     """A UTF-8 text file, line ends as they are. Raises UserError if it is missing or not UTF-8."""
     path = Path(path)
     _check_file(path)
@@ -253,14 +244,14 @@ def read_text(path):
         raise UserError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
 
 
-def _check_file(path):
+def _check_file(path: Path) -> None:
     if path.is_dir():
         raise UserError(f"{path}: is a directory; name a file")
     if not path.is_file():
         raise UserError(f"{path}: no such file; check the path, or run the stage that writes it first")
 
 
-def fingerprint(path):
+def fingerprint(path: str | Path) -> str:
     """SHA-256 of a file, or of the names and contents of all files in a directory and below it."""
     path = Path(path)
     if path.is_dir():
@@ -268,10 +259,10 @@ def fingerprint(path):
         for file in sorted(file for file in path.rglob("*") if file.is_file()):
             digest.update(f"{file.relative_to(path)} {fingerprint(file)}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def fingerprints(paths):
+def fingerprints(paths: Iterable[str | Path]) -> dict[str, str | None]:
     """dict path -> fingerprint; None for one that does not exist, which is a name on a hub."""
     return {str(path): fingerprint(path) if Path(path).exists() else None for path in paths}

@@ -3,15 +3,16 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from memorization.store.files import fingerprint
 
 
-def tokenizer_fingerprint(tokenizer):
-    """SHA-256 of a tokenizer's vocabulary, its special tokens and what it makes of a text.
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """SHA-256 of a tokenizer's vocabulary, its special tokens and the tokens of a text. transformers' tokenizer.
 
-    Equal for two stages that may exchange token ids. What it makes of a text stands for rules that have no one
-    spelling: a tokenizer saved and loaded again describes them otherwise.
+    Equal for two stages that may exchange token ids. The tokens of a text stand for its rules: a tokenizer that is
+    saved and loaded again describes these in other words.
     """
     text = "Don't  stop: Ångström ate 3,141 naïve pies\n\tat 10:30 \U0001f967 日本語 <b>İSTANBUL</b>... x=1;"
     facts = [
@@ -23,28 +24,28 @@ def tokenizer_fingerprint(tokenizer):
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def is_weights(name):
+def is_weights(name: str) -> bool:
     """Whether a file of a model's directory holds weights."""
     return name.endswith(".safetensors") or name.startswith("pytorch_model") and name.endswith(".bin")
 
 
-def is_model_file(name):
+def is_model_file(name: str) -> bool:
     """Whether a file of a model's directory is of its weights, configuration or tokenizer."""
     index = name.endswith((".safetensors.index.json", "pytorch_model.bin.index.json"))
     vocabulary = name.startswith(("tokenizer", "vocab", "merges", "spiece", "special_tokens", "added_tokens"))
     return is_weights(name) or index or vocabulary or name == "config.json" or name.endswith(".model")
 
 
-def model_hashes(directory):
-    """dict name -> SHA-256 of the files of weights, configuration and tokenizer in a directory, in order."""
+def model_hashes(directory: str | Path) -> dict[str, str]:
+    """Name -> SHA-256 of the files of weights, configuration and tokenizer in a directory, in order of their names."""
     files = sorted(path for path in Path(directory).iterdir() if path.is_file() and is_model_file(path.name))
     return {path.name: fingerprint(path) for path in files}
 
 
-def model_fingerprint(directory, hashes=None):
+def model_fingerprint(directory: str | Path, hashes: dict[str, str] | None = None) -> str:
     """SHA-256 of the weights, configuration and tokenizer in a directory; not of checkpoints, logs, results.
 
-    hashes: its model_hashes, if they are known.
+    hashes: its model_hashes, where the caller has them.
     """
     digest = hashlib.sha256()
     for name, file in (hashes or model_hashes(directory)).items():

@@ -3,8 +3,8 @@
 from pathlib import Path, PurePath
 
 
-def encoding_paths(directory, name):
-    """Of an encoding, the paths of its training set, held-out set, probes and probes as text: dict kind -> Path."""
+def encoding_paths(directory: str | Path, name: str) -> dict[str, Path]:
+    """The paths of the training set, held-out set, probes and probes as text of an encoding, by kind."""
     directory = Path(directory)
     return {
         "training set": directory / f"tokenized_{name}_train",
@@ -14,27 +14,27 @@ def encoding_paths(directory, name):
     }
 
 
-def canaries_path(directory, name):
-    """Of an encoding that has canaries, their path."""
+def canaries_path(directory: str | Path, name: str) -> Path:
+    """The path of the canaries of an encoding that has some."""
     return Path(directory) / f"{name}_canaries.json"
 
 
-def generations_path(directory, dir_name, subset_name, output_name):
+def generations_path(directory: str | Path, dir_name: str, subset_name: str, output_name: str) -> Path:
     """Of stage 3: memorization_<dir_name>/<subset_name>/<output_name>.jsonl."""
     return Path(directory) / f"memorization_{dir_name}" / subset_name / f"{output_name}.jsonl"
 
 
-def base_path(path):
-    """Of a result of stage 3 or 5, the same of the base model: <name>.base.jsonl beside <name>.jsonl."""
+def base_path(path: Path) -> Path:
+    """The base model's result beside one of stage 3 or 5: <name>.base.jsonl beside <name>.jsonl."""
     return path.with_name(f"{path.stem}.base.jsonl")
 
 
-def exposures_path(path):
-    """Of generations, what stage 3 tells of the canaries: <name>.canaries.jsonl beside <name>.jsonl."""
+def exposures_path(path: Path) -> Path:
+    """The exposures of canaries beside generations: <name>.canaries.jsonl beside <name>.jsonl."""
     return path.with_name(f"{path.stem}.canaries.jsonl")
 
 
-def detections_path(directory, type, dataset):
+def detections_path(directory: str | Path, type: str, dataset: str) -> Path:
     """Of stage 5: <type>/<dataset>/detections.jsonl under a directory, which no spelling of the two leaves."""
     parts = [part for name in (type, dataset) for part in PurePath(name).parts if part not in ("/", "..")]
     return Path(directory, *parts) / "detections.jsonl"

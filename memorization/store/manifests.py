@@ -9,6 +9,7 @@ of two runs.
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypedDict
@@ -61,15 +62,15 @@ class Manifest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     checksum: str
 
 
-def identity(made_of):
-    """The hash of a dict of what makes a result, 16 hexadecimal digits: equal for the same work, however called."""
+def identity(made_of: Any) -> str:
+    """The hash of what makes a result, 16 hexadecimal digits: equal for the same work, however it was called."""
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def difference(one, other):
+def difference(one: dict[str, Any], other: dict[str, Any]) -> str:
     """What differs between two made_of dicts, in words: "seed (5, not 6) and model (a1b2..., not c3d4...)"."""
 
-    def short(value):
+    def short(value: Any) -> str:
         text = "none" if value is None else str(value)
         return text[:12] if len(text) >= 32 and text.isalnum() else text
 
@@ -80,7 +81,7 @@ def difference(one, other):
     )
 
 
-def manifest_path(result):
+def manifest_path(result: str | Path) -> Path:
     """Where the manifest of a result (a file or directory) lies: <result>.manifest.json beside it."""
     result = Path(result)
     if result.name in ("", ".."):
@@ -88,8 +89,17 @@ def manifest_path(result):
     return Path(f"{result}.manifest.json")
 
 
-def write_manifest(result, kind, made_of, arguments, inputs=None, contents=None, rows=0, **facts):
-    """Describe a result of a Kind that is complete.
+def write_manifest(
+    result: str | Path,
+    kind: Kind,
+    made_of: dict[str, Any],
+    arguments: Any,
+    inputs: Mapping[str, str | None] | None = None,
+    contents: str | None = None,
+    rows: int = 0,
+    **facts: Any,
+) -> None:
+    """Write the manifest of a complete result.
 
     arguments: dict or argparse.Namespace of the flags. inputs: files.fingerprints() of what was read. contents: the
     hash of the result (default: its fingerprint).
@@ -114,14 +124,14 @@ def write_manifest(result, kind, made_of, arguments, inputs=None, contents=None,
     write_json(manifest_path(result), sealed(msgspec.to_builtins(manifest)))
 
 
-def sealed(manifest):
-    """A manifest, a dict as in its file, with the checksum of all else that it says."""
+def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest as in its file, with the checksum of everything else in it."""
     manifest = {name: value for name, value in manifest.items() if name != "checksum"}
     return manifest | {"checksum": identity(manifest)}
 
 
-def read_manifest(result, kind):
-    """The manifest of a result of a Kind, its contents not looked at.
+def read_manifest(result: str | Path, kind: Kind) -> Manifest:
+    """The manifest of a result of a Kind; the result itself is not read.
 
     Raises UserError where there is none (the stage did not finish), or one of another kind or without what it needs.
     """
@@ -142,31 +152,31 @@ def read_manifest(result, kind):
     return manifest
 
 
-def converted(value, shape, path, stage):
-    """A value read from a path as a msgspec type. Raises UserError if it is not one that the stage writes."""
+def converted(value: Any, shape: Any, path: Path, stage: str) -> Any:
+    """A value read from a path, as the msgspec type `shape`. Raises UserError if the stage writes no such value."""
     try:
         return msgspec.convert(value, shape)
     except NOT_OF_SHAPE as error:
         raise UserError(f"{path}: not a manifest of this version ({error}); run {stage} again") from None
 
 
-def checked(result, kind, contents=None):
-    """The manifest of a result of a Kind whose contents are those it was written with.
+def checked(result: str | Path, kind: Kind, contents: str | None = None) -> Manifest:
+    """The manifest of a result of a Kind that has not changed since it was written.
 
     contents: the hash of the result as it is (default: its fingerprint). Raises UserError as read_manifest does, and
     for a result that has changed.
     """
     manifest = read_manifest(result, kind)
-    found = contents or fingerprint(result)
-    if found != manifest.contents:
+    contents = contents or fingerprint(result)
+    if contents != manifest.contents:
         raise UserError(
-            f"{result}: has changed since it was written (contents {found[:12]}, by its manifest "
+            f"{result}: has changed since it was written (contents {contents[:12]}, by its manifest "
             f"{manifest.contents[:12]}); run {kind.stage} again"
         )
     return manifest
 
 
-def link(result, model, kind):
+def link(result: str | Path, model: str, kind: Kind) -> Link:
     """The Link to a finished result of a Kind, of the model of a name."""
     manifest = read_manifest(result, kind)
     return Link(model=model, identity=manifest.identity, contents=manifest.contents)
@@ -175,14 +185,14 @@ def link(result, model, kind):
 class TextDigest:
     """SHA-256 over (id, text) pairs in order: which documents an index holds."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
-    def add(self, id, text):
+    def add(self, id: str, text: str) -> None:
         for part in (id, text):
             data = part.encode("utf-8", "surrogatepass")
             self._hash.update(len(data).to_bytes(8, "little"))
             self._hash.update(data)
 
-    def hex(self):
+    def hex(self) -> str:
         return self._hash.hexdigest()

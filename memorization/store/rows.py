@@ -1,12 +1,13 @@
-"""Results of long work: appended row by row, gone on with by id after a kill (design.md, Files between the stages)."""
+"""Results of long work: rows are appended in batches, and a killed run goes on by id (design.md, Files between the
+stages)."""
 
 import glob
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self, overload
 
 import msgspec
 import numpy as np
@@ -16,6 +17,9 @@ from memorization.shell.cli import UserError
 from memorization.store.files import lock_path, locked, naming, replacing
 from memorization.store.locations import base_path
 from memorization.store.manifests import (
+    Kind,
+    Link,
+    Manifest,
     checked,
     difference,
     identity,
@@ -25,7 +29,7 @@ from memorization.store.manifests import (
 )
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # of a sample, or a generation's number among those of its probe
-NO_ROW = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what is raised for a line that is none of a type
+NOT_A_ROW = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # raised for a line that is not of a type
 
 
 class Keyed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -40,22 +44,35 @@ class Keyed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Rows:
-    """A JSON-lines result written as it grows, batch by batch; after a kill it goes on where it was.
+    """A JSON-lines result that is written batch by batch; a killed run goes on where it was.
 
-    path: the result, of a Kind. row_type: the msgspec.Struct of its rows, with a `key` as Keyed has.
-    made_of: everything that makes the result (manifests); rows that were made of the same are used again. keys: the
-    (id, sample) of every row, in order. Until `finish`, rows stand in <path>.<identity>.<rank>.partial: each of several
-    ranks writes a file of its own. `mine` lists this rank's open batches as (number, range of positions in keys). A
-    batch is the same whatever is done already and however many ranks there are, because numbers out of a model can
-    depend on the shape of the batch. No rank may append before every rank has its Rows.
+    row_type: the msgspec.Struct of the rows, with a `key` as Keyed has. made_of: everything that makes the result
+    (manifests); rows that were made of the same are used again. keys: the (id, sample) of every row, in order.
+    companions: other files that are written with the result.
 
-    A context manager: each rank holds the lock of what it writes. Raises UserError if another process does, or if a
-    result of other making, or one that was changed, is there and may not be overwritten.
+    Until `finish`, rows are in <path>.<identity>.<rank>.partial, a file a rank. `mine` lists this rank's open batches
+    as (number, range of positions in keys). Batches do not depend on what is done or how many ranks there are, because
+    numbers of a model can depend on the shape of the batch. No rank may append before every rank has its Rows.
+
+    A context manager: each rank holds the lock of what it writes. Raises UserError if another process holds it, or if
+    another result, one that has changed, or a file that is not ours may not be overwritten.
     """
 
-    def __init__(self, path, kind, row_type, made_of, keys, batch_size, rank=0, ranks=1, overwrite=False):
+    def __init__(
+        self,
+        path: str | Path,
+        kind: Kind,
+        row_type: type,
+        made_of: dict[str, Any],
+        keys: Sequence[tuple[int, int]],
+        batch_size: int,
+        rank: int = 0,
+        ranks: int = 1,
+        overwrite: bool = False,
+        companions: Iterable[Path] = (),
+    ) -> None:
         self.path, self.kind, self.made_of, self.keys = Path(path), kind, made_of, keys
-        self._decode = msgspec.json.Decoder(row_type).decode
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(row_type).decode
         self._position = {key: i for i, key in enumerate(keys)}
         self._overwrite, self._rank = overwrite, rank
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,12 +81,12 @@ class Rows:
         self._done = np.zeros(len(keys), bool)
         with ExitStack() as stack:
             stack.enter_context(locked(self._partial if rank else self.path))
-            self.finished = self._is_finished()
+            self.finished = self._is_finished(companions)
             if self.finished:
                 self._done[:] = True
                 self._forget_partials()
             else:
-                self._mend()
+                self._cut_unfinished_line()
                 for _, position, _, _ in self._lines(self._partials()):
                     self._done[position] = True
             self._stack = stack.pop_all()
@@ -82,32 +99,32 @@ class Rows:
         before = f", {self._done.sum()} of them done before" if self._done.any() else ""
         self.progress = f"{len(keys)} rows{before}; writing to {self.path}"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Release the lock."""
         self._stack.close()
 
-    def append(self, rows):
-        """Add the rows of a batch that are not there yet; a kill after this does not lose them."""
+    def append(self, rows: Iterable[Any]) -> None:
+        """Write the rows of a batch that are missing; a later kill does not lose them."""
         new = (row for row in rows if not self._done[self._position[row.key]])
         lines = b"".join(msgspec.json.encode(row) + b"\n" for row in new)
         with naming(self.path), self._partial.open("ab") as file:
             file.write(lines)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         """The rows of all ranks in the order of the keys, finished or not. Raises UserError if one is missing."""
         return map(self._decode, self._merged())
 
-    def finish(self, arguments, inputs, **facts):
+    def finish(self, arguments: Any, inputs: Mapping[str, str | None], **facts: Any) -> None:
         """Write the rows of all ranks, in the order of the keys, to `path`, and its manifest.
 
-        Of rows that are finished the manifest alone, where its facts are others now. Raises UserError if rows are
-        missing, as they are where ranks have no disk in common.
+        If the rows are finished, only the manifest is written, where its facts have changed. Raises UserError if rows
+        are missing, as where ranks have no disk in common.
         """
         if self.finished and identity(read_manifest(self.path, self.kind).facts) == identity(facts):
             return
@@ -120,16 +137,16 @@ class Rows:
         self.finished = True
         self._forget_partials()
 
-    def _merged(self):
-        """The lines of the result, one at a time: only where each of them lies is held in memory."""
+    def _merged(self) -> Iterator[bytes]:
+        """The lines of the result, one at a time: only their places are held in memory."""
         if self.finished:
             with self.path.open("rb") as file:
                 yield from file
             return
         files = self._partials()
         place = np.full((len(self.keys), 3), -1, np.int64)  # file, where the row begins, its length
-        for file, position, begin, length in self._lines(files):
-            place[position] = file, begin, length
+        for number, position, begin, length in self._lines(files):
+            place[position] = number, begin, length
         if missing := int((place[:, 0] < 0).sum()):
             raise UserError(
                 f"{self.path}: only {len(place) - missing} of its {len(place)} rows are here; give all processes a "
@@ -137,13 +154,19 @@ class Rows:
             )
         with ExitStack() as stack:
             opened = [stack.enter_context(file.open("rb")) for file in files]
-            for file, begin, length in place.tolist():
-                opened[file].seek(begin)
-                yield opened[file].read(length)
+            for number, begin, length in place.tolist():
+                opened[number].seek(begin)
+                yield opened[number].read(length)
 
-    def _is_finished(self):
-        """Whether the result is there already. Raises UserError for another one that may not be overwritten."""
+    def _is_finished(self, companions: Iterable[Path]) -> bool:
+        """Whether the result exists. Raises UserError for another one that may not be overwritten."""
         if not self.path.exists():
+            ours = manifest_path(self.path).is_file() or self._partials()
+            if (others := [path for path in companions if path.is_file()]) and not (self._overwrite or ours):
+                raise UserError(
+                    f"{others[0]}: is there without {self.path.name}, so it is not ours; replace it with --overwrite, "
+                    "or write elsewhere"
+                )
             return False
         if not manifest_path(self.path).is_file():
             if self._overwrite or self._partials():  # killed while it was finished
@@ -166,23 +189,23 @@ class Rows:
             "replace it with --overwrite, or write elsewhere"
         )
 
-    def _partials(self):
+    def _partials(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{glob.escape(self._name)}.*.partial"))
 
-    def _forget_partials(self):
+    def _forget_partials(self) -> None:
         for file in self._partials() if self._rank == 0 else ():
             file.unlink()
             lock_path(file).unlink(missing_ok=True)  # of a killed rank
 
-    def _mend(self):
+    def _cut_unfinished_line(self) -> None:
         """Cut off the last line of this rank's rows if a kill has left it unfinished."""
         if self._partial.exists():
             with self._partial.open("r+b") as file:
                 whole = sum(len(line) for line in file if line.endswith(b"\n"))
                 file.truncate(whole)
 
-    def _lines(self, files):
-        """(number of the file, position of the row, where it begins, its length) of every whole row in the files."""
+    def _lines(self, files: Sequence[Path]) -> Iterator[tuple[int, int, int, int]]:
+        """(number of the file, position of the row, its first byte, its length) of every whole row in the files."""
         for number, path in enumerate(files):
             begin = 0
             with path.open("rb") as file:
@@ -190,29 +213,29 @@ class Rows:
                     if not line.endswith(b"\n"):
                         break
                     try:
-                        row = self._decode(line)
+                        row: Any = self._decode(line)
                         yield number, self._position[row.key], begin, len(line)
-                    except (*NO_ROW, KeyError):
+                    except (*NOT_A_ROW, KeyError):
                         raise UserError(f"{path}: is damaged at byte {begin}; remove it and start again") from None
                     begin += len(line)
 
 
 class StoredRows(Sequence):
-    """The rows of a finished result, read from disk when they are asked for; only their places are in memory.
+    """The rows of a finished result, each read from disk when it is needed; only their places are in memory.
 
-    manifest: of the result. Whatever takes the place of the result later, these stay its rows. Raises UserError for a
-    result that is not as its manifest says: edited rows, too few, one twice.
+    manifest: of the result. These stay its rows even if the file is replaced later. Raises UserError for a result that
+    is not as its manifest says: edited rows, too few, one twice.
     """
 
-    def __init__(self, path, kind, row_type):
+    def __init__(self, path: str | Path, kind: Kind, row_type: type) -> None:
         self.manifest = checked(path, kind)
-        self._decode = msgspec.json.Decoder(row_type).decode
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(row_type).decode
         self._file = Path(path).open("rb")  # noqa: SIM115
         ends, keys = array("q", [0]), set()
         for line in self._file:
             try:
-                row = self._decode(line)
-            except NO_ROW as error:
+                row: Any = self._decode(line)
+            except NOT_A_ROW as error:
                 raise UserError(f"{path}: row {len(ends)}: {error}; make it anew with --overwrite") from None
             keys.add(row.key)
             ends.append(ends[-1] + len(line))
@@ -223,23 +246,28 @@ class StoredRows(Sequence):
                 "make it anew with --overwrite"
             )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, where):
+    @overload
+    def __getitem__(self, where: int) -> Any: ...
+    @overload
+    def __getitem__(self, where: slice) -> list[Any]: ...
+    def __getitem__(self, where: int | slice) -> Any:
         if isinstance(where, slice):
             return [self[i] for i in range(*where.indices(len(self)))]
-        where = range(len(self))[where]
-        begin, end = self._ends[where : where + 2]
+        number = range(len(self))[where]
+        begin, end = self._ends[number : number + 2]
         return self._decode(os.pread(self._file.fileno(), end - begin, begin))
 
 
-def base_rows(path, kind, manifest, row_type):
-    """The StoredRows of the base model beside a result, of which its manifest tells as `base`; None where it has none.
+def base_rows(path: str | Path, kind: Kind, manifest: Manifest, row_type: type) -> StoredRows | None:
+    """The StoredRows of the base model beside a result, which its manifest names as `base`; None where it has none.
 
     Raises UserError as StoredRows does, and for those of another run: of other probes, decoding or settings.
     """
-    if (link := manifest.facts["base"]) is None:
+    link: Link | None = manifest.facts["base"]
+    if link is None:
         return None
     base = base_path(Path(path))
     rows = StoredRows(base, kind, row_type)
@@ -250,7 +278,7 @@ def base_rows(path, kind, manifest, row_type):
     return rows
 
 
-def read_rows(path, kind, row_type):
+def read_rows(path: str | Path, kind: Kind, row_type: type) -> tuple[list[Any], Manifest]:
     """The rows of a finished result, as a list, and its manifest. Raises UserError as StoredRows does."""
     rows = StoredRows(path, kind, row_type)
     return list(rows), rows.manifest

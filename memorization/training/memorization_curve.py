@@ -1,7 +1,7 @@
 """The curve: how much of a fixed sample of probes, members and held-out, the model reproduces while it trains.
 
-One teacher-forced pass over prefix and suffix tells what greedy decoding would give (extraction.scoring), so nothing is
-generated or drawn at random.
+One teacher-forced pass over prefix and suffix tells what greedy decoding would give (extraction.teacher_forcing), so
+nothing is generated or drawn at random.
 """
 
 import re
@@ -16,9 +16,9 @@ from transformers.trainer_callback import ExportableState
 
 from memorization.encoding.probes import Probes
 from memorization.extraction.scores import scores
-from memorization.extraction.scoring import read_together, token_scores
+from memorization.extraction.teacher_forcing import texts_a_pass, token_scores
 from memorization.models.limits import context_length, source_limit
-from memorization.models.passes import given
+from memorization.models.passes import prompts_and_sources
 from memorization.shell.cli import UserError
 from memorization.store.manifests import Manifest, difference
 from memorization.training.losses import check_finite, write_logged
@@ -86,11 +86,12 @@ def read_curve_probes(
             f"{context}; leave the curve out"
         )
     chosen.sort(key=lambda probe: -len(probe["prefix_ids"]) - len(probe["suffix_ids"][:MOST]))
-    prefixes, sources = given(model, chosen, source_limit(model.config, probes.kind, source_length))
+    prefixes, sources = prompts_and_sources(model, chosen, source_limit(model.config, probes.kind, source_length))
     made_of = {"probes": probes.manifest.contents, "samples": settings.memorization_samples}
     made_of |= {"prefix_length": probes.prefix_length, "probe": probes.kind}
     members, suffixes = zip(*((probe["member"], probe["suffix_ids"][:MOST]) for probe in chosen), strict=True)
-    return CurveProbes(np.array(members), prefixes, [*suffixes], sources or [None] * len(chosen), made_of)
+    sources_or_none: list[list[int] | None] = [*sources] if sources else [None] * len(chosen)
+    return CurveProbes(np.array(members), prefixes, [*suffixes], sources_or_none, made_of)
 
 
 class Curve(TrainerCallback, ExportableState):
@@ -158,7 +159,7 @@ class Curve(TrainerCallback, ExportableState):
         model.eval()
         longest = max(map(len, probes.prefixes)) + MOST
         longest_source = max(len(source or ()) for source in probes.sources)
-        size = min(trainer.args.per_device_eval_batch_size, read_together(model, longest, longest, longest_source))
+        size = min(trainer.args.per_device_eval_batch_size, texts_a_pass(model, longest, longest, longest_source))
         for begin in range(0, len(mine), size):  # one pass each, or ranks would wait for each other
             batch = mine[begin : begin + size]
             columns = probes.prefixes, probes.suffixes, probes.sources

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from memorization.shell.cli import SIGNALS
+from memorization.store.files import parse_jsonl
 
 ROOT = Path(__file__).parents[2]
 TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -32,3 +33,9 @@ def one_line(capsys):
     lines = [line for line in errors.splitlines() if line.strip() and "%|" not in line]
     assert len(lines) == 1, errors
     return lines[0]
+
+
+def read_jsonl(path):
+    """The objects of a JSON-lines file."""
+    with Path(path).open("rb") as file:
+        return [row for _, row in parse_jsonl(file, path)]

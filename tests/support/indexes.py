@@ -1,9 +1,9 @@
 """Indexes of the tests' own: of suffixes, and of spans."""
 
 from memorization.detection import span_index
+from memorization.detection.copied_runs import SpanIndex
 from memorization.detection.span_index import build
-from memorization.detection.spans import SpanIndex
-from memorization.retrieval import add_index_arguments, open_index
+from memorization.retrieval import IndexSettings, add_index_arguments, open_index
 from memorization.shell.cli import Parser
 
 MADE_OF = {"encoding": "0123456789abcdef" * 4, "prefix_length": 50}  # of an index
@@ -13,7 +13,13 @@ def opened(flags):
     """The index that these flags of stages 4 and 5 name."""
     parser = Parser("")
     add_index_arguments(parser)
-    return open_index(parser.parse_args(flags))
+    return open_index(IndexSettings.of(parser.parse_args(flags)))
+
+
+def remove_from_server(index):
+    """Remove what has the name of an ElasticIndex, and what its loads left."""
+    indexes = index.client.indices
+    indexes.delete(index=[*indexes.get(index=f"{index.name}*"), "none"], ignore_unavailable=True)
 
 
 ENCODING = "0123456789abcdef"

@@ -1,0 +1,114 @@
+"""An index in a directory, without a server. What ranks the documents is a subclass's: BM25 (embedded.py), or another.
+
+The directory holds ids, texts and metadata, with the hash of each file. It is built aside by one process at a time, and
+then takes its place.
+"""
+
+from abc import abstractmethod
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from tqdm import tqdm
+
+from memorization.retrieval.documents import Document, DocumentStream, IndexMetadata
+from memorization.retrieval.index import Hit, Index
+from memorization.shell.cli import UserError
+from memorization.store.arrays import building, read_mark, save
+from memorization.store.directories import changed
+from memorization.store.strings import Strings, Texts, write_strings
+
+BLOCK = 256  # scores
+
+
+class DirectoryIndex(Index):
+    """The index in the directory <directory>/<name>. engine: what ranks, part of made_of for all but BM25."""
+
+    engine: str | None = None
+
+    def __init__(self, directory: str | Path, name: str) -> None:
+        super().__init__(name, where=str(Path(directory) / name))
+        self.path = Path(self.where)
+
+    @abstractmethod
+    def write_ranking(self, directory: Path, documents: Iterable[Document]) -> None:
+        """Write to the directory what ranks the documents, files .npy and .utf8; reads all documents, once."""
+
+    @abstractmethod
+    def open_ranking(self, directory: Path) -> None:
+        """Open what write_ranking wrote; the files are whole."""
+
+    @abstractmethod
+    def rank(self, texts: Sequence[str], k: int) -> Iterable[list[tuple[int, float]]]:
+        """For each text the numbers and scores of its k best documents, best first (see best_scores)."""
+
+    def load(
+        self,
+        documents: Iterable[tuple[str, str]],
+        made_of: dict[str, str | int],
+        recreate: bool = False,
+        total: int | None = None,
+    ) -> IndexMetadata:
+        stream, self._metadata = DocumentStream(documents), None
+        if self.engine:
+            made_of = made_of | {"engine": self.engine}
+        with building(self.path) as (directory, metadata):
+            with tqdm(stream, total=total, desc="indexing", unit="doc") as bar:
+                self.write_ranking(directory, _stored(directory, bar))
+            metadata |= msgspec.to_builtins(stream.metadata(made_of))
+        return stream.metadata(made_of)
+
+    def search(self, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:
+        self.open()
+        return [[Hit(self._ids[number], score) for number, score in ranked] for ranked in self.rank(texts, k)]
+
+    def texts(self, ids: Iterable[str]) -> dict[str, str]:
+        self.open()
+        ids = list(ids)
+        numbers = dict(zip(ids, self._ids.numbers(ids).tolist(), strict=True))
+        if missing := [id for id, number in numbers.items() if number < 0]:
+            raise KeyError(missing[0])
+        return {id: self._texts[number] for id, number in numbers.items()}
+
+    def _read_metadata(self) -> Any:
+        return read_mark(self.path)
+
+    def _open(self, metadata: IndexMetadata) -> int:
+        if metadata.made_of.get("engine") != self.engine:
+            raise UserError(f"{self.where}: is ranked by another engine; {self._remedy()}")
+        if name := changed(self.path, metadata.files or {"ids.utf8": ""}):
+            raise UserError(f"{self.path / name}: is missing or damaged; {self._remedy()}")
+        self._ids = Strings(self.path / "ids")
+        self._texts = Texts(self.path / "texts.utf8", self.path / "text-ends.npy")
+        self.open_ranking(self.path)
+        return len(self._texts)
+
+
+def _stored(directory: Path, documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents, whose ids and texts are written as they pass by."""
+    ids, ends, end = [], array("q"), 0
+    with (directory / "texts.utf8").open("wb") as texts:
+        for document in documents:
+            end += texts.write(document.text.encode())
+            ends.append(end)
+            ids.append(document.id)
+            yield document
+    write_strings(directory / "ids", ids)
+    save(directory / "text-ends.npy", np.array(ends, np.int64))
+
+
+def best_scores(scores: np.ndarray, k: int) -> list[tuple[int, float]]:
+    """The numbers and scores of the k best documents, best first, equal ones by number; none that score 0 or less.
+
+    scores: of all documents, by number.
+    """
+    least = 0.0
+    if len(scores) > k * BLOCK:  # the k-th best of the blocks' best is a lower bound, found much faster than the best
+        maxima = np.maximum.reduceat(scores, np.arange(0, len(scores), BLOCK))
+        least = np.partition(maxima, -k)[-k]
+    numbers = np.flatnonzero((scores >= least) & (scores > 0))
+    numbers = numbers[np.argsort(-scores[numbers], kind="stable")[:k]]
+    return [(number, float(str(score))) for number, score in zip(numbers.tolist(), scores[numbers], strict=True)]
