@@ -42,7 +42,7 @@ def fine_tune(
     read: read_blocks or read_sources_and_targets. settings, arguments: of flag_parser.parse_flags.
     """
     with ExitStack() as stack:
-        on_first_rank(lambda: stack.enter_context(locked(arguments.output_dir)))
+        on_first_rank(lambda: stack.enter_context(locked(str(arguments.output_dir))))
         _fine_tune(architecture, read, settings, arguments)
 
 
