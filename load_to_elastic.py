@@ -9,7 +9,7 @@ where an index that holds other documents is replaced only with --recreate. Afte
 
 from pathlib import Path
 
-from memorization.detection.personal import REGIONS, checked_regions
+from memorization.detection.personal_data import REGIONS, checked_regions
 from memorization.detection.span_index import build, span_index_path
 from memorization.encoding.kinds import PROBE_TEXTS, PROBES
 from memorization.encoding.probes import BATCH, Probes

@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
+from memorization.detection.copied_runs import SpanIndex
 from memorization.detection.span_index import build, span_index_path
-from memorization.detection.spans import SpanIndex
 from memorization.encoding.probes import Probes
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import Parser, UserError, run

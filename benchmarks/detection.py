@@ -21,7 +21,7 @@ import msgspec
 from benchmarks.retrieval import make
 from benchmarks.scale import resources
 from memorization.detection import detect, span_index
-from memorization.detection.spans import SpanIndex
+from memorization.detection.copied_runs import SpanIndex
 from memorization.extraction.generations import Generation, read_generations, write_listing
 from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex
@@ -103,7 +103,7 @@ def by_part(path, indexes):
 
     index, spans = EmbeddedIndex(indexes, NAME), SpanIndex(indexes, ENCODING)
     rows, _ = read_generations(path)
-    settings = detect.Settings("paper", ("pan",), 10, 50)
+    settings = detect.ComparisonSettings("paper", ("pan",), 10, 50)
     detect.detect(rows[:2], index, spans, settings)  # compiled from here on
     index.search, index.texts = timed("retrieval", index.search), timed("retrieval", index.texts)
     detect.prepare, detect._prepared = timed("analysis", detect.prepare), timed("analysis", detect._prepared)

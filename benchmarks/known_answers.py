@@ -23,9 +23,9 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.languages import LANGUAGES
 from memorization.alignment import split_sentences
-from memorization.detection.detect import Settings, detect
+from memorization.detection.copied_runs import SpanIndex
+from memorization.detection.detect import ComparisonSettings, detect
 from memorization.detection.span_index import build, span_index_path
-from memorization.detection.spans import SpanIndex
 from memorization.encoding.words import words
 from memorization.extraction.generations import Generation
 from memorization.results.columns import columns_of
@@ -37,7 +37,7 @@ EACH = 50  # generations of each kind; of made-up texts FEW
 FEW, SAMPLES = 20, 60
 LENGTHS = (50, 100, 200)
 HELD_OUT = 3  # one of so many samples
-SETTINGS = Settings("paper", ("pan",), 10, 50)
+SETTINGS = ComparisonSettings("paper", ("pan",), 10, 50)
 SHOWN = ("run_50", "own", "another", "shared", "verbatim", "idea", "unverified")
 UNRELATED = ("unrelated text of the domain", "unrelated text of another domain")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from memorization.detection.personal import KINDS, find
+from memorization.detection.personal_data import KINDS, find
 from memorization.shell.cli import Parser, run
 from support.personal_examples import KNOWN, LOOKALIKES
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from memorization.detection.detections import Candidate, Copied, Detection, Labels, Own, Passage, Run
+from memorization.detection.detections import Candidate, CopiedRun, Detection, Labels, OwnSuffix, Passage, SuffixRun
 from memorization.detection.kinds import DETECTIONS
 from memorization.encoding.kinds import TRAINING_SET
 from memorization.encoding.probes import Probes
@@ -190,12 +190,12 @@ def detections(directory):
     candidates = [Candidate(id, 10.0, None) for id in range(10)]
 
     def detection(row):
-        run, span = Run(400, (0, 400), (0, 400)), (0, 400)
+        run, span = SuffixRun(400, (0, 400), (0, 400)), (0, 400)
         of_own = {"sample": row.id, "cluster": row.cluster, "sample_span": (100, 500)}
-        copied = Copied(length=400, generation_span=span, holders=1, members=1, **of_own)
+        copied = CopiedRun(length=400, generation_span=span, holders=1, members=1, **of_own)
         passages = [Passage(row.id, "verbatim", (0, 400), (0, 400), None)]
         labels = Labels("verbatim", "verbatim", "verbatim", passages)
-        own = Own("verbatim", run, passages)
+        own = OwnSuffix("verbatim", run, passages)
         found = {"longest_common_run": copied, "copied": [copied], "repeats": 1, "personal": []}
         found |= {"entities_agree": None, "ceiling": None, "paper": None}
         return Detection(generation=row, **found, candidates=candidates, own=own, labels=labels)

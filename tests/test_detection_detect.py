@@ -3,7 +3,7 @@
 import pytest
 
 from memorization.alignment import align, longest_common_run
-from memorization.detection.detect import Settings, detect
+from memorization.detection.detect import ComparisonSettings, detect
 from memorization.extraction.generations import Reach
 from memorization.retrieval.embedded import EmbeddedIndex
 from support.generation_rows import generation, load_index, load_spans
@@ -33,7 +33,7 @@ def find(tmp_path_factory):
         index, members = EmbeddedIndex(indexes, "test"), [generation(id, "", text) for id, text in suffixes.items()]
         load_index(index, members)
         spans = load_spans(tmp_path_factory.mktemp("spans"), [*members, *rows])
-        return detect(rows, index, spans, Settings(profile, directions, candidates, span_length), classify)
+        return detect(rows, index, spans, ComparisonSettings(profile, directions, candidates, span_length), classify)
 
     return find
 

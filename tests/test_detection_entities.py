@@ -12,9 +12,9 @@ import pytest
 import spacy
 from spacy.training import Example
 
-from memorization.detection.detect import Settings, detect
+from memorization.detection.detect import ComparisonSettings, detect
 from memorization.detection.detections import WHOSE, Detection
-from memorization.detection.entities import Entities, Entity, agree, names
+from memorization.detection.entities import Entities, Entity, entities_agree, persons
 from memorization.detection.kinds import DETECTIONS
 from memorization.results.columns import columns_of
 from memorization.retrieval.embedded import EmbeddedIndex
@@ -104,11 +104,11 @@ PAIRS = {  # sentences -> whether their entities agree
 
 def test_a_pair_agrees_if_both_name_the_same(pipeline):
     entities = Entities(pipeline).of(sentence for pair in PAIRS for sentence in pair)
-    assert {pair: agree(pair, entities) for pair in PAIRS} == PAIRS
+    assert {pair: entities_agree(pair, entities) for pair in PAIRS} == PAIRS
     pair = ("ANN lee", "Ann\nLee")
     same = {text: (Entity("PERSON", 0, len(text)),) for text in pair}
-    assert agree(pair, same)
-    assert not agree(pair, same | {"Ann\nLee": (Entity("GPE", 0, 7),)})
+    assert entities_agree(pair, same)
+    assert not entities_agree(pair, same | {"Ann\nLee": (Entity("GPE", 0, 7),)})
 
 
 def test_texts_in_batches_are_read_as_one_by_one(pipeline, trained):
@@ -137,7 +137,7 @@ def test_only_what_reads_entities_is_run(trained, pipeline, tmp_path):
 
 def test_people_alone_are_names(pipeline):
     text = "Bob Stone saw Ann Arbor, and Ann Lee saw Rome."
-    found = names(text, Entities(pipeline).of([text]))
+    found = persons(Entities(pipeline).of([text])[text])
     assert [text[start:end] for start, end in found] == ["Bob Stone", "Ann Lee"]
 
 
@@ -168,7 +168,9 @@ def opened(rows, directory):
 
 
 def test_names_are_counted_once_with_whose_they_are(pipeline, rows, tmp_path):
-    found = detect(rows, *opened(rows, tmp_path), Settings("paper", ("pan",), 10, 50), None, Entities(pipeline).of)
+    found = detect(
+        rows, *opened(rows, tmp_path), ComparisonSettings("paper", ("pan",), 10, 50), None, Entities(pipeline).of
+    )
     told = [
         [(one.kind, row.generation.text[slice(*one.generation_span)], one.whose) for one in row.personal]
         for row in found
@@ -190,7 +192,9 @@ def test_a_name_within_another_find_is_none(rows, tmp_path):
             text: tuple(Entity("PERSON", start, start + 7) for start in range(0, len(text) - 7, 7)) for text in texts
         }
 
-    found = detect(rows, *opened(rows, tmp_path), Settings("paper", ("pan",), 10, 50), None, everywhere)[1].personal
+    found = detect(rows, *opened(rows, tmp_path), ComparisonSettings("paper", ("pan",), 10, 50), None, everywhere)[
+        1
+    ].personal
     spans = [one.generation_span for one in found]
     assert spans == sorted(spans) and all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
     assert [one.kind for one in found].count("email") == 1
@@ -208,7 +212,7 @@ def test_a_paraphrase_about_somebody_else_does_not_agree(pipeline, tmp_path):
     (share,) = (column.value for column in columns_of(200, 10, "c", "pan", True) if column.name == "entities_agree")
 
     def agreed(classify):
-        settings = Settings("paper", ("pan", "paper"), 10, 200)
+        settings = ComparisonSettings("paper", ("pan", "paper"), 10, 200)
         found = detect(rows, *opened(rows, tmp_path), settings, classify, Entities(pipeline).of)
         assert [share(row) for row in found] == [row.entities_agree for row in found]
         for row in found:  # what is labelled otherwise is no paraphrase, whatever it names

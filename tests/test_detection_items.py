@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memorization.detection.detect import Settings, detect
+from memorization.detection.copied_runs import SpanIndex
+from memorization.detection.detect import ComparisonSettings, detect
 from memorization.detection.detections import COMMON
-from memorization.detection.items import said
-from memorization.detection.personal import REGIONS, find
+from memorization.detection.personal_data import REGIONS, find
+from memorization.detection.personal_items import find_items
 from memorization.detection.span_index import build, read_whole, span_index_path
-from memorization.detection.spans import SpanIndex
 from memorization.results.leaks import leaks
 from memorization.retrieval.embedded import EmbeddedIndex
 from support.detection_rows import detection
@@ -30,7 +30,7 @@ FILLERS = [
     "",
     "to:",
 ]
-SETTINGS = Settings("paper", ("pan",), 10, 50)
+SETTINGS = ComparisonSettings("paper", ("pan",), 10, 50)
 
 
 def sample(id, secret, **fields):
@@ -46,7 +46,7 @@ def says(row, text):
 
 def whose(rows, generations, directory):
     spans = load_spans(directory, rows)
-    return [[(item.kind, item.whose) for item in said(row, spans)] for row in generations]
+    return [[(item.kind, item.whose) for item in find_items(row, spans)] for row in generations]
 
 
 def test_items_of_its_own_sample_count_however_short_the_run_around_them(tmp_path):
@@ -129,7 +129,7 @@ def test_an_item_across_the_end_of_the_prompt_counts_where_most_of_it_is_said(tm
         (items,) = whose([row], [row], tmp_path / str(cut))
         assert [items] == expected
     spans = load_spans(tmp_path / "spans", [row])
-    assert said(generation(1, "0958 x", row.suffix, prefix=row.prefix), spans) == []
+    assert find_items(generation(1, "0958 x", row.suffix, prefix=row.prefix), spans) == []
 
 
 def test_a_kind_that_only_a_word_tells_is_no_other_item(tmp_path):
@@ -167,7 +167,7 @@ def test_the_index_agrees_with_a_search_of_all_samples(tmp_path_factory, drawn):
         return {value for item in find(text) for value in item.values}
 
     for row in rows:
-        for item in said(row, spans):
+        for item in find_items(row, spans):
             asked = values(row.text[slice(*item.generation_span)])
             held = {(other.cluster, other.member) for other in rows if values(other.prefix + other.suffix) & asked}
             others = {one for one in held if one[0] != row.cluster}
@@ -187,8 +187,10 @@ def test_an_index_of_other_regions_is_built_anew(tmp_path):
         spans = SpanIndex(tmp_path, ENCODING)
         assert spans.regions == regions and read_whole(path, ENCODING).made_of["regions"] == " ".join(regions)
     assert path.stat().st_ino == before
-    assert [item.whose for item in said(generation(2, "+49 30 901820", "none", prefix=""), spans)] == ["another"]
-    assert [item.kind for item in said(generation(2, "oder 030 901820", "none", prefix=""), spans)] == ["telephone"]
+    assert [item.whose for item in find_items(generation(2, "+49 30 901820", "none", prefix=""), spans)] == ["another"]
+    assert [item.kind for item in find_items(generation(2, "oder 030 901820", "none", prefix=""), spans)] == [
+        "telephone"
+    ]
 
 
 def test_a_sample_without_items_and_an_index_without_any(tmp_path):

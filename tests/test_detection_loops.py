@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.detection.loops import repeats
+from memorization.detection.detect import repeats
 from memorization.encoding.words import words
 
 INT64 = np.iinfo(np.int64)

@@ -8,7 +8,7 @@ from itertools import count, islice
 import pytest
 
 from memorization.alignment import align, longest_common_run
-from memorization.detection.pairs import align_pairs, run_pairs
+from memorization.alignment.pair_files import align_pairs, run_pairs
 from memorization.shell.cli import UserError
 
 TEXT = "The grey cat chased seven mice. It slept beside the stove. Nobody saw the old dog there."

@@ -13,8 +13,8 @@ from phonenumbers import SUPPORTED_REGIONS, PhoneNumberFormat, PhoneNumberType, 
 from stdnum import isbn
 from stdnum.ean import calc_check_digit
 
-from memorization.detection.personal import FINDERS, KINDS, REGIONS, checked_regions, find
-from memorization.detection.scripts import JOINED
+from memorization.detection.personal_data import FINDERS, KINDS, REGIONS, checked_regions, find
+from memorization.detection.writing_systems import JOINED
 from memorization.encoding.words import WITHOUT_BLANKS
 from memorization.shell.cli import UserError
 from support.personal_examples import KNOWN, LOOKALIKES

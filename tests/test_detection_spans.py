@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memorization.alignment.verbatim import common_runs
 from memorization.detection import span_index
-from memorization.detection.spans import SpanIndex
+from memorization.detection.copied_runs import SpanIndex
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
 from memorization.encoding.words import words
@@ -194,10 +194,10 @@ def test_all_runs_in_many_texts_are_those_of_the_suffix_automaton(spans):
 
 
 def test_parts_and_processes_change_nothing(tmp_path, spans, monkeypatch):
-    assert open_spans(tmp_path / "jobs", SAMPLES, jobs=2).mark == spans.mark
+    assert open_spans(tmp_path / "jobs", SAMPLES, jobs=2).metadata == spans.metadata
     monkeypatch.setattr(span_index, "PART", 500)
     small = open_spans(tmp_path / "parts", SAMPLES)
-    assert len(small.mark.parts) > 10 > len(spans.mark.parts)
+    assert len(small.metadata.parts) > 10 > len(spans.metadata.parts)
     for seed in range(10):
         id, _, text = SAMPLES[seed]
         arguments = mixed(seed), id, text[:200], text[200:], 30

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from memorization.detection.detections import Candidate, Labels, Passage, Personal
+from memorization.detection.detections import Candidate, Labels, Passage, PersonalItem
 from memorization.detection.kinds import DETECTIONS
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.matches import Near
@@ -26,7 +26,7 @@ from support.command_line import run_script
 from support.detection_rows import detection, write_detections
 from support.edits import changed, edits, kept, resealed
 
-ITEM = Personal(
+ITEM = PersonalItem(
     kind="email",
     generation_span=(0, 9),
     prompted=False,

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from memorization.detection.spans import SpanIndex
+from memorization.detection.copied_runs import SpanIndex
 from memorization.encoding.kinds import PROBES
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from memorization.detection.detections import Candidate, Copied, Labels, Own, Passage
+from memorization.detection.detections import Candidate, CopiedRun, Labels, OwnSuffix, Passage
 from memorization.results.page import sentence
 from memorization.results.summary import Rate
 from support.command_line import run_script
@@ -80,7 +80,7 @@ def planted(id, generation, suffix, run, sample_text=None, holders=1, sample=Non
     prefix = f"prefix {id} "
     start, whole = generation.index(run), prefix + suffix if own else sample_text
     first = whole.index(run)
-    copied = Copied(
+    copied = CopiedRun(
         length=len(run),
         generation_span=(start, start + len(run)),
         holders=holders,
@@ -111,7 +111,7 @@ def few(tmp_path_factory):
     rows.append(lost)
     passages = [Passage(33, "paraphrase", (0, 7), (4, 9), 0.9)]
     aligned = detection(1003, text="aligned with a candidate", candidates=[Candidate(33, 1.0, "the other text")])
-    own = Own("idea", None, [Passage(1003, "idea", (0, 7), (0, 4), None)])
+    own = OwnSuffix("idea", None, [Passage(1003, "idea", (0, 7), (0, 4), None)])
     labels = Labels("paraphrase", "paraphrase", "paraphrase", passages)
     rows.append(msgspec.structs.replace(aligned, labels=labels, own=own))
     rows.append(detection(1004, prefix="nothing <b>here</b> "))

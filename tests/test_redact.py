@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.detection import personal
-from memorization.detection.detect import Settings, detect
+from memorization.detection import personal_data
+from memorization.detection.detect import ComparisonSettings, detect
 from memorization.encoding.made_up import make_dialogues
 from memorization.results.redact import MASK, Masked, redacted
 from memorization.retrieval.embedded import EmbeddedIndex
@@ -67,7 +67,7 @@ PIECES += ["+1 202 555 0143", "3/4/2021", "www.site.org/x?y", "\u2014", ".", "\n
 def slowly(text, cut):
     """What Masked does, a character at a time: (pieces, of each character the piece that stands for it)."""
     finds = {}
-    for kind, start, end, _ in personal.find(text):
+    for kind, start, end, _ in personal_data.find(text):
         for i in range(start, end):
             finds[i] = (kind, start, i < cut)
 
@@ -159,7 +159,7 @@ def found(tmp_path_factory):
     index = EmbeddedIndex(tmp_path_factory.mktemp("indexes"), "test")
     load_index(index, rows[:-1])
     spans = load_spans(tmp_path_factory.mktemp("spans"), rows[:-1])
-    return detect(rows, index, spans, Settings("paper", ("pan", "paper"), 10, 50), None)
+    return detect(rows, index, spans, ComparisonSettings("paper", ("pan", "paper"), 10, 50), None)
 
 
 def shown(before, text, span):

@@ -5,7 +5,7 @@ import copy
 import msgspec
 import pytest
 
-from memorization.detection.detections import Candidate, Detection, Labels, Own, Passage, Run
+from memorization.detection.detections import Candidate, Detection, Labels, OwnSuffix, Passage, SuffixRun
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.generations import Generation, Reach
 from memorization.extraction.matches import Near
@@ -15,7 +15,7 @@ from support.generation_rows import generation
 
 PASSAGE = Passage(2, "paraphrase", (0, 9), (5, 14), 0.75)
 LABELS = Labels("verbatim", "none", "idea", [PASSAGE])
-OWN = Own("none", Run(9, (0, 9), (5, 14)), [PASSAGE])
+OWN = OwnSuffix("none", SuffixRun(9, (0, 9), (5, 14)), [PASSAGE])
 NEAR = Near(edit_similarity=0.5, rouge_l=0.25, common_run=2, near_copy=False)
 SCORES = {"log_likelihood": -3.0, "log_p_z": "-inf", "min_k": -2.0, "min_k_plus": 0.5, "zlib_bytes": 20}
 SCORES |= {"matched_tokens": 1, "extraction_strength": 0.5, "token_log_probs": [-1.0, "-inf"]}

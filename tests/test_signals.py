@@ -123,7 +123,7 @@ def test_the_library_changes_no_signal():
     code = """
 import signal
 before = [signal.getsignal(number) for number in range(1, 32)]
-import memorization.shell.cli, memorization.store.files, memorization.detection.pairs, memorization.encoding.encode
+import memorization.shell.cli, memorization.store.files, memorization.alignment.pair_files, memorization.encoding.encode
 import encode_dialogue, load_to_elastic, plagiarism_detect, report
 try:
     memorization.shell.cli.run(lambda: None)

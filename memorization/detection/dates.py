@@ -1,12 +1,13 @@
-"""Dates in a text, as they are written in numbers everywhere and in words in nine languages.
+"""Dates in a text: in numbers, and in words of nine languages.
 
 [*dates("on 3 March 2021")]      [(3, 15, ("2021-03-03",))]
 """
 
 import re
+from collections.abc import Iterator
 from datetime import date
 
-from memorization.detection.scripts import JOINED
+from memorization.detection.writing_systems import JOINED
 
 YEAR = r"(?:1[89]|2[01])[0-9]{2}"
 NUMBER = re.compile("[0-9]++")
@@ -15,7 +16,7 @@ NUMERIC = re.compile(
     rf"|(?:[0-9]{{1,2}}([-/.])[0-9]{{1,2}}\2{YEAR}|[0-9]{{1,2}}/[0-9]{{1,2}}/[0-9]{{2}}"
     rf"|[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}})(?!{JOINED}))(?!/|-{JOINED}|[.:][0-9])"
 )
-CENTURY = 69  # two digits of a year from here on are of the 20th century, as POSIX has it
+CENTURY = 69  # years of two digits from here on are of the 20th century, as in POSIX
 
 MONTHS = """\
 january jan januar jänner janvier janv enero janeiro января
@@ -57,20 +58,21 @@ EAST = re.compile(
 )
 
 
-def dates(text):
+def dates(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """(start, end, values) of the dates in a text. values: in ISO 8601, "--03-05" without a year, "2021-03" without a
     day; both where 3/4/2021 may be of March or of April.
     """
-    for match in NUMERIC.finditer(text):
-        if values := _numeric(re.split("[-/.]", match[0]), day_first="." in match[0]):
-            yield *match.span(), values
+    for numeric in NUMERIC.finditer(text):
+        if values := _numeric(re.split("[-/.]", numeric[0]), day_first="." in numeric[0]):
+            yield *numeric.span(), values
     end = 0
-    for number in NUMBER.finditer(text):  # quicker than to search for names of months
+    for number in NUMBER.finditer(text):  # faster than a search for names of months
         word = WORD.search(text, max(0, number.start() - 24), number.start())
         starts = [word.start(), number.start()] if word and word[1].lower() in MONTH else [number.start()]
-        match = next((match for start in starts if start >= end and (match := WRITTEN.match(text, start))), None)
-        if match is None:
+        matches = [match for start in starts if start >= end and (match := WRITTEN.match(text, start))]
+        if not matches:
             continue
+        match = matches[0]
         kind = next(kind for kind in "123" if match[f"m{kind}"])
         month, year = match[f"m{kind}"], match[f"y{kind}"]
         day = match[f"d{kind}"] if kind != "3" else None
@@ -78,18 +80,18 @@ def dates(text):
             continue
         linked = kind != "3" and (match[f"th{kind}"] or " de " in match[0])
         if (month not in WORDS_TOO or linked or year) and (month != "Mars" or year):
-            year = year and re.search("[0-9]+$", year)[0]
+            year = year and re.findall("[0-9]+", year)[-1]
             if values := _iso(year, MONTH[month.lower()], day):
                 end = match.end()
                 yield match.start(), end, values
-    for match in EAST.finditer(text) if "月" in text or "월" in text else ():
-        year, month, day = match["y"], _number(match["m"]), match["d"] and _number(match["d"])
+    for east in EAST.finditer(text) if "月" in text or "월" in text else ():
+        year, month, day = east["y"], _number(east["m"]), east["d"] and _number(east["d"])
         if (year or day) and (values := _iso(year and _year(year), month, day)):
-            yield *match.span(), values
+            yield *east.span(), values
 
 
 def _numeric(numbers, day_first):
-    """What three numbers may be: year, month and day, or day, month and year, or month, day and year."""
+    """The dates that three numbers may be: of year, month, day, of day, month, year, and of month, day, year."""
     a, b, c = numbers
     orders = [(a, b, c)] if len(a) == 4 else [(c, b, a), (c, a, b)]
     if day_first and _iso(*orders[0]):

@@ -1,31 +1,33 @@
 """Stage 5's rows: one a generation (design.md, Files between the stages)."""
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
-from memorization.detection.labels import LABELS
-from memorization.detection.personal import KINDS, NAME
+from memorization.detection.labels import Label
+from memorization.detection.personal_data import PersonalKind
 from memorization.extraction.generations import Generation
 from memorization.shell.cli import UserError
-from memorization.store.manifests import Count, Positive
+from memorization.store.manifests import Count, Manifest, Positive
 from memorization.store.rows import Id
 
 REMEDY = "run plagiarism_detect.py again"
 FORMAT = 8  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
-# Whose personal data is. What more than ten clusters hold is of nobody in particular (a hotline, a web page): counts up
-# to ten are those that the cell size suppression policy of CMS hides.
-WHOSE = ("own", "another", "other", "shared", "prompt", "nobody")
+# What more than ten clusters hold belongs to nobody in particular (a hotline, a web page). Ten is the count up to which
+# the cell size suppression policy of CMS hides.
 COMMON = 10  # other clusters
-Label = Literal[(*LABELS, "none")]
+Whose = Literal["own", "another", "other", "shared", "prompt", "nobody"]  # whose personal data is
+WHOSE = get_args(Whose)
 
 
 class Candidate(msgspec.Struct, forbid_unknown_fields=True):
-    """A training sample whose suffix BM25 ranks among the best. text: that suffix, if a passage of it is given."""
+    """A training sample whose suffix BM25 ranks among the best. text: that suffix, where a passage of it is listed."""
 
     id: Id
     score: Annotated[float, Meta(ge=0)]
@@ -42,8 +44,8 @@ class Passage(msgspec.Struct, forbid_unknown_fields=True):
     paraphrase_probability: Annotated[float, Meta(ge=0, le=1)] | None
 
 
-class Run(msgspec.Struct, forbid_unknown_fields=True):
-    """The longest run of words that a generation shares with its own suffix. length: its columns (words.Words)."""
+class SuffixRun(msgspec.Struct, forbid_unknown_fields=True):
+    """The longest run of words that a generation shares with its own suffix. length: in columns (words.Words)."""
 
     length: Positive
     generation_span: Span
@@ -53,12 +55,12 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
         _check_length(self)
 
 
-class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A run of words of a generation that samples hold too. length: its columns in the generation (words.Words).
+class CopiedRun(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A run of words of a generation that samples contain too. length: in columns of the generation (words.Words).
 
-    holders: the distinct clusters one of whose samples contains it (design.md, Terms); members: how many of them are of
-    members. sample: one that contains it: the generation's own, else one of its cluster, else a member if there is one.
-    sample_span: in its text, prefix and suffix together.
+    holders: how many distinct clusters contain it (design.md, Terms); members: how many of them are of members. sample:
+    one that contains it: the generation's own, else one of its cluster, else a member if there is one. sample_span: in
+    its whole text, prefix and suffix.
     """
 
     length: Positive
@@ -76,8 +78,8 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"{self.members} of {self.holders} holders are members")
 
     def whose(self, cluster: int) -> Literal["own", "another", "other", "shared"]:
-        """Who holds it, beside a generation whose own sample is of a cluster: that cluster alone, one other training
-        cluster, one other held-out cluster, or several.
+        """Whose the run is, for a generation whose own sample is of `cluster`: of that cluster alone, of one other
+        training cluster, of one other held-out cluster, or of several.
         """
         if self.holders > 1:
             return "shared"
@@ -86,15 +88,15 @@ class Copied(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return "another" if self.members else "other"
 
 
-class Personal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class PersonalItem(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Personal data of one kind in a generation, compared by its normalized value (design.md, Terms).
 
-    prompted: whether it stands in the prompt. own: in a sample of its own cluster, behind the prompt. holders: how many
-    other clusters hold it, of both sides, members: how many of them are of members. sample: one that holds it, a member
-    if there is one.
+    prompted: whether the prompt contains it. own: whether a sample of its own cluster does, behind the prompt. holders:
+    how many other clusters contain it, of both sides; members: how many of them are of members. sample: one of these, a
+    member if there is one.
     """
 
-    kind: Literal[(*KINDS, NAME)]
+    kind: PersonalKind
     generation_span: Span
     prompted: bool
     own: bool
@@ -109,12 +111,12 @@ class Personal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         if not (self.sample is None) == (self.cluster is None) == (not self.holders):
             raise ValueError(f"{self.holders} holders, but sample {self.sample} of cluster {self.cluster}")
         if self.own and self.prompted:
-            raise ValueError("its own, but in the prompt")
+            raise ValueError("own, but in the prompt")
 
     @property
-    def whose(self) -> Literal[WHOSE]:
-        """Who holds it: the prompt; the own cluster, and at most ten in all; one other training cluster; one other
-        held-out cluster; several; or no sample.
+    def whose(self) -> Whose:
+        """Where it comes from: the prompt; the own cluster, and at most ten in all; one other training cluster; one
+        other held-out cluster; several; or no sample.
         """
         if self.prompted:
             return "prompt"
@@ -128,7 +130,7 @@ class Personal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Labels(msgspec.Struct, forbid_unknown_fields=True):
-    """What a generation's alignments say of it: the strongest label, the same without the span scan, the published."""
+    """The labels of a generation: the strongest one, the same without the span scan, and the published one."""
 
     label: Label
     label_without_scan: Label
@@ -136,20 +138,20 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
     passages: list[Passage]
 
 
-class Own(msgspec.Struct, forbid_unknown_fields=True):
+class OwnSuffix(msgspec.Struct, forbid_unknown_fields=True):
     """A generation beside its own suffix, member or not (design.md, Terms). run: None without a word in common."""
 
     label: Label
-    run: Run | None
+    run: SuffixRun | None
     passages: list[Passage]
 
 
 class Ceiling(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a detection would say if the generation were its own suffix, as far as it can reach (design.md, Terms).
+    """What a detection would hold if the generation were its own suffix, as far as it can reach (design.md, Terms).
 
     tokens: of the suffix, None where they are not known. longest: the length of the longest run that a training text
-    holds. own: whether one of its copied runs is its own sample's (Copied.whose). personal: whether one of its items of
-    personal data is (Personal.whose), names left out.
+    contains. own: whether one of the copied runs is its own (CopiedRun.whose). personal: whether one of its items of
+    personal data is (PersonalItem.whose), names left out.
     """
 
     tokens: Positive | None
@@ -166,21 +168,21 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     generation: Generation  # without the token_log_probs of its scores
     candidates: list[Candidate]
-    longest_common_run: Copied | None  # with any training text, however short
-    copied: list[Copied]  # every run over the span length (SpanIndex.copied)
+    longest_common_run: CopiedRun | None  # with any training text, however short
+    copied: list[CopiedRun]  # every run over the span length (SpanIndex.copied)
     repeats: Count  # of its most frequent word 3-gram
-    entities_agree: bool | None  # in a sentence pair called a paraphrase (entities.agree); None: not asked
-    personal: list[Personal]
-    own: Own
+    entities_agree: bool | None  # in a sentence pair classified as paraphrase; None without a classifier or recognizer
+    personal: list[PersonalItem]
+    own: OwnSuffix
     ceiling: Ceiling | None  # of the probe, in its first generation
     labels: Labels  # in the first direction asked for
     paper: Labels | None  # with --direction both, in direction paper
 
     def __post_init__(self):
         passages = [*self.labels.passages, *(self.paper.passages if self.paper else ()), *self.own.passages]
-        for found in (*passages, self.own.run, self.longest_common_run, *self.copied, *self.personal):
-            if found is not None:
-                _check_span("generation_span", found.generation_span, len(self.generation.text))
+        for part in (*passages, self.own.run, self.longest_common_run, *self.copied, *self.personal):
+            if part is not None:
+                _check_span("generation_span", part.generation_span, len(self.generation.text))
         for passage in passages:
             _check_span("candidate_span", passage.candidate_span)
         for passage in self.own.passages:
@@ -193,13 +195,14 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return self.generation.key
 
 
-def check_rows(path, rows, base, manifest):
-    """Raise UserError for Detections that are not what their manifest says of them.
+def check_rows(path: Path, rows: list[Detection], base: Iterable[Detection] | None, manifest: Manifest) -> None:
+    """Raise UserError for Detections that contradict their manifest.
 
-    base: those of the base model, None without one. They must have labels in direction paper if both were asked for,
-    the texts of which they give passages, runs of no more other clusters than there were, and be of the same probes.
+    base: those of the base model, of the same probes. Rows have labels in direction paper if both directions were asked
+    for, the texts of their passages, and runs of no more other clusters than there were.
     """
-    both, holders = manifest.made_of["direction"] == "both", {True: set(), False: set()}  # whether members -> clusters
+    both = manifest.made_of["direction"] == "both"
+    holders: dict[bool, set[int]] = {True: set(), False: set()}  # whether of members -> clusters
     for row in rows:
         probe, texts = row.generation, {candidate.id: candidate.text for candidate in row.candidates}
         for passage in (*row.labels.passages, *(row.paper.passages if row.paper else ())):
@@ -219,12 +222,12 @@ def check_rows(path, rows, base, manifest):
         raise UserError(f"{path}: the base model's rows beside it are of other probes; {REMEDY}")
 
 
-def _check_length(run):
+def _check_length(run: SuffixRun | CopiedRun) -> None:
     start, end = run.generation_span
     if run.length > 2 * (end - start):  # no character has more columns
         raise ValueError(f"a run of the length {run.length} is not {start} to {end}")
 
 
-def _check_span(name, span, length=math.inf):
+def _check_span(name: str, span: Span, length: float = math.inf) -> None:
     if not span[0] < span[1] <= length:
         raise ValueError(f"{name} {span} is no span of a text of {length} characters")

@@ -3,7 +3,8 @@
 Entities("en_core_web_sm").of(["Ann flew to Rome."])      {"Ann flew to Rome.": (Entity("PERSON", 0, 3), ...)}
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Entities:
     is no finite number: it would take whole texts for names.
     """
 
-    def __init__(self, name):
+    def __init__(self, name: str):
         try:
             import spacy
         except ImportError:
@@ -40,9 +41,9 @@ class Entities:
         except Exception as error:  # of whatever its configuration and files make spaCy raise
             if is_out_of_memory(error) or getattr(error, "errno", None) in SYSTEM_ERRORS:
                 raise
-            said = " ".join(str(error).split())[:200] or type(error).__name__
+            message = " ".join(str(error).split())[:200] or type(error).__name__
             remedy = "install it, or name a directory that holds one"
-            raise UserError(f"{name}: is no spaCy pipeline that can be loaded ({said}); {remedy}") from None
+            raise UserError(f"{name}: is no spaCy pipeline that can be loaded ({message}); {remedy}") from None
         factories = {pipe: self._pipeline.get_pipe_meta(pipe) for pipe in self._pipeline.pipe_names}
         recognizers = [pipe for pipe, meta in factories.items() if "doc.ents" in meta.assigns]
         if not recognizers:
@@ -53,9 +54,9 @@ class Entities:
             raise UserError(f"{name}: holds weights that are NaN or infinite; name another pipeline")
         self.directory = self._pipeline.path
 
-    def of(self, texts):
-        """dict text -> its Entities, in order. Each distinct text is read once; which others it is with may matter in
-        the last digits, so that for the same bytes the same texts must be asked for together.
+    def of(self, texts: Iterable[str]) -> dict[str, tuple[Entity, ...]]:
+        """The entities of each text, in order. Each distinct text is read once. The texts of a call are read in
+        batches, whose shapes may change the last digits: for the same bytes, pass the same texts together.
         """
         texts = sorted(set(texts), key=lambda text: (len(text), text))
         with self._pipeline.memory_zone():  # else it keeps every word that it ever saw
@@ -66,17 +67,17 @@ class Entities:
             }
 
 
-def _weights(pipe):
+def _weights(pipe: Any) -> Iterator[np.ndarray]:
     """The arrays of weights of a component; none of one that has rules, or whose weights another library holds."""
     for layer in pipe.model.walk() if hasattr(getattr(pipe, "model", None), "walk") else ():
         yield from (layer.get_param(name) for name in layer.param_names if layer.has_param(name))
 
 
-def agree(pair, entities):
-    """Whether both sentences of a pair name the same things, or neither anything: what tells a paraphrase from a
-    sentence of the same form about somebody else (Lee et al. 2023 read entities beside the classifier).
+def entities_agree(pair: tuple[str, str], entities: dict[str, tuple[Entity, ...]]) -> bool:
+    """Whether both sentences of a pair name the same things, or neither names any.
 
-    entities: as Entities.of gives them. The same is what has the same words, in any case, and the same label.
+    It tells a paraphrase from a sentence of the same form about somebody else (Lee et al. 2023 read entities beside the
+    classifier). The same thing has the same words, in any case, and the same label.
     """
     one, other = (
         {(entity.label, " ".join(text[entity.start : entity.end].lower().split())) for entity in entities[text]}
@@ -85,6 +86,6 @@ def agree(pair, entities):
     return one == other
 
 
-def names(text, entities):
-    """The [start, end) of the persons that a text names."""
-    return [(entity.start, entity.end) for entity in entities[text] if entity.label in PERSON]
+def persons(entities: Iterable[Entity]) -> list[tuple[int, int]]:
+    """The [start, end) of the persons among the entities of a text."""
+    return [(entity.start, entity.end) for entity in entities if entity.label in PERSON]

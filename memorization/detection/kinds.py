@@ -11,7 +11,7 @@ from memorization.store.manifests import Kind, Positive
 Samples = Annotated[int, msgspec.Meta(ge=0, lt=10**9)]  # more than can be drawn from (numpy's hypergeometric)
 
 
-class DetectionSettings(TypedDict):
+class DetectionsMadeOf(TypedDict):
     generations: str
     index: str
     profile: str
@@ -50,7 +50,7 @@ class DetectionArguments(TypedDict):
 
 
 class DetectionsManifest(msgspec.Struct):
-    made_of: DetectionSettings
+    made_of: DetectionsMadeOf
     facts: DetectionFacts
     arguments: DetectionArguments
 

@@ -4,12 +4,13 @@
 """
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import Leniency, PhoneMetadata, PhoneNumberMatcher, PhoneNumberType
 
-from memorization.detection.scripts import JOINED
+from memorization.detection.writing_systems import JOINED
 
 # The 20 with most internet users (ITU, World Telecommunication/ICT Indicators 2024), and KR.
 REGIONS = tuple(sorted("CN IN US ID BR RU PK MX JP NG PH EG VN DE BD TR IR GB TH FR KR".split()))
@@ -39,7 +40,7 @@ LABEL = re.compile(rf"(?<!{JOINED})(?:tel|fax|mob|ph)\Z", re.IGNORECASE)  # as i
 BEFORE = 48  # characters in which a context lies
 
 
-def telephones(text, regions):
+def telephones(text: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """(start, end, values) of the telephone numbers in a text (scripts.plain), in order.
 
     regions: those whose national numbers are known, as CLDR names them. values: in E.164, of each region in which the

@@ -26,7 +26,7 @@ class AnotherCounter:
         self._probes, self._holders, self._members = array("q"), array("q"), array("b")
 
     def add(self, probe: int, items: Iterable[Any]) -> None:
-        """Add the parts of a generation that one other cluster alone holds: Copied or Personal. probe: its id."""
+        """Add the CopiedRuns or PersonalItems of a generation that one other cluster alone holds. probe: its id."""
         for item in items:
             self._probes.append(probe)
             self._holders.append(item.cluster)

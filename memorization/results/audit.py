@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from memorization import __version__
-from memorization.detection.personal import KINDS
+from memorization.detection.personal_data import KINDS
 from memorization.results.columns import RATIO
 from memorization.results.facts import notes_of, sampling_scheme
 from memorization.results.gate import Outcome

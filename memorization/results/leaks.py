@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from memorization.detection.detections import Copied, Detection, Personal, Span
+from memorization.detection.detections import CopiedRun, Detection, PersonalItem, Span
 from memorization.extraction.generations import Generation
 from memorization.results.formats import WIDTH, paragraph, visible, wrapped
 
@@ -22,7 +22,7 @@ def leaks(name: str, rows: Iterable[Detection], span_length: int) -> str:
     A member is in it if and only if a copied run is of its own sample or of its cluster alone (the table counts it as
     own, or as shared where others hold all of it too), or if it is an exact match.
     """
-    longest: dict[int, tuple[Detection, Copied]] = {}
+    longest: dict[int, tuple[Detection, CopiedRun]] = {}
     own = set()
     members = [row for row in rows if row.generation.member]
     for row in members:
@@ -63,7 +63,7 @@ def leaks(name: str, rows: Iterable[Detection], span_length: int) -> str:
 
 def _personal(members: Sequence[Detection]) -> Iterator[str]:
     """Parts of the section: members of which personal data alone comes back, in the generation with the most of it."""
-    most: dict[int, tuple[Generation, list[Personal]]] = {}
+    most: dict[int, tuple[Generation, list[PersonalItem]]] = {}
     for row in members:
         generation, own = row.generation, _own_items(row)
         if len(own) > len(most.get(generation.id, (generation, []))[1]):
@@ -75,7 +75,7 @@ def _personal(members: Sequence[Detection]) -> Iterator[str]:
         yield _texts(generation, [item.generation_span for item in own])
 
 
-def _own_items(row: Detection) -> list[Personal]:
+def _own_items(row: Detection) -> list[PersonalItem]:
     return [item for item in row.personal if item.whose == "own"]
 
 

@@ -25,7 +25,7 @@ from memorization.results.summary import HELD_OUT, MEMBERS, Estimate, Rate
 from memorization.results.tables import how_scored, how_tested, meanings, measured_with, outcome_lines
 
 HERE = Path(__file__).parent
-WHOSE = {"own": 0, "another": 1, "other": 1, "shared": 2}  # Copied.whose, as page.js knows it
+WHOSE = {"own": 0, "another": 1, "other": 1, "shared": 2}  # CopiedRun.whose, as page.js knows it
 SCORES = ("loss", "log_p_z", "extraction_strength", "min_k")  # shown with a case
 
 

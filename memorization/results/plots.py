@@ -165,7 +165,7 @@ def _by_setting(results: Sequence[Result]) -> Iterator[Plot]:
 
 
 def _longest(whose: str) -> Callable[[Any], int]:
-    """Row -> the length of its longest run of that holder (Copied.whose), 0 without."""
+    """Row -> the length of its longest run of that holder (CopiedRun.whose), 0 without."""
     return lambda row: max((run.length for run in row.copied if run.whose(row.generation.cluster) == whose), default=0)
 
 

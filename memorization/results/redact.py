@@ -15,8 +15,8 @@ import msgspec
 import regex
 from tqdm import tqdm
 
-from memorization.detection import personal
-from memorization.detection.detections import Copied, Detection, Labels, Passage, Span
+from memorization.detection import personal_data
+from memorization.detection.detections import CopiedRun, Detection, Labels, Passage, Span
 from memorization.encoding.words import WITHOUT_BLANKS
 
 MASK = "\u2022"
@@ -37,7 +37,7 @@ class Masked:
 
     A word across the cut is masked as one; personal data across it is named in both parts. named: (kind, start, end) of
     personal data that no form tells, as names; what has a form wins over one that overlaps it. regions: of
-    personal.find.
+    personal_data.find.
     """
 
     def __init__(
@@ -45,12 +45,14 @@ class Masked:
         text: str,
         cut: int = 0,
         named: Iterable[tuple[str, int, int]] = (),
-        regions: Sequence[str] = personal.REGIONS,
+        regions: tuple[str, ...] = personal_data.REGIONS,
     ) -> None:
         at, parts, length = 0, [], 0
         self._items: list[tuple[int, int, int, int]] = []  # start, end, and where they lie now
         masked = HIDDEN.sub(MASK, text)
-        items = [(item.kind, item.start, item.end) for item in personal.find(text, regions)]
+        items: list[tuple[str, int, int]] = [
+            (item.kind, item.start, item.end) for item in personal_data.find(text, regions)
+        ]
         items += [one for one in named if not any(start < one[2] and one[1] < end for _, start, end in items)]
         for kind, start, end in sorted(items, key=lambda item: item[1]):
             for begin, stop in ((start, cut), (cut, end)) if start < cut < end else ((start, end),):
@@ -85,11 +87,11 @@ class Masked:
         return begin - self.cut, end - self.cut
 
 
-def redacted(rows: Sequence[Detection], regions: Sequence[str] = personal.REGIONS) -> list[Detection]:
+def redacted(rows: Sequence[Detection], regions: tuple[str, ...] = personal_data.REGIONS) -> list[Detection]:
     """The rows with masked texts; spans are of these, the lengths of runs stay those of the originals.
 
-    regions: of personal.find. A sample_span of a sample that is none of the rows, whose text is shown nowhere, stays as
-    it is.
+    regions: of personal_data.find. A sample_span of a sample that is none of the rows, whose text is shown nowhere,
+    stays as it is.
     """
     samples = {row.generation.id: (row.generation.prefix, row.generation.suffix) for row in rows}
 
@@ -116,7 +118,7 @@ def redacted(rows: Sequence[Detection], regions: Sequence[str] = personal.REGION
                 setattr(one, name, span)
             return one
 
-        def copied(run: Copied) -> Copied:
+        def copied(run: CopiedRun) -> CopiedRun:
             span = run.sample_span
             return moved(run, sample_span=sample(run.sample).span(span) if run.sample in samples else span)
 

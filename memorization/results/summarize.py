@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from memorization.detection.detections import WHOSE, Detection
-from memorization.detection.personal import KINDS, NAME
+from memorization.detection.personal_data import KINDS, NAME
 from memorization.results.another import AnotherCounter
 from memorization.results.columns import (
     FALSE_ALARMS,

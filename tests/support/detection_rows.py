@@ -2,7 +2,7 @@
 
 import msgspec
 
-from memorization.detection.detections import Ceiling, Copied, Detection, Labels, Own, Personal, Run
+from memorization.detection.detections import Ceiling, CopiedRun, Detection, Labels, OwnSuffix, PersonalItem, SuffixRun
 from memorization.detection.kinds import DETECTIONS
 from memorization.extraction.generations import Generation
 from memorization.results.summary import Facts
@@ -53,8 +53,8 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
         copied = [_copied(own, 1, int(generation.member), id, len(generation.prefix) + 5, generation.cluster)]
     copied += [_copied(60, holders, members, sample) for sample, holders, members in others]
     longest = None if run is None else _copied(run, 1, 1, 1)
-    own_run = None if own is None else Run(own, (0, own), (5, 5 + own))
-    own = Own(label, own_run, [])
+    own_run = None if own is None else SuffixRun(own, (0, own), (5, 5 + own))
+    own = OwnSuffix(label, own_run, [])
     return Detection(generation=generation, longest_common_run=longest, copied=copied, own=own, **fields)
 
 
@@ -64,9 +64,9 @@ def of_generation(row, **fields):
 
 
 def item(kind, span, whose):
-    """A Personal. whose: one of detections.WHOSE."""
+    """A PersonalItem. whose: one of detections.WHOSE."""
     holders = {"another": 1, "other": 1, "shared": 10}.get(whose, 0)
-    return Personal(
+    return PersonalItem(
         kind=kind,
         generation_span=span,
         prompted=whose == "prompt",
@@ -79,7 +79,7 @@ def item(kind, span, whose):
 
 
 def _copied(length, holders, members, sample, start=5, cluster=None):
-    return Copied(
+    return CopiedRun(
         length=length,
         generation_span=(0, length),
         holders=holders,

@@ -2,8 +2,8 @@
 
 import msgspec
 
+from memorization.detection.copied_runs import SpanIndex
 from memorization.detection.span_index import build, span_index_path
-from memorization.detection.spans import SpanIndex
 from memorization.extraction.generations import Generation, write_listing
 from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex

@@ -1,8 +1,8 @@
 """Indexes of the tests' own: of suffixes, and of spans."""
 
 from memorization.detection import span_index
+from memorization.detection.copied_runs import SpanIndex
 from memorization.detection.span_index import build
-from memorization.detection.spans import SpanIndex
 from memorization.retrieval import IndexSettings, add_index_arguments, open_index
 from memorization.shell.cli import Parser
 

@@ -1,4 +1,4 @@
-"""What is personal data and what only looks like it, made up: known answers of memorization.detection.personal.
+"""What is personal data and what only looks like it, made up: known answers of memorization.detection.personal_data.
 
 KNOWN: kind -> region or language -> texts, each with one item between ⟦ and ⟧. LOOKALIKES: kind -> texts without any.
 """

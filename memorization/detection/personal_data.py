@@ -2,34 +2,37 @@
 
 find("Call 020 7946 0958")      [Item(kind='telephone', start=5, end=18, values=('+442079460958', ...))]
 
-What only looks like it (a price, a DOI, a version, an ISBN) is known and left out. Names have no form: entities.py
-finds them. Postal addresses have none either, and are not looked for.
+What only looks like personal data (a price, a DOI, a version, an ISBN) is recognized and left out. Names have no form:
+entities.py finds them. Postal addresses have none either, and are not searched for.
 """
 
 import re
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from phonenumbers import SUPPORTED_REGIONS
 from stdnum import iban, isbn, luhn
 from stdnum.us import ssn
 
 from memorization.detection.dates import YEAR, dates
-from memorization.detection.scripts import APART, JOINED, plain
 from memorization.detection.telephones import REGIONS, telephones
+from memorization.detection.writing_systems import APART, JOINED, plain
 from memorization.shell.cli import UserError
 
-LONG = 6  # digits of a run that counts whatever it may be
+PersonalKind = Literal["email", "telephone", "card", "iban", "ssn", "date", "url", "ip", "identifier", "digits", "name"]
+*KINDS, NAME = get_args(PersonalKind)  # a name is the one kind without a form
+LONG = 6  # a run of so many digits counts whatever it may be
 
 
 class Item(NamedTuple):
     """Characters [start, end) of a text are personal data of this kind (one of KINDS).
 
-    values: what is said there, normalized, so that two spellings of it are equal. Several where the form does not tell:
+    values: normalized, so that two spellings of the same are equal. Several where the form is ambiguous:
     "020 7946 0958" is a number in London and another one in Guangzhou.
     """
 
-    kind: str
+    kind: PersonalKind
     start: int
     end: int
     values: tuple[str, ...]
@@ -48,8 +51,8 @@ EMAIL = re.compile(
     rf"(?<![.%+'-]){NOT_JOINED}[.%+'-]*+({JOINED}(?:{JOINED}|[.%+'-]){{0,63}}@(?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}"
     rf"[A-Za-z]{{2,24}})(?!-|{JOINED})"
 )
-# What is before or behind a number that is no personal data: a currency, a part of a text or of a program, a standard
-# or a publication, a model.
+# Context that tells that a number is no personal data: a currency, a part of a text or of a program, a standard, a
+# publication, a model.
 CURRENCY = r"(?:dollars|euros?|pounds|rupees|Rs|USD|EUR|GBP|INR|CNY|JPY|RMB|KRW|BRL|RUB|PLN|CHF|CAD|AUD)"
 PARTS = (
     r"v(?:er(?:si[oó]n)?)?|release|rev(?:ision)?|build|firmware|driver|kernel|patch|update|sec(?:tion)?|chapter|clause"
@@ -79,7 +82,7 @@ BOOK = re.compile(
 )
 OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 IPV4 = re.compile(rf"(?<![.-]){NOT_JOINED}(?:{OCTET}\.){{3}}{OCTET}(?!-|{JOINED}|\.[0-9])")
-NET = re.compile(  # before or behind four small numbers: that they are an address, and no version or section
+NET = re.compile(  # before four small numbers: that they are an address, not a version or section
     r"(?:\bip|ipv4|address|\bhost|server|\bping|\bdns\b|gateway|router|subnet|netmask|proxy|\bssh\b|log(?:ged|in)\b|connect"
     r"|client|firewall|adresse|direcci[oó]n|адрес|地址|服务器|サーバ)[^\n]{0,24}\Z",
     re.IGNORECASE,
@@ -116,7 +119,7 @@ DIGITS = re.compile(
 )
 
 
-def checked_regions(names):
+def checked_regions(names: Iterable[str]) -> tuple[str, ...]:
     """Regions as a tuple, each once and in order. Raises UserError for one without telephone numbers."""
     regions = tuple(sorted({name.upper() for name in names}))
     if unknown := [region for region in regions if region not in SUPPORTED_REGIONS]:
@@ -193,10 +196,6 @@ def _ssns(text, regions):
     return ((*match.span(), (match[0].replace("-", ""),)) for match in SSN.finditer(text) if ssn.is_valid(match[0]))
 
 
-def _dates(text, regions):
-    return dates(text)
-
-
 def _identifiers(text, regions):
     for match in MIXED.finditer(text):
         pieces = [piece for piece in re.split("[-_/]", match[1]) if not MEASURE.fullmatch(piece)]
@@ -220,8 +219,9 @@ def _digits(text, regions):
             yield *match.span(), (match[0].replace("-", ""),)
 
 
-# What a find is, how many digits lie close together in each, and what finds it: the first that claims a place has it.
-FINDERS = (
+Finder = Callable[[str, tuple[str, ...]], Iterable[tuple[int, int, tuple[str, ...]]]]
+# Kind, least number of digits close together in an item, and finder. Where finders overlap, the first one wins.
+FINDERS: tuple[tuple[PersonalKind | None, int, Finder], ...] = (
     ("url", 0, _urls),
     ("email", 0, _emails),
     (None, 4, _neither),
@@ -230,28 +230,26 @@ FINDERS = (
     ("iban", 4, _ibans),
     ("card", 6, _cards),
     ("ssn", 6, _ssns),
-    ("date", 0, _dates),
+    ("date", 0, lambda text, regions: dates(text)),
     ("telephone", 6, telephones),
     ("identifier", 1, _identifiers),
     ("digits", 6, _digits),
 )
 CLOSE = {n: re.compile(rf"[0-9](?:\W{{0,4}}[0-9]){{{n - 1}}}") for n in (6, 4, 1)}
-KINDS = ("email", "telephone", "card", "iban", "ssn", "date", "url", "ip", "identifier", "digits")
-NAME = "name"  # a kind that no form tells
 
 
-def find(text, regions=REGIONS):
+def find(text: str, regions: tuple[str, ...] = REGIONS) -> list[Item]:
     """The personal data of a text: a list of Item, in order, none overlapping another.
 
-    regions: those whose telephone numbers are known as they are written at home (checked_regions).
+    regions: those whose national telephone numbers are recognized (checked_regions).
     """
     text = plain(text)
     close = next((n for n, pattern in CLOSE.items() if pattern.search(text)), 0)
-    taken, items = bytearray(len(text)), []
+    occupied, items = bytearray(len(text)), []
     for kind, digits, finder in FINDERS:
         for start, end, values in finder(text, regions) if close >= digits else ():
-            if taken.find(1, start, end) < 0:
-                taken[start:end] = bytes([1]) * (end - start)
+            if occupied.find(1, start, end) < 0:
+                occupied[start:end] = bytes([1]) * (end - start)
                 if kind:
                     items.append(Item(kind, start, end, values))
     return sorted(items, key=lambda item: item.start)

@@ -1,8 +1,8 @@
-"""Searching words in a sorted list of suffixes (a suffix array; Manber and Myers 1993).
+"""Searching runs of words by a suffix array, the sorted list of a text's suffixes (Manber and Myers 1993).
 
-A text is an int32 array of words 1, 2, ..., each of its documents closed by a 0. suffixes: the places in it, in the
-order of what follows. buckets: where in `suffixes` those begin whose first word is 0, 1, 2, ...; last where they end. A
-query is an int32 array of words too, -1 for one that the text does not have.
+A text is an int32 array of words 1, 2, ..., with a 0 behind each of its documents. suffixes: the places in it, sorted
+by the words that follow. buckets: where in `suffixes` those begin whose first word is 0, 1, 2, ...; last where they
+end. A query is an int32 array of words too, -1 for a word that the text lacks.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from memorization.store.compiled import compiled
 
 
 @compiled
-def common(query, text, place):
+def common(query: np.ndarray, text: np.ndarray, place: int) -> int:
     """How many words the query and the text at a place have in common."""
     n = 0
     while n < len(query) and query[n] == text[place + n]:
@@ -20,8 +20,8 @@ def common(query, text, place):
 
 
 @compiled
-def insertion(query, text, suffixes, low, high, after):
-    """The first of suffixes[low:high] that is not before the query; with `after`, that neither begins with it."""
+def insertion(query: np.ndarray, text: np.ndarray, suffixes: np.ndarray, low: int, high: int, after: bool) -> int:
+    """The first of suffixes[low:high] that is not before the query; with `after`, nor begins with it."""
     left = right = 0  # words that the query shares with the suffixes before low and at high, and so with all between
     while low < high:
         middle, n = (low + high) // 2, min(left, right)
@@ -38,13 +38,15 @@ def insertion(query, text, suffixes, low, high, after):
 
 
 @compiled
-def longest(query, text, suffixes, buckets, skip_begin, skip_end):
-    """How many words of the query, from its first on, stand somewhere in the text; arguments as of longest_matches."""
+def longest(
+    query: np.ndarray, text: np.ndarray, suffixes: np.ndarray, buckets: np.ndarray, skip_begin: int, skip_end: int
+) -> int:
+    """How many words of the query, from its first on, occur somewhere in the text; arguments as of longest_matches."""
     if query[0] < 1:
         return 0
     first, end, most = buckets[query[0]], buckets[query[0] + 1], 0
     place = insertion(query, text, suffixes, first, end, False)
-    for step in (-1, 1):  # what is next to the query in their order has most in common with it
+    for step in (-1, 1):  # the neighbours of the query in their order have most in common with it
         k = place - 1 if step < 0 else place
         while first <= k < end and skip_begin <= suffixes[k] < skip_end:
             k += step
@@ -54,8 +56,10 @@ def longest(query, text, suffixes, buckets, skip_begin, skip_end):
 
 
 @compiled
-def longest_matches(query, text, suffixes, buckets, skip_begin, skip_end):
-    """For each place in the query how many words from there on stand somewhere in the text, an int64 array.
+def longest_matches(
+    query: np.ndarray, text: np.ndarray, suffixes: np.ndarray, buckets: np.ndarray, skip_begin: int, skip_end: int
+) -> np.ndarray:
+    """For each place in the query how many words from there on occur somewhere in the text, int64.
 
     What begins in text[skip_begin:skip_end], in one document, does not count.
     """
@@ -66,7 +70,7 @@ def longest_matches(query, text, suffixes, buckets, skip_begin, skip_end):
         end = begin + lengths[begin]
         if end == n:
             following = n
-        else:  # the first place from which the text goes on beyond this end, or that end itself
+        else:  # the first place whose match goes beyond this end, or that end itself
             low, following = begin + 1, max(end, begin + 1)
             while low < following:
                 middle = (low + following) // 2
@@ -76,16 +80,24 @@ def longest_matches(query, text, suffixes, buckets, skip_begin, skip_end):
                 else:
                     low = middle + 1
         for i in range(begin + 1, following):
-            lengths[i] = end - i  # the rest of this match: none that is longer begins here
+            lengths[i] = end - i  # the rest of this match: no longer one begins here
         begin = following
     return lengths
 
 
 @compiled
-def holders(query, begins, ends, text, suffixes, buckets, document_ends):
-    """Where each of the runs query[begin:end] stands: rows (run, document, the run's first word in it), int64.
+def occurrences(
+    query: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    text: np.ndarray,
+    suffixes: np.ndarray,
+    buckets: np.ndarray,
+    document_ends: np.ndarray,
+) -> np.ndarray:
+    """Where each of the runs query[begin:end] occurs: rows (run, document, place of its first word in it), int64.
 
-    document_ends: the place behind each document. Of a document that has a run more than once, every place.
+    document_ends: the place behind each document. A run that occurs twice in a document has two rows.
     """
     ranges, total = np.empty((len(begins), 2), np.int64), 0
     for k in range(len(begins)):
