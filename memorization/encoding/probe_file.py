@@ -29,15 +29,16 @@ class FileProbe(msgspec.Struct):
 class FileProbes(Probes):
     """Probes of a causal model whose prompts and suffixes are read from a file of JSON lines, one FileProbe a line.
 
-    made_of: the hash of the file. kind is KIND, and prefix_length None. Raises UserError as Probes does, and for a line
-    that is no FileProbe, or is of a sample that the encoding lacks, has on the other side, or was named before.
+    contents: the hash of the file. kind is KIND, and prefix_length None. Raises UserError as Probes does, for a
+    line that is no FileProbe, and for one of a sample that the encoding lacks, has on the other side, or that
+    another line names.
     """
 
     def __init__(self, directory: str | Path, name: str, file: str | Path):
         self._path = Path(file)
         if not self._path.is_file():
             raise UserError(f"{file}: no such file; check the path")
-        self.made_of = fingerprint(self._path)
+        self.contents = fingerprint(self._path)
         self._places: dict[int, tuple[int, int]] = {}  # of a sample's line: where it begins, its length
         self._lines = self._path.open("rb")
         super().__init__(directory, name)
@@ -45,7 +46,9 @@ class FileProbes(Probes):
 
     def _cut(self, least: int) -> None:
         if self.pairs:
-            raise UserError(f"{self.path}: is encoded for encoder-decoder models; a file of probes is for causal models")
+            raise UserError(
+                f"{self.path}: is encoded for encoder-decoder models; a file of probes is for causal models"
+            )
         members, lengths = self._read_lines()
         columns, self.longest_source = [], 0
         for number, batch in enumerate(self._samples()):
