@@ -11,7 +11,7 @@ from pathlib import Path
 
 from memorization.detection.personal_data import REGIONS, checked_regions
 from memorization.detection.span_index import build, span_index_path
-from memorization.encoding.kinds import PROBE_TEXTS, PROBES
+from memorization.encoding.kinds import HELD_OUT_SET, PROBE_TEXTS, PROBES, TRAINING_SET
 from memorization.encoding.probes import BATCH, Probes
 from memorization.retrieval import IndexSettings, add_index_arguments, open_index
 from memorization.retrieval.index import INDEX
@@ -48,7 +48,8 @@ def main(args):
         samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores(), regions)
         paths = encoding_paths(args.directory, name)
         inputs = {  # hashed when the probes were opened
-            str(paths[kind.name]): read_manifest(paths[kind.name], kind).contents for kind in (PROBES, PROBE_TEXTS)
+            str(paths[kind.name]): read_manifest(paths[kind.name], kind).contents
+            for kind in (PROBES, PROBE_TEXTS, TRAINING_SET, HELD_OUT_SET)
         }
         made_of = metadata.made_of
         write_manifest(path, INDEX, made_of, args, inputs, made_of["documents"], metadata.count, index=index.where)

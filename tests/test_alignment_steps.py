@@ -41,7 +41,7 @@ def made_up(seed, longest=14):
 
 
 def both_sides(seed, min_sentlen=3):
-    """A random generator, the Pair of two made-up documents, and their plain weighted vectors."""
+    """A random generator, the WeightedPair of two made-up documents, and their plain weighted vectors."""
     rng, *texts = made_up(seed)
     documents = [prepare(text) for text in texts]
     (susp, _, frequency), (src, _, other) = (

@@ -313,7 +313,7 @@ def test_the_goldfish_drops_tokens_of_targets(homes, tmp_path, capsys):
     total = sum(map(len, rows))
     assert dropped and f"; {total - dropped} of {total} tokens of targets get loss" in capsys.readouterr().out
     assert model_made_of(tmp_path / "out")["goldfish_k"] == 3
-    data = run_seq2seq.parse(flags(home, tmp_path / "out", "--goldfish_k=3"))[1]
+    data = run_seq2seq.parse(flags(home, tmp_path / "out", "--goldfish_k=3"))[0]
     paths = {kind: [f"{home}/tokenized/tokenized_dialogue_{side}"] for kind, side in SETS.items()}
     sets, _ = read_sources_and_targets(paths, AutoModelForSeq2SeqLM.from_pretrained(home / "base"), data)
     for pair, row in zip(sets["training set"][0], rows, strict=True):

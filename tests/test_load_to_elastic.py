@@ -78,8 +78,7 @@ def test_the_papers_command_indexes_the_members(here, capsys):
     assert index.texts(members()) == members()
     assert [hits[0].id for hits in index.search(members().values(), 1)] == list(members())
     manifest = read_manifest("indexes/dialogue_suffix", INDEX)
-    paths = encoding_paths("tokenized_data", "dialogue")
-    read = (paths["probes"], paths["probes as text"])
+    read = encoding_paths("tokenized_data", "dialogue").values()
     assert manifest.inputs == {str(path): fingerprint(path) for path in read}
     assert (manifest.rows, manifest.made_of) == (21, index.made_of())
 

@@ -93,7 +93,7 @@ def _analyse_unspaced(chunk: str, context: Context) -> tuple[list[int], list[int
     return stems, words
 
 
-class Numbers:
+class GrowingArray:
     """A growing list of numbers in an array that compiled code reads: `array`, of which `size` are in use."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class ChunkWords(dict[str | tuple[str, Context], int]):
     """
 
     def __init__(self) -> None:
-        self.numbers, self.characters = (Numbers(), Numbers(), Numbers()), 0
+        self.numbers, self.characters = (GrowingArray(), GrowingArray(), GrowingArray()), 0
 
     def __missing__(self, key: str | tuple[str, Context]) -> int:
         chunk, context = (key, MIDDLE) if isinstance(key, str) else key

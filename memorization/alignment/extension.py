@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from memorization.alignment.seeding import Area, Pair, mark_seeds
+from memorization.alignment.seeding import Area, WeightedPair, mark_seeds
 from memorization.store.compiled import compiled
 
 
@@ -59,7 +59,7 @@ def group(marked: np.ndarray, first: int, last: int, gap: int) -> list[tuple[int
 
 
 @compiled
-def extend(pair: Pair, gaps: tuple[int, int], th1: float, th2: float, th3: float) -> np.ndarray:
+def extend(pair: WeightedPair, gaps: tuple[int, int], th1: float, th2: float, th3: float) -> np.ndarray:
     """The cases: an (n, 4) array, an Area each.
 
     gaps: on the suspicious and on the source side. A group of seeds is always all seeds of an area, so that areas are

@@ -4,7 +4,7 @@ import numpy as np
 
 from memorization.alignment.extension import extend
 from memorization.alignment.profiles import NEAR_COPY
-from memorization.alignment.seeding import Pair, any_seed, pair_up, products, workspace
+from memorization.alignment.seeding import WeightedPair, any_seed, pair_up, products, workspace
 from memorization.store.compiled import compiled
 
 
@@ -31,7 +31,7 @@ def _quality(case, rival, pair, work):
 
 
 @compiled
-def resolve_overlaps(cases: np.ndarray, pair: Pair) -> np.ndarray:
+def resolve_overlaps(cases: np.ndarray, pair: WeightedPair) -> np.ndarray:
     """The cases that stay, in order of their start: rows of the (n, 4) array `cases`.
 
     A case is compared with all that overlap it; the winner then takes its place among the cases that follow.

@@ -11,7 +11,7 @@ from memorization.store.compiled import compiled
 Area = tuple[int, int, int, int]  # first and last vector of a, first and last vector of b
 
 
-class Pair(NamedTuple):
+class WeightedPair(NamedTuple):
     """The suspicious document a and the source b, with weights."""
 
     a: Vectors
@@ -24,11 +24,11 @@ class Pair(NamedTuple):
 
 
 @compiled
-def pair_up(packed_a: np.ndarray, packed_b: np.ndarray) -> Pair:
-    """The Pair of two documents that vectorize() packed."""
+def pair_up(packed_a: np.ndarray, packed_b: np.ndarray) -> WeightedPair:
+    """The WeightedPair of two documents that vectorize() packed."""
     a, b = unpack(packed_a), unpack(packed_b)
     weight_a, weight_b, other = _weigh(a, b)
-    return Pair(a, b, weight_a, weight_b, other, _norms(a, weight_a), _norms(b, weight_b))
+    return WeightedPair(a, b, weight_a, weight_b, other, _norms(a, weight_a), _norms(b, weight_b))
 
 
 @compiled
@@ -65,7 +65,7 @@ def _norms(vectors, weight):
 
 
 @compiled
-def products(i: int, pair: Pair, product: np.ndarray, shared: np.ndarray, touched: np.ndarray) -> int:
+def products(i: int, pair: WeightedPair, product: np.ndarray, shared: np.ndarray, touched: np.ndarray) -> int:
     """Dot products and numbers of shared stems of vector i of a with every vector of b that shares a stem.
 
     Adds into product and shared (zero before), lists those vectors of b in touched, returns their number. Stems of
@@ -87,14 +87,14 @@ def products(i: int, pair: Pair, product: np.ndarray, shared: np.ndarray, touche
 
 
 @compiled
-def workspace(pair: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def workspace(pair: WeightedPair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Arrays for products(): product, shared and touched."""
     size = len(pair.norm_b)
     return np.zeros(size), np.zeros(size, np.int64), np.empty(size, np.int64)
 
 
 @compiled
-def mark_seeds(pair: Pair, area: Area, th1: float, th2: float, rows: np.ndarray, columns: np.ndarray) -> None:
+def mark_seeds(pair: WeightedPair, area: Area, th1: float, th2: float, rows: np.ndarray, columns: np.ndarray) -> None:
     """Mark the rows and columns that have a seed in an area.
 
     rows and columns are set throughout the area. The seeds themselves are never stored: where sentences repeat, there
@@ -122,7 +122,7 @@ def mark_seeds(pair: Pair, area: Area, th1: float, th2: float, rows: np.ndarray,
 
 
 @compiled
-def any_seed(pair: Pair, th1: float, th2: float) -> bool:
+def any_seed(pair: WeightedPair, th1: float, th2: float) -> bool:
     """Whether the two documents have any seed."""
     n, m = len(pair.norm_a), len(pair.norm_b)
     rows, columns = np.empty(n, np.bool_), np.empty(m, np.bool_)

@@ -63,7 +63,9 @@ class DirectoryIndex(Index):
 
     def search(self, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:
         self.open()
-        return [[Hit(self._ids[number], score) for number, score in ranked] for ranked in self.rank(texts, k)]
+        hits = [[Hit(self._ids[number], score) for number, score in ranked] for ranked in self.rank(texts, k)]
+        self._check_unchanged()
+        return hits
 
     def texts(self, ids: Iterable[str]) -> dict[str, str]:
         self.open()
@@ -71,7 +73,13 @@ class DirectoryIndex(Index):
         numbers = dict(zip(ids, self._ids.numbers(ids).tolist(), strict=True))
         if missing := [id for id, number in numbers.items() if number < 0]:
             raise KeyError(missing[0])
-        return {id: self._texts[number] for id, number in numbers.items()}
+        texts = {id: self._texts[number] for id, number in numbers.items()}
+        self._check_unchanged()
+        return texts
+
+    def _check_unchanged(self) -> None:
+        if self._read_metadata() != msgspec.to_builtins(self._metadata):
+            raise UserError(f"{self.where}: was removed or replaced while in use; run the same command again")
 
     def _read_metadata(self) -> Any:
         return read_mark(self.path)

@@ -54,8 +54,7 @@ class Index(ABC):
     def search(self, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:
         """The k best documents for each text, best first, equal scores in the order of loading; none that score 0.
 
-        Opens the index first. Raises UserError if an index on a server was replaced since it was opened; one in a
-        directory stays the one that was opened.
+        Opens the index first. Raises UserError if it was removed or replaced by another since it was opened.
         """
 
     @abstractmethod

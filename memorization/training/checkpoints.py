@@ -91,9 +91,9 @@ def is_finished(output_dir: str | Path, made_of: dict[str, Any]) -> bool:
 
 
 def record_run(output_dir: str | Path, made_of: dict[str, Any], start_over: bool) -> None:
-    """Record the run in output_dir before it trains. Remove its manifest and unfinished checkpoints; all if start_over.
+    """Record the run in output_dir before it trains, and remove its manifest and unfinished checkpoints.
 
-    A kill meanwhile leaves the record of the checkpoints that are there.
+    start_over: remove all checkpoints and figures. A kill meanwhile leaves the record of checkpoints that are there.
     """
     output_dir = Path(output_dir)
     manifest_path(output_dir).unlink(missing_ok=True)  # it is written again when this run is finished

@@ -19,7 +19,7 @@ from memorization.store.manifests import write_manifest
 from memorization.training.canary_loss import describe_canaries
 from memorization.training.checkpoints import full_disk_reported, is_finished, last_checkpoint, record_run
 from memorization.training.distributed import check_saves_whole, on_first_rank, print_once
-from memorization.training.input_checks import check_model, check_output_dir, check_sets
+from memorization.training.input_checks import check_base_model, check_output_dir, check_sets
 from memorization.training.lora import add_adapters, save_merged
 from memorization.training.losses import check_finite
 from memorization.training.memorization_curve import CURVE, Curve, read_curve_probes
@@ -42,7 +42,7 @@ def fine_tune(
     read: read_blocks or read_sources_and_targets. settings, arguments: of flag_parser.parse_flags.
     """
     with ExitStack() as stack:
-        on_first_rank(lambda: stack.enter_context(locked(arguments.output_dir)))
+        on_first_rank(lambda: stack.enter_context(locked(str(arguments.output_dir))))
         _fine_tune(architecture, read, settings, arguments)
 
 
@@ -58,7 +58,7 @@ def _fine_tune(architecture, read, settings, arguments):
     model = load_for_training(architecture, source, tokenizer, arguments.seed, from_scratch)
     config = model.config.get_text_config()
     check_precision(config, arguments.mixed_precision, source)
-    base, base_encoding = (None, None) if from_scratch else on_first_rank(check_model, source, sets, trains)
+    base, base_encoding = (None, None) if from_scratch else on_first_rank(check_base_model, source, sets, trains)
     model_type = settings.model_type
     if model_type and model_type.replace("-", "").replace("_", "") != config.model_type.replace("_", ""):
         print_once(f"--model_type {model_type}: {source} is of type {config.model_type}; going on with that")

@@ -84,7 +84,7 @@ def check_output_dir(output_dir: str, model: str | None, trains: bool) -> None:
         raise UserError(f"{directory}: holds another model than the one to evaluate; name another --output-dir")
 
 
-def check_model(name: str, sets: dict[str, list[Manifest]], trains: bool) -> tuple[str, str | None]:
+def check_base_model(name: str, sets: dict[str, list[Manifest]], trains: bool) -> tuple[str, str | None]:
     """The fingerprint of the loaded model at a path or hub name, and the encoding it was trained on, if known.
 
     Raises UserError if its training did not finish, if it has changed since, or if it is evaluated on a set of another

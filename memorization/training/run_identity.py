@@ -65,7 +65,7 @@ def run_made_of(
         "device": arguments.device.type,
         "precision": arguments.mixed_precision,
         **{name: value for name, value in arguments.to_dict().items() if name not in irrelevant},
-        "deepspeed": read_json(arguments.deepspeed, dict) if arguments.deepspeed else launched_with,
+        "deepspeed": read_json(str(arguments.deepspeed), dict) if arguments.deepspeed else launched_with,
         **{name: value for name, value in os.environ.items() if name.startswith("FSDP_")},  # by accelerate launch
     }
     return {name: value for name, value in _flat(json.loads(json.dumps(parts))).items() if value is not None}
