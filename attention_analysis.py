@@ -150,6 +150,8 @@ def measure_members(
     made_of, arguments = manifest.made_of, manifest.arguments
     if not {"subset_name", "model_path", "tokenized_dir"} <= arguments.keys() or "max_new_tokens" not in made_of:
         raise UserError(f"{path}: its manifest does not say which probes it is of; run inference_prefix.py again")
+    if made_of["prefix_length"] is None:
+        raise UserError(f"{path}: is of a file of probes; name generations of stage 1's")
     name = model_path or arguments["model_path"]
     config = load_config(name)
     if (contents := fingerprints.model_fingerprint(hub.directory(name))) != made_of["model"]:

@@ -60,6 +60,9 @@ if __name__ == "__main__":
     )
     parser.add_argument("--prefix-length", type=whole(1), help="tokens of a prefix (default: stage 1's)")
     parser.add_argument(
+        "--probes", help="a file of probes with prompts of your own, in place of stage 1's (docs/extending.md)"
+    )
+    parser.add_argument(
         "--shared-prompts",
         action="store_true",
         help="go on where most probes share their prompt with another; every report says so",

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from memorization.detection.detections import FORMAT
+from memorization.encoding.probe_file import KIND as PROBE_FILE
 from memorization.extraction.generations import Generation
 from memorization.store.manifests import Manifest, TextDigest, difference, identity
 
@@ -17,6 +18,8 @@ def index_mismatch(rows: Sequence[Generation], manifest: Manifest | None, index:
     retrieval index.
     """
     made_of = manifest.made_of if manifest else {}
+    if made_of.get("probe") == PROBE_FILE:  # its suffixes are not those of the index, which holds all members'
+        return difference({"encoding": index.get("encoding")}, {"encoding": made_of["encoding"]})
     digest, ids = TextDigest(), set()
     for row in rows:
         if row.member and row.id not in ids:  # several generations of a probe stand for one document

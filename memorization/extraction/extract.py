@@ -12,6 +12,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from memorization.encoding.canary_secrets import CanarySet, read_canaries
 from memorization.encoding.kinds import PromptCount
+from memorization.encoding.probe_file import FileProbes
 from memorization.encoding.probes import Probes
 from memorization.encoding.prompt_counts import check_prompts, describe_prompts
 from memorization.encoding.tokenizer_check import tokenizer_agrees
@@ -65,7 +66,7 @@ def extract(settings: ExtractionSettings) -> Path | None:
     (in the main process). Raises UserError for models and probes that do not belong together.
     """
     configs = {name: load_config(name) for name in (settings.model_path, settings.base_model) if name}
-    probes = Probes(settings.tokenized_dir, settings.subset_name, settings.prefix_length, settings.probe)
+    probes = read_probes(settings)
     for name, config in configs.items():
         check_architecture(name, config, probes)
     tokenizer = _tokenizer(settings, probes)
@@ -92,6 +93,15 @@ def extract(settings: ExtractionSettings) -> Path | None:
     if not state.is_main_process or manifests.read_manifest(settings.path, GENERATIONS).facts["canaries"] is None:
         return None
     return locations.exposures_path(settings.path)
+
+
+def read_probes(settings: ExtractionSettings) -> Probes:
+    """Those of stage 1, or of a file of one's own."""
+    if settings.probes is None:
+        return Probes(settings.tokenized_dir, settings.subset_name, settings.prefix_length, settings.probe)
+    if settings.probe or settings.prefix_length:
+        raise UserError("--probes: a file says itself what is given; leave out --probe and --prefix-length")
+    return FileProbes(settings.tokenized_dir, settings.subset_name, settings.probes)
 
 
 def _tokenizer(settings: ExtractionSettings, probes: Probes) -> PreTrainedTokenizerBase:
@@ -258,6 +268,8 @@ def write_generations(
         "format": FORMAT,
         "unchecked": other_encoding,
     }
+    if isinstance(probes, FileProbes):
+        made_of["probe_file"] = probes.contents
     if probes.pairs:
         made_of["source_length"] = inputs.source_length
     keys = [(id, sample) for id in probes.ids.tolist() for sample in range(settings.num_samples)]

@@ -14,7 +14,7 @@ Digits = Annotated[int, msgspec.Meta(ge=1, le=18)]  # of a canary's secret
 class Decoding(TypedDict):
     """How generations were made."""
 
-    prefix_length: Positive
+    prefix_length: Positive | None  # None of a file of probes
     temperature: Annotated[float, msgspec.Meta(ge=0, le=1000)]
     top_k: Count
     top_p: Share

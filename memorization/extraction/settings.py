@@ -23,6 +23,7 @@ class ExtractionSettings:
     unchecked: bool
     probe: str | None
     prefix_length: int | None
+    probes: str | None
     shared_prompts: bool
     max_new_tokens: int
     batch_size: int

@@ -1,0 +1,121 @@
+"""Stage 3 with prompts of one's own: what the file asks is asked, and the later stages read the answers."""
+
+import json
+
+import pytest
+
+from memorization.encoding.made_up import make_dialogues
+from memorization.encoding.probes import Probes
+from memorization.extraction.generations import read_generations
+from memorization.models.hub import load_tokenizer
+from memorization.store.files import read_json, write_json
+from support.command_line import ROOT, one_line, run_script
+from support.tiny_models import save_language_model
+
+TOKENIZER = ROOT / "configs" / "gpt-neo-small"
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """An encoding, its index, and a model that was trained on nothing."""
+    path = tmp_path_factory.mktemp("stage")
+    write_json(path / "d.json", make_dialogues(seed=2, single=11, fourfold=2, sixteenfold=0))
+    encode = ["--data", path / "d.json", "--output-dir", path, "--test-size", "0.3"]
+    assert run_script("encode_dialogue.py", *encode) == 0
+    index = ["-dir", path, "-fn", "dialogue_prefix.json", "--index-xsuffix", "s", "--indexes", path / "indexes"]
+    assert run_script("load_to_elastic.py", *index) == 0
+    save_language_model(path / "model", TOKENIZER)
+    return path
+
+
+def write_file(path, probes):
+    path.write_text("".join(json.dumps(probe) + "\n" for probe in probes))
+    return path
+
+
+def from_the_middle(stage):
+    """A probe of each sample: 10 tokens from its middle on, and what follows them."""
+    tokenizer = load_tokenizer(TOKENIZER)
+    for probe in Probes(stage, "dialogue")[:]:
+        ids = probe["suffix_ids"]
+        parts = {"prompt": ids[5:15], "suffix": ids[15:]}
+        ids = {f"{name}_ids": part for name, part in parts.items()}
+        texts = {name: tokenizer.decode(part) for name, part in parts.items()}
+        yield {"id": probe["id"], "member": probe["member"], **ids, **texts}
+
+
+def infer(stage, out, file, *flags):
+    paths = ["--model-path", stage / "model", "--tokenized-dir", stage, "--output-dir", out, "--probes", file]
+    return run_script("inference_prefix.py", *paths, "--max-new-tokens", "12", *flags)
+
+
+def generations(out):
+    return read_generations(out / "memorization_finetuned_dialogue" / "dialogue" / "dialogue.jsonl")
+
+
+def test_a_suffix_that_the_model_says_is_an_exact_match(stage, tmp_path):
+    """The known answer: what the model continued its prompts with is given as the suffixes of half of the probes."""
+    probes = [*from_the_middle(stage)]
+    assert infer(stage, tmp_path / "first", write_file(tmp_path / "probes.jsonl", probes)) == 0
+    rows, _ = generations(tmp_path / "first")
+    assert [row.prefix for row in rows] == [probe["prompt"] for probe in probes]
+    assert {row.id: row.duplicates for row in rows} == {
+        row["id"]: row["duplicates"] for row in Probes(stage, "dialogue")[:]
+    }
+    continuations = {row.id: row.generation_ids for row in rows}
+    for probe in probes[::2]:
+        probe["suffix_ids"] = continuations[probe["id"]] + [5]
+    assert infer(stage, tmp_path / "second", write_file(tmp_path / "more.jsonl", probes)) == 0
+    rows, manifest = generations(tmp_path / "second")
+    assert [row.exact_match for row in rows] == [i % 2 == 0 for i in range(len(probes))]
+    assert (manifest.made_of["probe"], manifest.made_of["prefix_length"]) == ("file", None)
+
+
+def test_another_file_is_another_result(stage, tmp_path, capsys):
+    probes = [*from_the_middle(stage)]
+    assert infer(stage, tmp_path, write_file(tmp_path / "probes.jsonl", probes)) == 0
+    assert infer(stage, tmp_path, write_file(tmp_path / "probes.jsonl", probes[1:])) == 2
+    assert "probe_file" in one_line(capsys)
+
+
+def test_stage_5_and_the_report_read_the_answers(stage, tmp_path, capsys):
+    """Half of the samples, as an attack may choose: the rates are of these."""
+    probes = [*from_the_middle(stage)][::2]
+    assert infer(stage, tmp_path, write_file(tmp_path / "probes.jsonl", probes)) == 0
+    flags = ["--filedir", tmp_path / "memorization_finetuned_dialogue" / "dialogue" / "dialogue.jsonl"]
+    flags += ["--index-xsuffix", "s", "--indexes", stage / "indexes", "--paraphrase-model", "none"]
+    assert run_script("plagiarism_detect.py", *flags, "--type", "m", "--dataset", "d", "--output-dir", tmp_path) == 0
+    assert read_json(tmp_path / "m" / "d" / "result.json")["generations"] == len(probes)
+    assert run_script("report.py", tmp_path / "m" / "d", "--output", tmp_path / "report") == 0
+    assert "probe file" in capsys.readouterr().out
+
+
+def changed(probes, **fields):
+    return [{**probes[0], **fields}, *probes[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda probes: [], "no probes in it"),
+        (lambda probes: changed(probes, id=10**6), "has no sample 1000000"),
+        (lambda probes: changed(probes, member=not probes[0]["member"]), "mend its `member`"),
+        (lambda probes: changed(probes, prompt_ids=[]), "line 1: Expected `array` of length >= 1"),
+        (lambda probes: changed(probes, suffix_ids=["a"]), "line 1: Expected `int`, got `str`"),
+        (lambda probes: changed(probes, prompt_ids=[10**6]), "token id 1000000 of the probes is beyond its vocabulary"),
+        (lambda probes: [*probes, probes[0]], "is there twice"),
+    ],
+)
+def test_a_file_that_cannot_be_right_is_refused_in_one_line(stage, tmp_path, capsys, change, message):
+    file = write_file(tmp_path / "probes.jsonl", change([*from_the_middle(stage)]))
+    assert infer(stage, tmp_path / "out", file) == 2
+    assert message in one_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_and_stage_1s_settings_exclude_each_other(stage, tmp_path, capsys):
+    file = write_file(tmp_path / "probes.jsonl", from_the_middle(stage))
+    assert infer(stage, tmp_path / "out", file, "--prefix-length", "9") == 2
+    assert "--probes" in one_line(capsys)
+    assert infer(stage, tmp_path / "out", tmp_path / "none.jsonl") == 2
+    assert "no such file" in one_line(capsys)
