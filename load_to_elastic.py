@@ -7,6 +7,7 @@ directory under ./indexes that each load builds anew, unless --elastic-url or EL
 where an index that holds other documents is replaced only with --recreate. After a kill, run the same command again.
 """
 
+import argparse
 from pathlib import Path
 
 from memorization.detection.personal_data import REGIONS, checked_regions
@@ -25,7 +26,7 @@ from memorization.store.manifests import manifest_path, read_manifest, write_man
 ENDING = "_prefix.json"
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     name = args.file_name.removesuffix(ENDING)
     if name == args.file_name:
         raise UserError(f"--file-name {args.file_name}: must be <name>{ENDING}, which stage 1 writes; correct it")
@@ -51,11 +52,11 @@ def main(args):
             str(paths[kind.name]): read_manifest(paths[kind.name], kind).contents
             for kind in (PROBES, PROBE_TEXTS, TRAINING_SET, HELD_OUT_SET)
         }
-        made_of = metadata.made_of
-        write_manifest(path, INDEX, made_of, args, inputs, made_of["documents"], metadata.count, index=index.where)
-    print(f"{index.where}: {metadata.count} training suffixes")
-    if metadata.count < members:
-        print(f"left out, as they have no word to search: {members - metadata.count}")
+        made_of, count = metadata.made_of, metadata.count or 0
+        write_manifest(path, INDEX, made_of, args, inputs, str(made_of["documents"]), count, index=index.where)
+    print(f"{index.where}: {count} training suffixes")
+    if count < members:
+        print(f"left out, as they have no word to search: {members - count}")
     print(f"{spans}: {sum(samples)} samples, {samples[0]} of them members")
 
 

@@ -10,6 +10,7 @@ texts, without an index or a model:
     python plagiarism_detect.py --pairs pairs.jsonl --profile pan --output alignments.jsonl
 """
 
+import argparse
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from memorization.shell.parallel import cores
 from memorization.store.locations import detections_path
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     if args.pairs:
         return run_pairs(args.pairs, args.output, args.profile, args.jobs or cores())
     for flag in ("filedir", "type", "index_xsuffix"):

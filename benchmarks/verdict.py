@@ -121,8 +121,8 @@ def intervals(random, experiments):
                 (a, of_a), (b, of_b) = (latent(random, clusters, correlation) for clusters in (30, 20))
                 a, b = (a < threshold) * 1.0, (b < threshold) * 1.0
                 m, n = statistics.effective(a, of_a), statistics.effective(b, of_b)
-                ours = statistics.difference(a.mean() * m, m, b.mean() * n, n)[1:]
-                found.append([(0, ours), (0, statistics.difference(a.sum(), len(a), b.sum(), len(b))[1:])])
+                ours = statistics.rate_difference(a.mean() * m, m, b.mean() * n, n)[1:]
+                found.append([(0, ours), (0, statistics.rate_difference(a.sum(), len(a), b.sum(), len(b))[1:])])
             yield (
                 f"difference of rates of {rate:g}, 30 and 20 clusters of 5, correlation {correlation:g}",
                 *shares(found),

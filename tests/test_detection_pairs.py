@@ -34,16 +34,16 @@ def test_a_line_comes_out_for_each_that_goes_in_and_in_order(tmp_path, jobs):
 
 def test_given_sentence_spans_are_used_instead_of_our_own():
     row = {"id": "x", "suspicious": TEXT, "source": TEXT}
-    (own,) = align_pairs([row], "paper")
+    (own,) = align_pairs([("a row", row)], "paper")
     whole = [[0, len(TEXT)]]
-    (given,) = align_pairs([row | {"suspicious_sentences": whole, "source_sentences": whole}], "paper")
+    (given,) = align_pairs([("a row", row | {"suspicious_sentences": whole, "source_sentences": whole})], "paper")
     assert own["kind"] == "verbatim" and given["kind"] == "none"
-    (none,) = align_pairs([row | {"suspicious_sentences": []}], "paper")
+    (none,) = align_pairs([("a row", row | {"suspicious_sentences": []})], "paper")
     assert none["kind"] == "none" and none["longest_common_run"] is None
 
 
 def test_an_endless_stream_is_read_as_results_are_taken():
-    rows = ({"id": i, "suspicious": TEXT, "source": TEXT} for i in count())
+    rows = (("a row", {"id": i, "suspicious": TEXT, "source": TEXT}) for i in count())
     assert [row["id"] for row in islice(align_pairs(rows, "paper"), 200)] == list(range(200))
 
 
@@ -102,7 +102,7 @@ def test_an_id_comes_back_as_it_is_and_half_characters_do_no_harm(tmp_path, id):
     run_pairs(write(tmp_path / "in.jsonl", [row]), tmp_path / "out.jsonl", "paper")
     (found,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
     plain = {"id": "x", "suspicious": f"{TEXT}? ?", "source": f"? {TEXT}"}
-    assert found == json.loads(json.dumps(next(align_pairs([plain], "paper")))) | {"id": id}
+    assert found == json.loads(json.dumps(next(align_pairs([("a row", plain)], "paper")))) | {"id": id}
 
 
 def test_a_missing_file_and_an_unknown_profile_are_mistakes(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.extraction.matches import longest_common_run, near
+from memorization.extraction.matches import longest_common_token_run, near
 from memorization.extraction.scores import Scores, discoverable, least, queries_needed, scores
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=14)
@@ -165,7 +165,7 @@ def test_near_verbatim_is_what_plain_dynamic_programming_gives(generation, suffi
     assert found.rouge_l == pytest.approx(2 * subsequence(said, target) / (len(said) + len(target)))
     runs = [(i, j, n) for n in range(1, 15) for i in range(len(said)) for j in range(len(target))]
     longest = max((n for i, j, n in runs if said[i : i + n] == target[j : j + n] and i + n <= len(said)), default=0)
-    assert found.common_run == longest == longest_common_run(target, said)
+    assert found.common_run == longest == longest_common_token_run(target, said)
 
 
 def test_near_verbatim_by_hand():

@@ -16,7 +16,7 @@ from memorization.results.audit import audit_json
 from memorization.results.canaries import summarize_canaries
 from memorization.results.gate import Limit, apply_limits, parse_limit
 from memorization.results.result import Result
-from memorization.results.statistics import difference, wilson
+from memorization.results.statistics import rate_difference, wilson
 from memorization.results.summarize import summarize
 from memorization.results.summary import result_json
 from memorization.store.manifests import read_manifest
@@ -174,7 +174,7 @@ def test_figures_are_those_of_the_result(every):
     (own,) = (figure for figure in run["figures"] if figure["name"] == "own")
     low, high = wilson(2, 20)
     assert own["groups"]["members"] == {"n": 20, "count": 2, "rate": 0.1, "interval": [low, high], "ceiling": 1.0}
-    rate, *interval = difference(2, 20, 0, 10)
+    rate, *interval = rate_difference(2, 20, 0, 10)
     assert own["difference"] == {"rate": rate, "interval": interval}
     assert set(own["groups"]) == {"4 copies", "1 copy", "members", "held out"} == set(run["probes"])
     summary = every["all"].summary
@@ -279,7 +279,7 @@ def test_a_limit_on_the_excess_is_on_members_less_held_out_texts(tmp_path, capsy
     assert line.endswith(
         "limit 20 %, which held-out texts are over too (100 %): excess:verbatim=RATE limits the difference\n"
     )
-    _, _, high = difference(40, 40, 40, 40)
+    _, _, high = rate_difference(40, 40, 40, 40)
     assert gate(capsys, path, "--fail-above", f"excess:verbatim={high!r}")[0] == 0
     out = tmp_path / "report"
     status, _, line = gate(capsys, path, "--fail-above", f"excess:verbatim={nextafter(high, 0)!r}", "--output", out)

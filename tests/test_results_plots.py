@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from memorization.detection.detections import Detection
 from memorization.detection.kinds import DETECTIONS
 from memorization.results import drawing, plots
-from memorization.results.attention import Comparison, HeadFigures, heat_map
+from memorization.results.attention import AttentionComparison, HeadFigures, heat_map
 from memorization.results.formats import visible
 from memorization.results.result import Result
 from memorization.results.run_names import labels_of, one_setting
@@ -231,7 +231,7 @@ def test_any_name_stands_in_a_drawing_as_text_and_draws_no_warning(axes_of, name
     two = [plots.Series(label, [1, 2], [0.1, 0.2], [0, 0.1], [0.3, 0.4], [9, 9], 0, 0) for label in (shown, "other")]
     plot = plots.Plot("name", shown, shown, "y", two)
     one = np.array([[1.0]])
-    comparison = Comparison(name, "entropy", 2, 2, HeadFigures(one / 2, one, one, one, one))
+    comparison = AttentionComparison(name, "entropy", 2, 2, HeadFigures(one / 2, one, one, one, one))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         axes, svg = axes_of(plot), drawing.draw(plot)["svg"].decode()

@@ -42,7 +42,7 @@ def run_pairs(pairs: str, output: str, profile: str, jobs: int = 1) -> None:
     """
     if profile not in PROFILES:
         raise UserError(f"profile {profile!r}: no such profile; use one of {', '.join(PROFILES)}")
-    results = tqdm(_align_named(_read(pairs), profile, jobs), unit="pair", disable=None)
+    results = tqdm(align_pairs(_read(pairs), profile, jobs), unit="pair", disable=None)
     lines = (json.dumps(result) + "\n" for result in results)
     if "-" not in (pairs, output):
         check_apart([output], [pairs])
@@ -54,15 +54,11 @@ def run_pairs(pairs: str, output: str, profile: str, jobs: int = 1) -> None:
     print(f"results in {output}", file=sys.stderr)
 
 
-def align_pairs(rows: Iterable[dict[str, Any]], profile: str, jobs: int = 1) -> Iterator[dict[str, Any]]:
+def align_pairs(rows: Iterable[tuple[str, Any]], profile: str, jobs: int = 1) -> Iterator[dict[str, Any]]:
     """Iterate over the result of each row (both as described at run_pairs), in order.
 
-    rows: any iterable of dicts, read as the results are taken. jobs: processes; 1 stays in this one.
+    rows: what a message calls each row, and the row; read as the results are taken. jobs: processes; 1 is this one.
     """
-    return _align_named(((f"row {number}", row) for number, row in enumerate(rows, 1)), profile, jobs)
-
-
-def _align_named(rows, profile, jobs):
     todo = batches(rows, BATCH)
     work = partial(_align_batch, profile)
     for batch in islice(todo, 1):  # what this one compiles, forked processes have

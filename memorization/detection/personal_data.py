@@ -17,7 +17,7 @@ from stdnum.us import ssn
 
 from memorization.detection.dates import YEAR, dates
 from memorization.detection.telephones import REGIONS, telephones
-from memorization.detection.writing_systems import APART, JOINED, plain
+from memorization.detection.writing_systems import APART, JOINED, as_ascii
 from memorization.shell.cli import UserError
 
 PersonalKind = Literal["email", "telephone", "card", "iban", "ssn", "date", "url", "ip", "identifier", "digits", "name"]
@@ -39,7 +39,7 @@ class Item(NamedTuple):
 
 
 # No pattern may take more than linear time on any text: a match begins only where a token does (the lookbehind), and a
-# repetition is bounded or possessive (*+, ++). Patterns see scripts.plain of a text.
+# repetition is bounded or possessive (*+, ++). Patterns see writing_systems.as_ascii of a text.
 NOT_JOINED = rf"(?<!{JOINED})"
 TOP = r"(?:com|org|net|edu|gov|info|biz|(?:co|ac|org|gov|nhs)\.uk)"
 OF_URL = rf"[^\s<>\"{APART}]"
@@ -243,7 +243,7 @@ def find(text: str, regions: tuple[str, ...] = REGIONS) -> list[Item]:
 
     regions: those whose national telephone numbers are recognized (checked_regions).
     """
-    text = plain(text)
+    text = as_ascii(text)
     close = next((n for n, pattern in CLOSE.items() if pattern.search(text)), 0)
     occupied, items = bytearray(len(text)), []
     for kind, digits, finder in FINDERS:

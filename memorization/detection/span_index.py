@@ -20,7 +20,7 @@ from memorization.detection.suffix_array import longest_matches, occurrences
 from memorization.encoding.words import words
 from memorization.shell.cli import UserError
 from memorization.shell.parallel import batches, in_order
-from memorization.store.arrays import KIND, building, mapped, read_mark, save
+from memorization.store.arrays import KIND, building_arrays, mapped, read_arrays_mark, save
 from memorization.store.directories import changed, mark_path
 from memorization.store.files import NOT_OF_SHAPE
 from memorization.store.manifests import Count
@@ -52,7 +52,7 @@ def span_index_path(indexes: Path, encoding: str) -> Path:
 
 def read_whole(path: Path, encoding: str) -> SpanIndexMetadata | None:
     """The metadata of the span index of an encoding, all its files checked; None without one of this version."""
-    stored = read_mark(path)
+    stored = read_arrays_mark(path)
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         return None
     try:
@@ -84,7 +84,7 @@ def build(
     made_of = {"encoding": encoding, "regions": " ".join(regions)}
     if (metadata := read_whole(path, encoding)) and metadata.made_of == made_of:
         return metadata.samples
-    with building(path) as (directory, mark), (directory / "texts.utf8").open("wb") as texts:
+    with building_arrays(path) as (directory, mark), (directory / "texts.utf8").open("wb") as texts:
         columns: dict[str, list[int]] = {name: [] for name in SAMPLES}
         parts, end, items = {True: _PartWriter(), False: _PartWriter()}, 0, ItemIndexWriter()
         written: list[bool] = []  # whether each part is of members

@@ -41,7 +41,7 @@ BEFORE = 48  # characters in which a context lies
 
 
 def telephones(text: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """(start, end, values) of the telephone numbers in a text (scripts.plain), in order.
+    """(start, end, values) of the telephone numbers in a text (writing_systems.as_ascii), in order.
 
     regions: those whose national numbers are known, as CLDR names them. values: in E.164, of each region in which the
     digits are a valid number; the digits alone where only the words before them tell ("phone: 555-1234").

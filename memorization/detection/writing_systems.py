@@ -20,6 +20,6 @@ _PLAIN |= {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _PLAIN |= dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), "-") | dict.fromkeys((0xA0, 0x202F, 0x3000), " ")
 
 
-def plain(text: str) -> str:
+def as_ascii(text: str) -> str:
     """The text with digits, letters and signs of other scripts as ASCII where they mean the same, a character each."""
     return text if text.isascii() else text.translate(_PLAIN)

@@ -37,7 +37,7 @@ class Probe(msgspec.Struct):
     duplicates: Positive
 
 
-class Table(msgspec.Struct):
+class _ColumnsAndData(msgspec.Struct):
     """Rows in pandas "split" orientation."""
 
     columns: list[str]
@@ -272,7 +272,7 @@ def read_probes(path: str | Path) -> list[dict[str, Any]]:
 
     Raises UserError if it is none, naming the row.
     """
-    table = read_json(Path(path), Table)
+    table = read_json(Path(path), _ColumnsAndData)
     if missing := [column for column in COLUMNS if table.columns.count(column) != 1]:
         raise UserError(f"{path}: no column {missing[0]}, or several; it has {', '.join(table.columns)}")
     probes, ids = [], set()

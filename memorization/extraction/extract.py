@@ -66,7 +66,7 @@ def extract(settings: ExtractionSettings) -> Path | None:
     (in the main process). Raises UserError for models and probes that do not belong together.
     """
     configs = {name: load_config(name) for name in (settings.model_path, settings.base_model) if name}
-    probes = read_probes(settings)
+    probes = open_probes(settings)
     for name, config in configs.items():
         check_architecture(name, config, probes)
     tokenizer = _tokenizer(settings, probes)
@@ -95,7 +95,7 @@ def extract(settings: ExtractionSettings) -> Path | None:
     return locations.exposures_path(settings.path)
 
 
-def read_probes(settings: ExtractionSettings) -> Probes:
+def open_probes(settings: ExtractionSettings) -> Probes:
     """Those of stage 1, or of a file of one's own."""
     if settings.probes is None:
         return Probes(settings.tokenized_dir, settings.subset_name, settings.prefix_length, settings.probe)

@@ -48,12 +48,12 @@ def near(generation_ids: Sequence[int], suffix_ids: Sequence[int], new_tokens: i
     return Near(
         edit_similarity=1 - distance / len(target),
         rouge_l=2 * LCSseq.similarity(beginning, target) / (len(beginning) + len(target)),
-        common_run=longest_common_run(beginning, target),
+        common_run=longest_common_token_run(beginning, target),
         near_copy=distance <= NEAR * len(target),
     )
 
 
-def longest_common_run(one: Sequence[int], other: Sequence[int]) -> int:
+def longest_common_token_run(one: Sequence[int], other: Sequence[int]) -> int:
     """The length of the longest run of tokens that occurs in both."""
     tokens, longest = np.asarray(other), 0
     ending = np.zeros(len(other) + 1, np.int64)  # lengths of the runs that end at each token of the other

@@ -343,7 +343,7 @@ def _others(names):
     return "has a configuration and no weights; copy or download its model.safetensors too"
 
 
-def wrapped(directory: str | Path, missing: set[str], strange: set[str]) -> str | None:
+def wrapped_weights(directory: str | Path, missing: set[str], strange: set[str]) -> str | None:
     """The message about weights under the names that DDP, torch.compile and others give them, or None.
 
     missing: names of weights that the model has and its files lack; strange: the other way round.

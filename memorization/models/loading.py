@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, set_seed
 
-from memorization.models.diagnosis import diagnosis, wrapped
+from memorization.models.diagnosis import diagnosis, wrapped_weights
 from memorization.models.hub import load
 from memorization.shell.cli import UserError
 
@@ -135,7 +135,7 @@ def check_weights(model: PreTrainedModel, information: dict[str, Any], name: str
         "has weights of other layers": {key for key in surplus if not any(buffer.endswith(key) for buffer in buffers)},
     }
     if any(faults.values()) and Path(name).is_dir():
-        cause = wrapped(name, faults["lacks weights"], surplus) or diagnosis(name, "weights")
+        cause = wrapped_weights(name, faults["lacks weights"], surplus) or diagnosis(name, "weights")
         if cause:
             raise UserError(f"{name}: {cause}")
     for fault, keys in faults.items():

@@ -19,13 +19,13 @@ class ModelSettings(TypedDict):
     encoding: str
 
 
-class ModelFacts(TypedDict):
+class TrainedFacts(TypedDict):
     held_out: NotRequired[dict[str, float] | None]
 
 
 class ModelManifest(msgspec.Struct):
     made_of: ModelSettings
-    facts: ModelFacts
+    facts: TrainedFacts
 
 
 MODEL = Kind("model", STAGE, ModelManifest)

@@ -64,7 +64,7 @@ class HeadFigures(NamedTuple):
     p: Array
 
 
-class Comparison(NamedTuple):
+class AttentionComparison(NamedTuple):
     """Two groups of n_a and n_b samples compared in a measure. p of the heads is corrected by Holm."""
 
     name: str
@@ -111,7 +111,7 @@ def sample_groups(tasks: Mapping[str, Task]) -> list[tuple[str, Array, Array]]:
     return [(name, a, b) for name, a, b in groups if min(len(a), len(b)) >= LEAST]
 
 
-def compare_heads(tasks: Mapping[str, Task], boot: int, seed: int) -> Iterator[Comparison]:
+def compare_heads(tasks: Mapping[str, Task], boot: int, seed: int) -> Iterator[AttentionComparison]:
     """All comparisons of sample_groups.
 
     A measure that is not known of a model, the mass on the prefix of an encoder-decoder model, is left out.
@@ -123,10 +123,10 @@ def compare_heads(tasks: Mapping[str, Task], boot: int, seed: int) -> Iterator[C
                 continue
             heads = compare_samples(of_a, of_b, boot, seed)
             corrected = holm(heads.p.ravel()).reshape(heads.p.shape)
-            yield Comparison(name, measure, len(a), len(b), heads._replace(p=corrected))
+            yield AttentionComparison(name, measure, len(a), len(b), heads._replace(p=corrected))
 
 
-def comparisons_csv(comparisons: Iterable[Comparison]) -> str:
+def comparisons_csv(comparisons: Iterable[AttentionComparison]) -> str:
     """A row for each head of comparisons, as CSV with the header COLUMNS; layers and heads are counted from 0."""
     rows = (
         [name, measure, layer, head, n_a, n_b, *(format(numbers[layer, head], ".6g") for numbers in heads)]
@@ -136,7 +136,7 @@ def comparisons_csv(comparisons: Iterable[Comparison]) -> str:
     return comma_separated(COLUMNS, rows)
 
 
-def heat_map(comparison: Comparison) -> str:
+def heat_map(comparison: AttentionComparison) -> str:
     """A comparison as SVG: differences by layer and head, blue below 0 and red above, * where Holm's p is at most 5 %.
 
     The same bytes for the same numbers.

@@ -150,7 +150,7 @@ def paired_estimate(values: Array, base: Array, clusters: Array, kind: str) -> E
 def _difference(a: tuple[Array, Array], b: tuple[Array, Array], kind: str, bounds: tuple[float, float]) -> Estimate:
     """The mean of a column's values less that of others. a, b: values and their clusters."""
     if kind == "share":
-        return _estimate(kind, None, *statistics.difference(*_count(*a), *_count(*b)))
+        return _estimate(kind, None, *statistics.rate_difference(*_count(*a), *_count(*b)))
     of_a, of_b = _mean(*a, bounds), _mean(*b, bounds)
     if of_a[1] is None or of_b[1] is None:
         return _estimate(kind, None, of_a[0] - of_b[0], None, None)

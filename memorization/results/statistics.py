@@ -67,7 +67,7 @@ def effective(values: Array, clusters: Array) -> float:
     return float(len(values)) if alone else min(float(len(values)), worth(values, clusters, 2))
 
 
-def difference(count_a: float, total_a: float, count_b: float, total_b: float) -> ValueAndEnds:
+def rate_difference(count_a: float, total_a: float, count_b: float, total_b: float) -> ValueAndEnds:
     """Rate a - rate b with its 95 % interval: Newcombe 1998, hybrid score (method 10). Both totals must be positive."""
     return apart(
         (count_a / total_a, *wilson(count_a, total_a)),

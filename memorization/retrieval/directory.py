@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from tqdm import tqdm
 
-from memorization.retrieval.documents import Document, DocumentStream, IndexMetadata
+from memorization.retrieval.documents import DocumentStream, IndexDocument, IndexMetadata
 from memorization.retrieval.index import Hit, Index
 from memorization.shell.cli import UserError
-from memorization.store.arrays import building, read_mark, save
+from memorization.store.arrays import building_arrays, read_arrays_mark, save
 from memorization.store.directories import changed
 from memorization.store.strings import Strings, Texts, write_strings
 
@@ -34,7 +34,7 @@ class DirectoryIndex(Index):
         self.path = Path(self.where)
 
     @abstractmethod
-    def write_ranking(self, directory: Path, documents: Iterable[Document]) -> None:
+    def write_ranking(self, directory: Path, documents: Iterable[IndexDocument]) -> None:
         """Write to the directory what ranks the documents, files .npy and .utf8; reads all documents, once."""
 
     @abstractmethod
@@ -55,7 +55,7 @@ class DirectoryIndex(Index):
         stream, self._metadata = DocumentStream(documents), None
         if self.engine:
             made_of = made_of | {"engine": self.engine}
-        with building(self.path) as (directory, metadata):
+        with building_arrays(self.path) as (directory, metadata):
             with tqdm(stream, total=total, desc="indexing", unit="doc") as bar:
                 self.write_ranking(directory, _stored(directory, bar))
             metadata |= msgspec.to_builtins(stream.metadata(made_of))
@@ -82,7 +82,7 @@ class DirectoryIndex(Index):
             raise UserError(f"{self.where}: was removed or replaced while in use; run the same command again")
 
     def _read_metadata(self) -> Any:
-        return read_mark(self.path)
+        return read_arrays_mark(self.path)
 
     def _open(self, metadata: IndexMetadata) -> int:
         if metadata.made_of.get("engine") != self.engine:
@@ -95,7 +95,7 @@ class DirectoryIndex(Index):
         return len(self._texts)
 
 
-def _stored(directory: Path, documents: Iterable[Document]) -> Iterator[Document]:
+def _stored(directory: Path, documents: Iterable[IndexDocument]) -> Iterator[IndexDocument]:
     """The documents, whose ids and texts are written as they pass by."""
     ids, ends, end = [], array("q"), 0
     with (directory / "texts.utf8").open("wb") as texts:

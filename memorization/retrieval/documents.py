@@ -16,7 +16,7 @@ FORMAT = 4  # of what an index holds; raise it when documents, their analysis or
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Document(NamedTuple):
+class IndexDocument(NamedTuple):
     """A text to index, with its terms in order (analysis.tokenize). number: its place in the index, from 0."""
 
     number: int
@@ -73,7 +73,7 @@ class DocumentStream:
         self._documents, self._ids, self._digest = documents, set[str](), TextDigest()
         self.count = 0
 
-    def __iter__(self) -> Iterator[Document]:
+    def __iter__(self) -> Iterator[IndexDocument]:
         for id, text in self._documents:
             if not 0 < len(id.encode("utf-8", "replace")) <= 512 or LONE_SURROGATE.search(id):
                 raise UserError(f"document id {id[:50]!r}: must have 1 to 512 bytes of UTF-8; fix the probes file")
@@ -84,7 +84,7 @@ class DocumentStream:
             text = LONE_SURROGATE.sub("\ufffd", text)
             if terms := tokenize(text):
                 self.count += 1
-                yield Document(self.count - 1, id, text, terms)
+                yield IndexDocument(self.count - 1, id, text, terms)
 
     def metadata(self, made_of: dict[str, str | int]) -> IndexMetadata:
         """The metadata of an index of all that has streamed by."""

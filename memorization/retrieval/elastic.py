@@ -24,7 +24,14 @@ from tqdm import tqdm
 
 from memorization.retrieval.analysis import query_terms
 from memorization.retrieval.connection import connect, error_of, errors_in_one_line, failures, refusal
-from memorization.retrieval.documents import FORMAT, Document, DocumentStream, IndexMetadata, Loader, parse_metadata
+from memorization.retrieval.documents import (
+    FORMAT,
+    DocumentStream,
+    IndexDocument,
+    IndexMetadata,
+    Loader,
+    parse_metadata,
+)
 from memorization.retrieval.index import Hit, Index
 from memorization.shell.cli import UserError
 from memorization.shell.parallel import batches
@@ -213,7 +220,7 @@ class ElasticIndex(Index):
             if now - stored.created > DAY or _has_ended(stored.metadata.get("loader")):
                 self._remove(stored.name)
 
-    def _write(self, own: str, documents: Iterable[Document], together: int = DOCUMENTS) -> None:
+    def _write(self, own: str, documents: Iterable[IndexDocument], together: int = DOCUMENTS) -> None:
         """Write documents to the index of this load, up to so many together in a request."""
         actions = (
             {
@@ -242,7 +249,9 @@ class ElasticIndex(Index):
             if status == 409:  # was written by a request whose answer was lost
                 continue
             if status == 413 and together > 1:
-                too_large.append(Document(fields["number"], fields["id"], fields["text"], fields["terms"].split(" ")))
+                too_large.append(
+                    IndexDocument(fields["number"], fields["id"], fields["text"], fields["terms"].split(" "))
+                )
                 continue
             if status == 413:
                 size = len(fields["text"]) + len(fields["terms"])

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from memorization.retrieval.analysis import query_terms
 from memorization.retrieval.directory import DirectoryIndex, best_scores
-from memorization.retrieval.documents import Document
+from memorization.retrieval.documents import IndexDocument
 from memorization.store.arrays import save
 from memorization.store.strings import Strings, write_strings
 
@@ -26,7 +26,7 @@ COMPILED = 20_000  # documents, from which on compiling, a second in each proces
 class EmbeddedIndex(DirectoryIndex):
     """The index in the directory <directory>/<name>, ranked by BM25."""
 
-    def write_ranking(self, directory: Path, documents: Iterable[Document]) -> None:
+    def write_ranking(self, directory: Path, documents: Iterable[IndexDocument]) -> None:
         numbers: dict[str, int] = {}  # of terms
         terms, counts, ends, lengths = array("i"), array("i"), array("q", [0]), array("q")
         for document in documents:

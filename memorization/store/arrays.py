@@ -15,13 +15,13 @@ KIND, OURS = "index", (".npy", ".utf8")  # the mark's, and the endings of the fi
 
 
 @contextmanager
-def building(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def building_arrays(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """As directories.building, under the lock of `path`. Damaged files of arrays may be replaced."""
     with locked(path), directories.building(path, KIND, OURS) as new:
         yield new
 
 
-def read_mark(path: Path) -> Any:
+def read_arrays_mark(path: Path) -> Any:
     """The content of a directory's mark, {} where it has none; None where there is no directory.
 
     Raises UserError for a mark that has changed since it was written.
