@@ -52,7 +52,7 @@ def pytest_sessionfinish(session):
             LocalServer(**json.loads(file.read_text())).remove()
 
 
-SLOW = {"secure_server", "own_server", "fork_server", "loads"}  # fixtures that start processes
+SLOW = {"elastic_url", "secure_server", "own_server", "fork_server", "loads"}  # fixtures that start processes
 
 
 @pytest.hookimpl(tryfirst=True)

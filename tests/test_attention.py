@@ -275,7 +275,7 @@ def test_a_mistake_is_one_line(stage, tmp_path, capfd):
         (["--names", "a", "b"], {}, "--names: 2 for 1"),
         ([], {"prefixes": (50, 50)}, "named alike"),
         ([], {"prefixes": (7,)}, "no such file"),
-        (["--boot", 5], {}, "--boot 5"),
+        (["--boot", 5], {}, "--boot: must be a whole number from 100"),
     ]
     for more, options, said in cases:
         capfd.readouterr()

@@ -492,8 +492,12 @@ def test_what_is_memorized_comes_out_and_the_index_is_of_what_was_probed(homes, 
     assert result["groups"]["members"]["own"]["rate"] > result["groups"]["held out"]["own"]["rate"] == 0
     found = read_jsonl(tmp_path / "results" / "m" / "dialogue" / "detections.jsonl")
     for row, one in zip(found, Probes(home / "tokenized", "dialogue", 10, "target")[:], strict=True):
-        assert row["suffix"] == one["suffix"]
-        assert all(run["sample_span"][0] >= len(one["prefix"]) for run in row["copied"] if run["sample"] == row["id"])
+        assert row["generation"]["suffix"] == one["suffix"]
+        assert all(
+            run["sample_span"][0] >= len(one["prefix"])
+            for run in row["copied"]
+            if run["sample"] == row["generation"]["id"]
+        )
 
 
 def test_the_encoder_reads_as_much_as_it_was_trained_with(homes, tmp_path):

@@ -166,7 +166,17 @@ def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
             ]
             for changed in (less, *wrong):
                 if (
-                    name in ("classifier", "ner_model", "trained_on", "training", "generations", "base", "canaries")
+                    name
+                    in (
+                        "classifier",
+                        "ner_model",
+                        "trained_on",
+                        "training",
+                        "generations",
+                        "base",
+                        "canaries",
+                        "prefix_length",
+                    )
                     and changed.get(name, 1) is None
                 ):
                     continue  # that may be null

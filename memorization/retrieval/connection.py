@@ -86,7 +86,7 @@ def connect(
 def failures(body: Any) -> list[tuple[int, dict]]:
     """Of the answer to several requests in one, the status and the error of each that failed."""
     items = [item for key in ("responses", "docs") for item in body.get(key, ())] if isinstance(body, dict) else []
-    items += [item["create"] for item in body.get("items", ())] if isinstance(body, dict) else []
+    items += [answer for item in body.get("items", ()) for answer in item.values()] if isinstance(body, dict) else []
     return [(item.get("status", 503), item["error"]) for item in items if "error" in item]
 
 
