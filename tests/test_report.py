@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from memorization.results.formats import visible
-from memorization.results.statistics import difference, wilson
+from memorization.results.statistics import rate_difference, wilson
 from memorization.store.files import read_json, write_json, write_text
 from memorization.store.manifests import manifest_path, sealed
 from support.command_line import ROOT, one_line, run_script
@@ -52,7 +52,7 @@ def test_runs_are_named_by_the_setting_they_differ_in_and_shown_with_their_contr
         blocks[line[:16]] = line[16:].split()
     low, high = (100 * x for x in wilson(2, 20))
     assert blocks["prefix_length 10"][:3] == ["10.0", f"[{low:.1f},", f"{high:.1f}]"]
-    value, low, high = (100 * x for x in difference(15, 20, 0, 10))
+    value, low, high = (100 * x for x in rate_difference(15, 20, 0, 10))
     assert blocks["prefix_length 50"][6:] == [f"{value:+.1f}", f"[{low:+.1f},", f"{high:+.1f}]"]
     assert "30 generations (1 a probe), model small, profile paper, direction pan" in " ".join(said.split())
     assert " ".join(said.split()).count("classifier none; queries with temperature 1") == 2
@@ -126,7 +126,7 @@ def test_the_csv_holds_every_cell_as_it_is(two, tmp_path, capsys):
     (change,) = (
         c for c in cells if (c["run"], c["metric"], c["group"]) == ("prefix_length 10", "own", "members - held out")
     )
-    assert tuple(float(change[name]) for name in ("estimate", "low", "high")) == difference(2, 20, 0, 10)
+    assert tuple(float(change[name]) for name in ("estimate", "low", "high")) == rate_difference(2, 20, 0, 10)
     assert change["p"] == "" and {c["directory"] for c in cells} == {str(path) for path in two}
     (shy,) = (c for c in cells if (c["run"], c["metric"], c["group"]) == ("prefix_length 10", "own", "members"))
     assert shy["evidence"] == "False" and 0 < float(shy["detectable_difference"]) < 1

@@ -15,7 +15,7 @@ from memorization.results.comparison import as_latex
 from memorization.results.facts import sampling_scheme
 from memorization.results.formats import Table, escape_markdown, html, latex, markdown, plain, shown, visible
 from memorization.results.result import Result
-from memorization.results.statistics import difference, fisher, holm, mean, paired_difference, wilson
+from memorization.results.statistics import fisher, holm, mean, paired_difference, rate_difference, wilson
 from memorization.results.summarize import PublishedCounters, summarize
 from memorization.results.summary import Mean, Rate, result_json
 from memorization.results.tables import summary_text
@@ -68,7 +68,7 @@ def test_every_column_counts_what_it_says():
     assert mean.mean == 14 and mean.interval == pytest.approx(
         stats.ttest_1samp([60, 6, 0, 2, 2], 0).confidence_interval()
     )
-    value, low, high = difference(2, 5, 1, 10)
+    value, low, high = rate_difference(2, 5, 1, 10)
     assert figures["own"].difference == Rate(rate=value, interval=(low, high))
     assert figures["matched_tokens"].difference.mean == 12
 
@@ -130,7 +130,7 @@ def test_clusters_count_as_wholes():
     alike = counted(5)
     own = alike.counts.figures["own"].groups["members"]
     assert (own.n, own.count) == (40, 20) and own.interval == pytest.approx(wilson(4, 8))
-    assert alike.counts.figures["own"].difference.interval == pytest.approx(difference(4, 8, 0, 8)[1:])
+    assert alike.counts.figures["own"].difference.interval == pytest.approx(rate_difference(4, 8, 0, 8)[1:])
     student = stats.ttest_1samp([0, 1] * 4, 0).confidence_interval()
     assert alike.counts.figures["matched_tokens"].groups["members"].interval == pytest.approx(student)
     assert alike.verdict.groups["members"].p == pytest.approx(fisher(4, 8, 0, 8), rel=0.2)

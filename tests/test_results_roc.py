@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from memorization.results.roc import auc, true_positive_rate
-from memorization.results.statistics import difference, wilson
+from memorization.results.statistics import rate_difference, wilson
 
 values = st.lists(st.one_of(st.integers(-3, 3), st.floats(-9, 9)), min_size=1, max_size=30).map(np.array)
 
@@ -36,7 +36,7 @@ def test_the_true_positive_rate_is_scikit_learns(members, held_out):
 @given(*[st.lists(st.booleans(), min_size=1, max_size=40).map(lambda side: np.array(side, float))] * 2)
 def test_the_interval_of_a_score_of_two_values_is_newcombes(members, held_out):
     area, low, high = auc(members, held_out)
-    change, least, most = difference(members.sum(), len(members), held_out.sum(), len(held_out))
+    change, least, most = rate_difference(members.sum(), len(members), held_out.sum(), len(held_out))
     assert area == pytest.approx(0.5 + change / 2)
     if len({*members, *held_out}) > 1:
         assert (low, high) == pytest.approx((0.5 + least / 2, 0.5 + most / 2))

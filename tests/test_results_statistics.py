@@ -13,7 +13,6 @@ from memorization.results.statistics import (
     Z,
     bounded_mean,
     detectable,
-    difference,
     effective,
     fisher,
     holm,
@@ -50,7 +49,7 @@ def test_wilsons_bounds_are_where_the_score_test_turns(pair):
 )
 def test_difference_gives_newcombes_published_examples(a, m, b, n, low, high):
     """Newcombe 1998, Interval estimation for the difference between independent proportions, table II, method 10."""
-    assert difference(a, m, b, n) == pytest.approx((a / m - b / n, low, high), abs=5e-5)
+    assert rate_difference(a, m, b, n) == pytest.approx((a / m - b / n, low, high), abs=5e-5)
 
 
 def pairs(both, only_a, only_b, neither):
@@ -85,7 +84,7 @@ def test_the_paired_interval_holds_the_true_difference():
     held = narrower = 0
     for both, only_a, only_b, neither in random.multinomial(80, [0.3, 0.2, 0.05, 0.45], 4_000):
         _, low, high = paired_difference(*pairs(both, only_a, only_b, neither))
-        _, low_b, high_b = difference(both + only_a, 80, both + only_b, 80)
+        _, low_b, high_b = rate_difference(both + only_a, 80, both + only_b, 80)
         held += low <= 0.15 <= high
         narrower += high - low < high_b - low_b
     assert 0.94 <= held / 4_000 <= 0.97 and narrower / 4_000 > 0.99
@@ -93,8 +92,8 @@ def test_the_paired_interval_holds_the_true_difference():
 
 @given(counts, counts)
 def test_difference_turns_its_sign_with_its_sides(a, b):
-    value, low, high = difference(*a, *b)
-    assert difference(*b, *a) == pytest.approx((-value, -high, -low))
+    value, low, high = rate_difference(*a, *b)
+    assert rate_difference(*b, *a) == pytest.approx((-value, -high, -low))
     assert low <= value <= high
 
 
@@ -138,7 +137,7 @@ def test_the_intervals_of_clustered_rates_hold_them(correlation, rate):
         total_a, total_b, total_c = effective(a * 1.0, of_a), effective(b * 1.0, of_b), effective(c * 1.0, of_a)
         low, high = wilson(a.mean() * total_a, total_a)
         held[0] += low <= rate <= high
-        _, low, high = difference(a.mean() * total_a, total_a, b.mean() * total_b, total_b)
+        _, low, high = rate_difference(a.mean() * total_a, total_a, b.mean() * total_b, total_b)
         held[1] += low <= 0 <= high
         _, low, high = paired_difference(a, c, min(total_a, total_c))
         held[2] += low <= 0 <= high
