@@ -19,6 +19,7 @@ from memorization.results.statistics import (
     mean,
     paired_detectable,
     paired_difference,
+    rate_difference,
     wilson,
     worth,
 )
