@@ -54,9 +54,12 @@ def pytest_sessionfinish(session):
 
 SLOW = {"elastic_url", "secure_server", "own_server", "fork_server", "loads"}  # fixtures that start processes
 
+LONG = {"test_ranks.py", "test_commands.py", "test_run_clm.py", "test_canaries.py"}
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONG)  # they begin first, so that none is left for the end
     for item in items:
         if SLOW & {*item.fixturenames}:
             item.add_marker("slow")

@@ -3,6 +3,7 @@
 A page's commands run in a directory of their own, in order, after the paper's five commands.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -16,12 +17,13 @@ from pathlib import Path
 import pytest
 
 from memorization.encoding.made_up import make_articles, make_dialogues, make_reviews, make_translations
-from memorization.encoding.probes import read_probes
+from memorization.encoding.probes import Probes, read_probes
 from memorization.store.files import read_json
 from support.command_line import ROOT, read_jsonl, run_script
 from support.documented_commands import PAGES, commands
 from support.multilingual_data import dialogues, questions
 from support.tiny_models import save_language_model, save_paraphrase_classifier, save_t5
+from support.training_runs import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +46,7 @@ SMALLER = {  # part of a command -> what stands for it here
     ".venv/bin/": "",
     "- run: ": "",
 }
-RECIPES = {"EPOCHS": "1", "TOKENS": "1000", "SAMPLES": "40", "DATA": "dialogues.json", "DIALOGUE": "dialogues.json"}
+RECIPES = {"EPOCHS": "1", "TOKENS": "1000", "SAMPLES": "20", "DATA": "dialogues.json", "DIALOGUE": "dialogues.json"}
 RECIPES |= {"QA": "squad-dev.json", "SUMMARIZATION": "dialogsum.jsonl"}
 RECIPES |= {"TRANSLATION": "translations.json", "CLASSIFICATION": "reviews.json"}
 WRITES = {  # beginning of a script's name -> the directories with its results and with what is of no use without them
@@ -61,7 +63,7 @@ ELSEWHERE = {  # command -> why it is not run here
     "make test": "runs the tests",
     "make test-slow": "runs this test",
     "make fuzz": "runs the tests",
-    "ELASTIC_TEST_URL=http://localhost:9200 make test": "runs the tests",
+    "ELASTIC_TEST_URL=http://localhost:9200 make test-slow": "runs this test",
     "make demo ELASTIC_URL=http://localhost:9200": "needs a server; test_load_to_elastic.py runs stage 4 with one",
     "python encode_titles.py --data papers.jsonl": "of a task that a reader writes; test_encoding_tasks.py runs it",
     "python benchmarks/known_answers.py --languages": "takes minutes; test_known_answers.py runs what it is made of",
@@ -71,8 +73,23 @@ ELSEWHERE = {  # command -> why it is not run here
 
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory):
-    """A directory with the scripts, data and small models, in which the paper's five commands have run."""
-    here = tmp_path_factory.mktemp("paper")
+    """A directory with the scripts, data and small models, in which the paper's five commands have run.
+
+    All processes of the tests share it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    here = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "paper"
+    with here.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (here / "ready").exists():
+            shutil.rmtree(here, ignore_errors=True)
+            run_papers_commands(here)
+            (here / "ready").touch()
+    return here
+
+
+def run_papers_commands(here):
+    here.mkdir()
     parts = [ROOT / name for name in ("ds_config.json", "memorization", "configs", "runs", "benchmarks")]
     for path in [*parts, *ROOT.glob("*.py")]:
         (here / path.name).symlink_to(path)
@@ -84,9 +101,9 @@ def paper(tmp_path_factory):
     save_paraphrase_classifier(here / "textattack" / "roberta-base-MRPC", tokenizer)
     for command in [*PAPER, "python encode_qa.py"]:
         run(command, here)
+    write_probe_file(here)
     for name in ("gpt-neo-125m", "gpt-neo-small"):
         shutil.copytree(here / "results" / "gpt-neo-1.3B", here / "results" / name)
-    return here
 
 
 def write_data(here):
@@ -95,16 +112,26 @@ def write_data(here):
         (here / name).write_text(json.dumps(rows))
     chinese = "".join(f'"","{row["input"]}","{row["output"]}"\n' for row in dialogues("Chinese", 20, 1))
     (here / "dialogues.csv").write_text(f"instruction,input,output\n{chinese}", encoding="gbk")
-    (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_articles(2, 24, 0, 0)))
-    (here / "translations.json").write_text(json.dumps(make_translations(2, 24, 0, 0)))
-    (here / "reviews.json").write_text(json.dumps(make_reviews(2, 24, 0, 0)))
+    (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_articles(2, 14, 0, 0)))
+    (here / "translations.json").write_text(json.dumps(make_translations(2, 14, 0, 0)))
+    (here / "reviews.json").write_text(json.dumps(make_reviews(2, 14, 0, 0)))
     (here / "squad-dev.json").write_text(json.dumps(questions(passages=12, each=2, seed=1)))
     for side, field in (("de", "source"), ("en", "target")):
-        (here / f"val.{side}").write_text("".join(row[field] + "\n" for row in make_translations(1, 24, 0, 0)))
-    reviews = "".join(f'"{row["text"]}",{number % 2}\n' for number, row in enumerate(make_reviews(1, 24, 0, 0)))
+        (here / f"val.{side}").write_text("".join(row[field] + "\n" for row in make_translations(1, 14, 0, 0)))
+    reviews = "".join(f'"{row["text"]}",{number % 2}\n' for number, row in enumerate(make_reviews(1, 14, 0, 0)))
     (here / "sst2.csv").write_text(f"sentence,label\n{reviews}")
     text = "The doctor said that the patient should take two pills a day, and then rest for a week. " * 2
     (here / "pairs.jsonl").write_text(json.dumps({"id": 1, "suspicious": text, "source": text}) + "\n")
+
+
+def write_probe_file(here):
+    """A file with the probes of stage 1, as an attack writes its own."""
+    names = {"prompt": "prefix", "prompt_ids": "prefix_ids", "suffix": "suffix", "suffix_ids": "suffix_ids"}
+    probes = Probes(here / "tokenized_data", "dialogue")[:]
+    lines = (
+        {name: probe[field] for name, field in [("id", "id"), ("member", "member"), *names.items()]} for probe in probes
+    )
+    (here / "probes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def run(command, here):
@@ -116,6 +143,7 @@ def run(command, here):
             command
         )  # 1: over a limit
     elif words[0] in ("torchrun", "deepspeed"):
+        words.insert(1, f"--master_port={free_port()}")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(words, cwd=here, env=os.environ | {"PATH": path}, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -148,7 +176,7 @@ PYTHON = f"""#!{sys.executable} -ES
 import json, os, socket, sys
 if sys.argv[1] == "-c":
     os.environ["PYTHONPATH"] = {str(ROOT)!r}
-    sys.argv[2] = sys.argv[2].replace("make_dialogues(1)", "make_dialogues(1, 24, 0, 0)")
+    sys.argv[2] = sys.argv[2].replace("make_dialogues(1)", "make_dialogues(1, 14, 0, 0)")
     os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 with socket.create_connection(("127.0.0.1", os.environ["TEST_PORT"])) as test:
     test.sendall(json.dumps([os.getcwd(), *sys.argv[1:]]).encode())

@@ -173,6 +173,8 @@ def _message_and_status(error: Exception) -> tuple[str, int]:
         return str(error), 2
     if is_out_of_memory(error):
         return "out of memory; lower the batch size, start fewer processes, or take a machine or GPU with more", 2
+    if type(error).__name__ == "DistNetworkError":  # of torch
+        return f"the processes of this run can't connect ({error}); name a free port by the launcher's --master_port", 2
     if isinstance(error, OSError) and error.errno is not None:
         remedy = next((remedy for numbers, remedy in REMEDIES.items() if error.errno in numbers), "name another path")
         return f"{_shown(error.filename)}: {os.strerror(error.errno)}; {remedy}", 2
