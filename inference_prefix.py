@@ -14,6 +14,7 @@ from memorization.extraction.exposures import Exposure
 from memorization.extraction.extract import extract
 from memorization.extraction.kinds import EXPOSURES
 from memorization.extraction.settings import ExtractionSettings
+from memorization.models.ranks import leave_process_group
 from memorization.results.canaries import summarize_canaries
 from memorization.results.tables import canary_lines
 from memorization.shell.cli import Parser, UserError, run
@@ -25,6 +26,7 @@ def main(args: argparse.Namespace) -> None:
     if args.num_samples > 1 and not args.temperature:
         raise UserError(f"--num-samples {args.num_samples}: has no effect without sampling; add --temperature 1, say")
     canaries = extract(ExtractionSettings(**vars(args)))
+    leave_process_group()
     if canaries:
         exposures, manifest = read_rows(canaries, EXPOSURES, Exposure)
         print("", *canary_lines(summarize_canaries(exposures, manifest.made_of)), "", f"wrote {canaries}", sep="\n")

@@ -17,6 +17,7 @@ from pathlib import Path
 from memorization.alignment import PROFILES
 from memorization.alignment.pair_files import run_pairs
 from memorization.detection.run_detection import DetectionRun, DetectionSettings
+from memorization.models.ranks import leave_process_group
 from memorization.results.result_files import write_result
 from memorization.results.tables import summary_text
 from memorization.retrieval import IndexSettings, add_index_arguments, open_index
@@ -50,11 +51,10 @@ def main(args: argparse.Namespace) -> None:
     )
     with DetectionRun(settings, partial(open_index, IndexSettings.of(args))) as detections:
         detections.detect()
-        if not detections.is_main:
-            return None
-        summary = write_result(detections, args)
-    print(summary_text(summary))
-    print(f"\nwrote {settings.result}, result.json and result.txt")
+        if detections.is_main:
+            print(summary_text(write_result(detections, args)))
+            print(f"\nwrote {settings.result}, result.json and result.txt")
+    leave_process_group()
     return None
 
 

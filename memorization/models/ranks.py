@@ -1,6 +1,7 @@
 """What the processes (ranks) of one run share."""
 
 import os
+import sys
 from typing import Any
 
 WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # of launchers
@@ -26,3 +27,10 @@ def ranks(needed: bool) -> Any:
     from accelerate import PartialState
 
     return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def leave_process_group() -> None:
+    """Leave the process group of several ranks at the end of a run: a process that ends in it may be aborted."""
+    torch = sys.modules.get("torch")
+    if torch and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        torch.distributed.destroy_process_group()

@@ -12,6 +12,7 @@ from typing import Any
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 
+from memorization.models.ranks import leave_process_group
 from memorization.shell.cli import UserError
 from memorization.training.progress import quiet_libraries
 
@@ -44,6 +45,7 @@ def report_error_once(main: Callable[[], None]) -> None:
     try:
         with quiet_libraries(sys.argv):
             main()
+        leave_process_group()
     except Exception:
         if RANK:
             time.sleep(20)
