@@ -262,7 +262,7 @@ class ElasticIndex(Index):
             error = error_of(answer["exception"].body if "exception" in answer else answer)
             raise refusal(f"{self.where}, document {answer['_id']!r}", status, error)
         if too_large:
-            self._write(own, too_large, together=1)
+            self._write(own, too_large, max(1, together // 20))
 
     def _finish(self, own: str, metadata: IndexMetadata) -> None:
         """Close the index to writers, complete its metadata, and check it as a reader does."""
