@@ -52,8 +52,7 @@ class FileProbes(Probes):
         members, lengths = self._read_lines()
         columns, self.longest_source = [], 0
         for number, batch in enumerate(self._samples()):
-            ids = batch["id"].to_numpy()
-            sample = np.flatnonzero(np.isin(ids, [*members]))
+            sample = np.array([i for i, id in enumerate(batch["id"].to_pylist()) if id in members], np.int64)
             of_batch = [batch[name].to_numpy(zero_copy_only=False)[sample] for name in ("id", "member", "duplicates")]
             for id, member in zip(*of_batch[:2], strict=True):
                 if members.pop(id) != member:
