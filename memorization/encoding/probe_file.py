@@ -65,6 +65,7 @@ class FileProbes(Probes):
             raise UserError(f"{self._path}: {self.path} has no sample {min(members)}; name samples of the encoding")
         self._number, self._sample, self._begin, self._end, *own = map(np.concatenate, zip(*columns, strict=True))
         self.ids, self.members, self.duplicates, self.clusters = own
+        self.turns = np.zeros_like(self.ids)
         self.too_short = 0
 
     def _read_lines(self) -> tuple[dict[int, bool], dict[int, tuple[int, int]]]:
@@ -93,6 +94,7 @@ class FileProbes(Probes):
         probe = msgspec.json.decode(self._lines.read(length), type=FileProbe)
         return {
             "id": id,
+            "turn": 0,
             "member": probe.member,
             "duplicates": int(self.duplicates[i]),
             "cluster": int(self.clusters[i]),
