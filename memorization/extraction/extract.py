@@ -75,6 +75,8 @@ def extract(settings: ExtractionSettings) -> Path | None:
     for name, config in configs.items():
         read = min(probes.longest_source, source_length)
         check_context(name, config, probes.greatest_id, probes.longest_prefix, settings.max_new_tokens, read)
+    if isinstance(probes, FileProbes):
+        probes.check_texts(tokenizer)
     prompts = probes.prompts(source_length)
     check_prompts(prompts, str(probes.path), probes.kind, settings.shared_prompts)
     canaries = read_canaries(settings.tokenized_dir, settings.subset_name, probes.manifest)
