@@ -78,7 +78,7 @@ def encode(
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     closed = np.where(pairs[:, 1] >= lengths[of_target], bounds[1:][of_target], last + 1)
     if form == TEXT:
-        places = np.flatnonzero(starts >= INSIDE)
+        places = np.flatnonzero(_of_text(starts))
         end = np.append(places, 0)[np.searchsorted(places, closed) - 1] + 1
     else:
         each_target = zip(of_target.tolist(), pairs[:, 1].tolist(), begin.tolist(), closed.tolist(), strict=True)
@@ -175,6 +175,10 @@ def character(start: int) -> int:
     return start if start >= 0 else CONTROL - start
 
 
+def _of_text(starts):
+    return (starts >= 0) | (starts == INSIDE)
+
+
 def text_end(starts: np.ndarray, place: int, text: str) -> int:
     """The character at which the text of the tokens before a place ends. starts: of all tokens of the text."""
     return next((character(int(start)) for start in starts[place:] if start >= 0 or start <= CONTROL), len(text))
@@ -190,7 +194,7 @@ def cut(
     at the first token that begins a character and has prefix_length text tokens of these or more before it, and ends
     with their last text token. targets: triples and their bounds, for kind "target".
     """
-    text = starts >= INSIDE
+    text = _of_text(starts)
     before = np.concatenate([[0], np.cumsum(text)])  # text tokens before each place
     places, text_places = np.flatnonzero(starts >= 0), np.append(np.flatnonzero(text), -1)
     if kind == "target":
