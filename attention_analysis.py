@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
 from memorization.extraction.attention import attention_measures
 from memorization.extraction.extract import longest_source
@@ -169,16 +170,14 @@ def measure_members(
             raise UserError(f"{path}: row {row.id} does not say what matches; run inference_prefix.py again")
         exact = row.exact_match if settings.matched_tokens is None else row.matched_tokens >= settings.matched_tokens
         memorized[row.id] = memorized.get(row.id, False) or exact
-    chosen = np.flatnonzero(probes.members & ~np.isin(probes.ids, manifest.facts.get("too_long", [])))
-    if settings.samples and settings.samples < len(chosen):
-        chosen = np.sort(np.random.default_rng(settings.seed).choice(chosen, settings.samples, replace=False))
-    if not len(chosen):
+    asked = probes.members & np.isin(probes.ids, list(memorized))
+    if not asked.any():
         raise UserError(f"{path}: has no members; encode with a training set")
-    ids = probes.ids[chosen]
-    if missing := set(ids.tolist()) - memorized.keys():
-        raise UserError(f"{path}: has no row of the probe {min(missing)}; run inference_prefix.py again")
+    probes.keep(asked)
+    probes.keep(draw_samples(probes, settings.samples, None, settings.seed, flags=("--samples", "")))
+    ids = probes.ids
     length = made_of.get("source_length") or longest_source(name, config, probes.kind)
-    of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 1}
+    of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 2}
     of |= {"samples": settings.samples, "seed": settings.samples and settings.seed, "batch_size": settings.batch_size}
     with Rows(work, ATTENTION, MeasuresRow, of, [(id, 0) for id in ids.tolist()], settings.batch_size) as rows:
         print(rows.progress, flush=True)
@@ -188,7 +187,7 @@ def measure_members(
             model = load_for_generation(name, "float32", device)
             model.set_attn_implementation("eager")
         for _, batch in tqdm(rows.mine, desc="attention", unit="batch"):
-            of_batch = [probes[i : i + 1][0] for i in chosen[batch.start : batch.stop]]
+            of_batch = probes[batch.start : batch.stop]
             measures = attention_measures(model, of_batch, length, made_of["max_new_tokens"])
             rows.append(
                 MeasuresRow(id=probe["id"], sample=0, shape=values.shape, values=values.tobytes())
@@ -198,7 +197,7 @@ def measure_members(
             raise UserError(f"{work}: is damaged; remove {work.parent} and start again")
         values = [np.frombuffer(row.values, np.float32).reshape(row.shape) for row in rows]
     of_ids = np.array([memorized[id] for id in ids.tolist()])
-    return MemberMeasures(ids, np.stack(values), of_ids, probes.duplicates[chosen]), manifest
+    return MemberMeasures(ids, np.stack(values), of_ids, probes.duplicates), manifest
 
 
 if __name__ == "__main__":
@@ -216,7 +215,7 @@ if __name__ == "__main__":
         help="memorized: so many tokens of the suffix come out (default: an exact match)",
     )
     parser.add_argument(
-        "--samples", type=whole(1), help="of each task, so many members, drawn at random (default: all)"
+        "--samples", type=whole(1), help="of each task, so many members, drawn as stage 3 draws (default: all)"
     )
     parser.add_argument("--batch-size", type=whole(1), default=8, help="members at a time (default: %(default)s)")
     parser.add_argument(

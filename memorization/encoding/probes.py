@@ -177,10 +177,22 @@ class Probes:
         if fits.all() or not fits.any():
             return []
         left_out = self.ids[~fits].tolist()
-        for name in ("_number", "_sample", "_begin", "_end", "ids", "members", "duplicates", "clusters"):
-            setattr(self, name, getattr(self, name)[fits])
-        self.longest_prefix = int(self._begin.max())
+        self.keep(fits)
         return left_out
+
+    def keep(self, chosen: np.ndarray) -> None:
+        """Leave out all probes but those chosen (bool)."""
+        for name in ("_number", "_sample", "_begin", "_end", "ids", "members", "duplicates", "clusters"):
+            setattr(self, name, getattr(self, name)[chosen])
+        if self.kind != "source":
+            self.longest_prefix = int(self._begin.max())
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """(id, suffix) of each training sample: what an index of the training suffixes holds."""
+        for start in range(0, len(self), BATCH):
+            for probe in self[start : start + BATCH]:
+                if probe["member"]:
+                    yield str(probe["id"]), probe["suffix"]
 
     def __len__(self):
         return len(self.ids)

@@ -8,7 +8,7 @@ from memorization.extraction.generations import Generation, write_listing
 from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import fingerprint
-from memorization.store.manifests import write_manifest
+from memorization.store.manifests import TextDigest, write_manifest
 
 ENCODING, PREFIX_LENGTH = "0123456789abcdef", 50
 
@@ -27,11 +27,17 @@ def write_generations(path, rows, base=None, **made_of):
     known = {"model": "m", "encoding": ENCODING, "trained_on": ENCODING, "prefix_length": PREFIX_LENGTH}
     made_of = known | {"unchecked": False, "temperature": 0.0, "top_k": 0, "top_p": 1.0} | made_of
     write_listing(path.with_suffix(".txt"), rows, num_samples=1 + max(row.sample for row in rows))
-    listing = fingerprint(path.with_suffix(".txt"))
-    write_manifest(
-        path, GENERATIONS, made_of, {}, rows=len(rows), training=None, listing=listing, base=base, canaries=None
-    )
+    facts = {"listing": fingerprint(path.with_suffix(".txt")), "documents": documents_digest(rows)}
+    write_manifest(path, GENERATIONS, made_of, {}, rows=len(rows), training=None, base=base, canaries=None, **facts)
     return path
+
+
+def documents_digest(rows):
+    """The hash of the documents of rows, one a member."""
+    digest, documents = TextDigest(), {str(row.id): row.suffix for row in rows if row.member}
+    for document in documents.items():
+        digest.add(*document)
+    return digest.hex()
 
 
 def load_index(index, rows, encoding=ENCODING, prefix_length=PREFIX_LENGTH):
