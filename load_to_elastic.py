@@ -2,13 +2,16 @@
 
     python load_to_elastic.py -dir ./tokenized_data/ -fn dialogue_prefix.json --index-xsuffix dialogue_suffix
 
-Only members are indexed, one document each: `id` (the sample's) and `text` (its suffix). The index is embedded, a
+Only members are indexed, one document each: `id` (the sample's) and `text` (its suffix; of a chat those of its turns, a
+line each). The index is embedded, a
 directory under ./indexes that each load builds anew, unless --elastic-url or ELASTIC_URL names an Elasticsearch server,
 where an index that holds other documents is replaced only with --recreate. After a kill, run the same command again.
 """
 
 import argparse
 from pathlib import Path
+
+import numpy as np
 
 from memorization.detection.personal_data import REGIONS, checked_regions
 from memorization.detection.span_index import build, span_index_path
@@ -33,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
     regions = checked_regions(args.regions)
     index = open_index(IndexSettings.of(args))
     probes = Probes(args.directory, name, args.prefix_length, args.probe)
-    members = int(probes.members.sum())
+    members = len(np.unique(probes.ids[probes.members]))
     if not members:
         raise UserError(f"{args.directory / args.file_name}: no members in it, so nothing to index; encode more data")
     made_of = {"encoding": probes.encoding, "probe": probes.kind, "prefix_length": probes.prefix_length}

@@ -192,11 +192,9 @@ class Probes:
             self.longest_prefix = int(self._begin.max())
 
     def documents(self) -> Iterator[tuple[str, str]]:
-        """(id, suffixes of all turns, a line end between them) of each training sample: what an index of them holds."""
+        """The sample_documents of all training samples."""
         every = (probe for start in range(0, len(self), BATCH) for probe in self[start : start + BATCH])
-        members = (probe for probe in every if probe["member"])
-        for id, turns in groupby(members, key=itemgetter("id")):
-            yield str(id), "\n".join(turn["suffix"] for turn in turns)
+        return sample_documents((probe["id"], probe["suffix"]) for probe in every if probe["member"])
 
     def __len__(self):
         return len(self.ids)
@@ -272,6 +270,15 @@ def _fit(batch: pa.RecordBatch, tokens: list[_Tokens]) -> bool:
         ends = batch["source_end"].to_numpy()
         fit = fit and (ends >= 0).all() and (ends <= length).all()
     return fit and (target < np.diff(tokens[-1].bounds)).all()
+
+
+def sample_documents(suffixes: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str]]:
+    """The documents of an index, one a training sample: (id, the suffixes of its turns, a line each).
+
+    suffixes: (id of the sample, suffix) of every probe, those of a sample together.
+    """
+    for id, of_sample in groupby(suffixes, itemgetter(0)):
+        yield str(id), "\n".join(suffix for _, suffix in of_sample)
 
 
 def write_probes(path: str | Path, probes: Iterable[Mapping[str, Any]]) -> None:
