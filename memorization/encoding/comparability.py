@@ -58,7 +58,7 @@ def compare_sides(texts: Iterable[str], member: np.ndarray, clusters: np.ndarray
         _, cluster = np.unique(clusters[side], return_inverse=True)
         sums = np.bincount(cluster, share[side] - share[side].mean())
         error += (sums @ sums) / side.sum() ** 2 * len(sums) / (len(sums) - 1)
-    margin = Z * (2 * error) ** 0.5
+    margin = Z * float(2 * error) ** 0.5
     return Comparability(
         members=members, held_out=held_out, auc=area, interval=(max(area - margin, 0.0), min(area + margin, 1.0))
     )

@@ -20,8 +20,8 @@ DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
 class EncodingSettings:
     """The settings of stage 1, by the names of their flags (--help says what they mean).
 
-    test_size, seed: of a drawn split; the seed is that of canaries too. near_duplicates: None for no rule. flags: all of
-    them as given, for the manifests.
+    test_size, seed: of a drawn split; the seed is that of canaries too. near_duplicates: None for no rule. flags: all
+    of them as given, for the manifests.
     """
 
     data: DataSettings
