@@ -1,6 +1,6 @@
 """Whether what stage 5 is given is of one run, and what makes its result (design.md, What makes a result)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from memorization.detection.detections import FORMAT
 from memorization.encoding.probe_file import KIND as PROBE_FILE
 from memorization.extraction.generations import Generation
+from memorization.retrieval.documents import sample_documents
 from memorization.store.manifests import Manifest, TextDigest, difference, identity
 
 
@@ -20,15 +21,22 @@ def index_mismatch(rows: Sequence[Generation], manifest: Manifest | None, index:
     made_of = manifest.made_of if manifest else {}
     if made_of.get("probe") == PROBE_FILE:  # its suffixes are not those of the index, which holds all members'
         return difference({"encoding": index.get("encoding")}, {"encoding": made_of["encoding"]})
-    digest, ids = TextDigest(), set()
-    for row in rows:
-        if row.member and row.id not in ids:  # several generations of a probe stand for one document
-            ids.add(row.id)
-            digest.add(str(row.id), row.suffix)
+    digest = TextDigest()
+    for document in sample_documents(_member_suffixes(rows)):
+        digest.add(*document)
     needed = {name: made_of.get(name) for name in ("encoding", "probe", "prefix_length")}
     if not (manifest and manifest.facts.get("too_long")):  # otherwise the index has members that the rows lack
         needed["documents"] = digest.hex()
     return difference({name: index.get(name) for name in needed}, needed)
+
+
+def _member_suffixes(rows: Iterable[Generation]) -> Iterator[tuple[int, str]]:
+    """(id, suffix) of each probe of a member, which may have several generations."""
+    probes = set()
+    for row in rows:
+        if row.member and (probe := row.key[:2]) not in probes:
+            probes.add(probe)
+            yield row.id, row.suffix
 
 
 def detections_made_of(

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -61,6 +63,15 @@ def parse_metadata(raw: object, where: str, remedy: str) -> IndexMetadata:
         return msgspec.convert(raw, IndexMetadata)
     except NOT_OF_SHAPE as error:
         raise UserError(f"{where}: its metadata is damaged ({error}); {remedy}") from None
+
+
+def sample_documents(suffixes: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str]]:
+    """The documents of an index, one a training sample: (id, the suffixes of its turns, a line each).
+
+    suffixes: (id of the sample, suffix) of every probe, those of a sample together.
+    """
+    for id, of_sample in groupby(suffixes, itemgetter(0)):
+        yield str(id), "\n".join(suffix for _, suffix in of_sample)
 
 
 class DocumentStream:

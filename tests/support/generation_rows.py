@@ -6,6 +6,7 @@ from memorization.detection.copied_runs import SpanIndex
 from memorization.detection.span_index import build, span_index_path
 from memorization.extraction.generations import Generation, write_listing
 from memorization.extraction.kinds import GENERATIONS
+from memorization.retrieval.documents import sample_documents
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import fingerprint
 from memorization.store.manifests import write_manifest
@@ -43,17 +44,18 @@ def write_generations(path, rows, base=None, **made_of):
 
 def load_index(index, rows, encoding=ENCODING, prefix_length=PREFIX_LENGTH):
     """Load the suffixes of the members among rows into an index, as stage 4 does; beside it the spans of all."""
-    documents = {str(row.id): row.suffix for row in rows if row.member}
+    suffixes = {row.key[:2]: row.suffix for row in rows if row.member}
+    documents = list(sample_documents((id, suffix) for (id, _), suffix in suffixes.items()))
     made_of = {"encoding": encoding, "prefix_length": prefix_length}
-    index.load(documents.items(), made_of, recreate=True, total=len(documents))
+    index.load(documents, made_of, recreate=True, total=len(documents))
     if isinstance(index, EmbeddedIndex):
         load_spans(index.path.parent, rows, encoding)
 
 
 def load_spans(indexes, rows, encoding=ENCODING):
-    """Write the span index of the samples of rows, the first of each id, as stage 4 does, and open it."""
+    """Write the span index of the samples of rows, as far as the last turn of each id, as stage 4 does, and open it."""
     samples = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row.id, -row.turn)):
         samples.setdefault(row.id, (row.id, row.member, row.cluster, row.prefix + row.suffix))
     build(span_index_path(indexes, encoding), [samples[id] for id in sorted(samples)], encoding, len(samples), jobs=1)
     return SpanIndex(indexes, encoding)
