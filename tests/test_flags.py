@@ -150,7 +150,7 @@ def test_a_range_says_what_is_in_it(allowed, said):
     assert str(allowed) == said
 
 
-STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed": 5, "num_proc": 1}
+STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": None, "seed": None, "num_proc": 1}
 STAGE_1 |= {"max_samples": None, "canaries": 0, "canary_digits": 4}
 BOTH_KINDS = {"goldfish_k": None, "lora_rank": None, "prefix_length": None}
 BOTH_KINDS |= {"memorization_samples": 32, "memorization_steps": None}
