@@ -41,7 +41,9 @@ def test_stored_samples_come_back_in_batches(tmp_path, count):
     hashes, data = store_samples((Sample(text, (5, 6), 2) for text in texts), tmp_path / "samples")
     samples = SampleStore(tmp_path / "samples")
     batches = [samples[n].to_pylist() for n in range(len(samples))]
-    assert [row for batch in batches for row in batch] == [{"text": text, "targets": [5, 6], "body": 2} for text in texts]
+    assert [row for batch in batches for row in batch] == [
+        {"text": text, "targets": [5, 6], "body": 2} for text in texts
+    ]
     assert all(len(batch) == 1000 for batch in batches[:-1])
     assert len(np.unique(hashes, axis=0)) == len(set(texts))
     assert store_samples([Sample(text, (5, 6), 2) for text in texts], tmp_path / "again")[1] == data
