@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from memorization.detection.personal_data import REGIONS, checked_regions
-from memorization.detection.span_index import build, span_index_path
+from memorization.detection.span_index import build
 from memorization.encoding.kinds import HELD_OUT_SET, PROBE_TEXTS, PROBES, TRAINING_SET
 from memorization.encoding.probes import BATCH, Probes
 from memorization.retrieval import IndexSettings, add_index_arguments, open_index
@@ -20,7 +20,7 @@ from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import PROCESSES, whole
 from memorization.shell.parallel import cores
 from memorization.store.files import locked
-from memorization.store.locations import encoding_paths
+from memorization.store.locations import encoding_paths, span_index_path
 from memorization.store.manifests import manifest_path, read_manifest, write_manifest
 
 ENDING = "_prefix.json"
@@ -45,8 +45,9 @@ def main(args: argparse.Namespace) -> None:
     made_of = {"encoding": probes.encoding, "probe": probes.kind, "prefix_length": probes.prefix_length}
     path, spans = args.indexes / args.index_xsuffix, span_index_path(args.indexes, probes.encoding)
     with locked(manifest_path(path)):  # of the same load as the index
-        metadata = index.load(documents, made_of, args.recreate, members)
+        index.check_load(made_of, args.recreate)
         samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores(), regions)
+        metadata = index.load(documents, made_of, args.recreate, members)
         paths = encoding_paths(args.directory, name)
         inputs = {  # hashed when the probes were opened
             str(paths[kind.name]): read_manifest(paths[kind.name], kind).contents
