@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from memorization.detection.personal_data import REGIONS, checked_regions
-from memorization.detection.span_index import build, span_index_path
+from memorization.detection.span_index import build
 from memorization.encoding.kinds import HELD_OUT_SET, PROBE_TEXTS, PROBES, TRAINING_SET
 from memorization.encoding.probes import Probes
 from memorization.retrieval import IndexSettings, open_index
@@ -17,7 +17,7 @@ from memorization.shell.cli import UserError
 from memorization.shell.flags import whole
 from memorization.shell.parallel import cores
 from memorization.store.files import locked
-from memorization.store.locations import encoding_paths
+from memorization.store.locations import encoding_paths, span_index_path
 from memorization.store.manifests import manifest_path, read_manifest, write_manifest
 
 
@@ -65,8 +65,9 @@ def index_training_set(settings: IndexingSettings) -> None:
     directory, jobs = settings.index.indexes, settings.jobs or cores()
     path, spans = directory / index.name, span_index_path(directory, probes.encoding)
     with locked(manifest_path(path)):  # of the same load as the index
-        metadata = index.load(probes.documents(), made_of, settings.recreate, members)
+        index.check_load(made_of, settings.recreate)
         samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, jobs, regions)
+        metadata = index.load(probes.documents(), made_of, settings.recreate, members)
         inputs = {  # hashed when the probes were opened
             str(paths[kind.name]): read_manifest(paths[kind.name], kind).contents
             for kind in (PROBES, PROBE_TEXTS, TRAINING_SET, HELD_OUT_SET)
