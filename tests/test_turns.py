@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memorization.encoding.probes import sample_documents
 from memorization.extraction.scores import Scores
 from memorization.results.columns import columns_of, score_columns
 from memorization.results.counts import collect
 from memorization.results.summarize import summarize
-from memorization.retrieval.documents import sample_documents
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import read_json
 from support.chat_rows import CHATS, chat_rows

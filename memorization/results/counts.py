@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from memorization.encoding.probe_sample import octaves
 from memorization.results import statistics
 from memorization.results.columns import Column
 from memorization.results.statistics import Array
@@ -62,11 +63,6 @@ def collect(rows: Iterable[Any], columns: Sequence[Column]) -> SampleValues:
     probes = np.bincount(np.unique(np.stack([sample, turns]), axis=1)[0], minlength=len(first))
     of_samples = (member[first].astype(bool), duplicates[first], clusters[first], probes)
     return SampleValues(distinct, *of_samples, folded, len(ids), most)
-
-
-def octaves(copies: Array) -> Array:
-    """The bits of numbers of copies, int: equal for those of a group."""
-    return np.frexp(copies)[1]
 
 
 def group_samples(samples: SampleValues) -> dict[str, Array]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from memorization.encoding.prompt_counts import PromptCount
-from memorization.extraction.kinds import Digits
+from memorization.extraction.kinds import Digits, Drawn
 from memorization.store.manifests import Count, Real, Share
 
 MEMBERS, HELD_OUT = "members", "held out"
@@ -179,7 +179,8 @@ class Facts(msgspec.Struct, kw_only=True):
     query samples, in words; None where decoding is not known. trained_on: the encoding that the model was trained on;
     None where nothing is known of its training. held_out: perplexities that stage 2 measured. probe: the kind of probe.
     too_short: how many samples, or turns of them, have too few tokens to be asked for; None where that is not known.
-    not_computed: fields of generations that the engine did not compute -> the reason.
+    drawn: None where all probes were asked. not_computed: fields of generations that the engine did not compute -> the
+    reason.
     """
 
     profile: str
@@ -200,6 +201,7 @@ class Facts(msgspec.Struct, kw_only=True):
     held_out: dict[str, float] | None = None
     probe: str | None = None
     too_short: int | None = None
+    drawn: Drawn | None = None
     prompts: PromptCount | None = None
     not_computed: dict[str, str] = {}
 
