@@ -3,12 +3,13 @@
 import msgspec
 
 from memorization.detection.copied_runs import SpanIndex
-from memorization.detection.span_index import build, span_index_path
+from memorization.detection.span_index import build
 from memorization.encoding.probes import sample_documents
 from memorization.extraction.generations import Generation, write_listing
 from memorization.extraction.kinds import GENERATIONS
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import fingerprint
+from memorization.store.locations import span_index_path
 from memorization.store.manifests import TextDigest, write_manifest
 
 ENCODING, PREFIX_LENGTH = "0123456789abcdef", 50
