@@ -369,10 +369,10 @@ def test_the_curve_is_what_stage_3_finds(homes, kind, probe, tmp_path):
 
 
 def test_a_curve_is_of_the_probes_that_stage_1_wrote(homes, tmp_path):
-    of_stage_1 = curve(homes["t5"], "", 1)[:2]
+    of_stage_1 = curve(homes["t5"], "", 2)[:2]
     run_seq2seq.main(flags(homes["t5"], tmp_path / "out", "--max_steps=1", "--eval_strategy=no", *of_stage_1))
     run_seq2seq.main(
-        flags(homes["t5"], tmp_path / "same", "--max_steps=1", "--eval_strategy=no", *curve(homes["t5"], "source", 1))
+        flags(homes["t5"], tmp_path / "same", "--max_steps=1", "--eval_strategy=no", *curve(homes["t5"], "source", 2))
     )
     assert read_jsonl(tmp_path / "out" / "memorization.jsonl") == read_jsonl(tmp_path / "same" / "memorization.jsonl")
 

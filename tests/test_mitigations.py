@@ -154,6 +154,9 @@ def arrays(directory):
     return (
         np.concatenate(rows["input_ids"]),
         np.array([len(row) for row in rows["input_ids"]]),
+        np.concatenate(
+            [np.arange(len(row["input_ids"])) >= row["targets"][0] for row in rows],
+        ),
     )
 
 
