@@ -64,7 +64,8 @@ class TrainingSetFacts(TypedDict):
 
 class ProbeFacts(TypedDict):
     probe: str
-    prefix_length: Positive
+    prefix_length: Count
+    ends: list[Count]
 
 
 class TrainingSetManifest(msgspec.Struct):

@@ -212,6 +212,8 @@ def cut(
     if kind != "target":
         controls = np.flatnonzero(starts <= CONTROL)
         last = np.minimum(last, np.append(controls, len(starts))[np.searchsorted(controls, suffix)])
+    else:
+        suffix = np.where(suffix > bounds[sample], suffix, len(starts))  # a prompt has one token at least
     has = suffix < last
     return sample, turn, np.where(has, suffix, -1), np.where(has, last, -1)
 
