@@ -61,8 +61,9 @@ class SampleReader:
 
     def _read_chats(self, settings: DataSettings) -> Iterator[Sample]:
         rows = read_sources(sources(settings.paths, settings.flag), AllColumns(), None, settings.encoding)
-        number = 0
-        for number, (source, where, row) in enumerate(islice(rows, settings.limit), 1):
+        empty = True
+        for source, where, row in islice(rows, settings.limit):
+            empty = False
             form = chat_form(set(row), settings.chat)
             if form is None:
                 alpaca = {"instruction", "output"} <= set(row)
@@ -81,7 +82,7 @@ class SampleReader:
                 raise UserError(f"{source}: {where}: {error}; mend or remove it") from None
             self.without_turn += not sample.targets
             yield sample._replace(text=whole_text(sample.text))
-        if not number:
+        if empty:
             raise UserError(f"{settings.name}: no rows in it; name a file with data")
 
     def _sample(self, chat: Chat | tuple[str, str], form: str, settings: DataSettings) -> Sample:
