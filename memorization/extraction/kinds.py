@@ -55,6 +55,7 @@ class GenerationFacts(ModelFacts):
     canaries: str | None
     too_long: NotRequired[list[Count]]  # ids of probes that were left out: their prompts are longer than the context
     split: NotRequired[SplitRule]
+    membership: NotRequired[str]  # for readers: what says which samples the model was trained on
 
 
 class GenerationArguments(TypedDict):
