@@ -2,7 +2,7 @@
 
 import pytest
 
-from memorization.retrieval.documents import sample_documents
+from memorization.encoding.probes import sample_documents
 from memorization.retrieval.embedded import EmbeddedIndex
 from support.chat_rows import CHATS, chat_rows
 from support.command_line import run_script

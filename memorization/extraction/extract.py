@@ -13,6 +13,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from memorization.encoding.canary_secrets import CanarySet, read_canaries
 from memorization.encoding.kinds import PromptCount, split_rule
 from memorization.encoding.probe_file import FileProbes
+from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
 from memorization.encoding.prompt_counts import check_prompts, describe_prompts
 from memorization.encoding.tokenizer_check import tokenizer_agrees
@@ -31,7 +32,7 @@ from memorization.models.trained import held_out_perplexities, model_made_of
 from memorization.shell.cli import UserError
 from memorization.store import fingerprints, locations, manifests
 from memorization.store.files import fingerprint
-from memorization.store.manifests import Link
+from memorization.store.manifests import Link, TextDigest
 from memorization.store.rows import Rows
 
 SHOWN = 5  # ids in a message
@@ -39,7 +40,8 @@ SHOWN = 5  # ids in a message
 
 class Inputs(NamedTuple):
     """What the generations of a model and of its base model have in common. source_length: the most tokens that an
-    encoder reads. too_long: ids of the probes that were left out.
+    encoder reads. too_long: ids of the probes that were left out. prompts: of all others, drawn or not. drawn: what
+    made a sample of them, None for all. documents: the hash of the training suffixes, of all that an index holds.
     """
 
     settings: ExtractionSettings
@@ -49,6 +51,8 @@ class Inputs(NamedTuple):
     prompts: PromptCount
     source_length: int
     too_long: list[int]
+    drawn: dict[str, int | None] | None
+    documents: str | None
 
 
 class ModelIdentity(NamedTuple):
@@ -71,6 +75,7 @@ def extract(settings: ExtractionSettings) -> Path | None:
         check_architecture(name, config, probes)
     tokenizer = _tokenizer(settings, probes)
     source_length = longest_source(settings.model_path, configs[settings.model_path], probes.kind)
+    documents = _documents_digest(probes)
     too_long = probes.leave_out(min(_longest_prefix(config, settings.max_new_tokens) for config in configs.values()))
     for name, config in configs.items():
         read = min(probes.longest_source, source_length)
@@ -79,9 +84,10 @@ def extract(settings: ExtractionSettings) -> Path | None:
         probes.check_texts(tokenizer)
     prompts = probes.prompts(source_length)
     check_prompts(prompts, str(probes.path), probes.kind, settings.shared_prompts)
+    drawn = _draw(settings, probes)
     canaries = read_canaries(settings.tokenized_dir, settings.subset_name, probes.manifest)
     state = PartialState(cpu=not torch.accelerator.is_available())
-    inputs = Inputs(settings, state, tokenizer, probes, prompts, source_length, too_long)
+    inputs = Inputs(settings, state, tokenizer, probes, prompts, source_length, too_long, drawn, documents)
     if state.is_main_process:
         _print_notes(inputs, configs)
     base = None
@@ -106,6 +112,24 @@ def open_probes(settings: ExtractionSettings) -> Probes:
     return FileProbes(settings.tokenized_dir, settings.subset_name, settings.probes)
 
 
+def _documents_digest(probes: Probes) -> str | None:
+    """The hash of the documents that an index of the probes holds; None for a file's, which is not of an index."""
+    if isinstance(probes, FileProbes):
+        return None
+    digest = TextDigest()
+    for document in probes.documents():
+        digest.add(*document)
+    return digest.hex()
+
+
+def _draw(settings: ExtractionSettings, probes: Probes) -> dict[str, int | None] | None:
+    """Leave out the probes that are not of the sample that is asked for; return what makes it."""
+    if settings.members is settings.held_out is None:
+        return None
+    probes.keep(draw_samples(probes, settings.members, settings.held_out, settings.seed))
+    return {"members": settings.members, "held_out": settings.held_out, "seed": settings.seed}
+
+
 def _tokenizer(settings: ExtractionSettings, probes: Probes) -> PreTrainedTokenizerBase:
     """The model's tokenizer. Raises UserError if it, or the base model's, makes other tokens of the probes' texts."""
 
@@ -127,7 +151,7 @@ def _tokenizer(settings: ExtractionSettings, probes: Probes) -> PreTrainedTokeni
 
 def _print_notes(inputs: Inputs, configs: dict[str, PretrainedConfig]) -> None:
     """Print what a person should know before the work."""
-    settings, _, tokenizer, probes, prompts, _, too_long = inputs
+    settings, _, tokenizer, probes, prompts, _, too_long, drawn, _ = inputs
     for name, config in configs.items():
         ends, own = config.get_text_config().eos_token_id, tokenizer.eos_token_id
         if own not in (ends if isinstance(ends, list) else [own if ends is None else ends]):
@@ -137,9 +161,11 @@ def _print_notes(inputs: Inputs, configs: dict[str, PretrainedConfig]) -> None:
     if too_long:
         ids = ", ".join(map(str, too_long[:SHOWN])) + (", ..." if len(too_long) > SHOWN else "")
         print(
-            f"{len(too_long)} of {len(too_long) + len(probes)} probes are left out: their prompts and "
+            f"{len(too_long)} of {len(too_long) + prompts['probes']} probes are left out: their prompts and "
             f"{settings.max_new_tokens} new tokens are longer than the model's context (ids {ids})"
         )
+    if drawn:
+        print(f"{len(probes)} of {prompts['probes']} probes are drawn")
     if prompts["own"] < prompts["probes"]:
         print(describe_prompts(prompts))
 
@@ -270,6 +296,8 @@ def write_generations(
         "format": FORMAT,
         "unchecked": other_encoding,
     }
+    if inputs.drawn:
+        made_of["drawn"] = inputs.drawn
     if isinstance(probes, FileProbes):
         made_of["probe_file"] = probes.contents
     if probes.pairs:
@@ -316,6 +344,7 @@ def write_generations(
             too_short=probes.too_short,
             too_long=inputs.too_long,
             prompts=inputs.prompts,
+            documents=inputs.documents,
             split=split_rule(probes.manifest),
             membership="declared by the files" if training is None else "known from training",
             base=link,

@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -13,7 +11,7 @@ from memorization.shell.cli import UserError
 from memorization.store.files import NOT_OF_SHAPE
 from memorization.store.manifests import TextDigest
 
-FORMAT = 4  # of what an index holds; raise it when documents, their analysis or the files change
+FORMAT = 5  # of what an index holds; raise it when documents, their analysis or the files change
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -63,15 +61,6 @@ def parse_metadata(raw: object, where: str, remedy: str) -> IndexMetadata:
         return msgspec.convert(raw, IndexMetadata)
     except NOT_OF_SHAPE as error:
         raise UserError(f"{where}: its metadata is damaged ({error}); {remedy}") from None
-
-
-def sample_documents(suffixes: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str]]:
-    """The documents of an index, one a training sample: (id, the suffixes of its turns, a line each).
-
-    suffixes: (id of the sample, suffix) of every probe, those of a sample together.
-    """
-    for id, of_sample in groupby(suffixes, itemgetter(0)):
-        yield str(id), "\n".join(suffix for _, suffix in of_sample)
 
 
 class DocumentStream:
