@@ -83,7 +83,7 @@ def notes_of(summary: Summary) -> list[Note]:
         ]
         notes.append(Note("NOTE", f"a random sample was asked: {' and '.join(sizes)}"))
     if facts.trained_on is None:
-        notes.append(Note("NOTE", f"{DECLARED}; nothing is known of the model's training"))
+        notes.append(Note("NOTE", f"it is {DECLARED}: nothing is known of the model's training"))
     for reason, headings in summary.not_computed.items():
         notes.append(Note("NOTE", f"{', '.join(headings)}: not computed, as {reason}"))
     return notes

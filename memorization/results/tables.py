@@ -159,14 +159,18 @@ def how_tested(summary: Summary) -> list[str]:
     if why and (reached := _within_reach(summary)) is not None and reached < LEAST_CEILING:
         why += f": {TOO_SHORT}"
     number = sum(test.against is not None for test in tests)
+    controlled, split = summary.counts.probes[HELD_OUT] > 0, summary.facts.split
+    condition = "under a random split" if controlled else "if fine-tuning changed nothing"
+    if controlled and split and split["kind"] == "given":
+        condition = "if the two sides are alike but for the training"
     sentences = [
         f"By {summary.counts.figures[summary.verdict.column].heading}, the column named in advance{why}.",
         "Members are compared with held-out samples of as many copies: permutation test, one-sided, of whole clusters "
-        "of near-duplicates (Fisher's exact test where each has one sample).",
+        "of near-duplicates (Fisher's exact test where each has one sample)." * controlled,
         "Against the base model: the same probes, McNemar's exact test." * any(t.against == BASE for t in tests),
-        f"Corrected by Holm for {number} {'groups' if number > 1 else 'group'}: under a random split any false yes has "
-        "a chance of at most 5 %.",
-        "What would have been found: if the held-out rate is at the upper end of its interval.",
+        f"Corrected by Holm for {number} {'groups' if number > 1 else 'group'}: {condition} any false yes has a chance "
+        "of at most 5 %.",
+        "What would have been found: if the held-out rate is at the upper end of its interval." * controlled,
     ]
     return paragraph(f"({' '.join(filter(None, sentences))})")
 
