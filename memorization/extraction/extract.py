@@ -313,10 +313,14 @@ def write_generations(
         beside = [result.with_suffix(".txt")]
         Rows(result, GENERATIONS, Generation, of, keys, engine.batch_size, *ranks, settings.overwrite, beside).close()
     contents_read = {name: contents, str(probes.path): probes.manifest.contents}
-    exposures = None  # all that makes them
+    exposures, not_computed = None, engine.not_computed  # exposures: all that makes them
     if canaries and isinstance(engine, TransformersEngine):
         shared = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
         exposures = write_exposures(engine.model, canaries, settings, state, shared, contents_read)
+    elif canaries:
+        not_computed = not_computed | {"canaries": "the engine does not run the model in this process"}
+        if state.is_main_process:
+            print(f"exposures of canaries: not computed, as {not_computed['canaries']}")
     listing = path.with_suffix(".txt")
     with Rows(
         path, GENERATIONS, Generation, made_of, keys, engine.batch_size, *ranks, settings.overwrite, [listing]
@@ -326,7 +330,7 @@ def write_generations(
             print(rows.progress)
         _generate(inputs, engine, rows)
         state.wait_for_everyone()
-        link, not_computed = None, engine.not_computed
+        link = None
         if base:
             precision = str(made_of.get("dtype", dtype))
             del engine  # there may be no room for both
