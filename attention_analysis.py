@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
 from memorization.extraction.attention import attention_measures
 from memorization.extraction.extract import identify, longest_source
@@ -184,21 +185,17 @@ def measure_members(
             raise UserError(f"{path}: row {row.id} does not say what matches; run inference_prefix.py again")
         exact = row.exact_match if settings.matched_tokens is None else row.matched_tokens >= settings.matched_tokens
         memorized[row.key[:2]] = memorized.get(row.key[:2], False) or exact
-    probed = list(zip(probes.ids.tolist(), probes.turns.tolist(), strict=True))
-    there = np.array([key in memorized for key in probed])
-    too_long = np.isin(probes.ids, manifest.facts.get("too_long", []))
-    if (missing := np.flatnonzero(probes.members & ~there & ~too_long)).size:
-        raise UserError(f"{path}: has no row of the probe {probes.ids[missing[0]]}; run inference_prefix.py again")
-    ids = np.unique(probes.ids[probes.members & there])
-    if settings.samples and settings.samples < len(ids):
-        ids = np.sort(np.random.default_rng(settings.seed).choice(ids, settings.samples, replace=False))
-    if not len(ids):
+    has_row = [key in memorized for key in zip(probes.ids.tolist(), probes.turns.tolist(), strict=True)]
+    asked = probes.members & np.array(has_row)
+    if not asked.any():
         raise UserError(f"{path}: has no members; encode with a training set")
-    chosen = np.flatnonzero(there & np.isin(probes.ids, ids))
+    probes.keep(asked)
+    probes.keep(draw_samples(probes, settings.samples, None, settings.seed, flags=("--samples", "")))
     length = made_of.get("source_length") or longest_source(source, config, probes.kind)
     of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 2}
     of |= {"samples": settings.samples, "seed": settings.samples and settings.seed, "batch_size": settings.batch_size}
-    keys = [(*probed[i], 0) for i in chosen.tolist()]
+    probed = list(zip(probes.ids.tolist(), probes.turns.tolist(), strict=True))
+    keys = [(*key, 0) for key in probed]
     with Rows(work, ATTENTION, MeasuresRow, of, keys, settings.batch_size) as rows, ExitStack() as stack:
         print(rows.progress, flush=True)
         if rows.mine:
@@ -207,7 +204,7 @@ def measure_members(
             model = stack.enter_context(ModelWeights(source.plain, "float32", device).using(source.adapter))
             model.set_attn_implementation("eager")
         for _, batch in tqdm(rows.mine, desc="attention", unit="batch"):
-            of_batch = [probes[i : i + 1][0] for i in chosen[batch.start : batch.stop]]
+            of_batch = probes[batch.start : batch.stop]
             measures = attention_measures(model, of_batch, length, made_of["max_new_tokens"])
             rows.append(
                 MeasuresRow(id=probe["id"], turn=probe["turn"], sample=0, shape=values.shape, values=values.tobytes())
@@ -217,10 +214,10 @@ def measure_members(
             raise UserError(f"{work}: is damaged; remove {work.parent} and start again")
         values = [np.frombuffer(row.values, np.float32).reshape(row.shape) for row in rows]
     # a sample's measures are the means of its turns', and it is memorized if one of them is
-    begins = np.flatnonzero(np.diff(probes.ids[chosen], prepend=-1))
-    means = np.add.reduceat(np.stack(values), begins) / np.diff(begins, append=len(chosen))[:, None, None, None]
-    of_samples = np.logical_or.reduceat([memorized[probed[i]] for i in chosen.tolist()], begins)
-    return MemberMeasures(ids, means.astype(np.float32), of_samples, probes.duplicates[chosen[begins]]), manifest
+    begins = np.flatnonzero(np.diff(probes.ids, prepend=-1))
+    means = np.add.reduceat(np.stack(values), begins) / np.diff(begins, append=len(probes))[:, None, None, None]
+    of_samples = np.logical_or.reduceat([memorized[key] for key in probed], begins)
+    return MemberMeasures(probes.ids[begins], means.astype(np.float32), of_samples, probes.duplicates[begins]), manifest
 
 
 if __name__ == "__main__":
@@ -239,7 +236,7 @@ if __name__ == "__main__":
         help="memorized: so many tokens of the suffix come out (default: an exact match)",
     )
     parser.add_argument(
-        "--samples", type=whole(1), help="of each task, so many members, drawn at random (default: all)"
+        "--samples", type=whole(1), help="of each task, so many members, drawn as stage 3 draws (default: all)"
     )
     parser.add_argument("--batch-size", type=whole(1), default=8, help="members at a time (default: %(default)s)")
     parser.add_argument(

@@ -89,6 +89,16 @@ if __name__ == "__main__":
         help="go on where most probes share their prompt with another; every report says so",
     )
     parser.add_argument(
+        "--members",
+        type=whole(1),
+        metavar="N",
+        help="ask for so many members alone, drawn in proportion to their numbers of copies, each of which is "
+        "represented, and whole clusters of near-duplicates (default: all)",
+    )
+    parser.add_argument(
+        "--held-out", type=whole(1), metavar="N", help="and so many held-out samples, drawn alike (default: all)"
+    )
+    parser.add_argument(
         "--max-new-tokens", type=whole(1), default=100, help="tokens of a generation (default: %(default)s)"
     )
     parser.add_argument("--batch-size", type=whole(1), default=32, help="generations at a time (default: %(default)s)")
@@ -110,5 +120,10 @@ if __name__ == "__main__":
         "--token-scores", action="store_true", help="keep the log probability of every token of a suffix"
     )
     parser.add_argument("--num-samples", type=whole(1), default=1, help="generations of a probe (default: %(default)s)")
-    parser.add_argument("--seed", type=whole(0, SEEDS), default=5, help="of the sampling (default: %(default)s)")
+    parser.add_argument(
+        "--seed",
+        type=whole(0, SEEDS),
+        default=5,
+        help="of the sampling, of tokens and of --members and --held-out (default: %(default)s)",
+    )
     run(main, parser.parse_args())

@@ -2,7 +2,8 @@
 
     python load_to_elastic.py -dir ./tokenized_data/ -fn dialogue_prefix.json --index-xsuffix dialogue_suffix
 
-Only members are indexed, one document each: `id` (the sample's) and `text` (its suffix). The index is embedded, a
+Only members are indexed, one document each: `id` (the sample's) and `text` (its suffix; of a chat those of its turns, a
+line each). The index is embedded, a
 directory under ./indexes that each load builds anew, unless --elastic-url or ELASTIC_URL names an Elasticsearch server,
 where an index that holds other documents is replaced only with --recreate. After a kill, run the same command again.
 """
@@ -10,17 +11,19 @@ where an index that holds other documents is replaced only with --recreate. Afte
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from memorization.detection.personal_data import REGIONS, checked_regions
-from memorization.detection.span_index import build, span_index_path
+from memorization.detection.span_index import build
 from memorization.encoding.kinds import HELD_OUT_SET, PROBE_TEXTS, PROBES, TRAINING_SET
-from memorization.encoding.probes import BATCH, Probes
+from memorization.encoding.probes import Probes
 from memorization.retrieval import IndexSettings, add_index_arguments, open_index
 from memorization.retrieval.index import INDEX
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import PROCESSES, whole
 from memorization.shell.parallel import cores
 from memorization.store.files import locked
-from memorization.store.locations import encoding_paths
+from memorization.store.locations import encoding_paths, span_index_path
 from memorization.store.manifests import manifest_path, read_manifest, write_manifest
 
 ENDING = "_prefix.json"
@@ -33,20 +36,15 @@ def main(args: argparse.Namespace) -> None:
     regions = checked_regions(args.regions)
     index = open_index(IndexSettings.of(args))
     probes = Probes(args.directory, name, args.prefix_length, args.probe)
-    members = int(probes.members.sum())
+    members = len(np.unique(probes.ids[probes.members]))
     if not members:
         raise UserError(f"{args.directory / args.file_name}: no members in it, so nothing to index; encode more data")
-    documents = (
-        (str(probe["id"]), probe["suffix"])
-        for start in range(0, len(probes), BATCH)
-        for probe in probes[start : start + BATCH]
-        if probe["member"]
-    )
     made_of = {"encoding": probes.encoding, "probe": probes.kind, "prefix_length": probes.prefix_length}
     path, spans = args.indexes / args.index_xsuffix, span_index_path(args.indexes, probes.encoding)
     with locked(manifest_path(path)):  # of the same load as the index
-        metadata = index.load(documents, made_of, args.recreate, members)
+        index.check_load(made_of, args.recreate)
         samples = build(spans, probes.samples(), probes.encoding, probes.manifest.rows, args.jobs or cores(), regions)
+        metadata = index.load(probes.documents(), made_of, args.recreate, members)
         paths = encoding_paths(args.directory, name)
         inputs = {  # hashed when the probes were opened
             str(paths[kind.name]): read_manifest(paths[kind.name], kind).contents

@@ -79,7 +79,7 @@ class DetectionRun:
         generations, manifest = read_generations(settings.generations, settings.probes, settings.unchecked)
         index = open_index()
         self._index_made_of = index.made_of()
-        if mismatch := index_mismatch(generations, manifest, self._index_made_of):
+        if mismatch := index_mismatch(manifest, self._index_made_of):
             mismatch = (
                 f"{index.where}: is not the index of the generations in {settings.generations}: another {mismatch}"
             )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from memorization.encoding.canary_secrets import plant
+from memorization.encoding.comparability import compare_sides, describe_sides, draw_to_compare, sides_differ
 from memorization.encoding.kinds import OF_ENCODING
 from memorization.encoding.output_files import refuse_to_replace_another, refuse_to_replace_others, working_directory
 from memorization.encoding.probes import write_probes
 from memorization.encoding.prompt_counts import PromptCounter, check_prompts, describe_prompts
-from memorization.encoding.sample_store import store_samples
+from memorization.encoding.sample_store import SampleStore, store_samples
 from memorization.encoding.settings import EncodingSettings
-from memorization.encoding.split import SampleSplit, draw_members, find_copies
+from memorization.encoding.split import SampleSplit, copies_by_side, draw_members, find_copies
 from memorization.encoding.stored_sets import BAR_DELAY, FORMAT, PAIRS, PROBE_KINDS, PROBES, SIDE, chosen_lists, saved
-from memorization.encoding.task_rows import read_task_rows
+from memorization.encoding.task_rows import read_task_rows, sides
 from memorization.encoding.tokens import Encoded, EncodedPairs, cut, encoded_batches
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
@@ -28,6 +30,8 @@ from memorization.store.files import check_apart, fingerprints, replacing
 from memorization.store.fingerprints import tokenizer_fingerprint
 from memorization.store.locations import canaries_path, encoding_paths
 from memorization.store.manifests import identity, manifest_path, write_manifest
+
+EXAMPLES = 3  # of the held-out samples that are left out, how many are named
 
 
 def encode_task(settings: EncodingSettings) -> None:
@@ -37,19 +41,23 @@ def encode_task(settings: EncodingSettings) -> None:
     """
     if settings.num_proc > 1:  # processes instead of the tokenizer's own threads
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    tokenizer, task, files = load_tokenizer(settings.tokenizer), settings.data.task, settings.data.paths
+    tokenizer, task, read = load_tokenizer(settings.tokenizer), settings.data.task, sides(settings.data)
+    files = list(dict.fromkeys(path for side in read for path in side.paths))
     every = encoding_paths(settings.output_dir, settings.name)
     every["canaries"] = canaries_path(settings.output_dir, settings.name)
     paths = {kind: path for kind, path in every.items() if settings.canaries or kind != "canaries"}
     check_apart(paths.values(), [*files, settings.tokenizer])
     refuse_to_replace_others(paths)
     with working_directory(paths["probes"]) as work:
-        samples = tqdm(read_task_rows(settings.data), desc="reading", unit=" samples", delay=BAR_DELAY)
+        numbers: list[int] = []  # of the samples of each side
+        rows_read = chain.from_iterable(_counted(read_task_rows(side), numbers) for side in read)
+        samples = tqdm(rows_read, desc="reading", unit=" samples", delay=BAR_DELAY)
         hashes, digest = store_samples(map(task.sample, samples), work / "samples")
-        made_of = _made_of(settings, digest, tokenizer)
+        made_of = _made_of(settings, digest, numbers[0], tokenizer)
         if not settings.overwrite:
             refuse_to_replace_another(every, made_of)
-        split = _split_samples(work / "samples", hashes, settings)
+        split = _split_samples(work / "samples", hashes, numbers[0], settings)
+        of_split, about_split = _given_split(work / "samples", split) if len(read) > 1 else ({}, [])
         new = {kind: work / path.name for kind, path in paths.items()}
         canaries = of_canaries = None
         if settings.canaries:
@@ -60,7 +68,7 @@ def encode_task(settings: EncodingSettings) -> None:
         batches = encoded_batches(work / "samples", tokenizer, settings.num_proc, pairs)
         writer = _Writer(settings, split)
         write_probes(new["probes as text"], writer.write(new, made_of, batches, canaries))
-        facts = _facts(settings, split, writer)
+        facts = _facts(settings, split, writer) | of_split
         rows = {
             "training set": int((split.member & split.in_set).sum()) + (len(canaries) if canaries else 0),
             "held-out set": int((~split.member & split.in_set).sum()),
@@ -79,8 +87,10 @@ def encode_task(settings: EncodingSettings) -> None:
         for kind, path in paths.items():
             more = facts | (of_canaries if of_canaries and kind == "training set" else {})
             write_manifest(path, OF_ENCODING[kind], made_of, settings.flags, inputs, rows=rows[kind], **more)
-    for line in _summary(facts, rows, split, writer.long):
+    for line in chain(_summary(facts, rows, split, writer.long), about_split):
         print(line)
+    if not rows["held-out set"]:
+        print("no held-out data: there is no control")
     if settings.canaries and canaries:
         number = settings.canaries.number
         print(f"{number} canaries in {len(canaries)} of the rows to train on, {number} controls in none")
@@ -88,47 +98,109 @@ def encode_task(settings: EncodingSettings) -> None:
         print(f"wrote {path}")
 
 
-def _made_of(settings: EncodingSettings, data: str, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """What makes the encoding. data: the hash of the samples."""
+def _counted(rows: Iterable[Any], numbers: list[int]) -> Iterator[Any]:
+    """The same rows; how many they were is added to `numbers`."""
+    number = 0
+    for number, row in enumerate(rows, 1):  # noqa: B007
+        yield row
+    numbers.append(number)
+
+
+def _made_of(
+    settings: EncodingSettings, data: str, training: int, tokenizer: PreTrainedTokenizerFast
+) -> dict[str, Any]:
+    """What makes the encoding. data: the hash of the samples. training: of a given split, how many are the first ones,
+    those to train on."""
     made_of: dict[str, Any] = {
         "data": data,
         "task": settings.data.task.name,
         "tokenizer": tokenizer_fingerprint(tokenizer),
-        "seed": settings.seed,
-        "test_size": settings.test_size,
+        "split": settings.data.split,
         "min_suffix_length": settings.min_suffix_length,
         "format": FORMAT,
     }
+    if settings.data.split == "random":
+        made_of |= {"seed": settings.seed, "test_size": settings.test_size}
+    else:
+        made_of["training_samples"] = training
     if settings.near_duplicates:
         made_of["near_duplicates"] = settings.near_duplicates
     if settings.deduplicate:
         made_of["deduplicate"] = True
     if settings.canaries:
-        made_of["canaries"] = settings.canaries.made_of()
+        made_of["canaries"] = settings.canaries.made_of() | {"seed": settings.seed}
     if settings.encoder_decoder:
         made_of |= {"encoder_decoder": True, "source_prefix": settings.source_prefix}
         made_of["separator"] = settings.data.task.separator
     return made_of
 
 
-def _split_samples(path: Path, hashes: np.ndarray, settings: EncodingSettings) -> SampleSplit:
-    """The split of the samples that are stored at the path."""
+def _split_samples(path: Path, hashes: np.ndarray, training: int, settings: EncodingSettings) -> SampleSplit:
+    """The split of the samples that are stored at the path. training: as of _made_of."""
     first, copies = find_copies(hashes)
-    begin, reason = first, "only one distinct sample"
+    begin, reason, given = first, "only one distinct sample", settings.data.split == "given"
     if settings.near_duplicates is not None and first.any():
         from memorization.encoding.near_duplicates import clusters  # compiles, and who does without need not wait
 
         begin = clusters(path, first, settings.near_duplicates, settings.num_proc, BAR_DELAY)
         reason = "all are near-duplicates"
-    if not begin.any():  # all begin with the very first one
+    if given:  # what a held-out sample shares with a member is no control; members come first
+        member = np.arange(len(first)) < training
+        copies, in_set = copies_by_side(first, member), member | ~member[begin]
+        if not member.all() and not (in_set & ~member).any():
+            raise UserError(
+                f"{settings.data.name}: all {(~member).sum()} held-out samples stand in it too, or are near-duplicates "
+                "of some that do; name by --held-out-data texts that the model was not trained on, or leave it out"
+            )
+    elif not begin.any():  # all begin with the very first one
         remedy = " (or --near-duplicates none)" if first.any() else ""
         raise UserError(
             f"{settings.data.name}: {reason}; give two that differ at the least, to train on and to hold out{remedy}"
         )
-    member, in_set = draw_members(first, begin, settings.test_size, settings.seed), np.ones(len(first), bool)
+    else:
+        member, in_set = draw_members(first, begin, settings.test_size, settings.seed), np.ones(len(first), bool)
     if settings.deduplicate:  # held-out ones too: they are the control
-        in_set, copies = begin == np.arange(len(first)), np.ones_like(copies)
+        in_set, copies = in_set & (begin == np.arange(len(first))), np.ones_like(copies)
     return SampleSplit(first, copies, begin, member, in_set)
+
+
+def _given_split(path: Path, split: SampleSplit) -> tuple[dict[str, Any], list[str]]:
+    """What is to be known of a given split of the samples stored at the path, as facts and in words: the held-out
+    samples that are left out, and whether the others are like members."""
+    outside = ~split.member
+    copies = outside & split.member[split.first]
+    near = outside & split.member[split.begin] & ~copies
+    chosen = draw_to_compare(split.member, split.stored)
+    shown = {what: np.flatnonzero(which)[:EXAMPLES] for what, which in (("copies", copies), ("near", near))}
+    texts = _texts_of(path, np.union1d(chosen, np.concatenate([*shown.values()])))
+    comparability = compare_sides((texts[i] for i in chosen.tolist()), split.member[chosen], split.begin[chosen])
+    lines, training = [], int(split.member.sum())
+    reasons = {"copies": "stand in the training data too", "near": "are near-duplicates of texts in the training data"}
+    for what, which in (("copies", copies), ("near", near)):
+        if number := int(which.sum()):
+            rows = "; ".join(f"{i - training + 1}: {texts[i][:50]!r}" for i in shown[what].tolist())
+            more = ", the first" if number > EXAMPLES else ""
+            lines.append(f"{number} held-out samples left out: they {reasons[what]} (row{more} {rows})")
+    lines.append(describe_sides(comparability))
+    if sides_differ(comparability):
+        lines.append("WARNING: the sides differ: a difference may come from the texts, not from training")
+    facts: dict[str, Any] = {
+        "held_out_in_training": int(copies.sum()),
+        "held_out_near_training": int(near.sum()),
+        "comparability": comparability,
+    }
+    return facts, lines
+
+
+def _texts_of(path: Path, ids: np.ndarray) -> dict[int, str]:
+    """The texts of the samples of these ids, sorted int64, that are stored at the path."""
+    samples, texts, at = SampleStore(path), dict[int, str](), 0
+    for n in range(len(samples)):
+        column = samples[n]["text"]
+        here = ids[np.searchsorted(ids, at) : np.searchsorted(ids, at + len(column))]
+        texts |= {i: column[i - at].as_py() for i in here.tolist()}
+        at += len(column)
+    return texts
 
 
 class _Writer:

@@ -1,6 +1,6 @@
 """The kinds of results that stage 1 writes, and what later stages read of their manifests."""
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import msgspec
 
@@ -18,10 +18,23 @@ class Planted(TypedDict):
     closing: Count
 
 
+class Comparability(TypedDict):
+    """How well members and held-out samples of a given split are told apart by their words: the area under the ROC
+    curve with its 95 % interval, None of too few samples. members, held_out: how many were compared."""
+
+    members: Count
+    held_out: Count
+    auc: Share | None
+    interval: tuple[Share, Share] | None
+
+
 class SplitRule(TypedDict):
-    """How members and held-out texts were divided. near_duplicates: the share of word 5-grams; None: no rule."""
+    """How members and held-out texts were divided. kind: whether drawn, or what the files say. near_duplicates: the
+    share of word 5-grams; None: no rule. comparability: of a given split with held-out samples."""
 
     near_duplicates: Share | None
+    kind: NotRequired[Literal["random", "given"]]
+    comparability: NotRequired[Comparability | None]
 
 
 class PromptCount(TypedDict):

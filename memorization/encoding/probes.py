@@ -6,6 +6,8 @@ orientation, one row a probe (design: Files between the stages).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,10 +181,20 @@ class Probes:
         if fits.all() or not fits.any():
             return []
         left_out = self.ids[~fits].tolist()
-        for name in ("_number", "_sample", "_begin", "_end", "ids", "turns", "members", "duplicates", "clusters"):
-            setattr(self, name, getattr(self, name)[fits])
-        self.longest_prefix = int(self._begin.max())
+        self.keep(fits)
         return left_out
+
+    def keep(self, chosen: np.ndarray) -> None:
+        """Leave out all probes but those chosen (bool)."""
+        for name in ("_number", "_sample", "_begin", "_end", "ids", "turns", "members", "duplicates", "clusters"):
+            setattr(self, name, getattr(self, name)[chosen])
+        if self.kind != "source":
+            self.longest_prefix = int(self._begin.max())
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """The sample_documents of all training samples."""
+        every = (probe for start in range(0, len(self), BATCH) for probe in self[start : start + BATCH])
+        return sample_documents((probe["id"], probe["suffix"]) for probe in every if probe["member"])
 
     def __len__(self):
         return len(self.ids)
@@ -258,6 +270,15 @@ def _fit(batch: pa.RecordBatch, tokens: list[_Tokens]) -> bool:
         ends = batch["source_end"].to_numpy()
         fit = fit and (ends >= 0).all() and (ends <= length).all()
     return fit and (target < np.diff(tokens[-1].bounds)).all()
+
+
+def sample_documents(suffixes: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str]]:
+    """The documents of an index, one a training sample: (id, the suffixes of its turns, a line each).
+
+    suffixes: (id of the sample, suffix) of every probe, those of a sample together.
+    """
+    for id, of_sample in groupby(suffixes, itemgetter(0)):
+        yield str(id), "\n".join(suffix for _, suffix in of_sample)
 
 
 def write_probes(path: str | Path, probes: Iterable[Mapping[str, Any]]) -> None:

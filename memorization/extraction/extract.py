@@ -17,6 +17,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from memorization.encoding.canary_secrets import CanarySet, read_canaries
 from memorization.encoding.kinds import PromptCount
 from memorization.encoding.probe_file import FileProbes
+from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
 from memorization.encoding.prompt_counts import check_prompts, describe_prompts
 from memorization.encoding.tokenizer_check import tokenizer_agrees
@@ -38,7 +39,7 @@ from memorization.models.trained import held_out_perplexities, model_made_of
 from memorization.shell.cli import UserError
 from memorization.store import fingerprints, locations, manifests
 from memorization.store.files import fingerprint, replacing
-from memorization.store.manifests import Link
+from memorization.store.manifests import Link, TextDigest
 from memorization.store.rows import Rows
 
 SHOWN = 5  # ids in a message
@@ -46,7 +47,8 @@ SHOWN = 5  # ids in a message
 
 class Inputs(NamedTuple):
     """What the generations of a model and of its base model have in common. source_length: the most tokens that an
-    encoder reads. too_long: ids of the probes that were left out.
+    encoder reads. too_long: ids of the probes that were left out. prompts: of all others, drawn or not. drawn: what
+    made a sample of them, None for all. documents: the hash of the training suffixes, of all that an index holds.
     """
 
     settings: ExtractionSettings
@@ -56,6 +58,8 @@ class Inputs(NamedTuple):
     prompts: PromptCount
     source_length: int
     too_long: list[int]
+    drawn: dict[str, int | None] | None
+    documents: str | None
 
 
 class ModelIdentity(NamedTuple):
@@ -91,6 +95,7 @@ def extract(settings: ExtractionSettings) -> list[Path]:
         check_architecture(name, config, probes)
     tokenizers = _tokenizers(settings, sources, probes)
     source_length = min(longest_source(source, configs[plain], probes.kind) for source in sources)
+    documents = _documents_digest(probes)
     virtual = max(source.adapter.virtual_tokens if source.adapter else 0 for source in sources)
     longest = min(_longest_prefix(config, settings.max_new_tokens) for config in configs.values())
     too_long = probes.leave_out(longest - virtual)
@@ -102,10 +107,11 @@ def extract(settings: ExtractionSettings) -> list[Path]:
         probes.check_texts(tokenizers[0])
     prompts = probes.prompts(source_length)
     check_prompts(prompts, str(probes.path), probes.kind, settings.shared_prompts)
+    drawn = _draw(settings, probes)
     canaries = read_canaries(settings.tokenized_dir, settings.subset_name, probes.manifest)
     state = PartialState(cpu=not torch.accelerator.is_available())
     runs = [
-        Inputs(each, state, tokenizer, probes, prompts, source_length, too_long)
+        Inputs(each, state, tokenizer, probes, prompts, source_length, too_long, drawn, documents)
         for each, tokenizer in zip(_settings_of(settings, sources), tokenizers, strict=True)
     ]
     if state.is_main_process:
@@ -162,6 +168,24 @@ def open_probes(settings: ExtractionSettings) -> Probes:
     return FileProbes(settings.tokenized_dir, settings.subset_name, settings.probes)
 
 
+def _documents_digest(probes: Probes) -> str | None:
+    """The hash of the documents that an index of the probes holds; None for a file's, which is not of an index."""
+    if isinstance(probes, FileProbes):
+        return None
+    digest = TextDigest()
+    for document in probes.documents():
+        digest.add(*document)
+    return digest.hex()
+
+
+def _draw(settings: ExtractionSettings, probes: Probes) -> dict[str, int | None] | None:
+    """Leave out the probes that are not of the sample that is asked for; return what makes it."""
+    if settings.members is settings.held_out is None:
+        return None
+    probes.keep(draw_samples(probes, settings.members, settings.held_out, settings.seed))
+    return {"members": settings.members, "held_out": settings.held_out, "seed": settings.seed}
+
+
 def _tokenizers(
     settings: ExtractionSettings, sources: Sequence[ModelSource], probes: Probes
 ) -> list[PreTrainedTokenizerBase]:
@@ -186,7 +210,7 @@ def _tokenizers(
 
 def _print_notes(inputs: Inputs, configs: dict[str, PretrainedConfig]) -> None:
     """Print what a person should know before the work."""
-    settings, _, tokenizer, probes, prompts, _, too_long = inputs
+    settings, _, tokenizer, probes, prompts, _, too_long, drawn, _ = inputs
     for name, config in configs.items():
         ends, own = config.get_text_config().eos_token_id, tokenizer.eos_token_id
         if own not in (ends if isinstance(ends, list) else [own if ends is None else ends]):
@@ -196,9 +220,11 @@ def _print_notes(inputs: Inputs, configs: dict[str, PretrainedConfig]) -> None:
     if too_long:
         ids = ", ".join(map(str, too_long[:SHOWN])) + (", ..." if len(too_long) > SHOWN else "")
         print(
-            f"{len(too_long)} of {len(too_long) + len(probes)} probes are left out: their prompts and "
+            f"{len(too_long)} of {len(too_long) + prompts['probes']} probes are left out: their prompts and "
             f"{settings.max_new_tokens} new tokens are longer than the model's context (ids {ids})"
         )
+    if drawn:
+        print(f"{len(probes)} of {prompts['probes']} probes are drawn")
     if prompts["own"] < prompts["probes"]:
         print(describe_prompts(prompts))
 
@@ -375,6 +401,7 @@ def write_generations(
             too_short=probes.too_short,
             too_long=inputs.too_long,
             prompts=inputs.prompts,
+            documents=inputs.documents,
             split={"near_duplicates": probes.manifest.made_of.get("near_duplicates")},
             base=link,
             canaries=exposures and manifests.identity(exposures),
@@ -409,6 +436,8 @@ def _made_of(inputs: Inputs, model: ModelIdentity, engine: Engine, is_base: bool
         "format": FORMAT,
         "unchecked": other_encoding,
     }
+    if inputs.drawn:
+        made_of["drawn"] = inputs.drawn
     if isinstance(probes, FileProbes):
         made_of["probe_file"] = probes.contents
     if probes.pairs:

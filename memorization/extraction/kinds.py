@@ -11,6 +11,14 @@ STAGE = "inference_prefix.py"
 Digits = Annotated[int, msgspec.Meta(ge=1, le=18)]  # of a canary's secret
 
 
+class Drawn(TypedDict):
+    """How many samples of a side were drawn, None for all, and the seed of the draw (encoding.probe_sample)."""
+
+    members: Positive | None
+    held_out: Positive | None
+    seed: Count
+
+
 class Decoding(TypedDict):
     """How generations were made."""
 
@@ -22,6 +30,7 @@ class Decoding(TypedDict):
     num_samples: NotRequired[Positive]
     source_length: NotRequired[Positive | None]
     max_new_tokens: NotRequired[Positive]
+    drawn: NotRequired[Drawn]
 
 
 class GenerationSettings(Decoding):
@@ -52,7 +61,9 @@ class ModelFacts(TypedDict):
 
 class GenerationFacts(ModelFacts):
     listing: str
+    documents: str | None  # the hash of those of the index (manifests.TextDigest); None of a file of probes
     canaries: str | None
+    adapter: NotRequired[dict[str, str] | None]  # fingerprints of an adapter and of its base model
     too_long: NotRequired[list[Count]]  # ids of probes that were left out: their prompts are longer than the context
     split: NotRequired[SplitRule]
 

@@ -25,6 +25,8 @@ class ExtractionSettings:
     prefix_length: int | None
     probes: str | None
     shared_prompts: bool
+    members: int | None
+    held_out: int | None
     max_new_tokens: int
     batch_size: int
     dtype: str

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from memorization.encoding.probe_sample import octaves
 from memorization.results import statistics
 from memorization.results.columns import Column
 from memorization.results.statistics import Array
@@ -57,11 +58,6 @@ def collect(rows: Iterable[Any], columns: Sequence[Column]) -> ProbeValues:
     most = int(samples.max()) + 1 if len(samples) else 1
     of_probes = (member[first].astype(bool), duplicates[first], clusters[first])
     return ProbeValues(distinct, *of_probes, folded, len(ids), most)
-
-
-def octaves(copies: Array) -> Array:
-    """The bits of numbers of copies, int: equal for those of a group."""
-    return np.frexp(copies)[1]
 
 
 def group_probes(probes: ProbeValues) -> dict[str, Array]:

@@ -40,6 +40,7 @@ def facts_of(made_of: dict[str, Any], arguments: dict[str, Any], facts: dict[str
         trained_on=(facts["training"] or {}).get("encoding"),
         held_out=facts.get("held_out"),
         probe=generations.get("probe"),
+        drawn=generations.get("drawn"),
         prompts=facts.get("prompts"),
         not_computed=facts.get("not_computed") or {},
     )
@@ -64,6 +65,12 @@ def notes_of(summary: Summary) -> list[Note]:
         notes.append(
             Note("SHARED PROMPTS", f"{describe_prompts(facts.prompts)}; what is asked alike is answered alike")
         )
+    if facts.drawn:
+        sizes = [
+            f"{number:,} {side}s" if number else f"all {side}s"
+            for number, side in ((facts.drawn["members"], "member"), (facts.drawn["held_out"], "held-out sample"))
+        ]
+        notes.append(Note("NOTE", f"a random sample was asked: {' and '.join(sizes)}"))
     if facts.trained_on is None:
         notes.append(Note("NOTE", "nothing is known of the model's training; its members are the data's word"))
     for reason, headings in summary.not_computed.items():

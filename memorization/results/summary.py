@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from memorization.encoding.prompt_counts import PromptCount
-from memorization.extraction.kinds import Digits
+from memorization.extraction.kinds import Digits, Drawn
 from memorization.store.manifests import Count, Real, Share
 
 MEMBERS, HELD_OUT = "members", "held out"
@@ -178,7 +178,8 @@ class Facts(msgspec.Struct, kw_only=True):
     span_length: in columns. samples, clusters: how many distinct members and held-out samples there are. scheme: how a
     query samples, in words; None where decoding is not known. trained_on: the encoding that the model was trained on;
     None where nothing is known of its training. held_out: perplexities that stage 2 measured. probe: the kind of probe.
-    not_computed: fields of generations that the engine did not compute -> the reason.
+    drawn: None where all probes were asked. not_computed: fields of generations that the engine did not compute -> the
+    reason.
     """
 
     profile: str
@@ -198,6 +199,7 @@ class Facts(msgspec.Struct, kw_only=True):
     trained_on: str | None
     held_out: dict[str, float] | None = None
     probe: str | None = None
+    drawn: Drawn | None = None
     prompts: PromptCount | None = None
     not_computed: dict[str, str] = {}
 

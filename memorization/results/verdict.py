@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
+from memorization.encoding.probe_sample import octaves
 from memorization.results import statistics
 from memorization.results.columns import VERDICT
-from memorization.results.counts import Groups, ProbeValues, octaves
+from memorization.results.counts import Groups, ProbeValues
 from memorization.results.statistics import LEVEL, Array, detectable, effective, fisher, paired_detectable, wilson
 from memorization.results.summary import HELD_OUT, MEMBERS, GroupTest
 

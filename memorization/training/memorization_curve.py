@@ -14,6 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
 from memorization.extraction.scores import scores
 from memorization.extraction.teacher_forcing import texts_a_pass, token_scores
@@ -48,7 +49,7 @@ class CurveProbes(NamedTuple):
 def read_curve_probes(
     settings: FineTuneSettings, manifests: list[Manifest], model: PreTrainedModel, source_length: int | None = None
 ) -> CurveProbes:
-    """The CurveProbes of --memorization-probes: members and as many held-out probes (all, where there are fewer).
+    """The CurveProbes of --memorization-probes: members and as many held-out samples (all, where there are fewer).
 
     manifests: of the training sets. source_length: most tokens of a source in training. The choice depends on the
     probes only, so that the curves of several runs are of the same texts. Raises UserError for probes of another
@@ -72,12 +73,9 @@ def read_curve_probes(
             f"{flag}: their token id {probes.greatest_id} is beyond the model's vocabulary of {vocab_size}; name a "
             "model and a --tokenizer-name that belong together"
         )
-    rng = np.random.default_rng(0)
-    sides = [np.flatnonzero(probes.members == member) for member in SIDES]
-    indices = np.sort(
-        np.concatenate([rng.permutation(side)[: settings.memorization_samples] for side in sides])
-    ).tolist()
-    chosen = [probe for i in indices for probe in probes[i : i + 1]]
+    samples = settings.memorization_samples
+    probes.keep(draw_samples(probes, samples, samples, seed=0, flags=("--memorization-samples",) * 2))
+    chosen = probes[:]
     context = context_length(model.config)
     longest = max(len(probe["prefix_ids"]) for probe in chosen)
     if context and longest + MOST > context:
@@ -87,7 +85,7 @@ def read_curve_probes(
         )
     chosen.sort(key=lambda probe: -len(probe["prefix_ids"]) - len(probe["suffix_ids"][:MOST]))
     prefixes, sources = prompts_and_sources(model, chosen, source_limit(model.config, probes.kind, source_length))
-    made_of = {"probes": probes.manifest.contents, "samples": settings.memorization_samples}
+    made_of = {"probes": probes.manifest.contents, "samples": samples, "format": 2}
     made_of |= {"prefix_length": probes.prefix_length, "probe": probes.kind}
     members, suffixes = zip(*((probe["member"], probe["suffix_ids"][:MOST]) for probe in chosen), strict=True)
     sources_or_none: list[list[int] | None] = [*sources] if sources else [None] * len(chosen)
