@@ -21,6 +21,7 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoConfig,
+    Trainer,
     TrainingArguments,
 )
 

@@ -44,15 +44,34 @@ class EncodingSettings:
     flags: dict[str, Any]
 
 
-def parse_settings(description: str, task: Task) -> EncodingSettings:
-    """The settings that the command line of the script that encodes a task gives."""
-    parser = Parser(description)
-    add_data_arguments(parser, task)
+def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which samples are taken, and how fast."""
     parser.add_argument(
         "--max-samples",
         type=whole(1),
         help="take only the first N samples of the data, or of either side (default: all)",
     )
+    parser.add_argument(
+        "--min-suffix-length", type=whole(1), default=20, help="least tokens of a suffix (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--near-duplicates",
+        type=_share,
+        default=0.8,
+        metavar="SHARE",
+        help="keep texts on one side that share as much of their word 5-grams, or none: only copies; of given data, "
+        "such held-out texts are left out (default: 0.8)",
+    )
+    parser.add_argument(
+        "--num-proc", type=whole(1, PROCESSES), default=1, help="processes that tokenize (default: %(default)s)"
+    )
+
+
+def parse_settings(description: str, task: Task) -> EncodingSettings:
+    """The settings that the command line of the script that encodes a task gives."""
+    parser = Parser(description)
+    add_data_arguments(parser, task)
+    add_sample_arguments(parser)
     parser.add_argument("--tokenizer", default=str(DEFAULT_TOKENIZER), help="path or hub name (default: %(default)s)")
     parser.add_argument(
         "--name", type=file_name, default=task.name, help="what the outputs are called (default: %(default)s)"
@@ -75,20 +94,9 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
         "--shared-prompts", action="store_true", help="go on where most probes share their prompt with another"
     )
     parser.add_argument(
-        "--min-suffix-length", type=whole(1), default=20, help="least tokens of a suffix (default: %(default)s)"
-    )
-    parser.add_argument(
         "--test-size",
         type=Range(0, 1, over=True, under=True),
         help=f"share of held-out samples (default: {TEST_SIZE})",
-    )
-    parser.add_argument(
-        "--near-duplicates",
-        type=_share,
-        default=0.8,
-        metavar="SHARE",
-        help="keep texts on one side that share as much of their word 5-grams, or none: only copies; of given data, "
-        "such held-out texts are left out (default: 0.8)",
     )
     parser.add_argument(
         "--deduplicate",
@@ -96,9 +104,6 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
         help="train on one text of each cluster of near-duplicates; with --near-duplicates none, on one copy of each",
     )
     parser.add_argument("--seed", type=whole(0, SEEDS), help=f"of the split, and of canaries (default: {SEED})")
-    parser.add_argument(
-        "--num-proc", type=whole(1, PROCESSES), default=1, help="processes that tokenize (default: %(default)s)"
-    )
     parser.add_argument(
         "--encoder-decoder",
         action="store_true",

@@ -45,6 +45,25 @@ class Outcome(NamedTuple):
     notes: list[Note]
 
 
+def add_gate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of limits, and of what may be shown."""
+    parser.add_argument(
+        "--fail-above",
+        metavar="[excess:]COLUMN=RATE",
+        action="append",
+        default=[],
+        type=parse_limit,
+        help="exit with status 1 if, in any run, the 95 %% interval of members, with excess: that of members less "
+        "held-out texts, ends over this rate, a fraction (exact_match=0.01 is 1 %%); COLUMN is a share by its name in "
+        "summary.csv; may be given several times",
+    )
+    parser.add_argument(
+        "--redact",
+        action="store_true",
+        help="show of each word in the texts its first and last letters only, of personal data its kind",
+    )
+
+
 def parse_limit(text: str) -> Limit:
     """The Limit of a flag's value, COLUMN=RATE or excess:COLUMN=RATE. Raises argparse.ArgumentTypeError.
 
