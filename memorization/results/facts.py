@@ -44,6 +44,7 @@ def facts_of(made_of: dict[str, Any], arguments: dict[str, Any], facts: dict[str
         split=facts.get("split"),
         held_out=facts.get("held_out"),
         probe=generations.get("probe"),
+        too_short=facts.get("too_short"),
         drawn=generations.get("drawn"),
         prompts=facts.get("prompts"),
         not_computed=facts.get("not_computed") or {},
@@ -65,7 +66,7 @@ def notes_of(summary: Summary) -> list[Note]:
     facts, notes = summary.facts, []
     if facts.unchecked:
         notes.append(Note("UNCHECKED", "model, data and index are not of one run, or not known to be"))
-    if not summary.counts.probes[HELD_OUT]:
+    if not summary.counts.samples[HELD_OUT]:
         notes.append(
             Note("NO CONTROL", "there are no held-out texts, so what members show may be what any text would show")
         )

@@ -103,7 +103,7 @@ def _apply(limit: Limit, result: Result) -> Outcome:
     figure = figures[limit.column]
     members, held_out = figure.groups[MEMBERS], figure.groups[HELD_OUT]
     for estimate, needed, what in ((members, True, "member"), (held_out, limit.excess, "held-out text")):
-        if limit.excess and not result.summary.counts.probes[HELD_OUT]:
+        if limit.excess and not result.summary.counts.samples[HELD_OUT]:
             raise UserError(
                 f"{flag}: {result.label} has no held-out texts, so there is no difference to limit; limit the rate of "
                 f"members ({limit.column}=RATE)"

@@ -93,8 +93,8 @@ def _copied(length, holders, members, sample, start=5, cluster=None):
 def write_detections(directory, rows, generations=(), training=None, index=(), split=None, **made_of):
     """Write rows and their manifest into a directory, as stage 5 does; return the directory.
 
-    generations, index: what is to be otherwise in their made_of. training: the same, or None for an unknown model. split:
-    a SplitRule.
+    generations, index: what is to be otherwise in their made_of. training: the same, or None for an unknown model.
+    split: a SplitRule.
     """
     directory.mkdir(parents=True)
     path = directory / "detections.jsonl"
