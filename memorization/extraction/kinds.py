@@ -56,7 +56,7 @@ class ModelFacts(TypedDict):
     base: Link | None
     held_out: NotRequired[dict[str, float] | None]
     prompts: NotRequired[PromptCount]
-    not_computed: NotRequired[dict[str, str]]  # field of a generation, or of its scores -> why the engine gives none
+    not_computed: NotRequired[dict[str, str]]  # Engine.not_computed, and "canaries" where their exposures lack
 
 
 class GenerationFacts(ModelFacts):

@@ -124,6 +124,8 @@ def summarize(
         for counter in (runs_of_others, items_of_others)
     )
     headings: dict[str, dict[str, None]] = {}  # of the columns without values, by reason, each once
+    if reason := facts.not_computed.get("canaries"):
+        headings[reason] = {"exposures of canaries": None}
     for column in (*tables["counts"], *scores):
         for field, reason in facts.not_computed.items():
             if column.needs == field or column.needs.startswith(f"{field}."):

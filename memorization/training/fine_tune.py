@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
+from torch.utils.data import BatchSampler
+from transformers import TrainingArguments, set_seed
 
 from memorization.models import hub
 from memorization.models.loading import Architecture, check_precision, held_here, load_for_training
@@ -19,6 +20,7 @@ from memorization.store.manifests import write_manifest
 from memorization.training.canary_loss import describe_canaries
 from memorization.training.checkpoints import full_disk_reported, is_finished, last_checkpoint, record_run
 from memorization.training.distributed import check_saves_whole, on_first_rank, print_once
+from memorization.training.flag_parser import refused_flags_named
 from memorization.training.input_checks import check_base_model, check_output_dir, check_sets
 from memorization.training.lora import add_adapters, save_merged
 from memorization.training.losses import check_finite
@@ -42,6 +44,11 @@ def fine_tune(
     read: read_blocks or read_sources_and_targets. settings, arguments: of flag_parser.parse_flags.
     """
     with ExitStack() as stack:
+        stack.enter_context(refused_flags_named(arguments))
+        for seed in (arguments.data_seed, arguments.seed):
+            set_seed(seed or 0)
+        for batch_size in (arguments.train_batch_size, arguments.eval_batch_size):
+            BatchSampler([], batch_size, drop_last=False)
         on_first_rank(lambda: stack.enter_context(locked(str(arguments.output_dir))))
         _fine_tune(architecture, read, settings, arguments)
 
