@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import BatchSampler
 from transformers import TrainingArguments, set_seed
+from transformers.trainer_utils import IntervalStrategy
 
 from memorization.models import hub
 from memorization.models.adapted import add_adapter
@@ -28,7 +29,7 @@ from memorization.training.lora import add_adapters, save_merged
 from memorization.training.losses import check_finite
 from memorization.training.memorization_curve import CURVE, Curve, read_curve_probes
 from memorization.training.packing import PackingCheck, Packs, collate_packs
-from memorization.training.run_identity import run_made_of
+from memorization.training.run_identity import LED_BY_HELD_OUT, run_made_of
 from memorization.training.settings import FineTuneSettings
 from memorization.training.task_mixture import apportion, concatenated
 from memorization.training.token_blocks import collate, vocabulary_size
@@ -66,6 +67,7 @@ def _fine_tune(architecture, read, settings, arguments):
     paths = {"training set": settings.train_file, "held-out set": settings.validation_file}
     paths = {kind: directories for kind, directories in paths.items() if directories}
     sets = on_first_rank(check_sets, paths, tokenizer, architecture)
+    _leave_out_empty(paths, sets, arguments)
     model = load_for_training(architecture, source, tokenizer, arguments.seed, from_scratch)
     base, base_encoding = (None, None) if from_scratch else on_first_rank(check_base_model, source, sets, trains)
     adapter_contents = None
@@ -157,6 +159,28 @@ def _source(settings):
     if source.adapter and source.adapter.virtual_tokens:
         raise UserError(f"{source.name}: is prompt tuning, which peft cannot go on training; name another adapter")
     return source
+
+
+def _leave_out_empty(paths, sets, arguments):
+    """Leave out held-out sets without a sample, of data without held-out ones; without any other nothing is evaluated.
+
+    paths, sets, arguments: changed in place. Raises UserError where the training depends on the held-out loss.
+    """
+    if "held-out set" not in sets:
+        return
+    both = list(zip(paths["held-out set"], sets["held-out set"], strict=True))
+    for path, manifest in both:
+        if not manifest.rows:
+            print_once(f"{path}: no held-out samples, so there is no control")
+    paths["held-out set"], sets["held-out set"] = ([pair[i] for pair in both if pair[1].rows] for i in (0, 1))
+    if sets["held-out set"]:
+        return
+    led = arguments.load_best_model_at_end or arguments.lr_scheduler_type in LED_BY_HELD_OUT
+    if led or not arguments.do_train:
+        what = "whose loss the training is to go by" if led else "so there is nothing to evaluate"
+        raise UserError(f"{both[0][0]}: no held-out samples, {what}; encode with --held-out-data")
+    del paths["held-out set"], sets["held-out set"]
+    arguments.do_eval, arguments.eval_strategy, arguments.eval_on_start = False, IntervalStrategy.NO, False
 
 
 def _trainer(architecture, model, tokenizer, samples, data_settings, trains, settings, arguments):
