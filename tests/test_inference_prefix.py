@@ -132,6 +132,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "documents": of_members.hex(),
         "prompts": {"probes": 11, "distinct": 11, "own": 11},
         "base": None,
+        "adapter": None,
         "canaries": manifests.read_manifest(locations.exposures_path(finished), EXPOSURES).identity,
         "held_out": {},
         "split": {"near_duplicates": 0.8},
@@ -174,7 +175,7 @@ def test_half_precision_takes_the_batch_there_is_memory_for_and_keeps_to_it(stag
     capsys.readouterr()
     load, calls = load_for_generation, []
     with monkeypatch.context() as patch:
-        patch.setattr("memorization.extraction.extract.load_for_generation", lambda *a: refusing(load(*a), 3))
+        patch.setattr("memorization.models.adapted.load_for_generation", lambda *a: refusing(load(*a), 3))
         assert infer(stage, tmp_path / "whole", *half, "8") == 0
         assert re.findall("at most ([0-9]+) texts", capsys.readouterr().out)[:2] == ["4", "2"]
         rows, manifest = read_generations(result(tmp_path / "whole"))
@@ -371,7 +372,10 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     monkeypatch.setattr("memorization.extraction.extract.load_engine", lambda *_: Texts())
     assert infer(stage, tmp_path) == 0
     rows, manifest = read_generations(result(tmp_path))
-    assert manifest.made_of["engine"] == "texts" and manifest.facts["not_computed"] == Texts.not_computed
+    assert manifest.made_of["engine"] == "texts" and manifest.facts["canaries"] is None
+    canaries = {"canaries": "the engine does not run the model in this process"}
+    assert manifest.facts["not_computed"] == Texts.not_computed | canaries
+    assert (note := f"exposures of canaries: not computed, as {canaries['canaries']}") in capsys.readouterr().out
     assert all(row.scores is row.near is row.exact_match is None and not row.generation_ids for row in rows)
     index = "--indexes", tmp_path / "indexes", "--index-xsuffix", "i"
     assert run_script("load_to_elastic.py", "-dir", stage, "-fn", "dialogue_prefix.json", *index) == 0
@@ -391,6 +395,7 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     assert run_script("report.py", tmp_path / "m" / "dialogue", "--output", tmp_path / "report") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert printed.count("min-k %++: not computed, as the engine gives texts alone") == 2  # the table and the report
+    assert printed.count(note) == 2
     assert (
         not {"loss", "min_k", "exact_match"} & read_json(tmp_path / "m" / "dialogue" / "result.json")["scores"].keys()
     )
