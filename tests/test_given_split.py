@@ -1,6 +1,7 @@
 """A given split: which side a sample is on is what the files say, and what is no control is left out and named."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from datasets import Dataset, DatasetDict, load_from_disk
 from memorization.encoding.comparability import LEAST, compare_sides, draw_to_compare, sides_differ
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
-from support.command_line import one_line, run_script
+from support.command_line import ROOT, one_line, run_script
+from support.detection_rows import detection, write_detections
+from support.tiny_models import save_language_model
 
 ROWS = make_dialogues(seed=3, single=150, fourfold=0, sixteenfold=0)
 TRAINING, HELD_OUT = ROWS[:100], ROWS[100:]
@@ -264,3 +267,147 @@ def test_sides_that_differ_are_warned_of(tmp_path, capsys):
     )
     comparability = manifest(tmp_path)["facts"]["comparability"]
     assert comparability["interval"][0] > 0.6 and comparability["members"] == 100
+
+
+# what results say of it
+
+APART = {"members": 200, "held_out": 100, "auc": 0.83, "interval": (0.8, 0.86)}
+ALIKE = {"members": 200, "held_out": 100, "auc": 0.63, "interval": (0.59, 0.67)}
+FEW = {"members": 200, "held_out": 3, "auc": None, "interval": None}
+
+
+def detections():
+    return [detection(i, own=60 if i < 10 else 9) for i in (*range(20), *range(1000, 1020))]
+
+
+@pytest.mark.parametrize("sides", [APART, ALIKE, FEW, None])
+def test_every_report_warns_of_sides_that_differ(tmp_path, sides, capsys):
+    split = {"kind": "given", "near_duplicates": 0.8, "comparability": sides}
+    result = write_detections(tmp_path / "result", detections(), training={}, split=split)
+    out = tmp_path / "report"
+    assert run_script("report.py", result, "--output", out, "--fail-above", "own=0.9") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    files = [(out / name).read_text() for name in ("report.html", "summary.md", "summary.tex", "leaks.txt")]
+    texts = [
+        printed,
+        printed[printed.index("within all limits") :],
+        *(" ".join(re.sub("[%\n]", " ", t).split()) for t in files),
+    ]
+    warning = "tells held-out samples from members with an AUC of 0.83 [0.80, 0.86], so a difference may come from the"
+    for text in texts:
+        assert (warning in text.replace("\\", "")) == (sides is APART)
+        assert "if the two sides are alike but for the training" in text or text not in (printed, *texts[3:4])
+    (run,) = json.loads((out / "audit.json").read_text())["runs"]
+    assert run["split"] == json.loads(json.dumps(split)) and run["membership"] == "trained"
+    assert ("SIDES DIFFER" in [note["name"] for note in run["notes"]]) == (sides is APART)
+    assert ("SIDES DIFFER" in (out / "summary.csv").read_text()) == (sides is APART)
+
+
+def test_every_report_says_whose_word_membership_is(tmp_path, capsys):
+    result = write_detections(tmp_path / "result", detections())
+    out = tmp_path / "report"
+    assert run_script("report.py", result, "--output", out, "--fail-above", "own=0.9") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    files = [
+        (out / name).read_text() for name in ("report.html", "summary.md", "summary.tex", "leaks.txt", "audit.json")
+    ]
+    for text in (printed, printed[printed.index("within all limits") :], *files):
+        assert "membership as declared by the files" in text
+    assert json.loads(files[-1])["runs"][0]["membership"] == "declared"
+
+
+# without held-out data
+
+TOKENIZER = ROOT / "configs" / "gpt-neo-small"
+NUMBER = re.compile(r"\bnan\b|\binf\b", re.IGNORECASE)
+
+
+def train(home, *flags):
+    data = ["--model-name-or-path", home / "base", "--train-file", home / "out" / "tokenized_dialogue_train"]
+    size = ["--max-steps", "2", "--per-device-train-batch-size", "4", "--block-size", "64", "--save-strategy", "no"]
+    return run_script("run_clm.py", *data, "--output-dir", home / "model", *size, *flags)
+
+
+def continue_prefixes(home, model, *flags):
+    paths = ["--model-path", home / model, "--tokenized-dir", home / "out", "--output-dir", home / f"of {model}"]
+    return run_script("inference_prefix.py", *paths, "--max-new-tokens", "12", "--batch-size", "8", *flags)
+
+
+@pytest.fixture(scope="module")
+def uncontrolled(tmp_path_factory):
+    """Stages 1 and 2 without held-out data; base: the model before."""
+    home = tmp_path_factory.mktemp("uncontrolled")
+    save_language_model(home / "base", TOKENIZER)
+    assert encode(home, TRAINING[:20], []) == 0
+    held_out = ["--validation-file", home / "out" / "tokenized_dialogue_test"]
+    probes = ["--memorization-probes", home / "out" / "tokenized_dialogue_prefix", "--memorization-samples", "4"]
+    assert train(home, *held_out, *probes) == 0
+    index = ["--indexes", home / "indexes", "--index-xsuffix", "i"]
+    assert run_script("load_to_elastic.py", "-dir", home / "out", "-fn", "dialogue_prefix.json", *index) == 0
+    return home
+
+
+def test_a_model_trains_without_a_held_out_set(uncontrolled):
+    manifest = json.loads((uncontrolled / "model.manifest.json").read_text())
+    assert manifest["facts"]["held_out"] == {}
+    assert not (uncontrolled / "model" / "eval_results.json").exists()
+    curve = [json.loads(line) for line in (uncontrolled / "model" / "memorization.jsonl").read_text().splitlines()]
+    assert curve and not any("held_out" in name for row in curve for name in row)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--load-best-model-at-end", "true", "--save-strategy", "epoch"], "whose loss the training is to go by"),
+        (["--lr-scheduler-type", "reduce_lr_on_plateau"], "whose loss the training is to go by"),
+    ],
+)
+def test_a_training_that_goes_by_the_held_out_loss_needs_held_out_samples(uncontrolled, flags, message, capsys):
+    flags = [*flags, "--validation-file", uncontrolled / "out" / "tokenized_dialogue_test", "--overwrite-output-dir"]
+    assert train(uncontrolled, *flags) == 2
+    assert f"tokenized_dialogue_test: no held-out samples, {message}" in one_line(capsys)
+
+
+@pytest.mark.parametrize(("model", "base"), [("model", True), ("model", False), ("base", False)])
+def test_without_a_control_rates_are_given_and_nothing_is_an_all_clear(uncontrolled, model, base, capsys):
+    home = uncontrolled
+    beside = ["--base-model", home / "base"] if base else ["--overwrite"]
+    assert continue_prefixes(home, model, *beside) == 0
+    rows = home / f"of {model}" / "memorization_finetuned_dialogue" / "dialogue" / "dialogue.jsonl"
+    stage3 = json.loads((rows.parent / "dialogue.jsonl.manifest.json").read_text())
+    assert stage3["facts"]["membership"].startswith("known" if model == "model" else "declared by the files")
+    what = ["--filedir", rows, "--type", "m", "--dataset", model, "--paraphrase-model", "none", "--overwrite"]
+    where = ["--indexes", home / "indexes", "--index-xsuffix", "i", "--output-dir", home / "results"]
+    capsys.readouterr()
+    assert run_script("plagiarism_detect.py", *what, *where) == 0
+    result, out = home / "results" / "m" / model, home / f"report of {model}"
+    texts = [capsys.readouterr().out]
+    assert run_script("report.py", result, "--output", out, "--fail-above", "own=0.5") == 0
+    texts += [
+        capsys.readouterr().out,
+        *((out / name).read_text() for name in ("report.html", "summary.md", "leaks.txt")),
+    ]
+    for text in texts:
+        text = " ".join(text.split())
+        assert "there are no held-out texts" in text and not NUMBER.search(re.sub("<.*?>", "", text))
+        assert "no evidence at this sample size" not in text and "than one held-out sample's" not in text
+        assert ("membership as declared by the files" in text) == (model == "base")
+    for text in texts[:4]:
+        text = " ".join(text.split())
+        assert (
+            f"Verdict: none, as there is no control: no held-out texts{'.' if base else ', and no base model.'}" in text
+        )
+        assert ("Against the base model: more often beyond chance in none of" in text) == base
+    (run,) = json.loads((out / "audit.json").read_text())["runs"]
+    assert (run["verdict"] is None) == (not base) and run["scores"] == {} and run["another"] is None
+    assert run["figures"][0]["groups"]["held out"]["n"] == 0 and run["figures"][0]["difference"] is None
+    assert run["notes"][0]["name"] == "NO CONTROL" and run["split"]["kind"] == "given"
+    assert run_script("report.py", result, "--fail-above", "excess:own=0.5") == 2
+    assert "has no held-out texts, so there is no difference to limit" in one_line(capsys)
+
+
+def test_canaries_need_no_held_out_data(tmp_path):
+    save_language_model(tmp_path / "base", TOKENIZER)
+    assert encode(tmp_path, TRAINING[:20], [], "--canaries", "3", "--canary-copies", "1", "--canary-digits", "2") == 0
+    assert train(tmp_path) == 0 and continue_prefixes(tmp_path, "model") == 0
+    assert next((tmp_path / "of model").rglob("dialogue.canaries.jsonl")).is_file()

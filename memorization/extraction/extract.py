@@ -15,7 +15,7 @@ from tqdm import tqdm
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from memorization.encoding.canary_secrets import CanarySet, read_canaries
-from memorization.encoding.kinds import PromptCount
+from memorization.encoding.kinds import PromptCount, split_rule
 from memorization.encoding.probe_file import FileProbes
 from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
@@ -405,7 +405,8 @@ def write_generations(
             too_long=inputs.too_long,
             prompts=inputs.prompts,
             documents=inputs.documents,
-            split={"near_duplicates": probes.manifest.made_of.get("near_duplicates")},
+            split=split_rule(probes.manifest),
+            membership="declared by the files" if training is None else "known from training",
             base=link,
             canaries=exposures and manifests.identity(exposures),
             not_computed=not_computed,
