@@ -100,8 +100,8 @@ def test_samples_are_tokenized_and_end_with_a_learned_end_of_text(encoded):
         assert row["labels"] == row["input_ids"]
         assert row["attention_mask"] == [1] * len(row["input_ids"])
         source, target = row["text"].split(SEPARATOR)
-        assert tokenizer.decode(row["input_ids"][row["target"] : -1]) == target
-        assert tokenizer.decode(row["input_ids"][: row["target"]]) == source + SEPARATOR
+        assert tokenizer.decode(row["input_ids"][row["targets"][0] : row["targets"][1]]) == target
+        assert tokenizer.decode(row["input_ids"][: row["targets"][0]]) == source + SEPARATOR
 
 
 def test_copies_of_a_sample_stay_on_one_side_and_are_counted(encoded):
@@ -155,7 +155,7 @@ def test_samples_too_short_for_a_probe_are_counted_but_trained_on(tmp_path):
     assert manifests["training set"].rows + manifests["held-out set"].rows == 9
     distinct = manifests["probes"].rows
     assert manifests["probes as text"].rows == len(read_probes(tmp_path / "dialogue_prefix.json")) == distinct - 1
-    assert manifests["probes"].facts["samples_too_short_for_a_probe"] == Probes(tmp_path, "dialogue").too_short == 1
+    assert manifests["probes"].facts["too_short_for_a_probe"] == Probes(tmp_path, "dialogue").too_short == 1
 
 
 def test_data_without_an_instruction(tmp_path, capsys):

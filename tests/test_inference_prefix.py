@@ -132,6 +132,7 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "documents": of_members.hex(),
         "prompts": {"probes": 11, "distinct": 11, "own": 11},
         "base": None,
+        "adapter": None,
         "canaries": manifests.read_manifest(locations.exposures_path(finished), EXPOSURES).identity,
         "held_out": {},
         "split": {"near_duplicates": 0.8},
@@ -174,7 +175,7 @@ def test_half_precision_takes_the_batch_there_is_memory_for_and_keeps_to_it(stag
     capsys.readouterr()
     load, calls = load_for_generation, []
     with monkeypatch.context() as patch:
-        patch.setattr("memorization.extraction.extract.load_for_generation", lambda *a: refusing(load(*a), 3))
+        patch.setattr("memorization.models.adapted.load_for_generation", lambda *a: refusing(load(*a), 3))
         assert infer(stage, tmp_path / "whole", *half, "8") == 0
         assert re.findall("at most ([0-9]+) texts", capsys.readouterr().out)[:2] == ["4", "2"]
         rows, manifest = read_generations(result(tmp_path / "whole"))

@@ -1,11 +1,20 @@
 """Chats: a sample has several turns, each asked by itself; what is counted are samples."""
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memorization.encoding.probes import sample_documents
+from memorization.extraction.scores import Scores
+from memorization.results.columns import columns_of, score_columns
+from memorization.results.counts import collect
+from memorization.results.summarize import summarize
 from memorization.retrieval.embedded import EmbeddedIndex
+from memorization.store.files import read_json
 from support.chat_rows import CHATS, chat_rows
 from support.command_line import run_script
+from support.detection_rows import detection, facts
 from support.generation_rows import generation, load_index, load_spans, write_generations
 
 
@@ -53,3 +62,116 @@ def test_stage_5_takes_the_index_of_the_same_turns_alone(stage, capsys):
         load_index(EmbeddedIndex(stage / "indexes", "suffixes"), others)
         assert detect(stage, "--overwrite") == 2
         assert "is not the index of the generations" in capsys.readouterr().err
+
+
+# ---- what is counted
+
+TABLE = {  # column -> how many of 3 members, of 2 held-out samples
+    "exact_match": (1, 0),  # 0
+    "own": (1, 0),  # 0, by two of its turns, one of which says another of its own; 100 was told what it says
+    "another": (1, 0),  # 1
+    "personal": (1, 0),  # 1
+    "another_personal": (0, 1),  # 100
+}
+MEANS = {"loss": ((2 + 10 / 3 + 3) / 3, (154 / 31 + 3) / 2), "matched_tokens": (5 / 3, 0)}  # the loss is by token
+AREAS = {"loss": 4.5 / 6, "min_k": 5 / 6, "matched_tokens": 4 / 6}  # of means over turns, but the best generation
+
+
+def test_a_sample_counts_by_any_of_its_turns(stage, capsys):
+    write_generations(stage / "g.jsonl", chat_rows())
+    assert detect(stage) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "9 generations (1 a probe), 5 samples, 9 probes (one a turn)" in said
+    assert "Share of samples of which any generation does so" in said
+    assert "samples 3 2 probes 6 3 exact match" in said
+    result = read_json(stage / "results" / "m" / "dialogue" / "result.json")
+    assert result["probes"] == {"1 copy": 4, "4 copies": 2, "members": 6, "held out": 3}
+    groups = [result["groups"][side] for side in ("members", "held out")]
+    assert [group["n"] for group in groups] == [3, 2]
+    assert {name: tuple(group[name]["count"] for group in groups) for name in TABLE} == TABLE
+    assert {group[name]["n"] for group in groups[:1] for name in TABLE} == {3}
+    for name, means in MEANS.items():
+        assert [group[name]["mean"] for group in groups] == pytest.approx(means)
+    for name, area in AREAS.items():
+        assert result["scores"][name]["auc"]["rate"] == pytest.approx(area) and result["scores"][name]["n"] == [3, 2]
+    ceilings = {name: [group[name].get("ceiling") for group in groups] for name in ("own", "personal")}
+    assert ceilings == {"own": [1, 1], "personal": [pytest.approx(1 / 3), 0]}
+    assert groups[0]["matched_tokens"]["ceiling"] == pytest.approx((44 / 3 + 12 + 16) / 3)
+    assert result["groups"]["1 copy"]["own"]["count"] == 1 and result["groups"]["4 copies"]["own"]["count"] == 0
+    assert result["another"]["groups"]["members"]["n"] == 3
+    assert result["facts"]["too_short"] is None
+
+
+numbers = st.integers(0, 3)
+samples = st.lists(  # of each sample its turns, (characters of an own run, matched tokens, exact match, loss)
+    st.lists(st.tuples(st.sampled_from([None, 40, 60, 90]), numbers, st.booleans(), numbers), min_size=1, max_size=4),
+    min_size=1,
+    max_size=8,
+)
+
+
+def rows_of(samples, places, generations=1):
+    """Detections of turns, half of the samples members. places: of each sample the numbers of its turns."""
+    rows = []
+    for number, (turns, of_sample) in enumerate(zip(samples, places, strict=True)):
+        id = number // 2 + 1000 * (number % 2)
+        for turn, (own, matched, exact, loss) in sorted(zip(of_sample, turns, strict=True)):
+            scores = Scores(tokens=2, log_likelihood=-2.0 * loss, min_k=-1.0 * loss, zlib_bytes=2, token_log_probs=None)
+            for sample in range(generations):
+                fields = {"own": own, "matched_tokens": matched, "exact_match": exact}
+                fields |= {"scores": None if sample else scores, "turn": turn, "sample": sample}
+                rows.append(detection(id, duplicates=1 + number % 3, **fields))
+    return rows
+
+
+def summary_of(rows):
+    return msgspec.to_builtins(summarize(rows, facts(clusters=(1000, 1000))))
+
+
+@pytest.mark.hypothesis
+@given(samples, st.integers(0, 9))
+def test_of_one_turn_a_sample_the_figures_do_not_know(samples, turn):
+    single = [turns[:1] for turns in samples]
+    known = rows_of(single, [[0]] * len(single))
+    assert summary_of(rows_of(single, [[turn]] * len(single))) == summary_of(known)
+
+
+@pytest.mark.hypothesis
+@given(samples, st.data())
+def test_the_order_of_turns_changes_no_figure(samples, data):
+    places = [data.draw(st.permutations(range(len(turns)))) for turns in samples]
+    rows = rows_of(samples, places)
+    wanted = summary_of(rows_of(samples, [range(len(turns)) for turns in samples]))
+    assert summary_of(rows) == wanted
+    assert summary_of(data.draw(st.permutations(rows))) == wanted
+
+
+COLUMNS = [
+    column for column in columns_of(50, 10, None, "pan") if column.name in ("own", "exact_match", "matched_tokens")
+]
+SCORES = [column for column in score_columns(None) if column.name in ("loss", "min_k", "matched_tokens", "own_run")]
+
+
+@pytest.mark.hypothesis
+@given(samples, st.integers(1, 2))
+def test_turns_are_folded_as_terms_says(samples, generations):
+    places = [range(len(turns)) for turns in samples]
+    values = collect(rows_of(samples, places, generations), COLUMNS + SCORES)
+    named = dict(
+        zip(
+            [column.name for column in COLUMNS] + [f"{column.name} score" for column in SCORES],
+            values.values,
+            strict=True,
+        )
+    )
+    order = sorted(range(len(samples)), key=lambda number: (number % 2, number // 2))  # as their ids are
+    for place, turns in enumerate(samples[number] for number in order):
+        own, matched, exact, loss = zip(*turns, strict=True)
+        mean = sum(loss) / len(loss)
+        assert values.probes[place] == len(turns) and values.generations_a_probe == generations
+        assert named["own"][place] == any(length is not None and length > 50 for length in own)
+        assert named["exact_match"][place] == any(exact)
+        assert named["matched_tokens"][place] == sum(matched) / len(matched)
+        assert named["matched_tokens score"][place] == max(matched)
+        assert named["own_run score"][place] == max(length or 0 for length in own)
+        assert named["loss score"][place] == named["min_k score"][place] == -mean

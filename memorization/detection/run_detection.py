@@ -257,11 +257,15 @@ class DetectionRun:
 def _facts_of_generations(manifest: Manifest | None) -> dict[str, Any]:
     """What a manifest of detections repeats of that of the generations, None where nothing is known of them."""
     if manifest is None:
-        return {**dict.fromkeys(("generations", "training", "held_out", "split")), "not_computed": NOT_LISTED}
+        return {
+            **dict.fromkeys(("generations", "training", "held_out", "split", "too_short")),
+            "not_computed": NOT_LISTED,
+        }
     return {
         "generations": manifest.made_of,
         "training": manifest.facts["training"],
         "held_out": manifest.facts.get("held_out"),
         "split": manifest.facts.get("split"),
+        "too_short": manifest.facts.get("too_short"),
         "not_computed": manifest.facts.get("not_computed", {}),
     }

@@ -23,7 +23,7 @@ from memorization.encoding.settings import EncodingSettings
 from memorization.encoding.split import SampleSplit, copies_by_side, draw_members, find_copies
 from memorization.encoding.stored_sets import BAR_DELAY, FORMAT, PAIRS, PROBE_KINDS, PROBES, SIDE, chosen_lists, saved
 from memorization.encoding.task_rows import read_task_rows, sides
-from memorization.encoding.tokens import Encoded, EncodedPairs, cut, encoded_batches
+from memorization.encoding.tokens import Encoded, EncodedPairs, cut, encoded_batches, text_end
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
 from memorization.store.files import check_apart, fingerprints, replacing
@@ -65,7 +65,7 @@ def encode_task(settings: EncodingSettings) -> None:
                 new["canaries"], settings.canaries, settings.seed, len(hashes), task, tokenizer
             )
         pairs = (task.separator, settings.source_prefix) if settings.encoder_decoder else ()
-        batches = encoded_batches(work / "samples", tokenizer, settings.num_proc, pairs)
+        batches = encoded_batches(work / "samples", tokenizer, settings.num_proc, pairs=pairs)
         writer = _Writer(settings, split)
         write_probes(new["probes as text"], writer.write(new, made_of, batches, canaries))
         facts = _facts(settings, split, writer) | of_split
@@ -73,7 +73,7 @@ def encode_task(settings: EncodingSettings) -> None:
             "training set": int((split.member & split.in_set).sum()) + (len(canaries) if canaries else 0),
             "held-out set": int((~split.member & split.in_set).sum()),
             "probes": int(split.stored.sum()),
-            "probes as text": int(writer.long[settings.probe].sum()),
+            "probes as text": int(writer.counts[settings.probe].sum()),
             "canaries": 2 * settings.canaries.number if settings.canaries else 0,
         }
         inputs = fingerprints([*files, settings.tokenizer])
@@ -87,7 +87,7 @@ def encode_task(settings: EncodingSettings) -> None:
         for kind, path in paths.items():
             more = facts | (of_canaries if of_canaries and kind == "training set" else {})
             write_manifest(path, OF_ENCODING[kind], made_of, settings.flags, inputs, rows=rows[kind], **more)
-    for line in chain(_summary(facts, rows, split, writer.long), about_split):
+    for line in chain(_summary(facts, rows, split, writer), about_split):
         print(line)
     if not rows["held-out set"]:
         print("no held-out data: there is no control")
@@ -204,15 +204,16 @@ def _texts_of(path: Path, ids: np.ndarray) -> dict[int, str]:
 
 
 class _Writer:
-    """Writes the sets, and notes on the way which samples are long enough for a probe.
+    """Writes the sets, and counts the probes on the way.
 
-    long: by kind of probe, which samples are (bool arrays). prompts: of the probes of the settings' kind. Both are
-    filled by `write`.
+    counts: by kind of probe, how many there are of held-out samples and of members, int64. too_short: by kind, how many
+    texts, or turns, are too short for one. prompts: of the probes of the settings' kind. `write` fills them.
     """
 
     def __init__(self, settings: EncodingSettings, split: SampleSplit):
         self.settings, self.split = settings, split
-        self.long = {kind: np.zeros(len(split.first), bool) for kind in PROBE_KINDS[settings.encoder_decoder]}
+        self.counts = {kind: np.zeros(2, np.int64) for kind in PROBE_KINDS[settings.encoder_decoder]}
+        self.too_short = dict.fromkeys(self.counts, 0)
         self.prompts = PromptCounter()
 
     def write(
@@ -247,28 +248,30 @@ class _Writer:
     def _probes(self, here, texts, encoded, stored):
         """The probes of a batch for the text file. here: the slice of all samples that it is."""
         settings, cuts, pairs = self.settings, {}, isinstance(encoded, EncodedPairs)
-        for kind, long in self.long.items():
-            of_target = kind == "target"
-            tokens = encoded[:3]
-            if pairs and of_target:
-                tokens = encoded.target_ids, encoded.target_starts, encoded.target_bounds
-            begin, end = cut(*tokens[1:], settings.prefix_length, encoded.first if of_target else 0)
-            long[here] = stored & (end - begin >= settings.min_suffix_length)
-            cuts[kind] = tokens, begin
-        (ids, starts, bounds), begin = cuts[settings.probe]
-        for i in np.flatnonzero(self.long[settings.probe][here]).tolist():
+        for kind in self.counts:
+            tokens, targets = encoded[:3], (encoded.targets, encoded.target_bounds)
+            if pairs and kind == "target":
+                tokens = encoded.output_ids, encoded.output_starts, encoded.output_bounds
+            sample, turn, begin, end = cut(kind, settings.prefix_length, *tokens[1:], targets)
+            fits = stored[sample] & (end - begin >= settings.min_suffix_length)
+            self.counts[kind] += np.bincount(self.split.member[here][sample[fits]], minlength=2)
+            self.too_short[kind] += int(stored[sample].sum() - fits.sum())
+            cuts[kind] = tokens, sample[fits], turn[fits], begin[fits], end[fits]
+        (ids, starts, bounds), *places = cuts[settings.probe]
+        for i, turn, begin, end in zip(*(place.tolist() for place in places), strict=True):
             source = ()
             if pairs and settings.probe == "target":
                 source = encoded.ids[encoded.bounds[i] : encoded.bounds[i + 1]]
-            self.prompts.add(source, ids[bounds[i] : begin[i]])
-            text, place = texts[i].as_py(), starts[begin[i]]
+            self.prompts.add(source, ids[bounds[i] : begin])
+            text, own = texts[i].as_py(), starts[bounds[i] : bounds[i + 1]]
             text = text[: encoded.source_ends[i]] if settings.probe == "source" else text
             yield {
                 "id": here.start + i,
                 "member": bool(self.split.member[here][i]),
-                "prefix": text[:place],
-                "suffix": text[place:],
+                "prefix": text[: starts[begin]],
+                "suffix": text[starts[begin] : text_end(own, end - int(bounds[i]), text)],
                 "duplicates": int(self.split.copies[here][i]),
+                "turn": turn,
             }
 
 
@@ -277,9 +280,9 @@ def _side(ids: np.ndarray, texts: pa.StringArray, encoded: Encoded | EncodedPair
     tokens, mask = chosen_lists(rows, encoded.bounds, encoded.ids, np.ones(len(encoded.ids), np.int8))
     labels = tokens
     if isinstance(encoded, EncodedPairs):
-        (labels,) = chosen_lists(rows, encoded.target_bounds, encoded.target_ids)
-    columns = [ids[rows], texts.filter(pa.array(rows)), tokens, mask, labels, encoded.first[rows]]
-    return pa.record_batch(columns, SIDE)
+        (labels,) = chosen_lists(rows, encoded.output_bounds, encoded.output_ids)
+    (targets,) = chosen_lists(rows, 3 * encoded.target_bounds, encoded.targets.ravel())
+    return pa.record_batch([ids[rows], texts.filter(pa.array(rows)), tokens, mask, labels, targets], SIDE)
 
 
 def _stored(ids: np.ndarray, encoded: Encoded | EncodedPairs, split: SampleSplit, rows: np.ndarray) -> pa.RecordBatch:
@@ -288,19 +291,19 @@ def _stored(ids: np.ndarray, encoded: Encoded | EncodedPairs, split: SampleSplit
     columns += chosen_lists(rows, encoded.bounds, encoded.starts)
     if not isinstance(encoded, EncodedPairs):
         return pa.record_batch(columns, PROBES)
-    columns += [*chosen_lists(rows, encoded.target_bounds, encoded.target_starts), encoded.source_ends[rows]]
+    columns += [*chosen_lists(rows, encoded.output_bounds, encoded.output_starts), encoded.source_ends[rows]]
     return pa.record_batch(columns, PAIRS)
 
 
 def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> dict[str, Any]:
     """The facts of the manifests. Raises UserError if there are no probes, or too few prompts among them."""
-    name, kind, stored = settings.data.name, settings.probe, int(split.stored.sum())
-    probes = int(writer.long[kind].sum())
-    if not probes:
-        other = "--probe target, " if writer.long["target"].any() else ""
+    name, kind = settings.data.name, settings.probe
+    if not writer.counts[kind].any():
+        other = "--probe target, " if writer.counts["target"].any() else ""
         raise UserError(
-            f"{name}: all {stored} {kind}s are shorter than {settings.prefix_length} + {settings.min_suffix_length} "
-            f"tokens; take {other}a lower --prefix-length or --min-suffix-length, or longer texts"
+            f"{name}: all {writer.too_short[kind]} {kind}s are shorter than {settings.prefix_length} + "
+            f"{settings.min_suffix_length} tokens; take {other}a lower --prefix-length or --min-suffix-length, or "
+            "longer texts"
         )
     prompts = writer.prompts.count()
     check_prompts(prompts, name, kind, settings.shared_prompts)
@@ -310,7 +313,7 @@ def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> d
         "prefix_length": settings.prefix_length,
         "probe": kind,
         "prompts": prompts,
-        "samples_too_short_for_a_probe": stored - probes,
+        "too_short_for_a_probe": writer.too_short[kind],
     }
     if settings.near_duplicates:
         sizes = np.bincount(split.begin[distinct])
@@ -322,9 +325,7 @@ def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> d
     return facts
 
 
-def _summary(
-    facts: dict[str, Any], rows: dict[str, int], split: SampleSplit, long: dict[str, np.ndarray]
-) -> Iterator[str]:
+def _summary(facts: dict[str, Any], rows: dict[str, int], split: SampleSplit, writer: _Writer) -> Iterator[str]:
     """What is printed of an encoding, line by line. rows: of each result."""
     yield (
         f"{len(split.first)} samples, {facts['distinct_samples']} of them distinct: "
@@ -336,12 +337,10 @@ def _summary(
     if "left_out_of_training" in facts:
         trained, held_out = facts["left_out_of_training"], facts["left_out_of_held_out"]
         yield f"{trained} samples left out of training and {held_out} held-out ones: another stands for them"
-    for kind, probes in long.items():
-        members, others = ((probes & side).sum() for side in (split.member, ~split.member))
-        too_short = split.stored.sum() - probes.sum()
+    for kind, (others, members) in writer.counts.items():
         yield (
-            f"{members + others} probes of kind {kind}: {members} members, {others} non-members; {too_short} "
-            f"{kind}s too short"
+            f"{members + others} probes of kind {kind}: {members} members, {others} non-members; "
+            f"{writer.too_short[kind]} {kind}s too short"
         )
     if facts["prompts"]["own"] < facts["prompts"]["probes"]:
         yield describe_prompts(facts["prompts"])

@@ -25,7 +25,7 @@ SIDE = pa.schema(
         "input_ids": TOKENS,
         "attention_mask": pa.list_(pa.int8()),
         "labels": TOKENS,
-        "target": pa.int32(),
+        "targets": TOKENS,
     }
 )
 PROBES = pa.schema(

@@ -22,7 +22,7 @@ class Drawn(TypedDict):
 class Decoding(TypedDict):
     """How generations were made."""
 
-    prefix_length: Positive | None  # None of a file of probes
+    prefix_length: Count | None  # None of a file of probes
     temperature: Annotated[float, msgspec.Meta(ge=0, le=1000)]
     top_k: Count
     top_p: Share
@@ -63,7 +63,9 @@ class GenerationFacts(ModelFacts):
     listing: str
     documents: str | None  # the hash of those of the index (manifests.TextDigest); None of a file of probes
     canaries: str | None
+    adapter: NotRequired[dict[str, str] | None]  # fingerprints of an adapter and of its base model
     too_long: NotRequired[list[Count]]  # ids of probes that were left out: their prompts are longer than the context
+    too_short: NotRequired[Count]  # samples, or turns of them, with too few tokens for a probe
     split: NotRequired[SplitRule]
 
 

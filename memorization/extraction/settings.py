@@ -11,9 +11,9 @@ from memorization.store import locations
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """Stage 3's flags (inference_prefix.py --help)."""
+    """Stage 3's flags (inference_prefix.py --help). adapter: None for none; then a model_path is needed."""
 
-    model_path: str
+    model_path: str | None
     token_path: str | None
     base_model: str | None
     subset_name: str
@@ -38,6 +38,7 @@ class ExtractionSettings:
     token_scores: bool
     num_samples: int
     seed: int
+    adapter: list[str] | None = None
 
     @property
     def decoding(self) -> DecodingSettings:

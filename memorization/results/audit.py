@@ -16,7 +16,7 @@ from memorization.results.summary import base_json
 from memorization.results.tables import resolved_rates
 from memorization.store.manifests import Manifest
 
-VERSION = 2  # of the document; raise it when a field or its meaning changes
+VERSION = 3  # of the document; raise it when a field or its meaning changes
 EXTRACTION = {  # scores that are no attack on membership of their own
     *("matched_tokens", "own_run", "common_run", "edit_similarity", "rouge_l", "extraction_strength", "log_p_z"),
     "paraphrase",
@@ -59,7 +59,8 @@ def _run(result: Result) -> dict[str, Any]:
         "unchecked": facts.unchecked,
         "notes": [note._asdict() for note in notes_of(summary)],
         "verdict": summary.verdict,
-        "probes": summary.counts.probes,
+        "samples": summary.counts.samples,
+        "probes": summary.probes,
         "prompts": facts.prompts,
         "generations": summary.generations,
         "generations_a_probe": summary.generations_a_probe,

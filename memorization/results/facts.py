@@ -40,6 +40,7 @@ def facts_of(made_of: dict[str, Any], arguments: dict[str, Any], facts: dict[str
         trained_on=(facts["training"] or {}).get("encoding"),
         held_out=facts.get("held_out"),
         probe=generations.get("probe"),
+        too_short=facts.get("too_short"),
         drawn=generations.get("drawn"),
         prompts=facts.get("prompts"),
         not_computed=facts.get("not_computed") or {},

@@ -53,7 +53,10 @@ class BlockSettings(FineTuneSettings):
         "keep the first block of a longer sample, or all (default: cut)", "cut"
     )
     packing: bool = flag("train on several samples a row, none of which sees another; evaluation is not packed", False)
-    loss_on: Literal["all", "output"] = flag("the tokens that are learned: all, or the output's only", "all")
+    loss_on: Literal["all", "output", "last"] = flag(
+        "the tokens that are learned: all; the output's only, of a chat the assistant's turns; or the last of these",
+        "all",
+    )
 
 
 @dataclass(frozen=True)

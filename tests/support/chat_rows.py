@@ -1,5 +1,6 @@
 """Stage 3's rows of chats, made by hand: several turns a sample, as a model answers each of them."""
 
+from memorization.extraction.generations import Reach
 from memorization.extraction.scores import Scores
 from support.generation_rows import generation
 
@@ -94,6 +95,7 @@ def chat_rows(says=SAYS, sample=0):
                 exact_match=text == suffix,
                 generation_ids=[0] * len(said),
                 scores=None if sample else scores,
+                reach=Reach(len(words), len(suffix)),
             )
             rows.append(row)
     return rows
