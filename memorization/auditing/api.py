@@ -66,7 +66,7 @@ class AuditResult:
 
 def audit(
     *,
-    model: str | Path,
+    model: str | Path | None = None,
     train_data: str | Path | Sequence[str | Path],
     held_out_data: str | Path | Sequence[str | Path] = (),
     output: str | Path = "audit",
@@ -74,9 +74,10 @@ def audit(
 ) -> AuditResult:
     """Audit a model as audit.py does, and return the result.
 
-    flags: any other flag of audit.py by its name with underscores: base_model="./llama", members=2000, redact=True;
-    fail_above has no effect but on the tables. A repeated call with the same settings goes on where the first was, or
-    reads what it finished. Raises UserError where audit.py prints one line.
+    model: may be left out where an adapter, given by the flag `adapter`, names its base model. flags: any other flag of
+    audit.py by its name with underscores: base_model="./llama", members=2000, redact=True; fail_above has no effect
+    here. A repeated call with the same settings goes on where the first was, or reads what it finished. Raises
+    UserError where audit.py prints one line.
     """
     named = {"model": model, "train_data": train_data, "held_out_data": held_out_data, "output": output} | flags
     parser = _RaisingParser(None)

@@ -1,7 +1,7 @@
 """What an audit would do, and how long that may take, from a few batches that it is tried on."""
 
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -18,11 +18,10 @@ from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
 from memorization.extraction.engine import Prompt
 from memorization.extraction.transformers_engine import TransformersEngine
+from memorization.models.adapted import ModelWeights
 from memorization.models.hub import load_tokenizer
-from memorization.models.loading import load_for_generation
 
-TRIED = 3  # batches: the first is not counted, it warms up
-GIB = 2**30
+TRIED = 2  # batches
 
 
 def describe_plan(settings: AuditSettings) -> Iterator[str]:
@@ -30,7 +29,8 @@ def describe_plan(settings: AuditSettings) -> Iterator[str]:
 
     Nothing is written but in a temporary directory, where the data is encoded. Raises UserError as run_audit does.
     """
-    with TemporaryDirectory() as directory:
+    with ExitStack() as stack:
+        directory = stack.enter_context(TemporaryDirectory())
         settings = prepare_audit(settings)
         encoding = replace(settings.encoding, output_dir=Path(directory), num_proc=1)
         start = perf_counter()
@@ -46,11 +46,12 @@ def describe_plan(settings: AuditSettings) -> Iterator[str]:
         of = settings.extraction
         probes.keep(draw_samples(probes, of.members, of.held_out, of.seed))
         yield f"  asked: {_by_side(probes)}; {prompts['distinct']:,} distinct prompts of {prompts['probes']:,}"
-        models = 1 + bool(of.base_model)
+        models = len(settings.sources) + bool(of.base_model)
         generations = len(probes) * of.num_samples * models
         yield f"  generations: {generations:,}, at most {generations * of.max_new_tokens:,} tokens"
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-        model = load_for_generation(settings.model, of.dtype, device)
+        source = settings.sources[0]
+        model = stack.enter_context(ModelWeights(source.plain, of.dtype, device).using(source.adapter))
         weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
         engine = TransformersEngine(model, load_tokenizer(encoding.tokenizer).eos_token_id, of.decoding, of.batch_size)
         engine.fit(probes, generations)
@@ -59,7 +60,7 @@ def describe_plan(settings: AuditSettings) -> Iterator[str]:
         cache = 2 * config.num_hidden_layers * config.hidden_size * model.dtype.itemsize
         most = cache * engine.batch_size * (probes.longest_prefix + of.max_new_tokens)
         yield (
-            f"  memory on {device}: {weights / GIB:.2f} GiB of weights, and up to about {most / GIB:.2f} GiB for "
+            f"  memory on {device}: {_size(weights)} of weights, and up to about {_size(most)} for "
             f"{engine.batch_size} texts at a time"
         )
         total = encoded + seconds / number * len(probes) * of.num_samples * models
@@ -75,18 +76,24 @@ def _by_side(probes: Probes) -> str:
 
 
 def _measured(engine: TransformersEngine, probes: Probes) -> tuple[float, int]:
-    """(seconds, number of probes) of the batches that are tried, chosen at random; the first only warms up."""
-    size = min(engine.batch_size, len(probes))
-    chosen = np.random.default_rng(0).permutation(len(probes))[: TRIED * size]
-    seconds, number = 0.0, 0
-    for begin in range(0, len(chosen), size):
-        batch = [probes[i : i + 1][0] for i in sorted(chosen[begin : begin + size].tolist())]
+    """(seconds, number of probes) of the batches that are tried, chosen at random, after one probe that warms up."""
+    chosen = np.random.default_rng(0).permutation(len(probes))[: TRIED * engine.batch_size]
+
+    def work(numbers: list[int]) -> float:
         start = perf_counter()
-        scores = engine.score(batch)
-        engine.generate([Prompt(probe, 0, score) for probe, score in zip(batch, scores, strict=True)])
-        if begin or len(chosen) <= size:
-            seconds, number = seconds + perf_counter() - start, number + len(batch)
-    return seconds, number
+        batch = [probes[i : i + 1][0] for i in sorted(numbers)]
+        prompts = zip(batch, engine.score(batch), strict=True)
+        engine.generate([Prompt(probe, 0, scores) for probe, scores in prompts])
+        return perf_counter() - start
+
+    work(chosen[:1].tolist())
+    begins = range(0, len(chosen), engine.batch_size)
+    return sum(work(chosen[begin : begin + engine.batch_size].tolist()) for begin in begins), len(chosen)
+
+
+def _size(number: float) -> str:
+    """A number of bytes, in words."""
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
 
 
 def _duration(seconds: float) -> str:

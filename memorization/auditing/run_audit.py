@@ -19,6 +19,7 @@ from memorization.encoding.stored_sets import FORMAT
 from memorization.encoding.task_rows import sides
 from memorization.extraction.extract import extract
 from memorization.extraction.kinds import GENERATIONS
+from memorization.models.adapters import adapter_labels
 from memorization.models.hub import load_tokenizer
 from memorization.models.loading import CAUSAL, architecture_of, load_config
 from memorization.results.columns import MAIN, columns_of, pass_columns
@@ -45,13 +46,20 @@ def run_audit(settings: AuditSettings) -> Report:
     settings = prepare_audit(settings)
     if not _is_encoded(settings.encoding):
         encode_task(settings.encoding)
-    extract(settings.extraction)
-    if not _is_indexed(settings):
+    generations = extract(settings.extraction)
+    if not _is_indexed(settings, generations[0]):
         index_training_set(settings.indexing)
-    with DetectionRun(settings.detection, lambda: open_index(settings.indexing.index)) as detections:
-        detections.detect()
-        write_result(detections, _arguments(settings))
-    report = read_report(settings.report)
+    results, names = [], _names(settings)
+    for name, path in zip(names, generations, strict=True):
+        result = settings.detection.result
+        if len(names) > 1:
+            result = result.parent / name / result.name
+        one = replace(settings.detection, generations=path, result=result)
+        with DetectionRun(one, lambda: open_index(settings.indexing.index)) as detections:
+            detections.detect()
+            write_result(detections, _arguments(settings, name))
+        results.append(result.parent)
+    report = read_report(replace(settings.report, results=results))
     assert settings.report.output is not None
     write_report(report, settings.report.output, settings.report.redact)
     return report
@@ -59,7 +67,7 @@ def run_audit(settings: AuditSettings) -> Report:
 
 def prepare_audit(settings: AuditSettings) -> AuditSettings:
     """The settings with the task that the data has; prints what it is taken for. Raises UserError as run_audit does."""
-    for name in filter(None, (settings.model, settings.extraction.base_model)):
+    for name in filter(None, (settings.sources[0].plain, settings.extraction.base_model)):
         if architecture_of(load_config(name)) is not CAUSAL:
             raise UserError(f"{name}: reads a source and writes a target; run the stages (docs/encoder-decoder.md)")
     load_tokenizer(settings.encoding.tokenizer, "--tokenizer")
@@ -96,7 +104,7 @@ def closing_lines(report: Report) -> list[str]:
     lines = [line for note in report.notes for line in paragraph(note)]
     for summary in (result.summary for result in report.results):
         figures = [figure for name, figure in summary.counts.figures.items() if name in MAIN]
-        probes = ["samples", *(str(summary.counts.probes[side]) for side in SIDES), ""]
+        probes = ["samples", *(str(summary.counts.samples[side]) for side in SIDES), ""]
         lines += ["", *plain(Table(HEADINGS, [probes, *figure_rows(figures)], "Share of samples, in %:")), ""]
         lines += verdict_lines(summary)
     return lines
@@ -129,9 +137,9 @@ def _is_encoded(settings: EncodingSettings) -> bool:
     return same and made_of["tokenizer"] == tokenizer_fingerprint(load_tokenizer(settings.tokenizer))
 
 
-def _is_indexed(settings: AuditSettings) -> bool:
+def _is_indexed(settings: AuditSettings, generations: Path) -> bool:
     """Whether the index of the generations is there whole, and the span index beside it."""
-    manifest = read_manifest(settings.detection.generations, GENERATIONS)
+    manifest = read_manifest(generations, GENERATIONS)
     index, spans = (
         settings.indexing.index,
         span_index_path(settings.indexing.index.indexes, manifest.made_of["encoding"]),
@@ -145,8 +153,16 @@ def _is_indexed(settings: AuditSettings) -> bool:
     return whole and metadata is not None and metadata.made_of["regions"] == regions
 
 
-def _arguments(settings: AuditSettings) -> dict[str, Any]:
-    """What the manifest of detections says of the flags."""
+def _names(settings: AuditSettings) -> list[str]:
+    """What the models are called."""
+    if len(settings.sources) > 1:
+        return adapter_labels(settings.sources)
+    name = settings.sources[0].name
+    return [Path(name).name or name]
+
+
+def _arguments(settings: AuditSettings, name: str) -> dict[str, Any]:
+    """What the manifest of detections says of the flags. name: of the model."""
     flags, detection = settings.indexing.flags, settings.detection
-    named = {"type": Path(settings.model).name or settings.model, "dataset": settings.encoding.data.task.name}
+    named = {"type": name, "dataset": settings.encoding.data.task.name}
     return flags | named | {"paraphrase_model": detection.paraphrase_model or "none", "ner_model": detection.ner_model}

@@ -13,10 +13,11 @@ from memorization.encoding.task_rows import DataSettings
 from memorization.encoding.tasks import TEXT
 from memorization.encoding.text_files import encoding
 from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments
+from memorization.models.adapters import ModelSource, model_sources
 from memorization.results.gate import add_gate_arguments
 from memorization.results.report import ReportSettings
 from memorization.retrieval import IndexSettings
-from memorization.shell.cli import Parser
+from memorization.shell.cli import Parser, UserError
 
 NAME = "audit"  # of the encoding, the index and the results
 OF_ENCODING = "train_data held_out_data max_samples encoding tokenizer min_suffix_length near_duplicates".split()
@@ -26,11 +27,11 @@ OF_ENCODING = "train_data held_out_data max_samples encoding tokenizer min_suffi
 class AuditSettings:
     """What is audited, and the settings of each stage.
 
-    encoding: without its task, which the form of the data decides, as it does `probe` and `prefix_length` where these
-    are None. model: what results call it. dry_run: whether to print what would be done, and do nothing.
+    sources: the model, or each of several adapters. encoding: without its task, which the form of the data decides, as
+    it does `probe` and `prefix_length` where these are None. dry_run: whether to print only what would be done.
     """
 
-    model: str
+    sources: list[ModelSource]
     output: Path
     probe: str | None
     prefix_length: int | None
@@ -44,10 +45,18 @@ class AuditSettings:
 
 def add_audit_arguments(parser: Parser) -> None:
     """Add all flags of an audit."""
-    parser.add_argument("--model", required=True, help="the fine-tuned model: path or hub name")
-    parser.add_argument("--tokenizer", help="its tokenizer: path or hub name (default: --model)")
+    parser.add_argument("--model", help="the fine-tuned model: path or hub name; with --adapter, its base model")
     parser.add_argument(
-        "--base-model", help="the model before fine-tuning: the same with it, to compare: path or hub name"
+        "--adapter",
+        nargs="+",
+        metavar="DIR",
+        help="an adapter of peft (LoRA ...) on it, or several; without --model on the base model that it names",
+    )
+    parser.add_argument("--tokenizer", help="its tokenizer: path or hub name (default: the adapter's, --model's)")
+    parser.add_argument(
+        "--base-model",
+        help="the model before fine-tuning: the same with it, to compare: path or hub name; an adapter's own is not "
+        "loaded twice",
     )
     parser.add_argument(
         "--train-data", nargs="+", required=True, metavar="PATH", help="what it was trained on: files or data sets"
@@ -75,7 +84,10 @@ def add_audit_arguments(parser: Parser) -> None:
 
 
 def audit_settings(flags: argparse.Namespace) -> AuditSettings:
-    """The settings that the flags give."""
+    """The settings that the flags give. Raises UserError for a model or an adapter that is none."""
+    if not (flags.model or flags.adapter):
+        raise UserError("--model is missing: name the fine-tuned model, or an adapter by --adapter")
+    sources = model_sources(flags.model, flags.adapter)
     output = Path(flags.output)
     values = vars(flags)
     encoded, index, detections = output / "encoding", output / "index", output / "detections"
@@ -85,7 +97,7 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
     )
     of_encoding: dict[str, Any] = {
         "data": data,
-        "tokenizer": flags.tokenizer or flags.model,
+        "tokenizer": flags.tokenizer or sources[0].tokenizer,
         "name": NAME,
         "output_dir": encoded,
         "test_size": TEST_SIZE,
@@ -108,7 +120,7 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
     }
     extraction = ExtractionSettings(**_chosen(ExtractionSettings, values) | of_extraction)
     return AuditSettings(
-        model=flags.model,
+        sources=sources,
         output=output,
         probe=flags.probe,
         prefix_length=flags.prefix_length,
@@ -128,7 +140,7 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
         detection=DetectionSettings.of(
             flags, generations=extraction.path, result=detections / "detections.jsonl", probes=None, indexes=index
         ),
-        report=ReportSettings([detections], (output / "report").resolve(), (), tuple(flags.fail_above), flags.redact),
+        report=ReportSettings([], (output / "report").resolve(), (), tuple(flags.fail_above), flags.redact),
         dry_run=flags.dry_run,
     )
 
