@@ -1,6 +1,7 @@
 """A given split: which side a sample is on is what the files say, and what is no control is left out and named."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from memorization.encoding.comparability import LEAST, compare_sides, draw_to_co
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from support.command_line import one_line, run_script
+from support.detection_rows import detection, write_detections
 
 ROWS = make_dialogues(seed=3, single=150, fourfold=0, sixteenfold=0)
 TRAINING, HELD_OUT = ROWS[:100], ROWS[100:]
@@ -264,3 +266,50 @@ def test_sides_that_differ_are_warned_of(tmp_path, capsys):
     )
     comparability = manifest(tmp_path)["facts"]["comparability"]
     assert comparability["interval"][0] > 0.6 and comparability["members"] == 100
+
+
+# what results say of it
+
+APART = {"members": 200, "held_out": 100, "auc": 0.83, "interval": (0.8, 0.86)}
+ALIKE = {"members": 200, "held_out": 100, "auc": 0.63, "interval": (0.59, 0.67)}
+FEW = {"members": 200, "held_out": 3, "auc": None, "interval": None}
+
+
+def detections():
+    return [detection(i, own=60 if i < 10 else 9) for i in (*range(20), *range(1000, 1020))]
+
+
+@pytest.mark.parametrize("sides", [APART, ALIKE, FEW, None])
+def test_every_report_warns_of_sides_that_differ(tmp_path, sides, capsys):
+    split = {"kind": "given", "near_duplicates": 0.8, "comparability": sides}
+    result = write_detections(tmp_path / "result", detections(), training={}, split=split)
+    out = tmp_path / "report"
+    assert run_script("report.py", result, "--output", out, "--fail-above", "own=0.9") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    files = [(out / name).read_text() for name in ("report.html", "summary.md", "summary.tex", "leaks.txt")]
+    texts = [
+        printed,
+        printed[printed.index("within all limits") :],
+        *(" ".join(re.sub("[%\n]", " ", t).split()) for t in files),
+    ]
+    warning = "tells held-out samples from members with an AUC of 0.83 [0.80, 0.86], so a difference may come from the"
+    for text in texts:
+        assert (warning in text.replace("\\", "")) == (sides is APART)
+        assert "if the two sides are alike but for the training" in text or text not in (printed, *texts[3:4])
+    (run,) = json.loads((out / "audit.json").read_text())["runs"]
+    assert run["split"] == json.loads(json.dumps(split)) and run["membership"] == "trained"
+    assert ("SIDES DIFFER" in [note["name"] for note in run["notes"]]) == (sides is APART)
+    assert ("SIDES DIFFER" in (out / "summary.csv").read_text()) == (sides is APART)
+
+
+def test_every_report_says_whose_word_membership_is(tmp_path, capsys):
+    result = write_detections(tmp_path / "result", detections())
+    out = tmp_path / "report"
+    assert run_script("report.py", result, "--output", out, "--fail-above", "own=0.9") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    files = [
+        (out / name).read_text() for name in ("report.html", "summary.md", "summary.tex", "leaks.txt", "audit.json")
+    ]
+    for text in (printed, printed[printed.index("within all limits") :], *files):
+        assert "membership as declared by the files" in text
+    assert json.loads(files[-1])["runs"][0]["membership"] == "declared"

@@ -372,7 +372,10 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     monkeypatch.setattr("memorization.extraction.extract.load_engine", lambda *_: Texts())
     assert infer(stage, tmp_path) == 0
     rows, manifest = read_generations(result(tmp_path))
-    assert manifest.made_of["engine"] == "texts" and manifest.facts["not_computed"] == Texts.not_computed
+    assert manifest.made_of["engine"] == "texts" and manifest.facts["canaries"] is None
+    canaries = {"canaries": "the engine does not run the model in this process"}
+    assert manifest.facts["not_computed"] == Texts.not_computed | canaries
+    assert (note := f"exposures of canaries: not computed, as {canaries['canaries']}") in capsys.readouterr().out
     assert all(row.scores is row.near is row.exact_match is None and not row.generation_ids for row in rows)
     index = "--indexes", tmp_path / "indexes", "--index-xsuffix", "i"
     assert run_script("load_to_elastic.py", "-dir", stage, "-fn", "dialogue_prefix.json", *index) == 0
@@ -392,6 +395,7 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     assert run_script("report.py", tmp_path / "m" / "dialogue", "--output", tmp_path / "report") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert printed.count("min-k %++: not computed, as the engine gives texts alone") == 2  # the table and the report
+    assert printed.count(note) == 2
     assert (
         not {"loss", "min_k", "exact_match"} & read_json(tmp_path / "m" / "dialogue" / "result.json")["scores"].keys()
     )

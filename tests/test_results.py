@@ -432,7 +432,13 @@ def test_the_verdict_says_yes_or_what_could_have_been_found():
     assert "Verdict: no evidence at this sample size that members" in summary_text(summarize(shy, FACTS))
     sure = [detection(i, own=60) for i in (*range(40), *range(1000, 1040))]
     assert "no difference, however large" in " ".join(summary_text(summarize(sure, FACTS)).split())
-    assert "Verdict: none, for want of" in summary_text(summarize(ROWS[:5], FACTS))
+    alone = summary_text(summarize(ROWS[:5], facts(clusters=(1000, 0))))
+    assert (
+        alone.startswith("NO CONTROL: ") and "Verdict: none, as there is no control: no held-out texts, and no" in alone
+    )
+    assert "no evidence" not in alone
+    held_out = [row for row in ROWS if not row.generation.member]
+    assert "Verdict: none, for want of" in summary_text(summarize(held_out, FACTS))
 
 
 def test_a_group_without_a_control_is_told_beside_the_base_model():
@@ -445,8 +451,14 @@ def test_a_group_without_a_control_is_told_beside_the_base_model():
     assert "as many copies; against the base model: yes (p < 0.0001)" in text
     assert "Against the base model: the same samples, McNemar's exact test." in text
     alone = " ".join(summary_text(summarize(rows[:60], facts(base="b"), before[:60])).split())
-    assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in alone
-    assert "members cannot be tested against held-out texts: too few of as many copies; against the base" in alone
+    assert "Verdict: none, as there is no control: no held-out texts. Against the base model: more often" in alone
+    assert (
+        "more often beyond chance in 2 of 3 groups. 1 copy no evidence" in alone and "members yes (p < 0.0001)" in alone
+    )
+    assert "if fine-tuning changed nothing any false yes" in alone and "held-out samples of as many" not in alone
+    few = " ".join(summary_text(summarize([*rows[:26], rows[-1]], facts(base="b"), [*before[:26], before[-1]])).split())
+    assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in few
+    assert "members cannot be tested against held-out texts: too few of as many copies; against the base" in few
 
 
 def test_a_true_positive_rate_without_a_lower_bound_says_so_in_words():
@@ -469,7 +481,9 @@ def test_one_group_of_copies_is_not_shown_beside_all_members(copies):
 
 def test_unchecked_is_the_first_word():
     assert summary_text(summarize(ROWS, facts(unchecked=True))).startswith("UNCHECKED")
-    assert summary_text(summarize(ROWS, facts(trained_on=None))).startswith("NOTE: nothing is known")
+    assert summary_text(summarize(ROWS, facts(trained_on=None))).startswith(
+        "NOTE: it is membership as declared by the files: "
+    )
     assert "UNCHECKED" not in summary_text(summarize(ROWS, facts(unchecked=False)))
 
 

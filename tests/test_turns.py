@@ -1,18 +1,30 @@
 """Chats: a sample has several turns, each asked by itself; what is counted are samples."""
 
+import base64
+import gzip
+import json
+import re
+
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memorization.detection.detections import Detection
+from memorization.detection.kinds import DETECTIONS
 from memorization.encoding.probes import sample_documents
 from memorization.extraction.scores import Scores
 from memorization.results.columns import columns_of, score_columns
 from memorization.results.counts import collect
+from memorization.results.leaks import leaks
+from memorization.results.redact import MASK, redacted
+from memorization.results.sample_texts import SampleText, sample_texts
 from memorization.results.summarize import summarize
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import read_json
-from support.chat_rows import CHATS, chat_rows
+from memorization.store.rows import read_rows
+from support.chat_rows import CHATS, PHONE, answer, begins, chat_rows
 from support.command_line import run_script
 from support.detection_rows import detection, facts
 from support.generation_rows import generation, load_index, load_spans, write_generations
@@ -175,3 +187,111 @@ def test_turns_are_folded_as_terms_says(samples, generations):
         assert named["matched_tokens score"][place] == max(matched)
         assert named["own_run score"][place] == max(length or 0 for length in own)
         assert named["loss score"][place] == named["min_k score"][place] == -mean
+
+
+# ---- what is shown
+
+
+@given(st.lists(st.text("ab \n", max_size=5), min_size=1, max_size=4), st.data())
+def test_a_span_of_a_document_lies_in_the_turns_that_it_is_of(turns, data):
+    text, suffixes = "", []
+    for turn in turns:
+        text += "asked: "
+        suffixes.append((len(text), len(text) + len(turn)))
+        text += turn
+    sample = SampleText(text, suffixes)
+    assert sample.document == "\n".join(turns)
+    begin = data.draw(st.integers(0, len(sample.document)))
+    end = data.draw(st.integers(begin, len(sample.document)))
+    parts = sample.in_text((begin, end))
+    between = {
+        place for place in range(begin, end) if not any(start <= place < stop for start, stop in in_order(turns))
+    }
+    assert "".join(text[slice(*part)] for part in parts) == "".join(
+        sample.document[place] for place in range(begin, end) if place not in between
+    )
+    for part in parts:
+        first, last = sample.in_document(part)
+        assert begin <= first and last <= end and sample.document[first:last] == text[slice(*part)]
+
+
+def in_order(turns):
+    """[start, end) of each turn in the document."""
+    ends = np.cumsum([len(turn) + 1 for turn in turns]).tolist()
+    return [(end - 1 - len(turn), end - 1) for end, turn in zip(ends, turns, strict=True)]
+
+
+@pytest.fixture
+def shown(stage):
+    """(detections of the chats, the report's directory)."""
+    write_generations(stage / "g.jsonl", chat_rows())
+    assert detect(stage) == 0
+    path = stage / "results" / "m" / "dialogue"
+    assert run_script("report.py", path, "--output", stage / "report") == 0
+    return read_rows(path / "detections.jsonl", DETECTIONS, Detection)[0], stage / "report"
+
+
+def test_the_page_has_the_whole_chat_with_the_turn_that_was_asked_for(shown):
+    rows, report = shown
+    (packed,) = re.findall(r'id="data">([^<]+)', (report / "report.html").read_text())
+    content = json.loads(gzip.decompress(base64.b64decode(packed)))
+    texts, samples = content["texts"], sample_texts(rows)
+    assert [case["name"] for case in content["cases"]][:3] == [
+        "sample 0, turn 1",
+        "sample 0, turn 2",
+        "sample 0, turn 3",
+    ]
+    assert {case["name"] for case in content["cases"] if case["id"] in (2, 101)} == {"sample 2", "sample 101"}
+    marked = 0
+    for row, case in zip(rows, content["cases"], strict=True):
+        probe = row.generation
+        whole = begins(probe.id, len(CHATS[probe.id]) - 1) + answer(probe.id, -1)
+        assert (case["id"], case["turn"]) == (probe.id, probe.turn)
+        assert "".join(texts[case[part]] for part in ("prefix", "suffix", "rest")) == whole == samples[probe.id].text
+        assert texts[case["suffix"]] == answer(probe.id, probe.turn) and not case["others"]
+        for begin, end, _, _, _, sample, first, last, _ in case["copied"]:
+            assert probe.text[begin:end] == samples[sample].text[first:last]
+            marked += 1
+        documents = {candidate.id: candidate.text for candidate in row.candidates}
+        wanted = [documents[one.candidate][slice(*one.candidate_span)] for one in row.labels.passages]
+        wanted = [text for one, text in zip(row.labels.passages, wanted, strict=True) if one.candidate != probe.id]
+        assert wanted == [samples[one[2]].text[one[3] : one[4]] for one in case["passages"] if one[2] is not None]
+    assert marked >= 3
+
+
+def test_leaks_name_the_turn_and_show_the_run_where_it_stands(shown):
+    first, second, third = shown[0][:3]
+    run = f"\u27e6{answer(0, 2)[:-1]}\u27e7."  # words; a mark is none
+    of_later, of_own = (" ".join(leaks("run", rows, 50).split()) for rows in ([first, third], [second, third]))
+    title = "1. sample 0, turn 1, 1 copy, a run of 82 characters, of a later turn prefix:"
+    assert title in of_later and of_later.count(run) == 2
+    assert answer(0, 0) in of_later and answer(0, 1) in of_later  # all that follows the prompt
+    assert "1. sample 0, turn 2, 1 copy, a run of 79 characters, exact match prefix:" in of_own
+    assert answer(0, 2) not in of_own
+    unknown = " ".join(leaks("run", [first], 50).split())  # the run lies behind all that the rows have
+    assert "1. sample 0, 1 copy, a run of 82 characters, of a later turn" in unknown and unknown.count(run) == 1
+
+
+def test_redacted_turns_are_parts_of_one_text(shown):
+    rows, _ = shown
+    masked = redacted(rows)
+    before, after = sample_texts(rows), sample_texts(masked)
+    for row, new in zip(rows, masked, strict=True):
+        probe, suffix = new.generation, row.generation.suffix
+        assert after[probe.id].text.startswith(probe.prefix + probe.suffix)
+        assert alike(suffix.replace(PHONE, "[telephone]"), probe.suffix, "[telephone]")
+        assert PHONE not in probe.text and ("[telephone]" in probe.text) == (PHONE in row.generation.text)
+        for run, other in zip(row.copied, new.copied, strict=True):
+            text, shown = before[run.sample].text[slice(*run.sample_span)], after[run.sample].text
+            assert alike(text, shown[slice(*other.sample_span)])
+        texts, documents = ({one.id: one.text for one in each.candidates} for each in (row, new))
+        for one, other in zip(row.labels.passages, new.labels.passages, strict=True):
+            text, document = texts[one.candidate][slice(*one.candidate_span)], documents[one.candidate]
+            assert document == after[one.candidate].document
+            assert alike(text.replace(PHONE, "[telephone]"), document[slice(*other.candidate_span)], "[telephone]")
+
+
+def alike(text, masked, kept=""):
+    """Whether a text is masked letter by letter, but for what is kept."""
+    ours, theirs = ([*each.replace(kept, "")] if kept else [*each] for each in (text, masked))
+    return len(ours) == len(theirs) and all(shown in (letter, MASK) for letter, shown in zip(ours, theirs, strict=True))

@@ -4,7 +4,7 @@ from typing import Literal, NotRequired, TypedDict
 
 import msgspec
 
-from memorization.store.manifests import Count, Kind, Positive, Share
+from memorization.store.manifests import Count, Kind, Manifest, Positive, Share
 
 STAGE = "encode_<task>.py"
 
@@ -30,11 +30,11 @@ class Comparability(TypedDict):
 
 class SplitRule(TypedDict):
     """How members and held-out texts were divided. kind: whether drawn, or what the files say. near_duplicates: the
-    share of word 5-grams; None: no rule. comparability: of a given split with held-out samples."""
+    share of word 5-grams; None: no rule. comparability: of a given split with held-out samples, else None."""
 
+    kind: Literal["random", "given"]
     near_duplicates: Share | None
-    kind: NotRequired[Literal["random", "given"]]
-    comparability: NotRequired[Comparability | None]
+    comparability: Comparability | None
 
 
 class PromptCount(TypedDict):
@@ -55,6 +55,8 @@ class SetSettings(TypedDict):
 
 
 class ProbeSettings(SetSettings):
+    split: Literal["random", "given"]
+    near_duplicates: NotRequired[Share | None]
     min_suffix_length: Positive
 
 
@@ -65,6 +67,7 @@ class TrainingSetFacts(TypedDict):
 class ProbeFacts(TypedDict):
     probe: str
     prefix_length: Positive
+    comparability: NotRequired[Comparability]
 
 
 class TrainingSetManifest(msgspec.Struct):
@@ -87,3 +90,13 @@ PROBES = Kind("probes", STAGE, ProbesManifest)
 PROBE_TEXTS = Kind("probes as text", STAGE)
 CANARIES = Kind("canaries", STAGE)
 OF_ENCODING = {kind.name: kind for kind in (TRAINING_SET, HELD_OUT_SET, PROBES, PROBE_TEXTS, CANARIES)}
+
+
+def split_rule(probes: Manifest) -> SplitRule:
+    """The SplitRule of an encoding, by the manifest of its probes."""
+    made_of = probes.made_of
+    return SplitRule(
+        kind=made_of["split"],
+        near_duplicates=made_of.get("near_duplicates"),
+        comparability=probes.facts.get("comparability"),
+    )

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from memorization.encoding.canary_secrets import CanarySet, read_canaries
-from memorization.encoding.kinds import PromptCount
+from memorization.encoding.kinds import PromptCount, split_rule
 from memorization.encoding.probe_file import FileProbes
 from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
@@ -371,18 +371,21 @@ def write_generations(
                 of_base = made_of | {"model": base.identity.contents, "trained_on": trained_on, "unchecked": False}
                 rows_of(locations.base_path(path), of_base).close()
             contents_read = {name: identity.contents, str(probes.path): probes.manifest.contents}
-            exposures = None  # all that makes them
+            exposures, not_computed = None, engine.not_computed  # exposures: all that makes them
             if canaries and isinstance(engine, TransformersEngine):
                 shared = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
                 given = _behind(virtual_ids(model), canaries)
                 exposures = write_exposures(model, given, settings, state, shared, contents_read)
+            elif canaries:
+                not_computed = not_computed | {"canaries": "the engine does not run the model in this process"}
+                if state.is_main_process:
+                    print(f"exposures of canaries: not computed, as {not_computed['canaries']}")
             rows = stack.enter_context(rows_of(path, made_of))
             state.wait_for_everyone()  # all ranks have seen what is done before any adds to it
             if state.is_main_process:
                 print(rows.progress)
             _generate(inputs, engine, rows)
             state.wait_for_everyone()
-            not_computed = engine.not_computed
         del engine, model, rows_of
         link = base and _write_base(inputs, weights, path, base, of_base)
         if not state.is_main_process:
@@ -402,7 +405,8 @@ def write_generations(
             too_long=inputs.too_long,
             prompts=inputs.prompts,
             documents=inputs.documents,
-            split={"near_duplicates": probes.manifest.made_of.get("near_duplicates")},
+            split=split_rule(probes.manifest),
+            membership="declared by the files" if training is None else "known from training",
             base=link,
             canaries=exposures and manifests.identity(exposures),
             not_computed=not_computed,

@@ -56,7 +56,7 @@ class ModelFacts(TypedDict):
     base: Link | None
     held_out: NotRequired[dict[str, float] | None]
     prompts: NotRequired[PromptCount]
-    not_computed: NotRequired[dict[str, str]]  # field of a generation, or of its scores -> why the engine gives none
+    not_computed: NotRequired[dict[str, str]]  # Engine.not_computed, and "canaries" where their exposures lack
 
 
 class GenerationFacts(ModelFacts):
@@ -67,6 +67,7 @@ class GenerationFacts(ModelFacts):
     too_long: NotRequired[list[Count]]  # ids of probes that were left out: their prompts are longer than the context
     too_short: NotRequired[Count]  # samples, or turns of them, with too few tokens for a probe
     split: NotRequired[SplitRule]
+    membership: NotRequired[str]  # for readers: what says which samples the model was trained on
 
 
 class GenerationArguments(TypedDict):

@@ -111,7 +111,9 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter, base: str, trainable: 
             if is_out_of_memory(error):
                 raise
             raise UserError(f"{adapter.name}: does not fit {base}: {_reason_of_peft(error)}") from None
-    unexpected = [] if config.is_prompt_learning else loaded.unexpected_keys
+    twice = (".modules_to_save.", ".original_module.")  # peft saves embeddings of another size under all their names
+    unexpected = [name for name in loaded.unexpected_keys if not any(part in name for part in twice)]
+    unexpected = [] if config.is_prompt_learning else unexpected
     for fault, names in {"lacks weights": loaded.missing_keys, "has weights of other layers": unexpected}.items():
         if names:
             shown = ", ".join(sorted(names)[:2]) + (", ..." if len(names) > 2 else "")

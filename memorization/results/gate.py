@@ -103,6 +103,11 @@ def _apply(limit: Limit, result: Result) -> Outcome:
     figure = figures[limit.column]
     members, held_out = figure.groups[MEMBERS], figure.groups[HELD_OUT]
     for estimate, needed, what in ((members, True, "member"), (held_out, limit.excess, "held-out text")):
+        if limit.excess and not result.summary.counts.samples[HELD_OUT]:
+            raise UserError(
+                f"{flag}: {result.label} has no held-out texts, so there is no difference to limit; limit the rate of "
+                f"members ({limit.column}=RATE)"
+            )
         if needed and not estimate.n:
             raise UserError(f"{flag}: no {what} of {result.label} has a value in this column; name another")
     if members.ceiling is not None and members.ceiling <= limit.rate and limit.column not in RARE:

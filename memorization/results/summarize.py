@@ -97,7 +97,7 @@ def summarize(
     measured = {name: [(column, next(values)) for column in table] for name, table in tables.items()}
     of_scores = {column.name: next(values) for column in scores}
     tuned = [of_column for _, of_column in measured["counts"]]
-    if classifier:
+    if classifier and groups[HELD_OUT].any():  # they choose the threshold
         measured["counts"].append(_calibrated(of_scores["paraphrase"], groups[HELD_OUT]))
     counts = {name: count_columns(groups, table, clusters) for name, table in measured.items()}
     _add_ceilings(counts["counts"], groups, zip(bounded, values, strict=True))
@@ -124,6 +124,8 @@ def summarize(
         for counter in (runs_of_others, items_of_others)
     )
     headings: dict[str, dict[str, None]] = {}  # of the columns without values, by reason, each once
+    if reason := facts.not_computed.get("canaries"):
+        headings[reason] = {"exposures of canaries": None}
     for column in (*tables["counts"], *scores):
         for field, reason in facts.not_computed.items():
             if column.needs == field or column.needs.startswith(f"{field}."):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from memorization.encoding.prompt_counts import PromptCount
+from memorization.encoding.kinds import PromptCount, SplitRule
 from memorization.extraction.kinds import Digits, Drawn
 from memorization.store.manifests import Count, Real, Share
 
@@ -177,10 +177,10 @@ class Facts(msgspec.Struct, kw_only=True):
 
     span_length: in columns. samples, clusters: how many distinct members and held-out samples there are. scheme: how a
     query samples, in words; None where decoding is not known. trained_on: the encoding that the model was trained on;
-    None where nothing is known of its training. held_out: perplexities that stage 2 measured. probe: the kind of probe.
-    too_short: how many samples, or turns of them, have too few tokens to be asked for; None where that is not known.
-    drawn: None where all probes were asked. not_computed: fields of generations that the engine did not compute -> the
-    reason.
+    None where nothing is known of its training. split: of the encoding; None where that is not known. held_out:
+    perplexities that stage 2 measured. probe: the kind of probe. too_short: how many samples, or turns of them, have
+    too few tokens to be asked for; None where that is not known. drawn: None where all probes were asked. not_computed:
+    fields of generations that the engine did not compute -> the reason.
     """
 
     profile: str
@@ -198,6 +198,7 @@ class Facts(msgspec.Struct, kw_only=True):
     base: str | None = None
     scheme: str | None
     trained_on: str | None
+    split: SplitRule | None = None
     held_out: dict[str, float] | None = None
     probe: str | None = None
     too_short: int | None = None

@@ -117,6 +117,8 @@ def measured_with(summary: Summary) -> str:
 
 def verdict_lines(summary: Summary) -> list[str]:
     """The verdict of a summary in words."""
+    if summary.verdict is None and not summary.counts.samples[HELD_OUT]:
+        return paragraph("Verdict: none, as there is no control: no held-out texts, and no base model.")
     if summary.verdict is None:
         return paragraph("Verdict: none, for want of members and held-out texts to compare.")
     groups = summary.verdict.groups
@@ -127,22 +129,27 @@ def verdict_lines(summary: Summary) -> list[str]:
         lines = paragraph(f"Verdict: yes, {more}{f', in {yes[HELD_OUT]} of {number} groups' * (number > 1)}.")
     elif number:
         lines = paragraph(f"Verdict: no evidence at this sample size that {more}.")
-    else:
+    elif summary.counts.samples[HELD_OUT]:
         lines = paragraph(f"Verdict: none, members {UNTESTED}.")
+    else:
+        lines = paragraph("Verdict: none, as there is no control: no held-out texts.")
+    untested = UNTESTED if summary.counts.samples[HELD_OUT] else ""
     if against[BASE]:
-        share = f"in {yes[BASE] or 'none'} of {len(against[BASE])} that {UNTESTED}"
+        share = f"in {yes[BASE] or 'none'} of {len(against[BASE])} {f'that {untested}' if untested else 'groups'}"
         lines += paragraph(f"Against the base model: more often beyond chance {share}.")
     width = min(max(map(len, groups)), 24)
     figure = summary.counts.figures[summary.verdict.column]
     for name, test in groups.items():
-        lines += paragraph(f"  {name.ljust(width)}  {_outcome(test, figure.groups[name].n)}", width + 4)
+        outcome = _outcome(test, figure.groups[name].n, untested)
+        lines += paragraph(f"  {name.ljust(width)}  {outcome}", width + 4)
     return lines
 
 
-def _outcome(test: GroupTest, members: int | None) -> str:
-    """A group's line of the verdict. members: how many have a value in the column."""
+def _outcome(test: GroupTest, members: int | None, untested: str) -> str:
+    """A group's line of the verdict. members: how many have a value in the column. untested: why not against held-out
+    texts, if that is to be said."""
     if test.against is None or test.p is None:
-        return UNTESTED
+        return untested or "too few members for a test"
     p = f"p = {test.p:.2g}" if test.p >= 0.0001 else "p < 0.0001"
     if test.evidence:
         outcome = f"yes ({p})"
@@ -152,7 +159,7 @@ def _outcome(test: GroupTest, members: int | None) -> str:
         points = f"{100 * test.detectable_difference:.1f} points"
         outcome = f"no evidence ({p}); a difference of {points} would have been found with 80 % power"
     if test.against == BASE:
-        return f"{UNTESTED}; against the base model: {outcome}"
+        return f"{untested}; against the base model: {outcome}" if untested else outcome
     return outcome if test.members == members else f"{outcome}; of {test.members} members that have such a control"
 
 
@@ -165,14 +172,18 @@ def how_tested(summary: Summary) -> list[str]:
     if why and (reached := _within_reach(summary)) is not None and reached < LEAST_CEILING:
         why += f": {TOO_SHORT}"
     number = sum(test.against is not None for test in tests)
+    controlled, split = summary.counts.samples[HELD_OUT] > 0, summary.facts.split
+    condition = "under a random split" if controlled else "if fine-tuning changed nothing"
+    if controlled and split and split["kind"] == "given":
+        condition = "if the two sides are alike but for the training"
     sentences = [
         f"By {summary.counts.figures[summary.verdict.column].heading}, the column named in advance{why}.",
         "Members are compared with held-out samples of as many copies: permutation test, one-sided, of whole clusters "
-        "of near-duplicates (Fisher's exact test where each has one sample).",
+        "of near-duplicates (Fisher's exact test where each has one sample)." * controlled,
         "Against the base model: the same samples, McNemar's exact test." * any(t.against == BASE for t in tests),
-        f"Corrected by Holm for {number} {'groups' if number > 1 else 'group'}: under a random split any false yes has "
-        "a chance of at most 5 %.",
-        "What would have been found: if the held-out rate is at the upper end of its interval.",
+        f"Corrected by Holm for {number} {'groups' if number > 1 else 'group'}: {condition} any false yes has a chance "
+        "of at most 5 %.",
+        "What would have been found: if the held-out rate is at the upper end of its interval." * controlled,
     ]
     return paragraph(f"({' '.join(filter(None, sentences))})")
 

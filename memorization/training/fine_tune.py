@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
+from torch.utils.data import BatchSampler
+from transformers import TrainingArguments, set_seed
+from transformers.trainer_utils import IntervalStrategy
 
 from memorization.models import hub
 from memorization.models.loading import Architecture, check_precision, held_here, load_for_training
@@ -19,12 +21,13 @@ from memorization.store.manifests import write_manifest
 from memorization.training.canary_loss import describe_canaries
 from memorization.training.checkpoints import full_disk_reported, is_finished, last_checkpoint, record_run
 from memorization.training.distributed import check_saves_whole, on_first_rank, print_once
+from memorization.training.flag_parser import refused_flags_named
 from memorization.training.input_checks import check_base_model, check_output_dir, check_sets
 from memorization.training.lora import add_adapters, save_merged
 from memorization.training.losses import check_finite
 from memorization.training.memorization_curve import CURVE, Curve, read_curve_probes
 from memorization.training.packing import PackingCheck, Packs, collate_packs
-from memorization.training.run_identity import run_made_of
+from memorization.training.run_identity import LED_BY_HELD_OUT, run_made_of
 from memorization.training.settings import FineTuneSettings
 from memorization.training.task_mixture import apportion, concatenated
 from memorization.training.token_blocks import collate, vocabulary_size
@@ -42,6 +45,11 @@ def fine_tune(
     read: read_blocks or read_sources_and_targets. settings, arguments: of flag_parser.parse_flags.
     """
     with ExitStack() as stack:
+        stack.enter_context(refused_flags_named(arguments))
+        for seed in (arguments.data_seed, arguments.seed):
+            set_seed(seed or 0)
+        for batch_size in (arguments.train_batch_size, arguments.eval_batch_size):
+            BatchSampler([], batch_size, drop_last=False)
         on_first_rank(lambda: stack.enter_context(locked(str(arguments.output_dir))))
         _fine_tune(architecture, read, settings, arguments)
 
@@ -55,6 +63,7 @@ def _fine_tune(architecture, read, settings, arguments):
     paths = {"training set": settings.train_file, "held-out set": settings.validation_file}
     paths = {kind: directories for kind, directories in paths.items() if directories}
     sets = on_first_rank(check_sets, paths, tokenizer, architecture)
+    _leave_out_empty(paths, sets, arguments)
     model = load_for_training(architecture, source, tokenizer, arguments.seed, from_scratch)
     config = model.config.get_text_config()
     check_precision(config, arguments.mixed_precision, source)
@@ -126,6 +135,28 @@ def _fine_tune(architecture, read, settings, arguments):
             device=torch.cuda.get_device_name() if arguments.device.type == "cuda" else arguments.device.type,
         )
         print_once(f"model and tokenizer are in {output_dir}")
+
+
+def _leave_out_empty(paths, sets, arguments):
+    """Leave out held-out sets without a sample, of data without held-out ones; without any other nothing is evaluated.
+
+    paths, sets, arguments: changed in place. Raises UserError where the training depends on the held-out loss.
+    """
+    if "held-out set" not in sets:
+        return
+    both = list(zip(paths["held-out set"], sets["held-out set"], strict=True))
+    for path, manifest in both:
+        if not manifest.rows:
+            print_once(f"{path}: no held-out samples, so there is no control")
+    paths["held-out set"], sets["held-out set"] = ([pair[i] for pair in both if pair[1].rows] for i in (0, 1))
+    if sets["held-out set"]:
+        return
+    led = arguments.load_best_model_at_end or arguments.lr_scheduler_type in LED_BY_HELD_OUT
+    if led or not arguments.do_train:
+        what = "whose loss the training is to go by" if led else "so there is nothing to evaluate"
+        raise UserError(f"{both[0][0]}: no held-out samples, {what}; encode with --held-out-data")
+    del paths["held-out set"], sets["held-out set"]
+    arguments.do_eval, arguments.eval_strategy, arguments.eval_on_start = False, IntervalStrategy.NO, False
 
 
 def _trainer(architecture, model, tokenizer, samples, data_settings, trains, settings, arguments):

@@ -96,6 +96,10 @@ class Curve(TrainerCallback, ExportableState):
     """Measures before the first step, at every evaluation (every epoch where there is none) or every `steps` steps, and
     at the end. Logs the figures as the Trainer's metrics and writes memorization.jsonl in the output directory.
 
+    The model that is trained is asked itself, not an Engine: it stays where the Trainer has put it, perhaps in parts on
+    all ranks, and an Engine passes over fewer texts at a time on a rank that runs out of memory, for which the others
+    would wait.
+
     Figures are part of checkpoints with the Trainer's log, as the losses are. All ranks take part, each with its share
     of the probes and as many passes as the others.
     """
