@@ -1,6 +1,8 @@
 """From Python, as in a notebook: audit a model, or load results, and look at them."""
 
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +87,8 @@ def audit(
     settings = audit_settings(parser.parse_args([*_as_arguments(named)]))
     if settings.dry_run:
         raise UserError("dry_run: is for the command line; leave it out")
-    report = run_audit(settings)
+    with redirect_stdout(sys.stderr):  # beside the progress bars
+        report = run_audit(settings)
     return AuditResult(report, settings.output / "report" / "report.html")
 
 
