@@ -10,11 +10,16 @@ import torch
 
 peft = pytest.importorskip("peft")
 
+from datasets import load_from_disk  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import LlamaForCausalLM  # noqa: E402
 
+import run_clm  # noqa: E402
+from attention_analysis import AttentionSettings, measure_members  # noqa: E402
 from memorization.encoding.probes import Probes  # noqa: E402
+from memorization.extraction.attention import attention_measures  # noqa: E402
 from memorization.extraction.engine import DecodingSettings, Prompt  # noqa: E402
+from memorization.extraction.extract import identify  # noqa: E402
 from memorization.extraction.generations import read_generations  # noqa: E402
 from memorization.extraction.transformers_engine import TransformersEngine  # noqa: E402
 from memorization.models.adapted import ModelWeights  # noqa: E402
@@ -34,8 +39,9 @@ from support.adapter_case import (  # noqa: E402
     save_base,
     save_memorizing_adapter,
 )
-from support.command_line import one_line, run_script  # noqa: E402
+from support.command_line import one_line, read_jsonl, run_script  # noqa: E402
 from support.tiny_models import damage, edited, save_t5, save_word_tokenizer  # noqa: E402
+from support.training_runs import as_killed  # noqa: E402
 
 READ = [kind for kind in KINDS if kind != "prefix"]
 NEW = 12  # tokens
@@ -311,6 +317,95 @@ def test_the_fingerprint_is_of_what_an_adapter_does_not_of_names(home, tmp_path)
     assert model_fingerprint(copy) == model_fingerprint(home / "lora")
     write_json(copy / "adapter_config.json", of | {"lora_alpha": 9})
     assert model_fingerprint(copy) != model_fingerprint(home / "lora")
+
+
+# ---- stage 2
+
+
+def train(home, out, *flags):
+    sets = [
+        f"--{side}_file={home}/tokenized_dialogue_{name}" for side, name in (("train", "train"), ("validation", "test"))
+    ]
+    size = "--num_train_epochs", "2", "--per_device_train_batch_size", "7", "--learning_rate", "3e-3"
+    run_clm.main(
+        [*sets, *size, "--save_strategy", "steps", "--save_steps", "1", "--output_dir", str(out), *map(str, flags)]
+    )
+
+
+@pytest.fixture(scope="module")
+def continued(home):
+    """An adapter that stage 2 went on training: DoRA, whose weights no stage merges."""
+    train(home, home / "continued", "--adapter", home / "dora")
+    return home / "continued"
+
+
+def test_stage_2_goes_on_training_an_adapter_and_nothing_else(home, continued, tmp_path):
+    before, after = (load_file(path / "adapter_model.safetensors") for path in (home / "dora", continued))
+    assert before.keys() == after.keys() and not any(torch.equal(before[name], after[name]) for name in before)
+    assert not list(continued.glob("model*")) and model_source(None, str(continued)).plain == str(home / "base")
+    losses = [row["train_loss"] for row in read_jsonl(continued / "losses.jsonl")]
+    assert losses[-1] < losses[0]
+    adapted = peft.PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(home / "base"), continued).eval()
+    held_out = [row["input_ids"] for row in load_from_disk(str(home / "tokenized_dialogue_test"))]
+    with torch.no_grad():
+        rows = [torch.tensor([ids]) for ids in held_out]
+        each = [adapted(input_ids=ids).logits[0, :-1].log_softmax(-1) for ids in rows]
+    log_probs = torch.cat([scores.gather(1, ids[0, 1:, None]) for scores, ids in zip(each, rows, strict=True)])
+    assert read_json(continued / "eval_results.json")["eval_loss"] == pytest.approx(-log_probs.mean().item(), rel=1e-5)
+
+
+def test_a_run_that_continues_an_adapter_goes_on_after_a_kill_and_is_finished_once(home, continued, tmp_path, capsys):
+    output = as_killed(continued, tmp_path / "killed", 2)
+    train(home, output, "--adapter", home / "dora")
+    for name in ("adapter_model.safetensors", "losses.jsonl"):
+        assert (output / name).read_bytes() == (continued / name).read_bytes()
+    capsys.readouterr()
+    train(home, output, "--adapter", home / "dora")
+    assert "this run is finished, nothing to train" in capsys.readouterr().out
+    with pytest.raises(UserError, match="is of a run with another adapter"):
+        train(home, output, "--adapter", home / "lora")
+
+
+def test_stage_3_knows_what_an_adapter_of_stage_2_was_trained_on(home, continued, tmp_path):
+    for name in (continued, continued / "checkpoint-2"):
+        assert infer(home, tmp_path / name.name, "--model-path", name) == 0
+        made_of = read_generations(result(tmp_path / name.name))[1].made_of
+        assert made_of["trained_on"] == made_of["encoding"]
+    save_base(tmp_path / "other", seed=9)
+    with pytest.raises(UserError, match="continued: was trained on another base model than .*other; name that one"):
+        identify(model_source(str(tmp_path / "other"), str(continued)))
+
+
+def test_mistakes_of_stage_2_with_adapters_are_told(home, tmp_path):
+    for flags, message in {
+        ("--adapter", home / "prompt"): "prompt: is prompt tuning, which peft cannot go on training",
+        ("--adapter", home / "dora", "--lora-rank", 2): "--lora-rank: leave it out; with --adapter it is that one",
+        ("--model-name-or-path", home / "dora", "--lora-rank", 2): "--lora-rank: leave it out; .*dora is an adapter",
+        ("--adapter", home / "dora", "--config-name", home / "base"): "name either a --model-name-or-path",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            train(home, tmp_path / "out", *flags)
+    with pytest.raises(UserError, match="dora: holds the model to fine-tune"):
+        train(home, home / "dora", "--adapter", home / "dora")
+    assert not list(tmp_path.iterdir())
+
+
+# ---- attention
+
+
+def test_the_attention_study_reads_the_model_with_its_adapter(home, known, tmp_path):
+    options = dict.fromkeys(AttentionSettings.__dataclass_fields__) | {"batch_size": 4, "seed": 5}
+    members, _ = measure_members(known, None, None, None, AttentionSettings(**options), tmp_path / "rows.jsonl")
+    adapted = peft.PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(home / "base"), home / "known").eval()
+    model = adapted.get_base_model()
+    model.set_attn_implementation("eager")
+    asked = [probe for probe in Probes(home, "dialogue")[:] if probe["member"]]
+    expected = attention_measures(model, asked, 0, NEW)
+    assert np.allclose(members.values, expected, atol=1e-5)
+    with adapted.disable_adapter():
+        assert not np.allclose(members.values, attention_measures(model, asked, 0, NEW), atol=1e-2)
+    study = "--generations", known, "--output", tmp_path / "study"
+    assert run_script("attention_analysis.py", *study, "--adapter", home / "ia3") == 2  # another model
 
 
 # ---- what is wrong

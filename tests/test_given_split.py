@@ -10,8 +10,9 @@ from datasets import Dataset, DatasetDict, load_from_disk
 from memorization.encoding.comparability import LEAST, compare_sides, draw_to_compare, sides_differ
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
-from support.command_line import one_line, run_script
+from support.command_line import ROOT, one_line, run_script
 from support.detection_rows import detection, write_detections
+from support.tiny_models import save_language_model
 
 ROWS = make_dialogues(seed=3, single=150, fourfold=0, sixteenfold=0)
 TRAINING, HELD_OUT = ROWS[:100], ROWS[100:]
@@ -313,3 +314,100 @@ def test_every_report_says_whose_word_membership_is(tmp_path, capsys):
     for text in (printed, printed[printed.index("within all limits") :], *files):
         assert "membership as declared by the files" in text
     assert json.loads(files[-1])["runs"][0]["membership"] == "declared"
+
+
+# without held-out data
+
+TOKENIZER = ROOT / "configs" / "gpt-neo-small"
+NUMBER = re.compile(r"\bnan\b|\binf\b", re.IGNORECASE)
+
+
+def train(home, *flags):
+    data = ["--model-name-or-path", home / "base", "--train-file", home / "out" / "tokenized_dialogue_train"]
+    size = ["--max-steps", "2", "--per-device-train-batch-size", "4", "--block-size", "64", "--save-strategy", "no"]
+    return run_script("run_clm.py", *data, "--output-dir", home / "model", *size, *flags)
+
+
+def continue_prefixes(home, model, *flags):
+    paths = ["--model-path", home / model, "--tokenized-dir", home / "out", "--output-dir", home / f"of {model}"]
+    return run_script("inference_prefix.py", *paths, "--max-new-tokens", "12", "--batch-size", "8", *flags)
+
+
+@pytest.fixture(scope="module")
+def uncontrolled(tmp_path_factory):
+    """Stages 1 and 2 without held-out data; base: the model before."""
+    home = tmp_path_factory.mktemp("uncontrolled")
+    save_language_model(home / "base", TOKENIZER)
+    assert encode(home, TRAINING[:20], []) == 0
+    held_out = ["--validation-file", home / "out" / "tokenized_dialogue_test"]
+    probes = ["--memorization-probes", home / "out" / "tokenized_dialogue_prefix", "--memorization-samples", "4"]
+    assert train(home, *held_out, *probes) == 0
+    index = ["--indexes", home / "indexes", "--index-xsuffix", "i"]
+    assert run_script("load_to_elastic.py", "-dir", home / "out", "-fn", "dialogue_prefix.json", *index) == 0
+    return home
+
+
+def test_a_model_trains_without_a_held_out_set(uncontrolled):
+    manifest = json.loads((uncontrolled / "model.manifest.json").read_text())
+    assert manifest["facts"]["held_out"] == {}
+    assert not (uncontrolled / "model" / "eval_results.json").exists()
+    curve = [json.loads(line) for line in (uncontrolled / "model" / "memorization.jsonl").read_text().splitlines()]
+    assert curve and not any("held_out" in name for row in curve for name in row)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--load-best-model-at-end", "true", "--save-strategy", "epoch"], "whose loss the training is to go by"),
+        (["--lr-scheduler-type", "reduce_lr_on_plateau"], "whose loss the training is to go by"),
+    ],
+)
+def test_a_training_that_goes_by_the_held_out_loss_needs_held_out_samples(uncontrolled, flags, message, capsys):
+    flags = [*flags, "--validation-file", uncontrolled / "out" / "tokenized_dialogue_test", "--overwrite-output-dir"]
+    assert train(uncontrolled, *flags) == 2
+    assert f"tokenized_dialogue_test: no held-out samples, {message}" in one_line(capsys)
+
+
+@pytest.mark.parametrize(("model", "base"), [("model", True), ("model", False), ("base", False)])
+def test_without_a_control_rates_are_given_and_nothing_is_an_all_clear(uncontrolled, model, base, capsys):
+    home = uncontrolled
+    beside = ["--base-model", home / "base"] if base else ["--overwrite"]
+    assert continue_prefixes(home, model, *beside) == 0
+    rows = home / f"of {model}" / "memorization_finetuned_dialogue" / "dialogue" / "dialogue.jsonl"
+    stage3 = json.loads((rows.parent / "dialogue.jsonl.manifest.json").read_text())
+    assert stage3["facts"]["membership"].startswith("known" if model == "model" else "declared by the files")
+    what = ["--filedir", rows, "--type", "m", "--dataset", model, "--paraphrase-model", "none", "--overwrite"]
+    where = ["--indexes", home / "indexes", "--index-xsuffix", "i", "--output-dir", home / "results"]
+    capsys.readouterr()
+    assert run_script("plagiarism_detect.py", *what, *where) == 0
+    result, out = home / "results" / "m" / model, home / f"report of {model}"
+    texts = [capsys.readouterr().out]
+    assert run_script("report.py", result, "--output", out, "--fail-above", "own=0.5") == 0
+    texts += [
+        capsys.readouterr().out,
+        *((out / name).read_text() for name in ("report.html", "summary.md", "leaks.txt")),
+    ]
+    for text in texts:
+        text = " ".join(text.split())
+        assert "there are no held-out texts" in text and not NUMBER.search(re.sub("<.*?>", "", text))
+        assert "no evidence at this sample size" not in text and "than one held-out sample's" not in text
+        assert ("membership as declared by the files" in text) == (model == "base")
+    for text in texts[:4]:
+        text = " ".join(text.split())
+        assert (
+            f"Verdict: none, as there is no control: no held-out texts{'.' if base else ', and no base model.'}" in text
+        )
+        assert ("Against the base model: more often beyond chance in none of" in text) == base
+    (run,) = json.loads((out / "audit.json").read_text())["runs"]
+    assert (run["verdict"] is None) == (not base) and run["scores"] == {} and run["another"] is None
+    assert run["figures"][0]["groups"]["held out"]["n"] == 0 and run["figures"][0]["difference"] is None
+    assert run["notes"][0]["name"] == "NO CONTROL" and run["split"]["kind"] == "given"
+    assert run_script("report.py", result, "--fail-above", "excess:own=0.5") == 2
+    assert "has no held-out texts, so there is no difference to limit" in one_line(capsys)
+
+
+def test_canaries_need_no_held_out_data(tmp_path):
+    save_language_model(tmp_path / "base", TOKENIZER)
+    assert encode(tmp_path, TRAINING[:20], [], "--canaries", "3", "--canary-copies", "1", "--canary-digits", "2") == 0
+    assert train(tmp_path) == 0 and continue_prefixes(tmp_path, "model") == 0
+    assert next((tmp_path / "of model").rglob("dialogue.canaries.jsonl")).is_file()

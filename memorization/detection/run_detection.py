@@ -258,7 +258,7 @@ def _facts_of_generations(manifest: Manifest | None) -> dict[str, Any]:
     """What a manifest of detections repeats of that of the generations, None where nothing is known of them."""
     if manifest is None:
         return {
-            **dict.fromkeys(("generations", "training", "held_out", "split", "too_short")),
+            **dict.fromkeys(("generations", "training", "held_out", "split", "membership", "too_short")),
             "not_computed": NOT_LISTED,
         }
     return {
@@ -266,6 +266,7 @@ def _facts_of_generations(manifest: Manifest | None) -> dict[str, Any]:
         "training": manifest.facts["training"],
         "held_out": manifest.facts.get("held_out"),
         "split": manifest.facts.get("split"),
+        "membership": manifest.facts.get("membership"),
         "too_short": manifest.facts.get("too_short"),
         "not_computed": manifest.facts.get("not_computed", {}),
     }

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,8 +94,6 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter, base: str, trainable: 
     for_pairs, task = architecture_of(model.config) is ENCODER_DECODER, adapter.config.get("task_type")
     if task and TASKS[task] is not for_pairs:
         raise UserError(f"{adapter.name}: is an adapter for {task}, which {base} is not; name its own base model")
-    if trainable and adapter.virtual_tokens:
-        raise UserError(f"{adapter.name}: is prompt tuning, which peft cannot go on training; name another adapter")
     size = _resized_vocabulary(model, adapter, base)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -122,6 +121,8 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter, base: str, trainable: 
     if config.is_prompt_learning:
         prompt = adapted.get_prompt(1)[0].detach().to(model.dtype)
         model.set_input_embeddings(VirtualTokens(model.get_input_embeddings(), prompt))
+    if Path(base).is_dir():
+        config.base_model_name_or_path = str(Path(base).resolve())  # it may be saved elsewhere
     if not trainable:
         model.eval()
         _check_as_peft(adapted, model, adapter)

@@ -351,6 +351,7 @@ def _personal_lines(summary: Summary) -> list[str]:
         [f"{kind}, {side}", *(str(counts[whose]) for whose in WHOSE)]
         for kind, sides in summary.personal.items()
         for side, counts in sides.items()
+        if summary.counts.samples[side]
     ]
     names = "" if summary.facts.ner_model else " (names were not looked for: no --ner-model)"
     title = (
@@ -372,7 +373,8 @@ def _lines_without_loops(summary: Summary) -> list[str]:
     if not any(counts):
         return []
     figures = (figure for name, figure in summary.without_loops.figures.items() if name in MAIN)
-    title = f"Without loops ({counts[0]} of members, {counts[1]} of held-out texts):"
+    of_held_out = f", {counts[1]} of held-out texts" if summary.counts.samples[HELD_OUT] else ""
+    title = f"Without loops ({counts[0]} of members{of_held_out}):"
     return plain(Table(HEADINGS, figure_rows(figures), title))
 
 

@@ -120,8 +120,10 @@ def parse_flags(
         parser.error(f"--output-dir {options['output_dir']}: is a file; name a directory")
     if options["resume_from_checkpoint"]:
         parser.error("--resume-from-checkpoint: leave it out; a stopped run continues from its own last checkpoint")
-    if bool(options["model_name_or_path"]) == bool(options["config_name"]):
+    if bool(options["model_name_or_path"] or options["adapter"]) == bool(options["config_name"]):
         parser.error("name either a --model-name-or-path to fine-tune or a --config-name to train from scratch")
+    if options["lora_rank"] and options["adapter"]:
+        parser.error("--lora-rank: leave it out; with --adapter it is that one that is trained")
     if options["lora_rank"] and not options["model_name_or_path"]:
         parser.error("--lora-rank: adapts a model that is trained; name one by --model-name-or-path")
     if options["task_weights"]:

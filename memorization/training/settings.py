@@ -21,6 +21,7 @@ class FineTuneSettings:
     config_name: str | None = flag("train from scratch with this configuration: a path or hub name")
     tokenizer_name: str | None = flag("tokenizer, where it is not beside the model or configuration")
     model_type: str | None = flag("published flag: a model of another type is reported")
+    adapter: str | None = flag("adapter of peft (LoRA ...) on that model, to go on training: a path or hub name")
     lora_rank: int | None = flag("train adapters of this rank beside the linear layers, nothing else", check=whole(1))
     train_file: list[str] | None = flag("stage 1's training set, a directory, or several", action="extend")
     validation_file: list[str] | None = flag("stage 1's held-out set, a directory, or several", action="extend")
