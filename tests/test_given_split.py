@@ -303,8 +303,10 @@ def test_every_report_warns_of_sides_that_differ(tmp_path, sides, capsys):
     assert ("SIDES DIFFER" in (out / "summary.csv").read_text()) == (sides is APART)
 
 
-def test_every_report_says_whose_word_membership_is(tmp_path, capsys):
-    result = write_detections(tmp_path / "result", detections())
+@pytest.mark.parametrize("kind", ["random", "given"])
+def test_every_report_says_whose_word_membership_is(tmp_path, kind, capsys):
+    split = {"kind": kind, "near_duplicates": 0.8, "comparability": None}
+    result = write_detections(tmp_path / "result", detections(), split=split)
     out = tmp_path / "report"
     assert run_script("report.py", result, "--output", out, "--fail-above", "own=0.9") == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -313,6 +315,9 @@ def test_every_report_says_whose_word_membership_is(tmp_path, capsys):
     ]
     for text in (printed, printed[printed.index("within all limits") :], *files):
         assert "membership as declared by the files" in text
+        assert ("may have been trained on the held-out texts too" in " ".join(text.replace("%", "").split())) == (
+            kind == "random"
+        )
     assert json.loads(files[-1])["runs"][0]["membership"] == "declared"
 
 

@@ -96,3 +96,6 @@ CLASSIFICATION = Task(
     instruction="Is the sentiment of the text positive or negative?",
     classes=(),
 )
+# what other programs train on as it stands
+COMPLETION = Task("completion", source_fields=("prompt",), target_field="completion", separator="")
+TEXT = Task("text", source_fields=(), target_field="text", separator="")
