@@ -11,7 +11,7 @@ After a kill, run the same command again.
 import argparse
 from pathlib import Path
 
-from memorization.detection.indexing import IndexingSettings, add_indexing_arguments, index_training_set
+from memorization.detection.indexing import IndexingSettings, add_region_argument, index_training_set
 from memorization.retrieval import IndexSettings, add_index_arguments
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import PROCESSES, whole
@@ -52,5 +52,9 @@ if __name__ == "__main__":
         "--jobs", type=whole(1, PROCESSES), help="processes that analyse (default: as many as there are cores)"
     )
     add_index_arguments(parser)
-    add_indexing_arguments(parser)
+    add_region_argument(parser)
+    server = parser.add_argument_group("server", "of a new index on a server")
+    server.add_argument("--recreate", action="store_true", help="remove the index first")
+    server.add_argument("--shards", type=whole(1), help="its primary shards (default: 1)")
+    server.add_argument("--replicas", type=whole(0), help="copies of each shard (default: 0)")
     run(main, parser.parse_args())

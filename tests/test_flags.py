@@ -30,6 +30,7 @@ SCRIPTS = [
     "plagiarism_detect.py",
     "report.py",
     "attention_analysis.py",
+    "audit.py",
     "configs/make_tokenizer.py",
 ]
 STAGE_2 = {"run_clm.py": run_clm, "run_seq2seq.py": run_seq2seq}
@@ -165,6 +166,13 @@ DEFAULTS = {  # of ours: what is measured without a flag
     "report.py": {},
     "attention_analysis.py": {"matched_tokens": None, "samples": None, "batch_size": 8, "boot": 2000, "seed": 5},
     "configs/make_tokenizer.py": {"vocab_size": 2048},
+}
+AUDIT = {"inference_prefix.py": (), "plagiarism_detect.py": (), "encode_dialogue.py": ("max_samples", "num_proc")}
+DEFAULTS["audit.py"] = {"min_suffix_length": 20} | {
+    name: value
+    for script, only in AUDIT.items()
+    for name, value in DEFAULTS[script].items()
+    if name in only or not only
 }
 
 

@@ -14,7 +14,6 @@ from memorization.encoding.probes import Probes
 from memorization.retrieval import IndexSettings, open_index
 from memorization.retrieval.index import INDEX
 from memorization.shell.cli import UserError
-from memorization.shell.flags import whole
 from memorization.shell.parallel import cores
 from memorization.store.files import locked
 from memorization.store.locations import encoding_paths, span_index_path
@@ -36,8 +35,8 @@ class IndexingSettings:
     flags: dict[str, Any]
 
 
-def add_indexing_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say what is indexed beside the texts, and how a server keeps a new index."""
+def add_region_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says whose telephone numbers are known."""
     parser.add_argument(
         "--regions",
         nargs="+",
@@ -46,10 +45,6 @@ def add_indexing_arguments(parser: argparse.ArgumentParser) -> None:
         help="regions whose telephone numbers count as personal data as they are written at home, by their codes (US "
         f"CN ...); international ones always do (default: {' '.join(REGIONS)})",
     )
-    server = parser.add_argument_group("server", "of a new index on a server")
-    server.add_argument("--recreate", action="store_true", help="remove the index first")
-    server.add_argument("--shards", type=whole(1), help="its primary shards (default: 1)")
-    server.add_argument("--replicas", type=whole(0), help="copies of each shard (default: 0)")
 
 
 def index_training_set(settings: IndexingSettings) -> None:
