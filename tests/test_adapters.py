@@ -181,7 +181,7 @@ def measured(home, kind, batch_size, dtype="float32"):
     for number, probe in enumerate(probes):
         probe["prefix_ids"] = probe["prefix_ids"][number % 4 :]
     with ModelWeights(str(home / "base"), dtype, "cpu").using(adapter) as model:
-        engine = TransformersEngine(model, 0, DecodingSettings(NEW), batch_size)
+        engine = TransformersEngine(model, [0], DecodingSettings(NEW), batch_size)
         scores = engine.score(probes)
         rows = engine.generate([Prompt(probe, 0, score) for probe, score in zip(probes, scores, strict=True)])
     return [score.log_prob for score in scores], rows, probes
@@ -337,7 +337,7 @@ def test_an_adapter_of_trl_says_the_same_merged_but_for_rounding():
         probes.append({"id": len(probes), "turn": 0, "prefix_ids": asked, "suffix_ids": said})
 
     def measure(model):
-        engine = TransformersEngine(model, tokenizer.eos_token_id, DecodingSettings(30), 8)
+        engine = TransformersEngine(model, [tokenizer.eos_token_id], DecodingSettings(30), 8)
         scores = engine.score(probes)
         rows = engine.generate([Prompt(probe, 0, score) for probe, score in zip(probes, scores, strict=True)])
         return np.concatenate([score.log_prob for score in scores]), rows
