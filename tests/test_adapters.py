@@ -328,9 +328,9 @@ def test_an_adapter_of_an_encoder_decoder_model(tmp_path):
     adapted = peft.get_peft_model(base, config).eval()
     adapted.save_pretrained(tmp_path / "lora")
     inputs = {"input_ids": torch.tensor([[5, 4, 3]]), "decoder_input_ids": torch.tensor([[0, 7, 6, 5]])}
-    with ModelWeights(str(tmp_path / "t5"), "float32", "cpu").using(read_adapter(str(tmp_path / "lora"))) as model:
-        with torch.no_grad():
-            assert torch.allclose(model(**inputs).logits, adapted(**inputs).logits, atol=1e-5)
+    weights = ModelWeights(str(tmp_path / "t5"), "float32", "cpu")
+    with weights.using(read_adapter(str(tmp_path / "lora"))) as model, torch.no_grad():
+        assert torch.allclose(model(**inputs).logits, adapted(**inputs).logits, atol=1e-5)
     with pytest.raises(UserError, match="is an adapter for SEQ_2_SEQ_LM, which .*base is not; name its own base model"):
         generating(save_base(tmp_path / "base"), tmp_path / "lora")
     write_json(tmp_path / "lora" / "adapter_config.json", {"task_type": "SEQ_2_SEQ_LM", "num_virtual_tokens": 3})
