@@ -135,7 +135,8 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "adapter": None,
         "canaries": manifests.read_manifest(locations.exposures_path(finished), EXPOSURES).identity,
         "held_out": {},
-        "split": {"near_duplicates": 0.8},
+        "split": {"kind": "random", "near_duplicates": 0.8, "comparability": None},
+        "membership": "known from training",
         "too_long": [],
         "not_computed": {},
     }
