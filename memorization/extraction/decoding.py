@@ -170,7 +170,7 @@ class NumberCheck(LogitsProcessor):
 class TieBreaker(LogitsProcessor):
     """Where rounding may decide which token is the likeliest, puts that of the text alone above all."""
 
-    def __init__(self, model: PreTrainedModel, prefixes: Sequence[list[int]], eos: int):
+    def __init__(self, model: PreTrainedModel, prefixes: Sequence[list[int]], eos: int) -> None:
         self._model, self._eos = model, eos
         self._width, self._lengths = max(map(len, prefixes)), [*map(len, prefixes)]
 

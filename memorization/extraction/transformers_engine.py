@@ -43,7 +43,7 @@ class TransformersEngine:
         decoding: DecodingSettings,
         batch_size: int,
         source_length: int = WHOLE,
-    ):
+    ) -> None:
         self.model = model
         forget_rounding(model)  # another adapter may be in use than before
         self._eos, self._decoding, self._source_length = eos, decoding, source_length
