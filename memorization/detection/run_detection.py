@@ -258,7 +258,7 @@ def _facts_of_generations(manifest: Manifest | None) -> dict[str, Any]:
     """What a manifest of detections repeats of that of the generations, None where nothing is known of them."""
     if manifest is None:
         return {
-            **dict.fromkeys(("generations", "training", "held_out", "split", "membership", "too_short")),
+            **dict.fromkeys(("generations", "training", "held_out", "split", "membership", "too_short", "text_form")),
             "not_computed": NOT_LISTED,
         }
     return {
@@ -268,5 +268,6 @@ def _facts_of_generations(manifest: Manifest | None) -> dict[str, Any]:
         "split": manifest.facts.get("split"),
         "membership": manifest.facts.get("membership"),
         "too_short": manifest.facts.get("too_short"),
+        "text_form": manifest.facts.get("text_form"),
         "not_computed": manifest.facts.get("not_computed", {}),
     }

@@ -341,7 +341,11 @@ def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> d
 
 def _facts_of_texts(reader: SampleReader, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """What may be wrong with the form of the texts, for the manifests."""
-    facts = {"special_names": reader.named, "template_unused": bool(tokenizer.chat_template) and not reader.template}
+    facts = {
+        "samples": reader.number,
+        "special_names": reader.named,
+        "template_unused": bool(tokenizer.chat_template) and not reader.template,
+    }
     return facts | ({"taken_for": reader.taken_for, "without_turn": reader.without_turn} if reader.taken_for else {})
 
 

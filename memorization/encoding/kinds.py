@@ -37,6 +37,19 @@ class SplitRule(TypedDict):
     comparability: Comparability | None
 
 
+class TextForm(TypedDict):
+    """What may be wrong with the form of the texts. form: of tokens.encode. named: samples that have the name of a
+    special token in their texts, of so many. template_unused: whether the tokenizer has a chat template that the texts
+    have not gone through. vocabulary: of the model. losses: of template_losses."""
+
+    form: str
+    named: Count
+    samples: Positive
+    template_unused: bool
+    vocabulary: Positive
+    losses: tuple[float, float] | None
+
+
 class PromptCount(TypedDict):
     """How many probes there are, how many distinct prompts they have, and how many have one that no other has."""
 
@@ -68,6 +81,9 @@ class ProbeFacts(TypedDict):
     probe: str
     prefix_length: Count
     ends: list[Count]
+    samples: Positive
+    special_names: Count
+    template_unused: bool
     comparability: NotRequired[Comparability]
 
 

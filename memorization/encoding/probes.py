@@ -74,8 +74,8 @@ class Probes:
     encoder-decoder model "source": the encoder reads its prefix; or "target": the encoder reads the source, the decoder
     is given the prefix.
 
-    path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. sets: the paths of the
-    training and held-out sets, which hold the texts. Of each probe: ids (int64: the row of the data in which the text
+    name, path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. sets: the paths of
+    the training and held-out sets, which hold the texts. Of each probe: ids (int64: the row of the data in which the text
     occurs first), turns (int64: which target of the sample), members (bool), duplicates (int64: copies of the text),
     clusters (int64: the id of the first sample of its cluster of near-duplicates). longest_prefix: in tokens, of what
     is continued; longest_source: of what the encoder reads, 0 without one. greatest_id: of all tokens of the samples.
@@ -88,7 +88,8 @@ class Probes:
 
     def __init__(self, directory: str | Path, name: str, prefix_length: int | None = None, kind: str | None = None):
         paths = encoding_paths(directory, name)
-        self.path = path = paths["probes"]
+        self.name, self.path = name, paths["probes"]
+        path = self.path
         self.sets = paths["training set"], paths["held-out set"]
         self.manifest = manifest = checked(path, kinds.PROBES)
         for other_kind in (kinds.PROBE_TEXTS, kinds.TRAINING_SET, kinds.HELD_OUT_SET):

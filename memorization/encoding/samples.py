@@ -32,14 +32,14 @@ class SampleReader:
     """Reads the samples of a task's data.
 
     form: of tokens.encode; of chats it is known once the first is read, as is `taken_for`, what the rows were taken
-    for. named: how many samples have the name of a special token in their texts. without_turn: how many chats have no
+    for. number: of the samples. named: how many have the name of a special token in their texts. without_turn: how many chats have no
     turn of the assistant to ask for.
     """
 
     def __init__(self, settings: DataSettings, tokenizer: PreTrainedTokenizerFast, tokenizer_name: str):
         self._chat, self._tokenizer, self._name = settings.task.chat, tokenizer, tokenizer_name
         self.form = NAMED if settings.parse_special_tokens else TEXT
-        self.taken_for, self.named, self.without_turn = "", 0, 0
+        self.taken_for, self.number, self.named, self.without_turn = "", 0, 0, 0
         names = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         self._special = re.compile("|".join(map(re.escape, names)) or "(?!)")
         self._renderer: ChatRenderer | None = None
@@ -55,6 +55,7 @@ class SampleReader:
             yield from self._read_chats(settings)
             return
         for row in read_task_rows(settings):
+            self.number += 1
             sample = settings.task.sample(row)
             self.named += bool(self._special.search(sample.text))
             yield sample
@@ -63,7 +64,7 @@ class SampleReader:
         rows = read_sources(sources(settings.paths, settings.flag), AllColumns(), None, settings.encoding)
         empty = True
         for source, where, row in islice(rows, settings.limit):
-            empty = False
+            empty, self.number = False, self.number + 1
             form = chat_form(set(row), settings.chat)
             if form is None:
                 alpaca = {"instruction", "output"} <= set(row)

@@ -15,12 +15,13 @@ from tqdm import tqdm
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from memorization.encoding.canary_secrets import CanarySet, read_canaries
-from memorization.encoding.kinds import PromptCount, split_rule
+from memorization.encoding.kinds import PromptCount, TextForm, split_rule
 from memorization.encoding.probe_file import FileProbes
 from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
 from memorization.encoding.prompt_counts import check_prompts, describe_prompts
 from memorization.encoding.tokenizer_check import tokenizer_agrees
+from memorization.encoding.tokens import TEXT
 from memorization.extraction.engine import Engine, Prompt, TokenScores
 from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
 from memorization.extraction.kinds import GENERATIONS
@@ -28,6 +29,7 @@ from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.extraction.secret_ranks import write_exposures
 from memorization.extraction.settings import ExtractionSettings
+from memorization.extraction.template_losses import losses_in_template
 from memorization.extraction.transformers_engine import TransformersEngine
 from memorization.models import hub
 from memorization.models.adapted import ModelWeights
@@ -385,6 +387,7 @@ def write_generations(
             if state.is_main_process:
                 print(rows.progress)
             _generate(inputs, engine, rows)
+            text_form = _text_form(inputs, model, engine) if state.is_main_process else None
             state.wait_for_everyone()
         del engine, model, rows_of
         link = base and _write_base(inputs, weights, path, base, of_base)
@@ -402,6 +405,7 @@ def write_generations(
             adapter=identity.parts,
             held_out=training and held_out_perplexities(source.directory),
             too_short=probes.too_short,
+            text_form=text_form,
             too_long=inputs.too_long,
             prompts=inputs.prompts,
             documents=inputs.documents,
@@ -488,6 +492,20 @@ def _copy_result(path: Path, to: Path) -> None:
     ):
         with replacing(other) as temporary:
             shutil.copyfile(one, temporary)
+
+
+def _text_form(inputs: Inputs, model: PreTrainedModel, engine: Engine) -> TextForm:
+    """What may be wrong with the form of the texts, for this model."""
+    probes, config = inputs.probes, model.config.get_text_config()
+    facts = probes.manifest.facts
+    return TextForm(
+        form=probes.manifest.made_of.get("form", TEXT),
+        named=facts["special_names"],
+        samples=facts["samples"],
+        template_unused=facts["template_unused"],
+        vocabulary=config.vocab_size,
+        losses=losses_in_template(engine, inputs.tokenizer, probes, context_length(model.config)),
+    )
 
 
 def _generate(inputs: Inputs, engine: Engine, rows: Rows) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, NotRequired, TypedDict
 
 import msgspec
 
-from memorization.encoding.kinds import PromptCount, SplitRule
+from memorization.encoding.kinds import PromptCount, SplitRule, TextForm
 from memorization.store.manifests import Count, Kind, Link, Positive, Share
 
 STAGE = "inference_prefix.py"
@@ -56,6 +56,7 @@ class ModelFacts(TypedDict):
     base: Link | None
     held_out: NotRequired[dict[str, float] | None]
     prompts: NotRequired[PromptCount]
+    text_form: NotRequired[TextForm | None]
     not_computed: NotRequired[dict[str, str]]  # Engine.not_computed, and "canaries" where their exposures lack
 
 

@@ -1,14 +1,17 @@
 """How the detections of a run came about, and what a reader must know of it beside its figures."""
 
 from collections.abc import Iterable
+from math import log
 from typing import Any, NamedTuple
 
 from memorization.encoding.comparability import describe_sides, sides_differ
 from memorization.encoding.prompt_counts import describe_prompts, prompts_are_shared
-from memorization.results.summary import HELD_OUT, Facts, Summary
+from memorization.results.summary import HELD_OUT, MEMBERS, Facts, Summary
 
-NAMES = ("UNCHECKED", "NO CONTROL", "SIDES DIFFER", "SHARED PROMPTS", "NOTE")  # of notes, the gravest first
+NAMES = ("UNCHECKED", "SUSPECT", "NO CONTROL", "SIDES DIFFER", "SHARED PROMPTS", "NOTE")  # of notes, the gravest first
 
+WRONG_FORM = "they are not in the form that the model was trained on"
+FAR, MANY = 0.5, 0.1  # nats a token; a share of the samples
 DECLARED = "membership as declared by the files"
 
 
@@ -47,6 +50,7 @@ def facts_of(made_of: dict[str, Any], arguments: dict[str, Any], facts: dict[str
         too_short=facts.get("too_short"),
         drawn=generations.get("drawn"),
         prompts=facts.get("prompts"),
+        text_form=facts.get("text_form"),
         not_computed=facts.get("not_computed") or {},
     )
 
@@ -66,6 +70,12 @@ def notes_of(summary: Summary) -> list[Note]:
     facts, notes = summary.facts, []
     if facts.unchecked:
         notes.append(Note("UNCHECKED", "model, data and index are not of one run, or not known to be"))
+    notes += [Note("SUSPECT", reason) for reason in suspicions(summary)]
+    exact = summary.counts.figures.get("exact_match")
+    of_held_out = exact and exact.groups[HELD_OUT]
+    if of_held_out and of_held_out.interval and (of_held_out.interval[0] or 0) > MANY:
+        share = f"{100 * (of_held_out.value or 0):.0f} % of the held-out texts come out exactly"
+        notes.append(Note("SUSPECT", f"{share}: the model was trained on them, or anybody says them"))
     if not summary.counts.samples[HELD_OUT]:
         notes.append(
             Note("NO CONTROL", "there are no held-out texts, so what members show may be what any text would show")
@@ -88,11 +98,34 @@ def notes_of(summary: Summary) -> list[Note]:
         if facts.split and facts.split["kind"] == "random":
             unknown += ", and the split was drawn here: the model may have been trained on the held-out texts too"
         notes.append(Note("NOTE", f"it is {DECLARED}: {unknown}"))
+        if facts.text_form and facts.text_form["template_unused"]:
+            unused = "the tokenizer has a chat template, which the texts have not gone through"
+            notes.append(Note("NOTE", f"{unused}: encode chats with encode_chat.py"))
     if facts.split and (sides := facts.split["comparability"]) and sides["auc"] is None:
         notes.append(Note("NOTE", describe_sides(sides)))
     for reason, headings in summary.not_computed.items():
         notes.append(Note("NOTE", f"{', '.join(headings)}: not computed, as {reason}"))
     return notes
+
+
+def suspicions(summary: Summary) -> list[str]:
+    """Why the texts may not be in the form in which the model was trained on them: "nothing memorized" by mistake."""
+    form, figures, reasons = summary.facts.text_form, summary.counts.figures, []
+    side = HELD_OUT if summary.counts.samples[HELD_OUT] else MEMBERS
+    texts = "held-out texts" if side == HELD_OUT else "members"
+    loss = figures["loss"].groups[side].value if "loss" in figures else None
+    if form and loss is not None and loss > log(form["vocabulary"]):
+        uniform = f"that of a uniform guess, {log(form['vocabulary']):.2f}"
+        reasons.append(f"the loss of {texts}, {loss:.2f} nats a token, is worse than {uniform}: {WRONG_FORM}")
+    if form and form["losses"] and form["losses"][0] > form["losses"][1] + FAR:
+        both = "{:.2f} nats a token as encoded and {:.2f} as answers in the chat template".format(*form["losses"])
+        reasons.append(f"the loss of some {texts} is {both}: {WRONG_FORM}; take encode_chat.py")
+    if form and form["form"] == "text" and form["named"] > MANY * form["samples"]:
+        number = f"{form['named']:,} of {form['samples']:,} samples"
+        reasons.append(f"{number} have the names of control tokens as text (--parse-special-tokens makes them tokens)")
+    if 2 * summary.empty >= summary.generations > 0:
+        reasons.append(f"{summary.empty:,} of {summary.generations:,} generations end at once: {WRONG_FORM}")
+    return reasons
 
 
 def joint_notes(runs: Iterable[tuple[str, Summary]]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from memorization.results.facts import Note, notes_of
+from memorization.results.facts import Note, notes_of, suspicions
 from memorization.results.result import Result
 from memorization.results.summary import HELD_OUT, MEMBERS, Estimate
 from memorization.shell.cli import UserError
@@ -97,6 +97,8 @@ def _apply(limit: Limit, result: Result) -> Outcome:
     flag, figures = f"--fail-above {limit.name}", result.summary.counts.figures
     if result.summary.facts.unchecked:
         raise UserError(f"{result.label}: is UNCHECKED, so no limit holds of it; make it without --unchecked")
+    if reasons := suspicions(result.summary):
+        raise UserError(f"{result.label}: is SUSPECT, so no limit holds of it: {'; '.join(reasons)}")
     shares = [name for name, figure in figures.items() if figure.kind == "share"]
     if limit.column not in shares:
         raise UserError(f"{flag}: no share that {result.label} has; give one of {', '.join(shares)}")

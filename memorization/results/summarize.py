@@ -75,10 +75,13 @@ def summarize(
     every = [column for table in tables.values() for column in table]
     scores = score_columns(classifier)
     bounded = [column._replace(value=column.ceiling) for column in columns if column.ceiling]
+    empty = 0
     runs_of_others, items_of_others, items = AnotherCounter(), AnotherCounter(), Counter[tuple[str, str, str]]()
 
     def watched() -> Iterator[Detection]:
+        nonlocal empty
         for row in rows:
+            empty += not row.generation.text.strip()
             runs_of_others.add(
                 row.generation.id,
                 (run for run in row.copied if run.whose(row.generation.cluster) in ("another", "other")),
@@ -136,6 +139,7 @@ def summarize(
         not_computed={reason: [*of_reason] for reason, of_reason in headings.items()},
         generations=samples.generations,
         generations_a_probe=samples.generations_a_probe,
+        empty=empty,
         probes={name: int(samples.probes[mask].sum()) for name, mask in groups.items()},
         **counts,
         base=compare_base(groups, tables["counts"], tuned, of_base.values[:-1], clusters) if of_base else None,

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from memorization.encoding.kinds import PromptCount, SplitRule
+from memorization.encoding.kinds import PromptCount, SplitRule, TextForm
 from memorization.extraction.kinds import Digits, Drawn
 from memorization.store.manifests import Count, Real, Share
 
@@ -204,25 +204,27 @@ class Facts(msgspec.Struct, kw_only=True):
     too_short: int | None = None
     drawn: Drawn | None = None
     prompts: PromptCount | None = None
+    text_form: TextForm | None = None
     not_computed: dict[str, str] = {}
 
 
 class Summary(msgspec.Struct, kw_only=True):
     """Detections in figures, each for members and held-out texts.
 
-    not_computed: reason -> headings of the columns that have no values for it. probes: of each group, one for each turn
-    of a sample.
-    counts: of all columns. without_loops: without generations that repeat themselves. without_scan, first_label, paper:
-    of the labels without the span scan, by the published rule, and, if both directions were asked for, in direction
-    paper. base: of the base model, by column. verdict: None without members or anything to compare them with. another,
-    another_personal: of runs and of personal data that another sample alone holds; None where a side has none.
-    personal: kind -> group -> whose (detections.WHOSE) -> how many items generations say.
+    not_computed: reason -> headings of the columns that have no values for it. empty: how many generations are. probes:
+    of each group, one for each turn of a sample. counts: of all columns. without_loops: without generations that repeat
+    themselves. without_scan, first_label, paper: of the labels without the span scan, by the published rule, and, if
+    both directions were asked for, in direction paper. base: of the base model, by column. verdict: None without
+    members or anything to compare them with. another, another_personal: of runs and of personal data that another
+    sample alone holds; None where a side has none. personal: kind -> group -> whose (detections.WHOSE) -> how many
+    items generations say.
     """
 
     facts: Facts
     not_computed: dict[str, list[str]]
     generations: int
     generations_a_probe: int
+    empty: int
     probes: dict[Group, int]
     counts: Counts
     without_loops: Counts
