@@ -7,7 +7,8 @@ in length and content, so here memorized members are compared with the other mem
 of as many copies; several results, one a task, are compared too. The model reads each member's true suffix (teacher
 forcing), as far as stage 3 continued it. Of each head, the mean over these positions of four measures: the entropy of
 the attention, divided by its maximum (ln of the tokens seen) so that length does not decide; its Gini coefficient; the
-effective number of tokens (e^entropy); the mass on the prefix. Of a causal model it is the self-attention, of an
+effective number of tokens (e^entropy); the mass on the prefix. A member with several turns counts once: with the means
+of all its turns, and as memorized if one of them is. Of a causal model it is the self-attention, of an
 encoder-decoder model the attention to the source, which has no mass on a prefix. Writes attention.npz (the measures by
 sample), attention.csv (a row a comparison, measure and head) and heat_*.svg to --output. A killed study goes on where
 it was.
@@ -42,7 +43,10 @@ from memorization.store.rows import Keyed, Rows
 
 
 class MeasuresRow(Keyed):
-    """The measures of a member, while the study is not finished. values: the bytes of float32 [layers, heads, 4]."""
+    """The measures of a turn of a member, while the study is not finished.
+
+    values: the bytes of float32 [layers, heads, 4].
+    """
 
     shape: tuple[Positive, Positive, Literal[4]]
     values: bytes
@@ -163,24 +167,28 @@ def measure_members(
     probes = Probes(directory, arguments["subset_name"], made_of["prefix_length"], made_of.get("probe"))
     if probes.encoding != made_of["encoding"]:
         raise UserError(f"{probes.path}: is another encoding than that of {path}; name the right --tokenized-dir")
-    memorized: dict[int, bool] = {}
+    memorized: dict[tuple[int, int], bool] = {}
     for row in generations:
         if row.exact_match is None or row.matched_tokens is None:
             raise UserError(f"{path}: row {row.id} does not say what matches; run inference_prefix.py again")
         exact = row.exact_match if settings.matched_tokens is None else row.matched_tokens >= settings.matched_tokens
-        memorized[row.id] = memorized.get(row.id, False) or exact
-    chosen = np.flatnonzero(probes.members & ~np.isin(probes.ids, manifest.facts.get("too_long", [])))
-    if settings.samples and settings.samples < len(chosen):
-        chosen = np.sort(np.random.default_rng(settings.seed).choice(chosen, settings.samples, replace=False))
-    if not len(chosen):
+        memorized[row.key[:2]] = memorized.get(row.key[:2], False) or exact
+    probed = list(zip(probes.ids.tolist(), probes.turns.tolist(), strict=True))
+    there = np.array([key in memorized for key in probed])
+    too_long = np.isin(probes.ids, manifest.facts.get("too_long", []))
+    if (missing := np.flatnonzero(probes.members & ~there & ~too_long)).size:
+        raise UserError(f"{path}: has no row of the probe {probes.ids[missing[0]]}; run inference_prefix.py again")
+    ids = np.unique(probes.ids[probes.members & there])
+    if settings.samples and settings.samples < len(ids):
+        ids = np.sort(np.random.default_rng(settings.seed).choice(ids, settings.samples, replace=False))
+    if not len(ids):
         raise UserError(f"{path}: has no members; encode with a training set")
-    ids = probes.ids[chosen]
-    if missing := set(ids.tolist()) - memorized.keys():
-        raise UserError(f"{path}: has no row of the probe {min(missing)}; run inference_prefix.py again")
+    chosen = np.flatnonzero(there & np.isin(probes.ids, ids))
     length = made_of.get("source_length") or longest_source(name, config, probes.kind)
-    of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 1}
+    of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 2}
     of |= {"samples": settings.samples, "seed": settings.samples and settings.seed, "batch_size": settings.batch_size}
-    with Rows(work, ATTENTION, MeasuresRow, of, [(id, 0) for id in ids.tolist()], settings.batch_size) as rows:
+    keys = [(*probed[i], 0) for i in chosen.tolist()]
+    with Rows(work, ATTENTION, MeasuresRow, of, keys, settings.batch_size) as rows:
         print(rows.progress, flush=True)
         if rows.mine:
             print(f"loading {name}", flush=True)
@@ -191,14 +199,17 @@ def measure_members(
             of_batch = [probes[i : i + 1][0] for i in chosen[batch.start : batch.stop]]
             measures = attention_measures(model, of_batch, length, made_of["max_new_tokens"])
             rows.append(
-                MeasuresRow(id=probe["id"], sample=0, shape=values.shape, values=values.tobytes())
+                MeasuresRow(id=probe["id"], turn=probe["turn"], sample=0, shape=values.shape, values=values.tobytes())
                 for probe, values in zip(of_batch, measures, strict=True)
             )
         if len({row.shape for row in rows}) > 1:
             raise UserError(f"{work}: is damaged; remove {work.parent} and start again")
         values = [np.frombuffer(row.values, np.float32).reshape(row.shape) for row in rows]
-    of_ids = np.array([memorized[id] for id in ids.tolist()])
-    return MemberMeasures(ids, np.stack(values), of_ids, probes.duplicates[chosen]), manifest
+    # a sample's measures are the means of its turns', and it is memorized if one of them is
+    begins = np.flatnonzero(np.diff(probes.ids[chosen], prepend=-1))
+    means = np.add.reduceat(np.stack(values), begins) / np.diff(begins, append=len(chosen))[:, None, None, None]
+    of_samples = np.logical_or.reduceat([memorized[probed[i]] for i in chosen.tolist()], begins)
+    return MemberMeasures(ids, means.astype(np.float32), of_samples, probes.duplicates[chosen[begins]]), manifest
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def write(directory, documents, generations):
     path, rows = directory / "generations.jsonl", []
     for i, (text, generation) in enumerate(zip(documents, generations, strict=False)):
         cut = len(text) // 5
-        of_probe = {"id": i, "sample": 0, "member": bool(i % HELD_OUT), "duplicates": 1, "cluster": i}
+        of_probe = {"id": i, "turn": 0, "sample": 0, "member": bool(i % HELD_OUT), "duplicates": 1, "cluster": i}
         of_probe["matched_tokens"] = 0
         texts = {"prefix": text[:cut], "suffix": text[cut:], "text": generation}
         rows.append(

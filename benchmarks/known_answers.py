@@ -102,7 +102,7 @@ def find(texts, condensed, foreign, number, rng, each=EACH, blank=" "):
 
     generations = []
     for number, (_, i, said) in enumerate(planted):
-        of_probe = {"id": i, "sample": number, "member": member[i], "duplicates": 1, "cluster": i}
+        of_probe = {"id": i, "turn": 0, "sample": number, "member": member[i], "duplicates": 1, "cluster": i}
         of_probe["matched_tokens"] = 0
         whole = said == samples[i][1]
         texts_of = {"prefix": samples[i][0], "suffix": samples[i][1], "text": said}

@@ -126,7 +126,7 @@ def generations(directory):
     """Stage 3's rows, opened: those that are there already are not made again."""
     probes = Probes(directory / "tokenized", NAME)
     path = generations_path(directory, NAME, NAME, NAME)
-    keys = [(id, 0) for id in probes.ids.tolist()]
+    keys = [(id, 0, 0) for id in probes.ids.tolist()]
     made_of = {"encoding": probes.encoding}
     return probes, Rows(path, GENERATIONS, Generation, made_of, keys, 32, overwrite=True)
 
@@ -140,6 +140,7 @@ def append(probes, rows, batches):
             made.append(
                 Generation(
                     **probe,
+                    turn=0,
                     sample=0,
                     text=probe["suffix"][:400],
                     generation_ids=ids,

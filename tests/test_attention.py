@@ -256,7 +256,7 @@ def test_a_killed_study_goes_on_where_it_was(stage, tmp_path, capfd):
 
 @pytest.mark.parametrize("shape", [[2, 3, 4], [2, 2, 5], [-2, -2, 4], [0, 4, 4], [2, 2]])
 def test_what_was_measured_is_as_many_numbers_as_its_shape_says(shape):
-    row = msgspec.json.encode(MeasuresRow(id=1, sample=0, shape=(2, 2, 4), values=bytes(64)))
+    row = msgspec.json.encode(MeasuresRow(id=1, turn=0, sample=0, shape=(2, 2, 4), values=bytes(64)))
     assert msgspec.json.decode(row, type=MeasuresRow).shape == (2, 2, 4)
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(json.dumps(json.loads(row) | {"shape": shape}), type=MeasuresRow)

@@ -194,7 +194,7 @@ def test_samples_have_the_probabilities_of_the_model(model, temperature, top_k, 
         for second, q in distribution(logits(model, [*prefix, first]).tolist(), temperature, top_k, top_p).items():
             pair = (first,) if second == EOS else (first, second)
             expected[pair] = expected.get(pair, 0) + p * q
-    keys = [(id, sample) for id in range(draws // 4) for sample in range(4)]
+    keys = [(id, 0, sample) for id in range(draws // 4) for sample in range(4)]
     drawn = continue_prefixes(model, [prefix] * draws, 2, EOS, sampled_by(keys, 5, temperature, top_k, top_p))
     counts = dict.fromkeys(expected, 0)
     for row in drawn:
@@ -209,9 +209,9 @@ def test_samples_have_the_probabilities_of_the_model(model, temperature, top_k, 
     assert chi_square < freedom + 3 * (2 * freedom) ** 0.5 + 3, (chi_square, freedom)  # about p > 0.001
 
 
-def test_a_sample_depends_on_its_seed_id_and_number_alone(model, prefixes):
-    keys = [(id, sample) for id in range(len(prefixes)) for sample in range(2)]
-    rows = [prefixes[id] for id, _ in keys]
+def test_a_sample_depends_on_its_seed_and_key_alone(model, prefixes):
+    keys = [(id, id % 3, sample) for id in range(len(prefixes)) for sample in range(2)]
+    rows = [prefixes[id] for id, *_ in keys]
     together = continue_prefixes(model, rows, LIMIT, EOS, sampled_by(keys, 5, 2.0))
     assert len({tuple(row) for row in together}) > 70
     order = random.Random(3).sample(range(len(keys)), len(keys))
@@ -222,13 +222,22 @@ def test_a_sample_depends_on_its_seed_id_and_number_alone(model, prefixes):
             alone = continue_prefixes(model, [rows[i] for i in batch], LIMIT, EOS, draw)
             assert alone == [together[i] for i in batch]
     assert continue_prefixes(model, rows, LIMIT, EOS, sampled_by(keys, 6, 2.0)) != together
+    other_turns = [(id, turn + 1, sample) for id, turn, sample in keys]
+    assert continue_prefixes(model, rows, LIMIT, EOS, sampled_by(other_turns, 5, 2.0)) != together
+
+
+def test_the_draws_of_a_text_are_those_of_its_seed_id_and_number():
+    """As they were before there were turns."""
+    noise = GumbelNoise([(7, 0, 2)], 5)(None, torch.zeros(1, 9)).numpy()
+    expected = -np.log(np.random.default_rng((5, 7, 2)).standard_exponential(9))
+    np.testing.assert_allclose(noise[0], expected, rtol=1e-5)
 
 
 def test_samples_of_a_probe_are_independent(model):
-    """Two samples of a probe, or one of two probes, agree in the first token as often as chance has it."""
+    """Two samples of a probe, or one of two turns or probes, agree in the first token as often as chance has it."""
     prefix, draws = [0, 3, 6, 2], 2000
     chance = sum(p * p for p in distribution(logits(model, prefix).tolist(), 2.0, 0, 1.0).values())
-    keys = [(id, sample) for id in range(draws) for sample in range(2)]
+    keys = [(id // 2, id % 2, sample) for id in range(draws) for sample in range(2)]
     rows = continue_prefixes(model, [prefix] * len(keys), 1, EOS, sampled_by(keys, 5, 2.0))
     for others in (rows[1::2], rows[2::2]):
         agree = np.mean([one == other for one, other in zip(rows[::2], others, strict=False)])
@@ -236,7 +245,7 @@ def test_samples_of_a_probe_are_independent(model):
 
 
 def test_a_tiny_temperature_is_nearly_greedy(model, prefixes, slow):
-    keys = [(id, 0) for id in range(len(prefixes))]
+    keys = [(id, 0, 0) for id in range(len(prefixes))]
     assert continue_prefixes(model, prefixes, LIMIT, EOS, sampled_by(keys, 5, 1e-4)) == slow
 
 
@@ -276,9 +285,10 @@ MADE_OF = {"encoding": "e" * 16, "prefix_length": 50, "trained_on": None, "unche
 MADE_OF |= {"model": "m", "temperature": 0.0, "top_k": 0, "top_p": 1.0}
 
 
-def generation(id, text, sample=0):
+def generation(id, text, sample=0, turn=0):
     return Generation(
         id=id,
+        turn=turn,
         sample=sample,
         member=True,
         duplicates=1,
@@ -297,10 +307,10 @@ def generation(id, text, sample=0):
 
 def result(path, texts=TEXTS, num_samples=1, seed=5):
     """Generations as stage 3 leaves them; returns the listing's path."""
-    keys = [(id, sample) for id in texts for sample in range(num_samples)]
+    keys = [(id, 0, sample) for id in texts for sample in range(num_samples)]
     with Rows(path, GENERATIONS, Generation, MADE_OF | {"seed": seed}, keys, 4, overwrite=True) as rows:
         for _, batch in rows.mine:
-            rows.append(generation(keys[i][0], texts[keys[i][0]], keys[i][1]) for i in batch)
+            rows.append(generation(id, texts[id], sample) for id, _, sample in (keys[i] for i in batch))
         write_listing(path.with_suffix(".txt"), rows, num_samples)
         rows.finish({}, {}, listing=fingerprint(path.with_suffix(".txt")), training=None, base=None, canaries=None)
     return path.with_suffix(".txt")
@@ -308,16 +318,27 @@ def result(path, texts=TEXTS, num_samples=1, seed=5):
 
 def test_a_listing_reads_back_as_written(tmp_path):
     write_listing(tmp_path / "l.txt", (generation(id, text) for id, text in TEXTS.items()))
-    assert read_listing(tmp_path / "l.txt") == {(id, 0): text for id, text in TEXTS.items()}
+    assert read_listing(tmp_path / "l.txt") == {(id, 0, 0): text for id, text in TEXTS.items()}
     start = (tmp_path / "l.txt").read_bytes()[:60]
     assert start == b"0=======================\n\n7=======================\none line\n"
 
 
 def test_a_listing_of_several_samples_numbers_them(tmp_path):
-    texts = {(id, sample): text for id, text in TEXTS.items() for sample in range(3)}
-    write_listing(tmp_path / "l.txt", (generation(id, text, sample) for (id, sample), text in texts.items()), 3)
+    texts = {(id, 0, sample): text for id, text in TEXTS.items() for sample in range(3)}
+    write_listing(tmp_path / "l.txt", (generation(id, text, sample) for (id, _, sample), text in texts.items()), 3)
     assert read_listing(tmp_path / "l.txt") == texts
     assert "\n7.2=======================\none line\n" in (tmp_path / "l.txt").read_bytes().decode()
+
+
+@pytest.mark.parametrize(("num_samples", "heads"), [(1, "7 7/1 7/11"), (2, "7.0 7.1 7/1.0 7/1.1 7/11.0 7/11.1")])
+def test_a_listing_of_several_turns_numbers_those_behind_the_first(tmp_path, num_samples, heads):
+    keys = [(7, turn, sample) for turn in (0, 1, 11) for sample in range(num_samples)]
+    texts = {key: f"the text of {key}\n" for key in keys}
+    rows = (generation(id, texts[id, turn, sample], sample, turn) for id, turn, sample in keys)
+    write_listing(tmp_path / "l.txt", rows, num_samples)
+    assert read_listing(tmp_path / "l.txt") == texts
+    lines = (tmp_path / "l.txt").read_text().splitlines()
+    assert [line.removesuffix("=" * 23) for line in lines if line.endswith("=" * 23)] == heads.split()
 
 
 @pytest.mark.parametrize("content", ["", "text\n0=======================\n", "0=====\ntext\n"])
@@ -327,14 +348,14 @@ def test_a_file_that_is_no_listing_is_refused(tmp_path, content):
         read_listing(tmp_path / "l.txt")
 
 
-@pytest.mark.parametrize("number", ["9" * 5000, "9" * 19, f"1.{'9' * 19}"])
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 19, f"1.{'9' * 19}", f"1/{'9' * 19}"])
 def test_a_number_that_no_sample_has_is_refused(tmp_path, number):
     (tmp_path / "l.txt").write_text(f"0{'=' * 23}\na\n{number}{'=' * 23}\nb\n")
     with pytest.raises(UserError, match="is no number of a sample") as error:
         read_listing(tmp_path / "l.txt")
     assert len(str(error.value)) < 300
     (tmp_path / "l.txt").write_text(f"0{'=' * 23}\na\n٣{'=' * 23}\nb\n")  # a digit of another script is text
-    assert read_listing(tmp_path / "l.txt") == {(0, 0): f"a\n٣{'=' * 23}\nb"}
+    assert read_listing(tmp_path / "l.txt") == {(0, 0, 0): f"a\n٣{'=' * 23}\nb"}
 
 
 def test_a_generation_listed_twice_is_refused(tmp_path):

@@ -98,7 +98,7 @@ def test_what_is_probable_is_drawn_as_often(temperature, top_k, top_p):
     with torch.no_grad():
         for weight in model.parameters():
             weight.div_(2)  # several likely continuations
-    keys = [(9, sample) for sample in range(draws)]
+    keys = [(9, 0, sample) for sample in range(draws)]
     drawn = continue_prefixes(model, [prefix] * draws, 2, 0, sampled_by(keys, 5, temperature, top_k, top_p))
     pairs, counts = np.unique([(*ids, 0, 0)[:2] for ids in drawn], axis=0, return_counts=True)
     pairs, counts = pairs[pairs.min(1) > 0].tolist(), counts[pairs.min(1) > 0]

@@ -128,7 +128,10 @@ SAMPLED = {"temperature": 0.8, "top_k": 40, "num_samples": 2, "max_new_tokens": 
 
 def exposures():
     logs = {"log_likelihood": -3.0, "error": None, "extracted": True}
-    rows = [Exposure(id=i, sample=0, pair=i // 2, copies=4, planted=i % 2 == 0, exposure=1.0, **logs) for i in range(8)]
+    rows = [
+        Exposure(id=i, turn=0, sample=0, pair=i // 2, copies=4, planted=i % 2 == 0, exposure=1.0, **logs)
+        for i in range(8)
+    ]
     return summarize_canaries(rows, {"digits": 4, "unchecked": False})
 
 

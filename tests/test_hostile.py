@@ -72,8 +72,8 @@ def home(tmp_path_factory):
     """A result of stage 5 with all that may be beside it, `result`, and a study of its generations, `study`."""
     home = tmp_path_factory.mktemp("hostile")
     of_canaries = summarize_canaries(
-        [Exposure(id=i, sample=0, pair=i // 2, copies=1 + i // 4, planted=i % 2 == 0, log_likelihood=-9.0, exposure=2.5,
-                  error=None, extracted=i == 0) for i in range(8)],
+        [Exposure(id=i, turn=0, sample=0, pair=i // 2, copies=1 + i // 4, planted=i % 2 == 0, log_likelihood=-9.0,
+                  exposure=2.5, error=None, extracted=i == 0) for i in range(8)],
         {"digits": 4, "unchecked": False},
     )  # fmt: skip
     of_canaries = json.loads(msgspec.json.encode(of_canaries))

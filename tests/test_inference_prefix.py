@@ -94,7 +94,7 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         alone, kept = (msgspec.to_builtins(of) for of in (scores(tokens, tokenizer.decode(suffix)), row.scores))
         assert kept.pop("token_log_probs") is alone.pop("token_log_probs") is None
         assert kept == pytest.approx(alone, rel=1e-4) and row.scores.matched_tokens == row.matched_tokens
-    assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0): row.text for row in rows}
+    assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0, 0): row.text for row in rows}
 
 
 def test_the_manifest_says_what_made_the_generations(stage, finished):
@@ -263,12 +263,11 @@ def test_several_samples_are_each_reproducible_on_their_own(stage, tmp_path):
     assert infer(stage, tmp_path / "2", *flags, "2", "--batch-size", "5") == 0
     assert infer(stage, tmp_path / "other", *flags, "2", "--seed", "6") == 0
     three, two, other = (
-        {(row.id, row.sample): row for row in read_generations(result(tmp_path / name))[0]}
-        for name in ("3", "2", "other")
+        {row.key: row for row in read_generations(result(tmp_path / name))[0]} for name in ("3", "2", "other")
     )
     probes = Probes(stage, "dialogue")
-    assert list(three) == [(id, sample) for id in probes.ids.tolist() for sample in range(3)]
-    assert two == {key: row for key, row in three.items() if key[1] < 2}
+    assert list(three) == [(id, 0, sample) for id in probes.ids.tolist() for sample in range(3)]
+    assert two == {key: row for key, row in three.items() if key[2] < 2}
     assert len({tuple(row.generation_ids) for row in three.values()}) == len(three)
     assert all(two[key].generation_ids != other[key].generation_ids for key in two)
     assert {row.suffix for row in three.values()} == {probe["suffix"] for probe in probes[:]}

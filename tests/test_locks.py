@@ -41,15 +41,15 @@ class Row(Keyed):
 
 def test_the_lock_of_a_killed_rank_goes_with_its_rows(tmp_path):
     """Where the run goes on with fewer ranks."""
-    run = tmp_path / "rows.jsonl", GENERATIONS, Row, {}, [(0, 0), (1, 0)], 1
+    run = tmp_path / "rows.jsonl", GENERATIONS, Row, {}, [(0, 0, 0), (1, 0, 0)], 1
     if not (child := os.fork()):
         rows = Rows(*run, rank=1, ranks=2)
-        rows.append([Row(id=1, sample=0)])
+        rows.append([Row(id=1, turn=0, sample=0)])
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     assert len(list(tmp_path.iterdir())) == 2
     with Rows(*run) as rows:
-        rows.append([Row(id=0, sample=0)])
+        rows.append([Row(id=0, turn=0, sample=0)])
         rows.finish({}, {})
     assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "rows.jsonl.manifest.json"}
 

@@ -94,7 +94,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "ner_model": None,
         "unchecked": False,
         "regions": list(REGIONS),
-        "format": 8,
+        "format": 9,
     }
     assert manifest.facts == {
         "generations": generations["made_of"],

@@ -103,6 +103,7 @@ def rows(exposures, copies):
     return [
         Exposure(
             id=100 + i,
+            turn=0,
             sample=0,
             pair=i // 2,
             copies=copies[i // 2],

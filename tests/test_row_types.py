@@ -44,7 +44,16 @@ ROWS = {
     ),
     Detection: msgspec.structs.replace(detection(3, run=9, others=[(7, 2, 1)], **FIELDS), own=OWN),
     Exposure: Exposure(
-        id=3, sample=0, pair=1, copies=4, planted=True, log_likelihood=-1.0, exposure=2.5, error=0.5, extracted=False
+        id=3,
+        turn=0,
+        sample=0,
+        pair=1,
+        copies=4,
+        planted=True,
+        log_likelihood=-1.0,
+        exposure=2.5,
+        error=0.5,
+        extracted=False,
     ),
 }
 SHARE = (-0.1, 1.1, None, "0.5")
@@ -56,6 +65,7 @@ ID, COUNT, SPAN = (
 BEYOND = [0, 501]  # one more than the texts of the detection have characters
 GENERATED = {
     ("id",): ID,
+    ("turn",): ID,
     ("sample",): ID,
     ("member",): (None, 1, "true"),
     ("duplicates",): (0, -1, None, 1.5),
@@ -99,7 +109,14 @@ COPIED = RUN | {
 }
 OF_LABELS = {(name,): ("copied", None) for name in ("label", "label_without_scan", "first_label")}
 WRONG = {
-    Exposure: {("id",): ID, ("sample",): ID, ("pair",): (-1, None), ("copies",): (0, None), ("planted",): (1, None)}
+    Exposure: {
+        ("id",): ID,
+        ("turn",): ID,
+        ("sample",): ID,
+        ("pair",): (-1, None),
+        ("copies",): (0, None),
+        ("planted",): (1, None),
+    }
     | {
         ("log_likelihood",): (0.5, "0", None),
         ("exposure",): (-0.1, None),

@@ -21,7 +21,7 @@ class Square(Keyed):
     square: int
 
 
-KEYS = [(3, 0), (3, 1), (1, 0), (4, 0), (15, 0)]
+KEYS = [(3, 0, 0), (3, 0, 1), (1, 0, 0), (4, 2, 0), (15, 0, 0)]
 MADE_OF = {
     "seed": 5,
     "model": "a" * 64,
@@ -44,7 +44,7 @@ def fill(rows, batches=None):
     shift = 1000 * (rows.made_of["seed"] - 5)
     for _, batch in rows.mine if batches is None else batches:
         keys = [rows.keys[i] for i in batch]
-        rows.append(Square(id=id, sample=sample, square=id**2 + sample + shift) for id, sample in keys)
+        rows.append(Square(id=id, turn=turn, sample=sample, square=id**2 + sample + shift) for id, turn, sample in keys)
 
 
 def finished(path, **options):
@@ -154,7 +154,7 @@ def test_the_same_again_makes_nothing_anew(tmp_path):
     assert read_manifest(path, GENERATIONS).arguments == {}
 
 
-MORE_KEYS = [(id, sample) for id in range(7) for sample in range(2)]
+MORE_KEYS = [(id, turn, sample) for id in range(7) for turn in range(1 + id % 2) for sample in range(2)]
 
 
 @pytest.fixture(scope="module")
@@ -288,14 +288,23 @@ def test_rows_fewer_than_the_manifest_says_or_one_twice_are_refused(tmp_path, ed
         read_rows(path, GENERATIONS, Square)
 
 
-NO_ROWS = [b'{"id": 1, "sample": 0}', b'{"id": 1,', b'{"id": 1, "sample": 0, "square": 1, "more": 2}']
-NO_ROWS += [b'{"id": 1, "sample": 0, "square": "1"}', b'{"id": 1, "sample": 0, "\xe9": 1}', b"[" * 100_000]
+NO_ROWS = [
+    b'{"id": 1, "turn": 0, "sample": 0}',
+    b'{"id": 1,',
+    b'{"id": 1, "turn": 0, "sample": 0, "square": 1, "more": 2}',
+]
+NO_ROWS += [b'{"id": 1, "sample": 0, "square": 1}']
+NO_ROWS += [
+    b'{"id": 1, "turn": 0, "sample": 0, "square": "1"}',
+    b'{"id": 1, "turn": 0, "sample": 0, "\xe9": 1}',
+    b"[" * 100_000,
+]
 
 
 @pytest.mark.parametrize("line", NO_ROWS, ids=range(len(NO_ROWS)))
 def test_rows_of_another_type_are_refused_by_number(tmp_path, line):
     path = tmp_path / "r.jsonl"
-    path.write_bytes(b'{"id": 3, "sample": 0, "square": 9}\n' + line + b"\n")
+    path.write_bytes(b'{"id": 3, "turn": 0, "sample": 0, "square": 9}\n' + line + b"\n")
     write_manifest(path, GENERATIONS, MADE_OF, {}, rows=2, **FACTS)
     with pytest.raises(UserError, match="r.jsonl: row 2: "):
         read_rows(path, GENERATIONS, Square)
@@ -312,7 +321,12 @@ def test_rows_without_their_manifest_are_refused(tmp_path):
     assert read_rows(path, GENERATIONS, Square)[1].rows == 5
 
 
-DAMAGED = [b'{"id": 99, "sample": 0, "square": 1}', b'{"id": 3, "sample": 0, "square": 9.5}', b"\0\0\0", *NO_ROWS]
+DAMAGED = [
+    b'{"id": 99, "turn": 0, "sample": 0, "square": 1}',
+    b'{"id": 3, "turn": 0, "sample": 0, "square": 9.5}',
+    b"\0\0\0",
+    *NO_ROWS,
+]
 
 
 @pytest.mark.parametrize("line", [line + b"\n" for line in DAMAGED], ids=range(len(DAMAGED)))
@@ -356,7 +370,7 @@ def test_a_full_disk_gets_one_line_that_names_the_file(tmp_path, capsys):
     with rows_of(tmp_path / "r.jsonl") as rows:
         rows._partial.symlink_to("/dev/full")
         with pytest.raises(SystemExit) as end:
-            run(rows.append, [Square(id=1, sample=0, square=1)])
+            run(rows.append, [Square(id=1, turn=0, sample=0, square=1)])
     assert end.value.code == 2
     assert "r.jsonl: No space left on device; free some space" in one_line(capsys)
 
@@ -366,10 +380,10 @@ class Long(Keyed):
 
 
 def test_a_result_is_finished_and_read_row_by_row(tmp_path):
-    keys = [(i, 0) for i in range(2_000)]
+    keys = [(i, 0, 0) for i in range(2_000)]
     with Rows(tmp_path / "r.jsonl", GENERATIONS, Long, {}, keys, 50) as rows:
         for _, batch in rows.mine:
-            rows.append(Long(id=i, sample=0, text="x" * 10_000) for i in batch)
+            rows.append(Long(id=i, turn=0, sample=0, text="x" * 10_000) for i in batch)
         tracemalloc.start()
         rows.finish({}, {}, **FACTS)
         assert sum(len(row.text) for row in rows) == 20_000_000

@@ -13,10 +13,10 @@ from memorization.detection.personal_data import PersonalKind
 from memorization.extraction.generations import Generation
 from memorization.shell.cli import UserError
 from memorization.store.manifests import Count, Manifest, Positive
-from memorization.store.rows import Id
+from memorization.store.rows import Id, Key
 
 REMEDY = "run plagiarism_detect.py again"
-FORMAT = 8  # of these rows; raise it when a field or its meaning changes
+FORMAT = 9  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
 # What more than ten clusters hold belongs to nobody in particular (a hotline, a web page). Ten is the count up to which
@@ -191,7 +191,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             _check_span("suffix_span", self.own.run.suffix_span, len(self.generation.suffix))
 
     @property
-    def key(self) -> tuple[int, int]:
+    def key(self) -> Key:
         return self.generation.key
 
 
@@ -216,8 +216,8 @@ def check_rows(path: Path, rows: list[Detection], base: Iterable[Detection] | No
     for side, most in zip((True, False), manifest.facts["clusters"], strict=True):
         if len(holders[side]) > most:
             raise UserError(f"{path}: names {len(holders[side])} clusters of {most}; {REMEDY}")
-    if base is not None and {(row.key[0], row.paper is not None) for row in base} != {
-        (row.key[0], both) for row in rows
+    if base is not None and {(*row.key[:2], row.paper is not None) for row in base} != {
+        (*row.key[:2], both) for row in rows
     }:
         raise UserError(f"{path}: the base model's rows beside it are of other probes; {REMEDY}")
 

@@ -1,18 +1,26 @@
 """Probes with prompts of one's own, for attacks that ask otherwise than with the beginning of a sample."""
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
 
 from memorization.encoding.probes import Probes
+from memorization.encoding.stored_sets import BAR_DELAY
 from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint
 from memorization.store.rows import Id
 
 KIND = "file"
 TokenId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+SHOWN = 60  # characters of a text in a message
+HALF = "\ufffd"  # what the bytes of a part of a character are decoded to
+ENDS = re.compile(rf"^[\s{HALF}]+|[\s{HALF}]+$")
 
 
 class FileProbe(msgspec.Struct):
@@ -65,6 +73,7 @@ class FileProbes(Probes):
             raise UserError(f"{self._path}: {self.path} has no sample {min(members)}; name samples of the encoding")
         self._number, self._sample, self._begin, self._end, *own = map(np.concatenate, zip(*columns, strict=True))
         self.ids, self.members, self.duplicates, self.clusters = own
+        self.turns = np.zeros_like(self.ids)
         self.too_short = 0
 
     def _read_lines(self) -> tuple[dict[int, bool], dict[int, tuple[int, int]]]:
@@ -86,6 +95,36 @@ class FileProbes(Probes):
             raise UserError(f"{self._path}: no probes in it; write one a line (docs/extending.md)")
         return members, lengths
 
+    def check_texts(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Raise UserError for the first line with a text that its token ids do not say.
+
+        Special tokens make no difference, nor do blanks and parts of characters at the ends of a text.
+        """
+        special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        spelled = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "(?!)")
+
+        def decoded(ids):
+            return spelled.sub("", tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+        self._lines.seek(0)
+        for number, line in tqdm(enumerate(self._lines, 1), desc="comparing texts and tokens", delay=BAR_DELAY):
+            probe = msgspec.json.decode(line, type=FileProbe) if line.strip() else None
+            for name in ("prompt", "suffix") if probe else ():
+                text, ids = spelled.sub("", getattr(probe, name)), getattr(probe, f"{name}_ids")
+                of_ids = decoded(ids)
+                if None not in tokenizer.convert_ids_to_tokens(ids) and (
+                    _same_text(of_ids, text)  # or as the tokenizer changes texts, to lower case, say
+                    or _same_text(of_ids, decoded(tokenizer.encode(getattr(probe, name), add_special_tokens=False)))
+                ):
+                    continue
+                text, of_ids = (ENDS.sub("", each) for each in (text, of_ids))
+                place = len(os.path.commonprefix([text, of_ids]))
+                shown, of_ids = (repr(each[place : place + SHOWN]) for each in (text, of_ids))
+                raise UserError(
+                    f"{self._path}: line {number}: from character {place} on its `{name}` is {shown}, and its "
+                    f"`{name}_ids` are tokens of {of_ids}; make both of one text, with the model's tokenizer"
+                )
+
     def _probe(self, i: int) -> dict[str, Any]:
         id = int(self.ids[i])
         begin, length = self._places[id]
@@ -93,6 +132,7 @@ class FileProbes(Probes):
         probe = msgspec.json.decode(self._lines.read(length), type=FileProbe)
         return {
             "id": id,
+            "turn": 0,
             "member": probe.member,
             "duplicates": int(self.duplicates[i]),
             "cluster": int(self.clusters[i]),
@@ -101,3 +141,11 @@ class FileProbes(Probes):
             "prefix_ids": probe.prompt_ids,
             "suffix_ids": probe.suffix_ids,
         }
+
+
+def _same_text(of_ids: str, text: str) -> bool:
+    """Whether a text is the one that ids were decoded to, but for the ends. A character of which some bytes are missing
+    there may be whole in the text, or missing."""
+    before = r"(\S?\s*)" if of_ids.lstrip().startswith(HALF) else ""
+    after = r"(\s*\S?)" if of_ids.rstrip().endswith(HALF) else ""
+    return bool(re.fullmatch(before + re.escape(ENDS.sub("", of_ids)) + after, ENDS.sub("", text)))

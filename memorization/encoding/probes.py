@@ -74,9 +74,10 @@ class Probes:
     path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. sets: the paths of the
     training and held-out sets, which hold the texts. ids (int64: the row of the data in which the text occurs first),
     members (bool), duplicates (int64: copies of the text), clusters (int64: the id of the first sample of its cluster
-    of near-duplicates): of each probe. longest_prefix: in tokens, of what is continued; longest_source: of what the
-    encoder reads, 0 without one. greatest_id: of all tokens of the samples. too_short: how many samples leave no suffix
-    of the least length behind the cut. pairs: whether for encoder-decoder models.
+    of near-duplicates), turns (int64: which target of its sample it asks for): of each probe. longest_prefix: in
+    tokens, of what is continued; longest_source: of what the encoder reads, 0 without one. greatest_id: of all tokens
+    of the samples. too_short: how many samples leave no suffix of the least length behind the cut. pairs: whether for
+    encoder-decoder models.
 
     Raises UserError if the probes or a set are not there, are unfinished, have changed or are of different splits, if
     no sample is long enough, or if they are not encoded for the kind of model that has such probes.
@@ -134,6 +135,7 @@ class Probes:
         together = map(np.concatenate, zip(*columns, strict=True))
         self._number, self._sample, self._begin, self._end, *own = together
         self.ids, self.members, self.duplicates, self.clusters = own
+        self.turns = np.zeros_like(self.ids)
         if (np.diff(self.ids) <= 0).any() or (self.clusters > self.ids).any():
             raise UserError(f"{self.path}: its ids are not in order, or its clusters; {AGAIN}")
         self.too_short = samples - len(self)
@@ -177,7 +179,7 @@ class Probes:
         if fits.all() or not fits.any():
             return []
         left_out = self.ids[~fits].tolist()
-        for name in ("_number", "_sample", "_begin", "_end", "ids", "members", "duplicates", "clusters"):
+        for name in ("_number", "_sample", "_begin", "_end", "ids", "turns", "members", "duplicates", "clusters"):
             setattr(self, name, getattr(self, name)[fits])
         self.longest_prefix = int(self._begin.max())
         return left_out
@@ -186,7 +188,8 @@ class Probes:
         return len(self.ids)
 
     def __getitem__(self, where: slice) -> list[dict[str, Any]]:
-        """The probes of a slice, as dicts: id, member, duplicates, cluster, prefix, suffix, prefix_ids, suffix_ids.
+        """The probes of a slice, as dicts: id, turn, member, duplicates, cluster, prefix, suffix, prefix_ids and
+        suffix_ids.
 
         prefix: all of the text before the suffix. prefix_ids: what is continued. Of encoder-decoder models also
         source_ids, which the encoder reads, closed; the decoder is given what a tokenizer opens a target with (BART's)
@@ -222,6 +225,7 @@ class Probes:
             more = {"source_ids": tokens[0].of(sample)[0]}
         return {
             "id": int(self.ids[i]),
+            "turn": int(self.turns[i]),
             "member": bool(self.members[i]),
             "duplicates": int(self.duplicates[i]),
             "cluster": int(self.clusters[i]),

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from memorization.store.rows import Key
+
 
 @dataclass(frozen=True)
 class DecodingSettings:
@@ -54,6 +56,11 @@ class Prompt(NamedTuple):
     probe: dict[str, Any]
     sample: int
     scores: TokenScores | None
+
+    @property
+    def key(self) -> Key:
+        """That of its row."""
+        return self.probe["id"], self.probe["turn"], self.sample
 
 
 class Engine(Protocol):

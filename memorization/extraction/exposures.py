@@ -12,7 +12,7 @@ from memorization.store.locations import exposures_path
 from memorization.store.manifests import Count, Manifest, Positive
 from memorization.store.rows import Keyed, StoredRows
 
-FORMAT = 2  # of these rows; raise it when a field or its meaning changes
+FORMAT = 3  # of these rows; raise it when a field or its meaning changes
 Bits = Annotated[float, msgspec.Meta(ge=0)]
 
 

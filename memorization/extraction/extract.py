@@ -75,6 +75,8 @@ def extract(settings: ExtractionSettings) -> Path | None:
     for name, config in configs.items():
         read = min(probes.longest_source, source_length)
         check_context(name, config, probes.greatest_id, probes.longest_prefix, settings.max_new_tokens, read)
+    if isinstance(probes, FileProbes):
+        probes.check_texts(tokenizer)
     prompts = probes.prompts(source_length)
     check_prompts(prompts, str(probes.path), probes.kind, settings.shared_prompts)
     canaries = read_canaries(settings.tokenized_dir, settings.subset_name, probes.manifest)
@@ -272,7 +274,8 @@ def write_generations(
         made_of["probe_file"] = probes.contents
     if probes.pairs:
         made_of["source_length"] = inputs.source_length
-    keys = [(id, sample) for id in probes.ids.tolist() for sample in range(settings.num_samples)]
+    probed = zip(probes.ids.tolist(), probes.turns.tolist(), strict=True)
+    keys = [(id, turn, sample) for id, turn in probed for sample in range(settings.num_samples)]
     ranks = state.process_index, state.num_processes
     results = {path: made_of}
     if base:
@@ -359,7 +362,7 @@ def generation_row(
         matches["exact_match"] = exact_match(continuation, suffix, most)
         matches["near"] = near(continuation, suffix, most)
     return Generation(
-        **{name: probe[name] for name in ("id", "member", "duplicates", "cluster", "prefix", "suffix")},
+        **{name: probe[name] for name in ("id", "turn", "member", "duplicates", "cluster", "prefix", "suffix")},
         sample=sample,
         reach=Reach(min(len(suffix), most), min(len(reached), len(probe["suffix"]))),
         text=continuation if isinstance(continuation, str) else decode(tokenizer, continuation),

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import msgspec
 
-from memorization.encoding.probes import COLUMNS, read_probes
+from memorization.encoding.probes import read_probes
 from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint, read_text, replacing
 from memorization.store.manifests import Count, Manifest, Positive
-from memorization.store.rows import Id, Keyed, StoredRows
+from memorization.store.rows import Id, Key, Keyed, StoredRows
 
-FORMAT = 5  # of these rows; raise it when a field or its meaning changes
+FORMAT = 6  # of these rows; raise it when a field or its meaning changes
 NOT_LISTED = dict.fromkeys(  # fields that a listing without rows does not have -> why
     ("generation_ids", "matched_tokens", "exact_match", "near", "scores"), "a listing holds texts alone"
 )
@@ -32,7 +32,8 @@ class Reach(msgspec.Struct, forbid_unknown_fields=True):
 class Generation(Keyed, kw_only=True, forbid_unknown_fields=True):
     """A model's continuation of a probe's prefix (design.md, Terms).
 
-    id: of the sample, its first row in the data. sample: 0 to num_samples - 1, which of the probe's generations.
+    id: of the sample, its first row in the data. turn: which turn of it is asked for, 0 of a text. sample: 0 to
+    num_samples - 1, which of the probe's generations.
     """
 
     member: bool
@@ -58,25 +59,28 @@ class Generation(Keyed, kw_only=True, forbid_unknown_fields=True):
 def write_listing(path: Path, rows: Iterable[Generation], num_samples: int = 1) -> None:
     """Write the published listing: each generation's id (id.sample where there are several), 23 equal signs, its text.
 
-    rows: Generation objects, one at a time.
+    rows: Generation objects, one at a time. Behind the id of a later turn than the first stands its number: id/turn.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for row in rows:
-            number = row.id if num_samples == 1 else f"{row.id}.{row.sample}"
-            file.write(f"{number}{RULE}\n{row.text}\n")
+            turn = f"/{row.turn}" if row.turn else ""
+            sample = f".{row.sample}" if num_samples > 1 else ""
+            file.write(f"{row.id}{turn}{sample}{RULE}\n{row.text}\n")
 
 
-def read_listing(path: Path) -> dict[tuple[int, int], str]:
-    """dict (id, sample) -> text. Raises UserError if there is no header line, or a generation stands twice."""
-    headers = list(re.finditer(rf"^([0-9]+)(?:\.([0-9]+))?{RULE}\n", text := read_text(path), re.MULTILINE))
+def read_listing(path: Path) -> dict[Key, str]:
+    """The text of each generation. Raises UserError if there is no header line, or a generation stands twice."""
+    headers = list(
+        re.finditer(rf"^([0-9]+)(?:/([0-9]+))?(?:\.([0-9]+))?{RULE}\n", text := read_text(path), re.MULTILINE)
+    )
     if not headers or headers[0].start() != 0:
         raise UserError(f"{path}: does not begin with a line such as 0{RULE}; name a listing written by stage 3")
     texts = {}
     for header, following in zip(headers, [*headers[1:], None], strict=True):
-        numbers = header[1], header[2] or "0"
+        numbers = header.groups("0")
         if max(map(len, numbers)) > 18:
             raise UserError(f"{path}: {header[0][:30]}... is no number of a sample; mend that line")
-        key = int(numbers[0]), int(numbers[1])
+        key = int(numbers[0]), int(numbers[1]), int(numbers[2])
         if key in texts:
             raise UserError(f"{path}: {header[0].partition('=')[0]} is listed twice; remove one")
         # the line end before the next header is the listing's, not the text's
@@ -118,8 +122,8 @@ def _read_foreign(path: Path, probes: str | Path | None, unchecked: bool) -> lis
             "--unchecked --probes <name>_prefix.json takes it as it is"
         )
     texts = read_listing(path)
-    records = {record["id"]: record for record in read_probes(probes)}
-    if strangers := records.keys() ^ {id for id, _ in texts}:
+    records = {(record["id"], record.get("turn", 0)): record for record in read_probes(probes)}
+    if strangers := {id for id, _ in records.keys() ^ {key[:2] for key in texts}}:
         raise UserError(
             f"{path} and {probes} differ in {len(strangers)} ids, {min(strangers)} for one: they are not of one run; "
             "name the right probes by --probes"
@@ -127,7 +131,7 @@ def _read_foreign(path: Path, probes: str | Path | None, unchecked: bool) -> lis
     unknown: dict = dict.fromkeys(("matched_tokens", "exact_match", "near", "scores", "reach"))
     return [
         Generation(
-            sample=sample, cluster=id, text=text, generation_ids=[], **{n: records[id][n] for n in COLUMNS}, **unknown
+            **(records[id, turn] | {"turn": turn}), sample=sample, cluster=id, text=text, generation_ids=[], **unknown
         )
-        for (id, sample), text in texts.items()
+        for (id, turn, sample), text in texts.items()
     ]

@@ -187,7 +187,7 @@ def write_exposures(
     if context is not None and longest > context:
         raise UserError(f"{settings.model_path}: its context of {context} tokens is shorter than a canary ({longest})")
     made_of = made_of | {"digits": len(canaries.canaries[0].secret_ids) // len(canaries.digit_ids[0]), "format": FORMAT}
-    keys = [(one.id, 0) for one in canaries.canaries]
+    keys = [(one.id, 0, 0) for one in canaries.canaries]
     ranks = state.process_index, state.num_processes
     path, room = exposures_path(settings.path), Room(AT_ONCE)
     with Rows(path, EXPOSURES, Exposure, made_of, keys, BATCH, *ranks, settings.overwrite) as rows:
@@ -220,6 +220,7 @@ def exposures_of(
         bits, error = result
         yield Exposure(
             id=one.id,
+            turn=0,
             sample=0,
             pair=one.pair,
             copies=one.copies,

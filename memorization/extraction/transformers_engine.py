@@ -69,7 +69,7 @@ class TransformersEngine:
         probe = probes[:1][0]
         text = list(islice(cycle(probe["prefix_ids"] + probe["suffix_ids"]), prefix + new_tokens))
         source = list(islice(cycle(probe["prefix_ids"] + probe["suffix_ids"]), probes.longest_source))
-        scored = {"id": 0, "prefix_ids": text[:prefix], "suffix_ids": text[prefix:], "source_ids": source}
+        scored = {"id": 0, "turn": 0, "prefix_ids": text[:prefix], "suffix_ids": text[prefix:], "source_ids": source}
         continued = scored | {"prefix_ids": text[: max(prefix, len(text) - 2)]}
 
         def work(number):
@@ -127,7 +127,7 @@ class TransformersEngine:
             rows = [row for row, own in enumerate(lengths) if own == length]
             sampling: list[LogitsProcessor] = []
             if self._decoding.temperature:
-                keys = [(prompts[row].probe["id"], prompts[row].sample) for row in rows]
+                keys = [prompts[row].key for row in rows]
                 sampling = [*scheme_processors(*self._decoding.scheme), GumbelNoise(keys, self._decoding.seed)]
             of_rows = [prefixes[row] for row in rows], sources and [sources[row] for row in rows]
             tokens = continue_prefixes(self.model, of_rows[0], new_tokens, self._eos, sampling, of_rows[1])

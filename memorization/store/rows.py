@@ -29,25 +29,29 @@ from memorization.store.manifests import (
 )
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # of a sample, or a generation's number among those of its probe
+Key = tuple[int, int, int]  # id, turn, sample
 NOT_A_ROW = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # raised for a line that is not of a type
 
 
 class Keyed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A row about a sample. sample: which of the sample's generations it is about, 0 where there is one alone."""
+    """A row about a sample. turn: which of its turns it is about, 0 where it has none. sample: which of the
+    generations for it, 0 where there is one alone.
+    """
 
     id: Id
+    turn: Id
     sample: Id
 
     @property
-    def key(self) -> tuple[int, int]:
-        return self.id, self.sample
+    def key(self) -> Key:
+        return self.id, self.turn, self.sample
 
 
 class Rows:
     """A JSON-lines result that is written batch by batch; a killed run goes on where it was.
 
     row_type: the msgspec.Struct of the rows, with a `key` as Keyed has. made_of: everything that makes the result
-    (manifests); rows that were made of the same are used again. keys: the (id, sample) of every row, in order.
+    (manifests); rows that were made of the same are used again. keys: of every row, in order.
     companions: other files that are written with the result.
 
     Until `finish`, rows are in <path>.<identity>.<rank>.partial, a file a rank. `mine` lists this rank's open batches
@@ -64,7 +68,7 @@ class Rows:
         kind: Kind,
         row_type: type,
         made_of: dict[str, Any],
-        keys: Sequence[tuple[int, int]],
+        keys: Sequence[Key],
         batch_size: int,
         rank: int = 0,
         ranks: int = 1,

@@ -38,7 +38,7 @@ def detection(id, label="none", own=None, run=None, others=(), **fields):
     own: characters of a run that only its own sample holds. run: those of the longest one with a training text. others:
     (sample, holders, members) of further runs. fields: of the Generation or of the Detection.
     """
-    probe = {"sample": 0, "member": id < 1000, "duplicates": 1, "cluster": id, "reach": None}
+    probe = {"turn": 0, "sample": 0, "member": id < 1000, "duplicates": 1, "cluster": id, "reach": None}
     probe |= {"prefix": f"prefix {id}", "suffix": "word " * 100, "text": "word " * 100}
     probe |= dict.fromkeys(("matched_tokens", "exact_match", "near", "scores"))
     probe |= {name: fields.pop(name) for name in Generation.__struct_fields__ if name in fields}
@@ -111,7 +111,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
             "ner_model",
         )
     }
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 8}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 9}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | {"top_k": 0, "top_p": 1.0}

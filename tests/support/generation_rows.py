@@ -15,7 +15,14 @@ ENCODING, PREFIX_LENGTH = "0123456789abcdef", 50
 
 def generation(id, text, suffix="held out", **fields):
     """A Generation; a member where the id is under 100."""
-    fields = {"sample": 0, "member": id < 100, "duplicates": 1, "cluster": id, "prefix": f"prefix {id} "} | fields
+    fields = {
+        "turn": 0,
+        "sample": 0,
+        "member": id < 100,
+        "duplicates": 1,
+        "cluster": id,
+        "prefix": f"prefix {id} ",
+    } | fields
     fields = {"matched_tokens": 0, "exact_match": False, "near": None, "scores": None, "reach": None} | fields
     fields = {"generation_ids": [0] * fields["matched_tokens"]} | fields
     return Generation(id=id, suffix=suffix, text=text, **fields)
