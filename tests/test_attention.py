@@ -3,7 +3,6 @@
 import csv
 import json
 import subprocess
-import sys
 
 import msgspec
 import numpy as np
@@ -224,7 +223,7 @@ def test_as_many_members_as_are_asked_for_and_the_study_is_replaced(stage, tmp_p
 
 
 @pytest.mark.slow
-def test_a_killed_study_goes_on_where_it_was(stage, tmp_path, capfd):
+def test_a_killed_study_goes_on_where_it_was(warm_python, stage, tmp_path, capfd):
     killed = """if True:
         import os, sys
         sys.path.insert(0, "tests")
@@ -241,7 +240,7 @@ def test_a_killed_study_goes_on_where_it_was(stage, tmp_path, capfd):
     assert study(stage, tmp_path / "whole", *more, **both) == 0
     out = tmp_path / "work" / "out"
     argv = map(str, command(stage, out, *more, **both))
-    done = subprocess.run([sys.executable, "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([warm_python / "python", "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -9 and not out.exists(), done.stderr[-3000:]
     capfd.readouterr()
     assert study(stage, out, *more, **both) == 0

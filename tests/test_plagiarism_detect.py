@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -425,7 +426,7 @@ def test_two_processes_and_a_hub_name_give_the_same_bytes(stage, tmp_path, class
     (cached / "refs" / "main").write_text("0123")
     flags = map(str, command(stage, tmp_path / "two", "--paraphrase-model", "some/classifier"))
     subprocess.run(
-        [*TWO_RANKS, ROOT / "plagiarism_detect.py", *flags],
+        [sys.executable, "-m", "torch.distributed.run", *TWO_RANKS, ROOT / "plagiarism_detect.py", *flags],
         check=True,
         capture_output=True,
         env=os.environ | {"HF_HOME": str(tmp_path)},
