@@ -17,6 +17,7 @@ it was.
 import argparse
 import math
 import shutil
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,17 +26,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
 from memorization.extraction.attention import attention_measures
-from memorization.extraction.extract import longest_source
+from memorization.extraction.extract import identify, longest_source
 from memorization.extraction.generations import read_generations
-from memorization.models import hub
-from memorization.models.loading import load_config, load_for_generation
+from memorization.models.adapted import ModelWeights
+from memorization.models.adapters import model_source
+from memorization.models.loading import load_config
 from memorization.results.attention import ATTENTION, compare_heads, comparisons_csv, heat_map
 from memorization.results.formats import visible
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.flags import SEEDS, whole
-from memorization.store import fingerprints, manifests
+from memorization.store import manifests
 from memorization.store.directories import building, check_ours
 from memorization.store.files import locked
 from memorization.store.manifests import Manifest, Positive
@@ -63,6 +66,7 @@ class AttentionSettings:
     generations: list[str]
     names: list[str] | None
     model_path: list[str] | None
+    adapter: list[str] | None
     tokenized_dir: list[str] | None
     output: str
     matched_tokens: int | None
@@ -85,7 +89,8 @@ def main(args: argparse.Namespace) -> None:
     settings = AttentionSettings(**vars(args))
     paths = [Path(path) for path in settings.generations]
     names = settings.names or [path.parent.name or path.stem for path in map(Path.absolute, paths)]
-    lists = {"--names": names, "--model-path": settings.model_path, "--tokenized-dir": settings.tokenized_dir}
+    lists = {"--names": names, "--model-path": settings.model_path, "--adapter": settings.adapter}
+    lists["--tokenized-dir"] = settings.tokenized_dir
     for flag, values in lists.items():
         if values and len(values) != len(paths):
             raise UserError(f"{flag}: {len(values)} for {len(paths)} results; give one each, in order")
@@ -104,8 +109,9 @@ def write_study(paths: list[Path], names: list[str], output: Path, settings: Att
     arrays: dict[str, np.ndarray] = {}
     for number, (name, path) in enumerate(zip(names, paths, strict=True)):
         model = settings.model_path[number] if settings.model_path else None
+        adapter = settings.adapter[number] if settings.adapter else None
         directory = settings.tokenized_dir[number] if settings.tokenized_dir else None
-        members, manifest = measure_members(path, model, directory, settings, work / f"{number}.jsonl")
+        members, manifest = measure_members(path, model, adapter, directory, settings, work / f"{number}.jsonl")
         tasks[name] = members[1:]
         arrays |= {f"{column}_{number}": array for column, array in members._asdict().items()}
         studied.append({"name": name, "generations": manifest.identity, "contents": manifest.contents})
@@ -142,7 +148,12 @@ def write_study(paths: list[Path], names: list[str], output: Path, settings: Att
 
 
 def measure_members(
-    path: Path, model_path: str | None, directory: str | None, settings: AttentionSettings, work: Path
+    path: Path,
+    model_path: str | None,
+    adapter: str | None,
+    directory: str | None,
+    settings: AttentionSettings,
+    work: Path,
 ) -> tuple[MemberMeasures, Manifest]:
     """The measures of the members of a result of stage 3, and the manifest of its generations.
 
@@ -156,12 +167,13 @@ def measure_members(
         raise UserError(f"{path}: its manifest does not say which probes it is of; run inference_prefix.py again")
     if made_of["prefix_length"] is None:
         raise UserError(f"{path}: is of a file of probes; name generations of stage 1's")
-    name = model_path or arguments["model_path"]
-    config = load_config(name)
-    if (contents := fingerprints.model_fingerprint(hub.directory(name))) != made_of["model"]:
+    (own,) = arguments.get("adapter") or [None]
+    source = model_source(model_path or arguments["model_path"], adapter or own)
+    config = load_config(source.plain)
+    if (contents := identify(source).contents) != made_of["model"]:
         raise UserError(
-            f"{name}: is not the model of {path} (contents {contents[:12]}, by its manifest {made_of['model'][:12]}); "
-            "name the right one by --model-path"
+            f"{source.name}: is not the model of {path} (contents {contents[:12]}, by its manifest "
+            f"{made_of['model'][:12]}); name the right one by --model-path, or --adapter"
         )
     directory = directory or arguments["tokenized_dir"]
     probes = Probes(directory, arguments["subset_name"], made_of["prefix_length"], made_of.get("probe"))
@@ -173,30 +185,26 @@ def measure_members(
             raise UserError(f"{path}: row {row.id} does not say what matches; run inference_prefix.py again")
         exact = row.exact_match if settings.matched_tokens is None else row.matched_tokens >= settings.matched_tokens
         memorized[row.key[:2]] = memorized.get(row.key[:2], False) or exact
-    probed = list(zip(probes.ids.tolist(), probes.turns.tolist(), strict=True))
-    there = np.array([key in memorized for key in probed])
-    too_long = np.isin(probes.ids, manifest.facts.get("too_long", []))
-    if (missing := np.flatnonzero(probes.members & ~there & ~too_long)).size:
-        raise UserError(f"{path}: has no row of the probe {probes.ids[missing[0]]}; run inference_prefix.py again")
-    ids = np.unique(probes.ids[probes.members & there])
-    if settings.samples and settings.samples < len(ids):
-        ids = np.sort(np.random.default_rng(settings.seed).choice(ids, settings.samples, replace=False))
-    if not len(ids):
+    has_row = [key in memorized for key in zip(probes.ids.tolist(), probes.turns.tolist(), strict=True)]
+    asked = probes.members & np.array(has_row)
+    if not asked.any():
         raise UserError(f"{path}: has no members; encode with a training set")
-    chosen = np.flatnonzero(there & np.isin(probes.ids, ids))
-    length = made_of.get("source_length") or longest_source(name, config, probes.kind)
+    probes.keep(asked)
+    probes.keep(draw_samples(probes, settings.samples, None, settings.seed, flags=("--samples", "")))
+    length = made_of.get("source_length") or longest_source(source, config, probes.kind)
     of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 2}
     of |= {"samples": settings.samples, "seed": settings.samples and settings.seed, "batch_size": settings.batch_size}
-    keys = [(*probed[i], 0) for i in chosen.tolist()]
-    with Rows(work, ATTENTION, MeasuresRow, of, keys, settings.batch_size) as rows:
+    probed = list(zip(probes.ids.tolist(), probes.turns.tolist(), strict=True))
+    keys = [(*key, 0) for key in probed]
+    with Rows(work, ATTENTION, MeasuresRow, of, keys, settings.batch_size) as rows, ExitStack() as stack:
         print(rows.progress, flush=True)
         if rows.mine:
-            print(f"loading {name}", flush=True)
+            print(f"loading {source.name}", flush=True)
             device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-            model = load_for_generation(name, "float32", device)
+            model = stack.enter_context(ModelWeights(source.plain, "float32", device).using(source.adapter))
             model.set_attn_implementation("eager")
         for _, batch in tqdm(rows.mine, desc="attention", unit="batch"):
-            of_batch = [probes[i : i + 1][0] for i in chosen[batch.start : batch.stop]]
+            of_batch = probes[batch.start : batch.stop]
             measures = attention_measures(model, of_batch, length, made_of["max_new_tokens"])
             rows.append(
                 MeasuresRow(id=probe["id"], turn=probe["turn"], sample=0, shape=values.shape, values=values.tobytes())
@@ -206,10 +214,10 @@ def measure_members(
             raise UserError(f"{work}: is damaged; remove {work.parent} and start again")
         values = [np.frombuffer(row.values, np.float32).reshape(row.shape) for row in rows]
     # a sample's measures are the means of its turns', and it is memorized if one of them is
-    begins = np.flatnonzero(np.diff(probes.ids[chosen], prepend=-1))
-    means = np.add.reduceat(np.stack(values), begins) / np.diff(begins, append=len(chosen))[:, None, None, None]
-    of_samples = np.logical_or.reduceat([memorized[probed[i]] for i in chosen.tolist()], begins)
-    return MemberMeasures(ids, means.astype(np.float32), of_samples, probes.duplicates[chosen[begins]]), manifest
+    begins = np.flatnonzero(np.diff(probes.ids, prepend=-1))
+    means = np.add.reduceat(np.stack(values), begins) / np.diff(begins, append=len(probes))[:, None, None, None]
+    of_samples = np.logical_or.reduceat([memorized[key] for key in probed], begins)
+    return MemberMeasures(probes.ids[begins], means.astype(np.float32), of_samples, probes.duplicates[begins]), manifest
 
 
 if __name__ == "__main__":
@@ -217,6 +225,7 @@ if __name__ == "__main__":
     parser.add_argument("--generations", nargs="+", required=True, help="results of stage 3 (.jsonl), one a task")
     parser.add_argument("--names", nargs="+", help="what they are called (default: their directories)")
     parser.add_argument("--model-path", nargs="+", help="their models (default: those that their manifests name)")
+    parser.add_argument("--adapter", nargs="+", metavar="DIR", help="adapters of peft on them (default: likewise)")
     parser.add_argument("--tokenized-dir", nargs="+", help="where stage 1 wrote (default: as their manifests say)")
     parser.add_argument(
         "--output", required=True, metavar="DIR", help="a directory for the study, replacing an earlier"
@@ -227,7 +236,7 @@ if __name__ == "__main__":
         help="memorized: so many tokens of the suffix come out (default: an exact match)",
     )
     parser.add_argument(
-        "--samples", type=whole(1), help="of each task, so many members, drawn at random (default: all)"
+        "--samples", type=whole(1), help="of each task, so many members, drawn as stage 3 draws (default: all)"
     )
     parser.add_argument("--batch-size", type=whole(1), default=8, help="members at a time (default: %(default)s)")
     parser.add_argument(

@@ -6,38 +6,57 @@ Reads stage 1's probes under --tokenized-dir. Writes memorization_<dir-name>/<su
 a generation, and beside it the published .txt listing. A killed run goes on where it was; on several GPUs:
 
     torchrun --nproc-per-node 4 inference_prefix.py --model-path ./finetuned_models/finetuned_dialogue
+
+Several adapters on one model each get a result of their own, <output-name>-<adapter>.jsonl:
+
+    python inference_prefix.py --model-path ./llama --adapter ./lora-a ./lora-b --base-model ./llama
 """
 
 import argparse
 
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.extract import extract
-from memorization.extraction.kinds import EXPOSURES
-from memorization.extraction.settings import ExtractionSettings
+from memorization.extraction.kinds import EXPOSURES, GENERATIONS
+from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments
 from memorization.models.ranks import leave_process_group
 from memorization.results.canaries import summarize_canaries
 from memorization.results.tables import canary_lines
 from memorization.shell.cli import Parser, UserError, run
-from memorization.shell.flags import SEEDS, Range, file_name, whole
+from memorization.shell.flags import file_name
+from memorization.store.locations import exposures_path
+from memorization.store.manifests import read_manifest
 from memorization.store.rows import read_rows
 
 
 def main(args: argparse.Namespace) -> None:
     if args.num_samples > 1 and not args.temperature:
         raise UserError(f"--num-samples {args.num_samples}: has no effect without sampling; add --temperature 1, say")
-    canaries = extract(ExtractionSettings(**vars(args)))
+    if not (args.model_path or args.adapter):
+        raise UserError("--model-path is missing: name the model, or an adapter by --adapter")
+    results = extract(ExtractionSettings(**vars(args)))
     leave_process_group()
-    if canaries:
+    for path in results:
+        if read_manifest(path, GENERATIONS).facts["canaries"] is None:
+            continue
+        canaries = exposures_path(path)
         exposures, manifest = read_rows(canaries, EXPOSURES, Exposure)
         print("", *canary_lines(summarize_canaries(exposures, manifest.made_of)), "", f"wrote {canaries}", sep="\n")
 
 
 if __name__ == "__main__":
     parser = Parser(__doc__)
-    parser.add_argument("--model-path", required=True, help="the model: path or hub name")
-    parser.add_argument("--token-path", help="its tokenizer: path or hub name (default: --model-path)")
+    parser.add_argument("--model-path", help="the model: path or hub name")
     parser.add_argument(
-        "--base-model", help="the model before fine-tuning: the same with it, to compare: path or hub name"
+        "--adapter",
+        nargs="+",
+        metavar="DIR",
+        help="an adapter of peft (LoRA ...) on it, or several; without --model-path on the base model that it names",
+    )
+    parser.add_argument("--token-path", help="its tokenizer: path or hub name (default: the adapter's, --model-path's)")
+    parser.add_argument(
+        "--base-model",
+        help="the model before fine-tuning: the same with it, to compare: path or hub name; an adapter's own is not "
+        "loaded twice",
     )
     parser.add_argument(
         "--subset-name", type=file_name, default="dialogue", help="stage 1's --name (default: %(default)s)"
@@ -50,46 +69,8 @@ if __name__ == "__main__":
     )
     parser.add_argument("--tokenized-dir", default="tokenized_data", help="where stage 1 wrote (default: %(default)s)")
     parser.add_argument("--output-dir", default=".", help="where memorization_<dir-name>/ goes (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace the result of another run")
-    parser.add_argument(
-        "--unchecked", action="store_true", help="go on with probes that the model was not trained with"
-    )
-    parser.add_argument(
-        "--probe",
-        choices=["text", "source", "target"],
-        help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
-        "given too; source, of what an encoder reads (default: stage 1's)",
-    )
-    parser.add_argument("--prefix-length", type=whole(1), help="tokens of a prefix (default: stage 1's)")
     parser.add_argument(
         "--probes", help="a file of probes with prompts of your own, in place of stage 1's (docs/extending.md)"
     )
-    parser.add_argument(
-        "--shared-prompts",
-        action="store_true",
-        help="go on where most probes share their prompt with another; every report says so",
-    )
-    parser.add_argument(
-        "--max-new-tokens", type=whole(1), default=100, help="tokens of a generation (default: %(default)s)"
-    )
-    parser.add_argument("--batch-size", type=whole(1), default=32, help="generations at a time (default: %(default)s)")
-    parser.add_argument(
-        "--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="auto: the checkpoint's"
-    )
-    temperature = Range(0.001, 1000, also=0)  # beyond, scores divided by it are infinite or all alike
-    parser.add_argument("--temperature", type=temperature, default=0.0, help="0 is greedy (default: %(default)s)")
-    parser.add_argument(
-        "--top-k", type=whole(0), default=0, help="sample among the k likeliest tokens; 0: all (default)"
-    )
-    parser.add_argument(
-        "--top-p",
-        type=Range(0, 1, over=True),
-        default=1.0,
-        help="sample among the likeliest that sum to p (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--token-scores", action="store_true", help="keep the log probability of every token of a suffix"
-    )
-    parser.add_argument("--num-samples", type=whole(1), default=1, help="generations of a probe (default: %(default)s)")
-    parser.add_argument("--seed", type=whole(0, SEEDS), default=5, help="of the sampling (default: %(default)s)")
+    add_extraction_arguments(parser)
     run(main, parser.parse_args())

@@ -14,15 +14,14 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from memorization.alignment import PROFILES
 from memorization.alignment.pair_files import run_pairs
-from memorization.detection.run_detection import DetectionRun, DetectionSettings
+from memorization.detection.run_detection import DetectionRun, DetectionSettings, add_detection_arguments
 from memorization.models.ranks import leave_process_group
 from memorization.results.result_files import write_result
 from memorization.results.tables import summary_text
 from memorization.retrieval import IndexSettings, add_index_arguments, open_index
 from memorization.shell.cli import Parser, UserError, run
-from memorization.shell.flags import PROCESSES, nested_name, whole
+from memorization.shell.flags import nested_name
 from memorization.shell.parallel import cores
 from memorization.store.locations import detections_path
 
@@ -33,26 +32,12 @@ def main(args: argparse.Namespace) -> None:
     for flag in ("filedir", "type", "index_xsuffix"):
         if not getattr(args, flag):
             raise UserError(f"--{flag.replace('_', '-')} is needed; --help shows a command that works")
-    settings = DetectionSettings(
-        generations=Path(args.filedir),
-        result=detections_path(args.output_dir, args.type, args.dataset),
-        indexes=args.indexes,
-        probes=args.probes,
-        paraphrase_model=None if args.paraphrase_model == "none" else args.paraphrase_model,
-        ner_model=args.ner_model,
-        profile=args.profile,
-        direction=args.direction,
-        candidates=args.candidates,
-        span_length=args.span_length,
-        loop_repeats=args.loop_repeats,
-        jobs=args.jobs,
-        unchecked=args.unchecked,
-        overwrite=args.overwrite,
-    )
+    result = detections_path(args.output_dir, args.type, args.dataset)
+    settings = DetectionSettings.of(args, generations=Path(args.filedir), result=result, probes=args.probes)
     with DetectionRun(settings, partial(open_index, IndexSettings.of(args))) as detections:
         detections.detect()
         if detections.is_main:
-            print(summary_text(write_result(detections, args)))
+            print(summary_text(write_result(detections, vars(args))))
             print(f"\nwrote {settings.result}, result.json and result.txt")
     leave_process_group()
     return None
@@ -74,45 +59,7 @@ if __name__ == "__main__":
         action="store_true",
         help="go on with generations and an index that are not of one run; every table says so",
     )
-    parser.add_argument(
-        "--paraphrase-model",
-        default="textattack/roberta-base-MRPC",
-        help="paraphrase classifier: path, hub name, or none (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--ner-model",
-        help="a spaCy pipeline that knows names, path or installed name: they count as personal data, and are compared "
-        "in paraphrases (default: without)",
-    )
-    parser.add_argument("--profile", choices=PROFILES, default="paper", help="parameters (default: %(default)s)")
-    parser.add_argument(
-        "--direction",
-        choices=["pan", "paper", "both"],
-        default="pan",
-        help="pan: the generation is the suspicious text; paper: the training text is, as published (default: pan)",
-    )
-    parser.add_argument(
-        "--span-length",
-        type=whole(1),
-        default=50,
-        help="a copied run of more characters makes a generation verbatim; wide characters, as Chinese ones, count as "
-        "two, punctuation as none (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--candidates",
-        type=whole(1, 1000),
-        default=10,
-        help="training suffixes a generation is aligned with (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--loop-repeats",
-        type=whole(2),
-        default=10,
-        help="a generation in which a run of three words stands so often is a loop (default: %(default)s)",
-    )
+    add_detection_arguments(parser)
     parser.add_argument("--pairs", help="align the pairs of texts of this .jsonl file (- is standard input) instead")
     parser.add_argument("--output", default="-", help="of --pairs (default: -, standard output)")
-    parser.add_argument(
-        "--jobs", type=whole(1, PROCESSES), help="processes that compare (default: as many as there are cores)"
-    )
     run(main, parser.parse_args())

@@ -18,7 +18,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from memorization.results.gate import parse_limit, status_and_message
+from memorization.results.gate import add_gate_arguments, status_and_message
 from memorization.results.report import ReportSettings, read_report, write_report
 from memorization.shell.cli import Parser, run
 
@@ -58,19 +58,5 @@ if __name__ == "__main__":
         default=[],
         help="show on the page what attention_analysis.py wrote there; may be given several times",
     )
-    parser.add_argument(
-        "--fail-above",
-        metavar="[excess:]COLUMN=RATE",
-        action="append",
-        default=[],
-        type=parse_limit,
-        help="exit with status 1 if, in any run, the 95 %% interval of members, with excess: that of members less "
-        "held-out texts, ends over this rate, a fraction (exact_match=0.01 is 1 %%); COLUMN is a share by its name in "
-        "summary.csv; may be given several times",
-    )
-    parser.add_argument(
-        "--redact",
-        action="store_true",
-        help="show of each word in the texts its first and last letters only, of personal data its kind",
-    )
+    add_gate_arguments(parser)
     run(main, parser.parse_args())

@@ -19,11 +19,12 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 
 from memorization.detection.copied_runs import SpanIndex
-from memorization.detection.span_index import build, span_index_path
+from memorization.detection.span_index import build
 from memorization.encoding.probes import Probes
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import Parser, UserError, run
 from memorization.shell.parallel import cores
+from memorization.store.locations import span_index_path
 
 NEW_TOKENS, SPAN_LENGTH = 100, 50
 

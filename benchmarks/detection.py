@@ -28,6 +28,7 @@ from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.shell.cli import Parser, run
 from memorization.shell.parallel import cores
 from memorization.store.files import fingerprint
+from memorization.store.locations import span_index_path
 from memorization.store.manifests import write_manifest
 
 ENCODING, NAME = "0123456789abcdef", "detection-benchmark"
@@ -43,7 +44,7 @@ def main(args):
     EmbeddedIndex(indexes, NAME).load(members, {"encoding": ENCODING, "prefix_length": 1}, total=len(documents))
     samples = ((i, bool(i % HELD_OUT), i, text) for i, text in enumerate(documents))
     start = time.perf_counter()
-    span_index.build(span_index.span_index_path(indexes, ENCODING), samples, ENCODING, len(documents), cores())
+    span_index.build(span_index_path(indexes, ENCODING), samples, ENCODING, len(documents), cores())
     print(f"span index of {len(documents):,} documents, {cores()} processes: {time.perf_counter() - start:.0f} s\n")
     print("| processes | time | processor time | peak memory of one | detections |\n|---|---|---|---|---|")
     for jobs in sorted({1, cores()}):

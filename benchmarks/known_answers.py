@@ -25,12 +25,13 @@ from benchmarks.languages import LANGUAGES
 from memorization.alignment import split_sentences
 from memorization.detection.copied_runs import SpanIndex
 from memorization.detection.detect import ComparisonSettings, detect
-from memorization.detection.span_index import build, span_index_path
+from memorization.detection.span_index import build
 from memorization.encoding.words import words
 from memorization.extraction.generations import Generation
 from memorization.results.columns import columns_of
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.shell.cli import Parser, UserError, run
+from memorization.store.locations import span_index_path
 
 ENCODING = "0123456789abcdef"
 EACH = 50  # generations of each kind; of made-up texts FEW

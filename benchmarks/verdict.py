@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from memorization.encoding.split import draw_members
 from memorization.results import roc, statistics
-from memorization.results.counts import ProbeValues, group_probes
+from memorization.results.counts import SampleValues, group_samples
 from memorization.results.summary import HELD_OUT
 from memorization.results.verdict import Exchange, compare_groups, strata_of
 from memorization.shell.cli import Parser, run
@@ -82,12 +82,14 @@ def probes(random, clusters, copies, share):
     """Probes of samples, one each. clusters: from 0, in order."""
     seed = int(random.integers(1 << 31))
     member = draw_members(np.arange(len(clusters)), np.searchsorted(clusters, clusters), share, seed)
-    return ProbeValues(np.arange(len(clusters)), member, copies, clusters, [], len(clusters), 1)
+    return SampleValues(
+        np.arange(len(clusters)), member, copies, clusters, np.ones(len(clusters), int), [], len(clusters), 1
+    )
 
 
 def alarms(values, of):
     """Whether there is any yes: of the verdict, and of Fisher's test against all held-out texts."""
-    groups = group_probes(of)
+    groups = group_samples(of)
     ours = any(test.evidence for test in compare_groups(groups, of, values).values())
     (b, n), *others = ((values[mask].sum(), mask.sum()) for name, mask in reversed(groups.items()))
     plain = statistics.holm([statistics.fisher(a, m, b, n) for a, m in others])
@@ -98,7 +100,7 @@ def powers(random, size, held_out, experiments):
     """(the difference named where so many held-out texts of 100 come out, how often as large a one is found)."""
     member, clusters, values = np.arange(300) < 200, np.arange(300) // size, np.zeros(300)
     values[200 : 200 + held_out] = values[: 2 * held_out] = 1
-    of = ProbeValues(np.arange(300), member, np.ones(300, int), clusters, [], 300, 1)
+    of = SampleValues(np.arange(300), member, np.ones(300, int), clusters, np.ones(300, int), [], 300, 1)
     (test,) = compare_groups({"members": member, HELD_OUT: ~member}, of, values).values()
     total = statistics.effective(values[200:], clusters[200:])
     rate = statistics.wilson(held_out / 100 * total, total)[1]

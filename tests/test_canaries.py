@@ -100,7 +100,10 @@ def test_planted_canaries_stand_in_the_training_set_as_often_as_told_and_control
         assert row["text"] == one.prefix + one.secret and row["labels"] == row["input_ids"]
         assert row["input_ids"] == [*one.prefix_ids, *one.secret_ids, tokenizer.eos_token_id]
         assert row["input_ids"][:-1] == tokenizer(row["text"])["input_ids"]
-        assert tokenizer.decode(row["input_ids"][row["target"] : -1]) == f"The access code is C{one.secret}"
+        assert (
+            tokenizer.decode(row["input_ids"][row["targets"][0] : row["targets"][1]])
+            == f"The access code is C{one.secret}"
+        )
         assert tokenizer.decode(one.secret_ids) == one.secret and len(row["attention_mask"]) == len(row["labels"])
 
 

@@ -10,9 +10,10 @@ from memorization.detection.detect import ComparisonSettings, detect
 from memorization.detection.detections import COMMON
 from memorization.detection.personal_data import REGIONS, find
 from memorization.detection.personal_items import find_items
-from memorization.detection.span_index import build, read_whole, span_index_path
+from memorization.detection.span_index import build, read_whole
 from memorization.results.leaks import leaks
 from memorization.retrieval.embedded import EmbeddedIndex
+from memorization.store.locations import span_index_path
 from support.detection_rows import detection
 from support.generation_rows import ENCODING, generation, load_index, load_spans
 

@@ -15,6 +15,7 @@ from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.tasks import DIALOGUE
 from memorization.encoding.words import words
 from memorization.shell.cli import UserError
+from memorization.store.locations import span_index_path
 from support.indexes import ENCODING, open_spans
 
 
@@ -208,7 +209,7 @@ def test_parts_and_processes_change_nothing(tmp_path, spans, monkeypatch):
 
 def test_a_span_index_that_is_there_is_kept_and_a_damaged_one_is_refused(tmp_path):
     samples = SAMPLES[:20]
-    path = span_index.span_index_path(tmp_path, ENCODING)
+    path = span_index_path(tmp_path, ENCODING)
     open_spans(tmp_path, samples)
     before = {file.name: file.stat().st_mtime_ns for file in path.iterdir()}
     open_spans(tmp_path, samples)
@@ -221,7 +222,7 @@ def test_a_span_index_that_is_there_is_kept_and_a_damaged_one_is_refused(tmp_pat
                 SpanIndex(tmp_path, ENCODING)
         file.write_bytes(whole)
     SpanIndex(tmp_path, ENCODING)
-    shutil.copytree(path, span_index.span_index_path(tmp_path, "cdef"))
+    shutil.copytree(path, span_index_path(tmp_path, "cdef"))
     with pytest.raises(UserError, match=f"is of the encoding {ENCODING}; remove it and run load_to_elastic.py again"):
         SpanIndex(tmp_path, "cdef")
     with pytest.raises(UserError, match="no span index of the encoding fedc; run load_to_elastic.py again"):

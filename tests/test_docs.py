@@ -1,7 +1,10 @@
 """README and docs: their commands parse, their links lead somewhere, the code that they show works."""
 
 import argparse
+import doctest
+import json
 import os
+import random
 import re
 import runpy
 import shlex
@@ -19,11 +22,13 @@ from memorization.shell.cli import Parser, UserError
 from support.command_line import ROOT
 from support.detection_rows import detection, write_detections
 from support.documented_commands import PAGES, commands
+from support.tiny_models import save_memorizing_model
 
 STAGE_2 = {"run_clm.py": run_clm, "run_seq2seq.py": run_seq2seq}
 SUBJECTS = {
     *("stages", "reading-results", "terms", "files", "identity", "scripts-and-languages", "encoder-decoder"),
     *("canaries", "mitigations", "release-gate", "attention", "scaling", "validation", "differences", "extending"),
+    *("audit", "python"),
 }
 LATER = {"encode_titles.py"}  # a reader of docs/extending.md writes it; tests/test_encoding_tasks.py runs it
 
@@ -155,6 +160,22 @@ def test_the_metric_of_docs_needs_its_entry_alone(tmp_path):
     assert re.search(r"^has a digit +members +held out +difference\n", done.stdout, re.MULTILINE)
     table = (tmp_path / "report" / "summary.csv").read_text(encoding="utf-8").splitlines()
     assert any(",members,has_digit,share,10,3,0.3," in line for line in table)
+
+
+def test_the_session_of_docs_is_as_shown(tmp_path, monkeypatch):
+    draw = random.Random(0)
+    words = [f"w{number}" for number in draw.sample(range(1, 24 * 80 + 1), 24 * 80)]
+    texts = [" ".join(words[begin : begin + 80]) for begin in range(0, len(words), 80)]
+    save_memorizing_model(tmp_path / "model", texts)
+    others = [" ".join(draw.sample(words, 80)) for _ in range(12)]
+    for name, side in (("train.jsonl", texts), ("heldout.jsonl", others)):
+        (tmp_path / name).write_text("".join(json.dumps({"text": text}) + "\n" for text in side))
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    session = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    test = doctest.DocTestParser().get_doctest(session, {}, "docs/python.md", None, 0)
+    printed = []
+    assert doctest.DocTestRunner().run(test, out=printed.append).failed == 0, "".join(printed)
 
 
 def test_the_citation_is_of_this_version():

@@ -14,6 +14,7 @@ from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes, read_probes
 from memorization.encoding.tasks import DIALOGUE, SEPARATOR
 from memorization.models.hub import load_tokenizer
+from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.files import locked
 from memorization.store.locations import encoding_paths
 from memorization.store.manifests import checked, manifest_path, read_manifest
@@ -99,8 +100,8 @@ def test_samples_are_tokenized_and_end_with_a_learned_end_of_text(encoded):
         assert row["labels"] == row["input_ids"]
         assert row["attention_mask"] == [1] * len(row["input_ids"])
         source, target = row["text"].split(SEPARATOR)
-        assert tokenizer.decode(row["input_ids"][row["target"] : -1]) == target
-        assert tokenizer.decode(row["input_ids"][: row["target"]]) == source + SEPARATOR
+        assert tokenizer.decode(row["input_ids"][row["targets"][0] : row["targets"][1]]) == target
+        assert tokenizer.decode(row["input_ids"][: row["targets"][0]]) == source + SEPARATOR
 
 
 def test_copies_of_a_sample_stay_on_one_side_and_are_counted(encoded):
@@ -154,7 +155,7 @@ def test_samples_too_short_for_a_probe_are_counted_but_trained_on(tmp_path):
     assert manifests["training set"].rows + manifests["held-out set"].rows == 9
     distinct = manifests["probes"].rows
     assert manifests["probes as text"].rows == len(read_probes(tmp_path / "dialogue_prefix.json")) == distinct - 1
-    assert manifests["probes"].facts["samples_too_short_for_a_probe"] == Probes(tmp_path, "dialogue").too_short == 1
+    assert manifests["probes"].facts["too_short_for_a_probe"] == Probes(tmp_path, "dialogue").too_short == 1
 
 
 def test_data_without_an_instruction(tmp_path, capsys):
@@ -252,8 +253,9 @@ def test_others_in_a_data_set_of_ours_are_not_removed(tmp_path, capsys):
     assert encode(tmp_path, "--data", tmp_path / "d.json", "--seed", "6", "--overwrite") == 0
 
 
-def test_a_text_is_written_three_times_by_stage_1_and_twice_by_stage_4(tmp_path, monkeypatch):
-    """In the temporary store, one of the sets and the probes as text; in the index and the span index."""
+def test_a_text_is_written_three_times_by_stage_1_and_once_by_stage_4(tmp_path, monkeypatch):
+    """In the temporary store, one of the sets and the probes as text; in the span index, of which the index's texts are
+    parts."""
     marker, written = b"Xylomander", []
     write_json(tmp_path / "d.json", [ROWS[0] | {"output": f"{ROWS[0]['output']} {marker.decode()}"}, *ROWS[1:9]])
 
@@ -272,7 +274,12 @@ def test_a_text_is_written_three_times_by_stage_1_and_twice_by_stage_4(tmp_path,
     indexes = "--indexes", tmp_path / "indexes", "--index-xsuffix", "x"
     assert run_script("load_to_elastic.py", *prefix, *indexes) == 0
     indexed = [path.read_bytes().count(marker) for path in (tmp_path / "indexes").rglob("*") if path.is_file()]
-    assert sum(indexed) == 2
+    assert sum(indexed) == 1
+    index = EmbeddedIndex(tmp_path / "indexes", "x")
+    ids = [str(probe["id"]) for probe in read_probes(tmp_path / "out" / "dialogue_prefix.json") if probe["member"]]
+    suffixes = index.texts(ids)
+    assert sum(marker.decode() in suffix for suffix in suffixes.values()) == 1
+    assert (index.path / "texts.zlib").stat().st_size < 0.2 * sum(map(len, suffixes.values()))
 
 
 def test_a_killed_run_leaves_nothing_that_passes_for_finished(tmp_path, monkeypatch):

@@ -118,7 +118,9 @@ def test_source_and_target_are_what_the_tokenizer_makes_of_each(homes, kind, tex
     tokenizer = AutoTokenizer.from_pretrained(homes[kind] / "base")
     backend, eos = copy.deepcopy(tokenizer.backend_tokenizer), tokenizer.eos_token_id
     whole, begins = ([source + SEPARATOR + target for source, target in texts], [len(s + SEPARATOR) for s, _ in texts])
-    ids, starts, bounds, first, *said, ends = encode_pairs(whole, begins, backend, eos, SEPARATOR, PREFIX)
+    targets = [(begin, len(text)) for begin, text in zip(begins, whole, strict=True)]
+    ids, starts, bounds, triples, _, *said, ends = encode_pairs(whole, targets, backend, eos, SEPARATOR, PREFIX)
+    assert (triples[:, 2] == np.diff(said[2])).all()
     assert ends.tolist() == [len(source) for source, _ in texts]
     for i, (source, target) in enumerate(texts):
         for text, before, shift, (own_ids, own_starts, own_bounds) in (
@@ -176,7 +178,7 @@ def test_rows_and_probes_hold_source_and_target_apart(homes, kind):
         assert probes.longest_source == max(len(probe["source_ids"]) for probe in probes[:])
         assert probes.longest_prefix == max(len(probe["prefix_ids"]) for probe in probes[:])
     sources = Probes(home / "tokenized", "dialogue", 10, "source")[:]
-    columns = ["id", "member", "prefix", "suffix", "duplicates"]
+    columns = ["id", "member", "prefix", "suffix", "duplicates", "turn"]
     assert read_probes(home / "tokenized" / "dialogue_prefix.json") == [{c: p[c] for c in columns} for p in sources]
 
 
@@ -366,10 +368,10 @@ def test_the_curve_is_what_stage_3_finds(homes, kind, probe, tmp_path):
 
 
 def test_a_curve_is_of_the_probes_that_stage_1_wrote(homes, tmp_path):
-    of_stage_1 = curve(homes["t5"], "", 1)[:2]
+    of_stage_1 = curve(homes["t5"], "", 2)[:2]
     run_seq2seq.main(flags(homes["t5"], tmp_path / "out", "--max_steps=1", "--eval_strategy=no", *of_stage_1))
     run_seq2seq.main(
-        flags(homes["t5"], tmp_path / "same", "--max_steps=1", "--eval_strategy=no", *curve(homes["t5"], "source", 1))
+        flags(homes["t5"], tmp_path / "same", "--max_steps=1", "--eval_strategy=no", *curve(homes["t5"], "source", 2))
     )
     assert read_jsonl(tmp_path / "out" / "memorization.jsonl") == read_jsonl(tmp_path / "same" / "memorization.jsonl")
 

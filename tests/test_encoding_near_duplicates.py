@@ -14,7 +14,7 @@ from memorization.encoding import sample_store
 from memorization.encoding.kinds import OF_ENCODING, PROBES, TRAINING_SET
 from memorization.encoding.near_duplicates import MISSED, VALUES, band_shape, clusters
 from memorization.encoding.probes import Probes
-from memorization.encoding.sample_store import store_samples
+from memorization.encoding.sample_store import Sample, store_samples
 from memorization.encoding.split import draw_members, find_copies
 from memorization.store.files import write_json
 from memorization.store.locations import encoding_paths
@@ -44,7 +44,7 @@ def plain_clusters(texts, threshold):
 
 def found(path, texts, threshold, num_proc=1):
     path.mkdir()
-    hashes, _ = store_samples([(text, 0) for text in texts], path / "samples")
+    hashes, _ = store_samples([Sample(text, ()) for text in texts], path / "samples")
     begin = clusters(path / "samples", find_copies(hashes)[0], threshold, num_proc, 3)
     assert [file.name for file in path.iterdir()] == ["samples"]
     return begin.tolist()

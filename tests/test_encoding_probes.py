@@ -68,7 +68,7 @@ def test_probes_are_the_distinct_samples_cut_in_two(encoded, prefix_length):
 def test_a_target_is_asked_for_behind_all_that_stands_before_it(encoded, prefix_length):
     """Where tokenizers say each token ends, one by one: the slow way."""
     tokenizer = load_tokenizer(ROOT / "configs" / "gpt-neo-small")
-    samples = {DIALOGUE.text(row): DIALOGUE.sample(row)[1] for row in ROWS[::-1]}
+    samples = {DIALOGUE.text(row): DIALOGUE.sample(row).targets[0] for row in ROWS[::-1]}
     probes, long = Probes(encoded, "dialogue", prefix_length, "target"), 0
     for text, target in samples.items():
         ids, offsets = (tokenizer(text, return_offsets_mapping=True)[name] for name in ("input_ids", "offset_mapping"))
@@ -92,7 +92,7 @@ def test_stage_1_says_which_kind_and_length_its_probes_are_of(encoded, tmp_path,
     assert encode(tmp_path, "--probe", "target", "--prefix-length", "10") == 0
     probes, said = Probes(tmp_path, "dialogue"), capsys.readouterr().out
     assert (probes.kind, probes.prefix_length) == ("target", 10)
-    columns = ["id", "member", "prefix", "suffix", "duplicates"]
+    columns = ["id", "member", "prefix", "suffix", "duplicates", "turn"]
     assert read_probes(tmp_path / "dialogue_prefix.json") == [{name: p[name] for name in columns} for p in probes[:]]
     for kind in ("text", "target"):
         some = Probes(tmp_path, "dialogue", 10, kind)
@@ -118,7 +118,7 @@ def test_slices_are_those_of_a_list(encoded):
 def test_the_text_file_holds_the_same_probes_and_opens_in_pandas(encoded):
     probes = Probes(encoded, "dialogue")
     table = pandas.read_json(encoded / "dialogue_prefix.json", orient="split")
-    columns = ["id", "member", "prefix", "suffix", "duplicates"]
+    columns = ["id", "member", "prefix", "suffix", "duplicates", "turn"]
     assert table.columns.tolist() == columns and table.index.tolist() == list(range(len(probes)))
     assert read_probes(encoded / "dialogue_prefix.json") == [{name: p[name] for name in columns} for p in probes[:]]
     assert table["suffix"].tolist() == [probe["suffix"] for probe in probes[:]]
@@ -202,7 +202,7 @@ UNFIT = {
         with_column("starts", lambda all: [[*all[0][:-2], 10**6, all[0][-1]], *all[1:]]),
         "do not",
     ),
-    "a start of no kind": (with_column("starts", in_first(0, -3)), "do not fit"),
+    "a control token behind the text": (with_column("starts", in_first(0, -(10**6))), "do not fit"),
     "no row": (lambda table: table.slice(0, 0), "has 0 samples, by its manifest"),
     "a row less": (lambda table: table.slice(0, table.num_rows - 1), "samples, by its manifest"),
 }
@@ -210,8 +210,10 @@ UNFIT_SETS = {  # training sets, which hold the texts and tokens of the members
     "another type": (lambda table: table.set_column(0, "id", table["id"].cast(pa.int32())), "its columns are"),
     "a null": (with_column("text", first(None)), "it has a null"),
     "a negative token": (with_column("input_ids", in_first(0, -1)), "do not fit"),
-    "a negative target": (with_column("target", first(-1)), "do not fit"),
-    "a target behind the tokens": (with_column("target", first(10**6)), "do not fit"),
+    "a negative target": (with_column("targets", in_first(0, -1)), "do not fit"),
+    "a target behind the tokens": (with_column("targets", in_first(2, 10**6)), "do not fit"),
+    "a target that ends before it begins": (with_column("targets", in_first(1, 0)), "do not fit"),
+    "half a target": (with_column("targets", lambda all: [all[0][:2], *all[1:]]), "do not fit"),
     "a token less": (with_column("input_ids", lambda ids: [ids[0][1:], *ids[1:]]), "do not fit"),
     "a text too short": (with_column("text", first("short")), "do not fit"),
     "another id": (with_column("id", first(10**6)), "neither set beside it has"),
@@ -327,4 +329,4 @@ def test_a_text_file_of_no_probes_is_refused(tmp_path, case):
 
 def test_other_columns_of_probes_as_text_are_left_out(tmp_path):
     (tmp_path / "p.json").write_text(json.dumps(split({"x": None} | PROBE, columns=["x", *PROBE])))
-    assert read_probes(tmp_path / "p.json") == [PROBE]
+    assert read_probes(tmp_path / "p.json") == [PROBE | {"turn": 0}]

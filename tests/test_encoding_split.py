@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorization.encoding.sample_store import SampleStore, store_samples
+from memorization.encoding.sample_store import Sample, SampleStore, store_samples
 from memorization.encoding.split import draw_members, find_copies
 
 
@@ -38,20 +38,23 @@ def test_another_seed_gives_another_split():
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2500])
 def test_stored_samples_come_back_in_batches(tmp_path, count):
     texts = [f"text {i % 700}\n日本" for i in range(count)]
-    hashes, data = store_samples(((text, 5) for text in texts), tmp_path / "samples")
+    hashes, data = store_samples((Sample(text, (5, 6), 2) for text in texts), tmp_path / "samples")
     samples = SampleStore(tmp_path / "samples")
     batches = [samples[n].to_pylist() for n in range(len(samples))]
-    assert [row for batch in batches for row in batch] == [{"text": text, "target": 5} for text in texts]
+    assert [row for batch in batches for row in batch] == [
+        {"text": text, "targets": [5, 6], "body": 2} for text in texts
+    ]
     assert all(len(batch) == 1000 for batch in batches[:-1])
     assert len(np.unique(hashes, axis=0)) == len(set(texts))
-    assert store_samples([(text, 5) for text in texts], tmp_path / "again")[1] == data
-    assert not count or store_samples([(text, 6) for text in texts], tmp_path / "parted")[1] != data
+    assert store_samples([Sample(text, (5, 6), 2) for text in texts], tmp_path / "again")[1] == data
+    for other in ((5, 7), 2), ((5,), 6), ((5, 6), 1):
+        assert not count or store_samples([Sample(text, *other) for text in texts], tmp_path / "parted")[1] != data
     moved = ["".join(texts[:2]), *texts[2:]]  # the same characters otherwise divided
-    assert count < 2 or store_samples([(text, 5) for text in moved], tmp_path / "moved")[1] != data
+    assert count < 2 or store_samples([Sample(text, (5, 6), 2) for text in moved], tmp_path / "moved")[1] != data
 
 
 def test_long_texts_make_small_batches(tmp_path):
     texts = ["x" * 3_000_000, "y" * 3_000_000, "z", "u" * 9_000_000, "v"]
-    store_samples([(text, 0) for text in texts], tmp_path / "samples")
+    store_samples([Sample(text, ()) for text in texts], tmp_path / "samples")
     samples = SampleStore(tmp_path / "samples")
     assert [len(samples[n]) for n in range(len(samples))] == [1, 2, 1, 1]

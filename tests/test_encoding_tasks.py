@@ -303,13 +303,13 @@ def test_each_script_encodes_made_up_data_of_its_task(tmp_path, monkeypatch, tas
     canaries = 0
     for row in sides[0]:
         source, target = row["text"].split(SEPARATOR)
-        assert tokenizer.decode(row["input_ids"][row["target"] : -1]) == target
+        assert tokenizer.decode(row["input_ids"][row["targets"][0] : row["targets"][1]]) == target
         if "access code" in target:
             assert source.startswith(f"{task.instruction} What is the access code of ")
             canaries += 1
     assert canaries == 2
     manifest = read_manifest(paths["probes"], PROBES)
-    assert manifest.made_of["task"] == task.name and manifest.facts["samples_too_short_for_a_probe"] == 0
+    assert manifest.made_of["task"] == task.name and manifest.facts["too_short_for_a_probe"] == 0
 
 
 def test_where_the_target_begins_is_part_of_an_encodings_identity(tmp_path):

@@ -70,7 +70,7 @@ TOKENIZERS = {
 @example(texts=[HARD, "", " ", "日本", "  lead", "\n \n\n x"])
 def test_ids_starts_and_cut_agree_with_what_the_tokenizer_decodes(kind, texts):
     tokenizer, eos = TOKENIZERS[kind]
-    ids, starts, bounds, _ = encode(texts, [0] * len(texts), tokenizer, eos)
+    ids, starts, bounds, *_ = encode(texts, [()] * len(texts), tokenizer, eos)
     assert len(ids) == len(starts) == bounds[-1]
     for i, text in enumerate(texts):
         own, own_starts = ids[bounds[i] : bounds[i + 1]].tolist(), starts[bounds[i] : bounds[i + 1]]
@@ -89,7 +89,7 @@ def test_ids_starts_and_cut_agree_with_what_the_tokenizer_decodes(kind, texts):
             return decoded != "" and text.startswith(decoded)
 
         for length in range(1, len(text_tokens) + 1):
-            begin, end = cut(starts, bounds, length)
+            _, _, begin, end = cut("text", length, starts, bounds)
             expected = [k for k in text_tokens[length:].tolist() if whole(k)]
             if not expected:
                 assert begin[i] == end[i] == -1
@@ -108,7 +108,11 @@ def test_the_target_begins_with_the_first_token_that_holds_some_of_it(kind, text
     """Tokens one by one, by the tokenizer's own offsets."""
     tokenizer, eos = TOKENIZERS[kind]
     given = [source + target for source, target in texts]
-    ids, starts, bounds, first = encode(given, [len(source) for source, _ in texts], tokenizer, eos)
+    targets = [(len(source), len(text)) for (source, _), text in zip(texts, given, strict=True)]
+    ids, starts, bounds, triples, target_bounds = encode(given, targets, tokenizer, eos)
+    assert target_bounds.tolist() == [*range(len(texts) + 1)]
+    assert (triples[:, 2] == np.diff(bounds)).all()  # what closes a text is learned with its target
+    first = triples[:, 0]
     for i, (source, target) in enumerate(texts):
         encoded, own_starts = tokenizer.encode(source + target), starts[bounds[i] : bounds[i + 1]]
         spans = zip(encoded.offsets, encoded.special_tokens_mask, strict=True)
@@ -124,23 +128,25 @@ def test_the_target_begins_with_the_first_token_that_holds_some_of_it(kind, text
 def test_what_is_learned_of_a_target_is_all_of_it(separator, begins):
     tokenizer, eos = TOKENIZERS["byte-level"]
     source = "Is it good?" + separator
-    ids, _, _, first = encode([source + "yes, by now"], [len(source)], tokenizer, eos)
-    assert tokenizer.decode(ids[first[0] :].tolist()) == begins + ", by now"
+    text = source + "yes, by now"
+    ids, _, _, ((begin, end, closed),), _ = encode([text], [(len(source), len(text))], tokenizer, eos)
+    assert tokenizer.decode(ids[begin:end].tolist()) == begins + ", by now"
+    assert ids[end:closed].tolist() == [eos] and closed == len(ids)
 
 
 def test_a_cut_never_falls_inside_a_character():
     tokenizer, eos = TOKENIZERS["byte-level"]
     text = "a🧑日" * 10
-    _, starts, bounds, _ = encode([text], [0], tokenizer, eos)
+    _, starts, bounds, *_ = encode([text], [()], tokenizer, eos)
     assert starts[:9].tolist() == [0, 1, INSIDE, INSIDE, INSIDE, 2, INSIDE, INSIDE, 3]
-    begins = [int(cut(starts, bounds, length)[0][0]) for length in range(9)]
+    begins = [int(cut("text", length, starts, bounds)[2][0]) for length in range(9)]
     assert begins == [0, 1, 5, 5, 5, 5, 8, 8, 8]
 
 
 def test_a_sample_of_the_cut_length_has_no_suffix():
     tokenizer, eos = TOKENIZERS["byte-level, trimmed"]
-    _, starts, bounds, _ = encode(["one two", "", "one two three four"], [0] * 3, tokenizer, eos)
+    _, starts, bounds, *_ = encode(["one two", "", "one two three four"], [()] * 3, tokenizer, eos)
     tokens = int((starts[: bounds[1]] != SPECIAL).sum())
-    begin, end = cut(starts, bounds, tokens)
+    _, _, begin, end = cut("text", tokens, starts, bounds)
     assert begin[:2].tolist() == end[:2].tolist() == [-1, -1]
     assert 0 < begin[2] - bounds[2] < end[2] - bounds[2]

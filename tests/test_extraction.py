@@ -312,7 +312,8 @@ def result(path, texts=TEXTS, num_samples=1, seed=5):
         for _, batch in rows.mine:
             rows.append(generation(id, texts[id], sample) for id, _, sample in (keys[i] for i in batch))
         write_listing(path.with_suffix(".txt"), rows, num_samples)
-        rows.finish({}, {}, listing=fingerprint(path.with_suffix(".txt")), training=None, base=None, canaries=None)
+        facts = dict.fromkeys(("documents", "training", "base", "canaries"))
+        rows.finish({}, {}, listing=fingerprint(path.with_suffix(".txt")), **facts)
     return path.with_suffix(".txt")
 
 

@@ -30,6 +30,7 @@ SCRIPTS = [
     "plagiarism_detect.py",
     "report.py",
     "attention_analysis.py",
+    "audit.py",
     "configs/make_tokenizer.py",
 ]
 STAGE_2 = {"run_clm.py": run_clm, "run_seq2seq.py": run_seq2seq}
@@ -150,7 +151,7 @@ def test_a_range_says_what_is_in_it(allowed, said):
     assert str(allowed) == said
 
 
-STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": 0.1, "seed": 5, "num_proc": 1}
+STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": None, "seed": None, "num_proc": 1}
 STAGE_1 |= {"max_samples": None, "canaries": 0, "canary_digits": 4}
 BOTH_KINDS = {"goldfish_k": None, "lora_rank": None, "prefix_length": None}
 BOTH_KINDS |= {"memorization_samples": 32, "memorization_steps": None}
@@ -159,12 +160,19 @@ DEFAULTS = {  # of ours: what is measured without a flag
     "run_clm.py": BOTH_KINDS | {"block_size": None},
     "run_seq2seq.py": BOTH_KINDS | {"max_source_length": None, "max_target_length": None},
     "inference_prefix.py": {"prefix_length": None, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
-    | {"temperature": 0, "top_k": 0, "top_p": 1},
+    | {"temperature": 0, "top_k": 0, "top_p": 1, "members": None, "held_out": None},
     "load_to_elastic.py": {"prefix_length": None, "jobs": None, "shards": None, "replicas": None},
     "plagiarism_detect.py": {"candidates": 10, "span_length": 50, "loop_repeats": 10, "jobs": None},
     "report.py": {},
     "attention_analysis.py": {"matched_tokens": None, "samples": None, "batch_size": 8, "boot": 2000, "seed": 5},
     "configs/make_tokenizer.py": {"vocab_size": 2048},
+}
+AUDIT = {"inference_prefix.py": (), "plagiarism_detect.py": (), "encode_dialogue.py": ("max_samples", "num_proc")}
+DEFAULTS["audit.py"] = {"min_suffix_length": 20} | {
+    name: value
+    for script, only in AUDIT.items()
+    for name, value in DEFAULTS[script].items()
+    if name in only or not only
 }
 
 
@@ -181,7 +189,7 @@ BEYOND = {
     "run_clm.py": "block_size=1 goldfish_k=1 lora_rank=0 memorization_samples=0 memorization_steps=0 prefix_length=0",
     "run_seq2seq.py": "max_source_length=1 max_target_length=0",
     "inference_prefix.py": "max_new_tokens=0 batch_size=0 batch_size=2147483648 temperature=1e-9 temperature=-1 "
-    "top_k=-1 top_p=0 top_p=1.001 num_samples=0",
+    "top_k=-1 top_p=0 top_p=1.001 num_samples=0 members=0 held_out=0",
     "load_to_elastic.py": "shards=0 replicas=-1 jobs=0 jobs=1025",
     "plagiarism_detect.py": "span_length=0 candidates=0 candidates=1001 loop_repeats=1 jobs=0",
     "attention_analysis.py": "samples=0 boot=99 boot=1000001 matched_tokens=0",

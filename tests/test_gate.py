@@ -81,7 +81,7 @@ def test_every_limit_holds_in_every_run_or_it_fails_and_the_line_names_what_is_o
     assert json.loads((out / "audit.json").read_text())["gate"]["holds"] is True
     foreign = write_detections(tmp_path / "foreign", rows(1))
     assert gate(capsys, foreign, "--fail-above", "own=0.9")[1].endswith(
-        "limit 90 %, though nothing is known of the model's training; its members are the data's word\n"
+        "limit 90 %, though it is membership as declared by the files: nothing is known of the model's training\n"
     )
     gate(capsys, *two, "--output", out)
     assert json.loads((out / "audit.json").read_text())["gate"] is None
@@ -215,8 +215,12 @@ def test_attacks_are_told_as_run_or_not(every):
     assert full["paraphrase classifier"][1] == "a/model" and full["comparison with the base model"][1] == "gpt"
     assert told("members")["membership scores"] == (False, "no scores, or one side only")
     assert little["attribute inference"][0] is False and little["near-duplicates kept on one side"][0] is None
-    for share, done, said in ((0.8, True, "texts that share 80 %"), (None, False, "copies alone")):
-        every["little"].manifest.facts["split"] = {"near_duplicates": share}
+    for kind, share, done, said in (
+        ("random", 0.8, True, "texts that share 80 %"),
+        ("given", 0.8, True, "held-out texts that share 80 %"),
+        ("random", None, False, "copies alone"),
+    ):
+        every["little"].summary.facts.split = {"kind": kind, "near_duplicates": share, "comparability": None}
         found, detail = told("little")["near-duplicates kept on one side"]
         assert found is done and detail.startswith(said)
 
@@ -293,7 +297,7 @@ def test_a_limit_on_the_excess_is_on_members_less_held_out_texts(tmp_path, capsy
     members = write_detections(tmp_path / "members", template[:40], training={})
     assert gate(capsys, members, "--fail-above", "verbatim=0.2")[0] == 1
     status, _, line = gate(capsys, members, "--fail-above", "excess:verbatim=0.2")
-    assert status == 2 and "no held-out text of " in line
+    assert status == 2 and "has no held-out texts, so there is no difference to limit" in line
 
 
 def test_a_limit_that_no_model_could_exceed_is_refused(tmp_path, capsys):

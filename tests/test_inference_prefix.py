@@ -99,7 +99,10 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
 
 def test_the_manifest_says_what_made_the_generations(stage, finished):
     _, manifest = read_generations(finished)
-    probes = Probes(stage, "dialogue")
+    probes, of_members = Probes(stage, "dialogue"), manifests.TextDigest()
+    for probe in probes[:]:
+        if probe["member"]:
+            of_members.add(str(probe["id"]), probe["suffix"])
     assert manifest.made_of == {
         "model": fingerprints.model_fingerprint(stage / "model"),
         "encoding": probes.encoding,
@@ -126,8 +129,10 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "tokenizer": probes.tokenizer,
         "training": {"encoding": probes.encoding, "seed": 5},
         "too_short": probes.too_short,
+        "documents": of_members.hex(),
         "prompts": {"probes": 11, "distinct": 11, "own": 11},
         "base": None,
+        "adapter": None,
         "canaries": manifests.read_manifest(locations.exposures_path(finished), EXPOSURES).identity,
         "held_out": {},
         "split": {"near_duplicates": 0.8},
@@ -170,7 +175,7 @@ def test_half_precision_takes_the_batch_there_is_memory_for_and_keeps_to_it(stag
     capsys.readouterr()
     load, calls = load_for_generation, []
     with monkeypatch.context() as patch:
-        patch.setattr("memorization.extraction.extract.load_for_generation", lambda *a: refusing(load(*a), 3))
+        patch.setattr("memorization.models.adapted.load_for_generation", lambda *a: refusing(load(*a), 3))
         assert infer(stage, tmp_path / "whole", *half, "8") == 0
         assert re.findall("at most ([0-9]+) texts", capsys.readouterr().out)[:2] == ["4", "2"]
         rows, manifest = read_generations(result(tmp_path / "whole"))
@@ -367,7 +372,10 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     monkeypatch.setattr("memorization.extraction.extract.load_engine", lambda *_: Texts())
     assert infer(stage, tmp_path) == 0
     rows, manifest = read_generations(result(tmp_path))
-    assert manifest.made_of["engine"] == "texts" and manifest.facts["not_computed"] == Texts.not_computed
+    assert manifest.made_of["engine"] == "texts" and manifest.facts["canaries"] is None
+    canaries = {"canaries": "the engine does not run the model in this process"}
+    assert manifest.facts["not_computed"] == Texts.not_computed | canaries
+    assert (note := f"exposures of canaries: not computed, as {canaries['canaries']}") in capsys.readouterr().out
     assert all(row.scores is row.near is row.exact_match is None and not row.generation_ids for row in rows)
     index = "--indexes", tmp_path / "indexes", "--index-xsuffix", "i"
     assert run_script("load_to_elastic.py", "-dir", stage, "-fn", "dialogue_prefix.json", *index) == 0
@@ -387,6 +395,7 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     assert run_script("report.py", tmp_path / "m" / "dialogue", "--output", tmp_path / "report") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert printed.count("min-k %++: not computed, as the engine gives texts alone") == 2  # the table and the report
+    assert printed.count(note) == 2
     assert (
         not {"loss", "min_k", "exact_match"} & read_json(tmp_path / "m" / "dialogue" / "result.json")["scores"].keys()
     )
@@ -560,3 +569,35 @@ def test_a_smaller_model_is_named(stage, tmp_path, capsys):
 def test_a_mistake_gets_one_line(stage, tmp_path, capsys, flags, named):
     assert named in refused(capsys, stage, tmp_path, *flags)
     assert not result(tmp_path).parent.exists()
+
+
+def test_a_drawn_sample_gives_the_rows_of_all_and_is_measured_with_the_whole_index(stage, finished, tmp_path):
+    drawn = "--members", "4", "--held-out", "2"
+    assert infer(stage, tmp_path, *drawn) == 0
+    rows, manifest = read_generations(result(tmp_path))
+    every, of_all = read_generations(finished)
+    assert [row.member for row in rows].count(True) == 4 and len(rows) == 6
+    assert list(rows) == [row for row in every if row.id in {row.id for row in rows}]
+    assert manifest.made_of["drawn"] == {"members": 4, "held_out": 2, "seed": 5}
+    assert manifest.identity != of_all.identity and manifest.facts["documents"] == of_all.facts["documents"]
+    assert manifest.facts["prompts"] == of_all.facts["prompts"]
+    index = "--indexes", tmp_path / "indexes", "--index-xsuffix", "dialogue"
+    load = ["load_to_elastic.py", "-dir", stage, "-fn", "dialogue_prefix.json", *index]
+    assert run_script(*load) == 0
+    detect = ["--filedir", result(tmp_path), "--type", "tiny", "--output-dir", tmp_path / "results", *index]
+    assert run_script("plagiarism_detect.py", *detect, "--paraphrase-model", "none") == 0
+    assert run_script(*load, "--prefix-length", "20") == 0
+    assert run_script("plagiarism_detect.py", *detect, "--paraphrase-model", "none", "--overwrite") == 2
+    assert (
+        "a random sample was asked: 4 members and 2 held-out samples"
+        in (
+            run_script("report.py", tmp_path / "results" / "tiny" / "dialogue", "--output", tmp_path / "report"),
+            (tmp_path / "report" / "audit.json").read_text(),
+        )[1]
+    )
+
+
+def test_another_draw_is_another_result_and_too_few_are_refused(stage, tmp_path, capsys):
+    assert infer(stage, tmp_path, "--members", "4") == 0
+    assert infer(stage, tmp_path, "--members", "4", "--seed", "6") == 2
+    assert "drawn" in one_line(capsys)

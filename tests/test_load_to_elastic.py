@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from memorization.detection.copied_runs import SpanIndex
+from memorization.detection.span_index import build
 from memorization.encoding.kinds import PROBES
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
@@ -187,3 +188,21 @@ def test_a_mistake_is_one_line_and_writes_nothing(here, capsys, arguments, messa
 def test_help_shows_the_papers_command(capsys):
     assert run_script("load_to_elastic.py", "--help") == 0
     assert "python load_to_elastic.py -dir ./tokenized_data/ -fn dialogue_prefix.json" in capsys.readouterr().out
+
+
+def test_the_texts_of_an_index_come_back_beside_the_samples_that_they_are_parts_of_alone(here, capsys):
+    """With samples of other texts under the same ids, or none, the index's texts are refused, not made up."""
+    assert run_script("load_to_elastic.py", *PAPER, "--index-xsuffix", "suffixes") == 0
+    index, texts = opened(["--index-xsuffix", "suffixes"]), members()
+    (spans,) = (here / "indexes").glob("spans-*")
+    samples = SpanIndex("indexes", spans.name.removeprefix("spans-"))
+    rows = [[int(samples.ids[i]), bool(samples.members[i]), i, f"not {samples.texts[i]}"] for i in range(30)]
+    spans.rename(here / "away")
+    for others in ([], rows):
+        if others:
+            build(spans, others, "other", 30, 1)
+        with pytest.raises(UserError, match="its texts are not of the samples in .*; make it with"):
+            index.texts(texts)
+    shutil.rmtree(spans)
+    (here / "away").rename(spans)
+    assert index.texts(texts) == texts

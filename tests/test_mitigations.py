@@ -68,11 +68,12 @@ def test_both_leave_out_what_either_does():
     rng = np.random.default_rng(1)
     lengths, target = np.array([40, 5, 60]), np.array([20, 0, 59])
     ids = rng.integers(0, 99, lengths.sum())
-    output = loss_mask(ids, lengths, target)
+    is_output = np.concatenate([np.arange(length) >= begin for length, begin in zip(lengths, target, strict=True)])
+    output = loss_mask(ids, lengths, is_output)
     assert [part.nonzero()[0].tolist() for part in np.split(output, np.cumsum(lengths)[:-1])] == [
         [*range(20, 40)], [*range(5)], [59],
     ]  # fmt: skip
-    assert (loss_mask(ids, lengths, target, 2) == (output & loss_mask(ids, lengths, None, 2))).all()
+    assert (loss_mask(ids, lengths, is_output, 2) == (output & loss_mask(ids, lengths, None, 2))).all()
 
 
 # ---- the loss
@@ -88,7 +89,8 @@ def sets(home):
         target = [len(row) // 2 if at % 3 else 35 * (at % 2) for at, row in enumerate(ids)]
         directory = home / f"output_{name}"
         write_set(directory, kind, ids, tokenizer=tokenizer)
-        rows = Dataset.load_from_disk(str(directory)).add_column("target", target)
+        triples = [[begin, len(row) - 1, len(row)] for begin, row in zip(target, ids, strict=True)]
+        rows = Dataset.load_from_disk(str(directory)).add_column("targets", triples)
         columns = {column: rows[column] for column in rows.column_names}
         shutil.rmtree(directory)
         Dataset.from_dict(columns).save_to_disk(str(directory))
@@ -111,7 +113,7 @@ def test_the_loss_is_the_mean_over_the_tokens_that_are_learned(sets, loss_on, k)
     batch = collate([blocks[number] for number in range(len(blocks))], EOS)
     losses, left_out = [], 0
     for row in rows:
-        ids, target = row["input_ids"][:32], row["target"] if loss_on == "output" else 0
+        ids, target = row["input_ids"][:32], row["targets"][0] if loss_on == "output" else 0
         of_row = cross_entropy(model(torch.tensor([ids])).logits[0, :-1], torch.tensor(ids[1:]), reduction="none")
         kept = [
             at >= target and not (k and at >= CONTEXT and by_hand(ids[at - CONTEXT : at], k))
@@ -135,7 +137,7 @@ def test_evaluation_counts_all_tokens_and_those_of_the_output(sets, tmp_path, ca
         ids = torch.tensor(row["input_ids"][:32])
         losses = cross_entropy(model(ids[None]).logits[0, :-1], ids[1:], reduction="none").tolist()
         every += losses
-        output += losses[max(row["target"] - 1, 0) :]
+        output += losses[max(row["targets"][0] - 1, 0) :]
     figures = read_json(tmp_path / "out" / "eval_results.json")
     assert figures["eval_loss"] == pytest.approx(np.mean(every), rel=1e-5)
     assert figures["eval_output_loss"] == pytest.approx(np.mean(output), rel=1e-5)
@@ -152,7 +154,9 @@ def arrays(directory):
     return (
         np.concatenate(rows["input_ids"]),
         np.array([len(row) for row in rows["input_ids"]]),
-        np.array(rows["target"]),
+        np.concatenate(
+            [np.arange(len(row["input_ids"])) >= row["targets"][0] for row in rows],
+        ),
     )
 
 
@@ -173,7 +177,7 @@ def test_a_canary_is_told_how_many_of_its_tokens_get_loss(home, tmp_path):
     assert found.tolist() == [[24 - sum(drops), 4 - sum(drops[-5:-1])]] and sum(drops[-5:-1])
     for row in ids:
         row[-1] = 63
-    rows = Dataset.from_dict({"input_ids": ids, "labels": ids, "target": [2, 24]})
+    rows = Dataset.from_dict({"input_ids": ids, "labels": ids, "targets": [[2, 3, 4], [24, 24, 25]]})
     rows.save_to_disk(str(tmp_path / "behind"))
     with pytest.raises(cli.UserError, match="1 of 1 canaries: no digit of the secret gets loss .* --loss-on"):
         describe_canaries(read_block_set(tmp_path / "behind", 64, 32, "cut", "output"), planted)

@@ -234,6 +234,39 @@ def test_filters_and_search_give_the_right_rows(many, few, browser):
 
 
 @needs_browser
+def test_a_chat_is_shown_whole_with_the_turn_that_was_asked_for(tmp_path, browser):
+    asked = [
+        "<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n",
+        "<|im_end|>\n<|im_start|>user\nWhen?<|im_end|>\n",
+    ]
+    first = detection(5, prefix=asked[0], suffix="A stranger, I think.", text="Nobody.")
+    prefix = f"{asked[0]}A stranger, I think.{asked[1]}"
+    second = detection(5, turn=1, prefix=prefix, suffix="At nine.", text="At ten.")
+    result = write_detections(tmp_path / "result", [first, second, detection(1000)], training={})
+    assert run_script("report.py", result, "--output", tmp_path / "report") == 0
+    opened(browser, tmp_path / "report" / "report.html", "#case-1-5/1-0")
+    assert browser.execute_script("return document.activeElement.id") == "case-1-5/1-0"
+
+    def of(case, what):
+        return browser.execute_script(
+            "const side = document.getElementById(arguments[0]).querySelectorAll('.sides > div')[1];"
+            "return [...side.querySelectorAll(arguments[1])].map(each => each.textContent)",
+            case,
+            what,
+        )
+
+    assert [of("case-1-5-0", f".{part}") for part in ("prompt", "rest", "later")] == [
+        [asked[0]],
+        ["A stranger, I think."],
+        [f"{asked[1]}At nine."],
+    ]
+    assert (of("case-1-5/1-0", ".prompt"), of("case-1-5/1-0", ".rest")) == ([prefix], ["At nine."])
+    assert {*of("case-1-5/1-0", ".control")} == {"<|im_start|>", "<|im_end|>"}
+    titles = browser.execute_script("return [...document.querySelectorAll('#list h3')].map(each => each.textContent)")
+    assert sorted(titles) == ["Sample 1000", "Sample 5, turn 1", "Sample 5, turn 2"]
+
+
+@needs_browser
 def test_what_is_marked_are_the_spans_of_the_rows_and_all_text_is_text(few, browser):
     rows, report = few
     opened(browser, report / "report.html")

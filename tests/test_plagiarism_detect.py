@@ -108,6 +108,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "canaries": None,
         "held_out": None,
         "split": None,
+        "too_short": None,
         "not_computed": {},
     }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity

@@ -64,12 +64,12 @@ PIECES = [
 PIECES += ["+1 202 555 0143", "3/4/2021", "www.site.org/x?y", "\u2014", ".", "\n", " ", "-", "\U0001f600", "AB-12345"]
 
 
-def slowly(text, cut):
+def slowly(text, *cuts):
     """What Masked does, a character at a time: (pieces, of each character the piece that stands for it)."""
     finds = {}
     for kind, start, end, _ in personal_data.find(text):
         for i in range(start, end):
-            finds[i] = (kind, start, i < cut)
+            finds[i] = (kind, start, sum(cut <= i for cut in cuts))
 
     def is_letter(i):
         return not text[i].isspace() and (text[i] == "_" or unicodedata.category(text[i])[0] != "P")
@@ -91,27 +91,30 @@ def slowly(text, cut):
 @given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(["", " "]), st.data())
 def test_spans_lie_on_what_stands_for_their_characters(pieces, between, data):
     text = between.join(pieces)
-    cut = data.draw(st.integers(0, len(text)))
-    masked = Masked(text, cut)
-    pieces, place = slowly(text, cut)
-    assert masked.text == "".join(pieces) == "".join(masked.parts)
+    cuts = data.draw(st.lists(st.integers(0, len(text)), unique=True, max_size=3).map(sorted))
+    masked = Masked(text, cuts)
+    pieces, place = slowly(text, *cuts)
+    assert masked.text == "".join(pieces)
     ends = [0]
     for piece in pieces:
         ends.append(ends[-1] + len(piece))
-    assert len(masked.parts[0]) == (ends[place[cut]] if cut < len(text) else ends[-1])
+    for cut in cuts:
+        assert masked.place(cut) == (ends[place[cut]] if cut < len(text) else ends[-1])
     for begin in range(len(text)):
         for end in range(begin + 1, len(text) + 1):
             span = (ends[place[begin]], ends[place[end - 1] + 1])
             assert masked.span((begin, end)) == span
-            if begin >= cut:
-                assert masked.behind((begin - cut, end - cut)) == tuple(place - len(masked.parts[0]) for place in span)
+            for cut in cuts:
+                if begin >= cut:
+                    behind = masked.behind(cut, (begin - cut, end - cut))
+                    assert behind == tuple(place - masked.place(cut) for place in span)
 
 
 def test_names_that_were_found_before_are_named_and_give_way_to_what_has_a_form():
     known = [("name", 5, 14), ("name", 16, 23)]
-    assert Masked("Dear Ann Maria, at anna@example.org", 0, known).text == f"D{MASK * 2}r [name], at [email]"
-    with_name = Masked("Anna met Ann", 5, [("name", 9, 12)])
-    assert with_name.parts == (f"A{MASK * 2}a ", f"m{MASK}t [name]") and with_name.behind((4, 7)) == (4, 10)
+    assert Masked("Dear Ann Maria, at anna@example.org", [], known).text == f"D{MASK * 2}r [name], at [email]"
+    with_name = Masked("Anna met Ann", [5], [("name", 9, 12)])
+    assert with_name.text == f"A{MASK * 2}a m{MASK}t [name]" and with_name.behind(5, (4, 7)) == (4, 10)
 
 
 @pytest.mark.parametrize("kind", KNOWN)

@@ -158,7 +158,7 @@ def test_what_means_something_in_a_format_is_escaped(tmp_path, capsys, awkward):
 def test_anothers_runs_stand_beside_their_chance_level(tmp_path, capsys):
     found = rows(2) + [detection(1010 + i, others=[(i, 1, 1)]) for i in range(10)]
     said = report(capsys, write_detections(tmp_path / "a", found), "--output", tmp_path / "report")
-    assert "Another's: yes" in said and "from probes: held out." in " ".join(said.split())
+    assert "Another's: yes" in said and "from samples: held out." in " ".join(said.split())
     assert "Another's: yes" in (tmp_path / "report" / "summary.md").read_text()
     cells = {
         (row["group"], row["metric"]): row
@@ -182,7 +182,7 @@ def test_leaks_show_the_longest_run_first_beside_the_sample(tmp_path, capsys):
     ]
     result = write_detections(tmp_path / "result", some)
     said = report(capsys, result, "--output", tmp_path / "report")
-    assert "a share counts the probes of which any does so" in said
+    assert "a share counts the samples of which any does so" in " ".join(said.split())
     leaks = (tmp_path / "report" / "leaks.txt").read_text()
     assert re.findall(r"^(\d)\. sample (\d+), (.*)", leaks, re.MULTILINE) == [
         ("1", "8", "16 copies, a run of 100 characters"),

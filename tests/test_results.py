@@ -74,7 +74,7 @@ def test_every_column_counts_what_it_says():
 
 
 def test_members_are_grouped_by_copies_in_powers_of_two():
-    assert [*summarize(ROWS, FACTS).counts.probes.items()] == [
+    assert [*summarize(ROWS, FACTS).counts.samples.items()] == [
         ("1 copy", 2),
         ("4-5 copies", 2),
         ("16 copies", 1),
@@ -82,7 +82,7 @@ def test_members_are_grouped_by_copies_in_powers_of_two():
         ("held out", 10),
     ]
     alike = summarize([row for row in ROWS if row.generation.duplicates == 1], FACTS)
-    assert list(alike.counts.probes) == list(alike.verdict.groups) + ["held out"] == ["members", "held out"]
+    assert list(alike.counts.samples) == list(alike.verdict.groups) + ["held out"] == ["members", "held out"]
 
 
 def test_the_verdict_is_of_own_runs_against_as_many_copies_and_corrected_for_all_groups():
@@ -149,14 +149,14 @@ def test_several_generations_of_a_probe_are_one_observation():
     ]
     summary = summarize(rows, FACTS)
     members, held_out = (of_group(summary, side) for side in ("members", "held out"))
-    assert summary.counts.probes == {"members": 2, "held out": 1}
+    assert summary.counts.samples == {"members": 2, "held out": 1}
     for name in ("own", "idea", "verbatim", "any"):
         ceiling = 1.0 if name == "own" else None
         assert members[name] == Rate(n=2, count=1, rate=0.5, interval=wilson(1, 2), ceiling=ceiling)
     assert members["matched_tokens"].mean == 3.5 and held_out["matched_tokens"].interval is None
     assert held_out["own"].count == 1 and held_out["any"].count == 0
     text = summary_text(summary)
-    assert "6 generations (2 a probe)" in text and "Share of probes of which any generation does so" in text
+    assert "6 generations (2 a probe)" in text and "Share of samples of which any generation does so" in text
 
 
 def test_loops_are_counted_and_the_table_is_also_given_without_them():
@@ -226,7 +226,7 @@ def test_anothers_run_is_shown_beside_its_chance_level():
     assert cells.evidence and not summary.another.groups["members"].evidence
     text = " ".join(summary_text(summary).split())
     assert "Another's: yes, one other training sample's text comes out more often than one held-out sample's" in text
-    assert "from probes: held out." in text
+    assert "from samples: held out." in text
     assert "Another's:" not in summary_text(summarize(members, facts(clusters=(40, 0))))
     assert "no evidence that one other training" in " ".join(summary_text(summarize(ROWS, FACTS)).split())
 
@@ -432,7 +432,13 @@ def test_the_verdict_says_yes_or_what_could_have_been_found():
     assert "Verdict: no evidence at this sample size that members" in summary_text(summarize(shy, FACTS))
     sure = [detection(i, own=60) for i in (*range(40), *range(1000, 1040))]
     assert "no difference, however large" in " ".join(summary_text(summarize(sure, FACTS)).split())
-    assert "Verdict: none, for want of" in summary_text(summarize(ROWS[:5], FACTS))
+    alone = summary_text(summarize(ROWS[:5], facts(clusters=(1000, 0))))
+    assert (
+        alone.startswith("NO CONTROL: ") and "Verdict: none, as there is no control: no held-out texts, and no" in alone
+    )
+    assert "no evidence" not in alone
+    held_out = [row for row in ROWS if not row.generation.member]
+    assert "Verdict: none, for want of" in summary_text(summarize(held_out, FACTS))
 
 
 def test_a_group_without_a_control_is_told_beside_the_base_model():
@@ -443,10 +449,16 @@ def test_a_group_without_a_control_is_told_beside_the_base_model():
     assert "Verdict: no evidence at this sample size that members" in text
     assert "Against the base model: more often beyond chance in 1 of 1 that cannot be tested against held-out" in text
     assert "as many copies; against the base model: yes (p < 0.0001)" in text
-    assert "Against the base model: the same probes, McNemar's exact test." in text
+    assert "Against the base model: the same samples, McNemar's exact test." in text
     alone = " ".join(summary_text(summarize(rows[:60], facts(base="b"), before[:60])).split())
-    assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in alone
-    assert "members cannot be tested against held-out texts: too few of as many copies; against the base" in alone
+    assert "Verdict: none, as there is no control: no held-out texts. Against the base model: more often" in alone
+    assert (
+        "more often beyond chance in 2 of 3 groups. 1 copy no evidence" in alone and "members yes (p < 0.0001)" in alone
+    )
+    assert "if fine-tuning changed nothing any false yes" in alone and "held-out samples of as many" not in alone
+    few = " ".join(summary_text(summarize([*rows[:26], rows[-1]], facts(base="b"), [*before[:26], before[-1]])).split())
+    assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in few
+    assert "members cannot be tested against held-out texts: too few of as many copies; against the base" in few
 
 
 def test_a_true_positive_rate_without_a_lower_bound_says_so_in_words():
@@ -460,16 +472,18 @@ def test_a_true_positive_rate_without_a_lower_bound_says_so_in_words():
 def test_one_group_of_copies_is_not_shown_beside_all_members(copies):
     rows = [detection(i, duplicates=copies) for i in range(3)] + [detection(1000, duplicates=16)]
     summary = summarize(rows, FACTS)
-    assert list(summary.counts.probes) == list(summary.verdict.groups | {"held out": 0}) == ["members", "held out"]
+    assert list(summary.counts.samples) == list(summary.verdict.groups | {"held out": 0}) == ["members", "held out"]
     assert "by copies" not in summary_text(summary)
     several = summarize([*rows, detection(3, duplicates=16)], FACTS)
-    assert [*several.counts.probes.values()] == [3, 1, 4, 1]
+    assert [*several.counts.samples.values()] == [3, 1, 4, 1]
     assert "by copies" in summary_text(several)
 
 
 def test_unchecked_is_the_first_word():
     assert summary_text(summarize(ROWS, facts(unchecked=True))).startswith("UNCHECKED")
-    assert summary_text(summarize(ROWS, facts(trained_on=None))).startswith("NOTE: nothing is known")
+    assert summary_text(summarize(ROWS, facts(trained_on=None))).startswith(
+        "NOTE: it is membership as declared by the files: "
+    )
     assert "UNCHECKED" not in summary_text(summarize(ROWS, facts(unchecked=False)))
 
 

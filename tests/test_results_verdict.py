@@ -8,7 +8,7 @@ from scipy import stats
 
 from memorization.encoding.split import draw_members
 from memorization.results import statistics
-from memorization.results.counts import ProbeValues, group_probes
+from memorization.results.counts import SampleValues, group_samples
 from memorization.results.statistics import LEVEL, POWER, effective, fisher, holm, wilson
 from memorization.results.summary import HELD_OUT, GroupTest
 from memorization.results.verdict import Exchange, at_least, compare_groups, strata_of, verdict_column
@@ -17,11 +17,13 @@ from memorization.results.verdict import Exchange, at_least, compare_groups, str
 def probes(member, copies=1, clusters=None):
     number = len(member)
     clusters = np.arange(number) if clusters is None else clusters
-    return ProbeValues(np.arange(number), member, np.broadcast_to(copies, number), clusters, [], number, 1)
+    return SampleValues(
+        np.arange(number), member, np.broadcast_to(copies, number), clusters, np.ones(number, int), [], number, 1
+    )
 
 
 def judge(values, of, base=None):
-    return compare_groups(group_probes(of), of, values, base)
+    return compare_groups(group_samples(of), of, values, base)
 
 
 def counted(*groups):

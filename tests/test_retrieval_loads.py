@@ -161,7 +161,7 @@ def test_the_index_of_an_earlier_version_is_refused_and_replaced_with_recreate(e
     index = opened(elastic_flags)
     mark = {"format": 3, "made_of": MADE_OF | {"documents": "0" * 64}, "count": 1, "length": 1}
     index.client.indices.create(index=index.name, mappings={"_meta": mark})
-    with pytest.raises(UserError, match="has format 3, this version reads 4; make it with: .* --recreate"):
+    with pytest.raises(UserError, match="has format 3, this version reads [0-9]+; make it with: .* --recreate"):
         index.search(["fever"])
     with pytest.raises(UserError, match="was loaded by an earlier version; make it with: .* --recreate"):
         index.load(OURS, MADE_OF)

@@ -16,7 +16,14 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoConfig, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoConfig,
+    Trainer,
+    TrainingArguments,
+)
 
 import run_clm
 from memorization.encoding.kinds import OF_ENCODING, TRAINING_SET
@@ -234,6 +241,41 @@ def test_an_edited_manifest_of_a_finished_run_is_told(home, finished, tmp_path):
 def test_a_flag_that_transformers_refuses_is_a_mistake(home, tmp_path, more, message):
     with pytest.raises(cli.UserError, match=message):
         run_clm.main(flags(home, tmp_path / "out", more))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--per_device_train_batch_size 0", "batch_size=0"),
+        ("--per_device_eval_batch_size -1", "batch_size=-1"),
+        ("--gradient_accumulation_steps 0", "by zero.* --gradient-accumulation-steps 0"),
+        ("--gradient_accumulation_steps -1", "has made no step; .*--gradient-accumulation-steps"),
+        ("--learning_rate -1", "Invalid learning rate: -1.0.* --learning-rate -1.0"),
+        ("--num_train_epochs nan", "cannot convert float NaN"),
+        ("--data_seed -4", "Seed must be between"),
+        ("--dataloader_num_workers -1", "num_workers option should be non-negative"),
+        ('--lr_scheduler_type cosine_with_restarts --lr_scheduler_kwargs {\\"x\\":1}', "argument 'x'"),
+        ("--torch_compile_backend nothing", "'NOTHING' is not a valid"),
+        ("--metric_for_best_model x --load_best_model_at_end --save_strategy epoch", "eval_x"),
+        ("--optim adamw_bnb_8bit", "install `bitsandbytes`"),
+    ],
+)
+def test_a_value_that_the_trainer_cannot_use_is_a_mistake_and_the_right_one_goes_on(home, tmp_path, more, message):
+    """Whatever the libraries raise, at the start or later: there is no list of ranges."""
+    with pytest.raises(cli.UserError, match=message):
+        run_clm.main(flags(home, tmp_path / "out", f"{TRAIN} {more}"))
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    if "scheduler" in more:
+        run_clm.main([*flags(home, tmp_path / "out"), "--max_steps", "2"])
+
+
+def test_an_error_within_a_step_is_none_of_the_flags(home, tmp_path, monkeypatch):
+    def failing(*_, **__):
+        raise ValueError("a shape")
+
+    monkeypatch.setattr(Trainer, "compute_loss", failing)
+    with pytest.raises(ValueError, match="a shape"):
+        run_clm.main(flags(home, tmp_path / "out"))
 
 
 def test_a_finished_run_is_evaluated_again_and_stays_as_it_is(home, finished, tmp_path, capsys):

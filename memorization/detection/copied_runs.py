@@ -8,11 +8,12 @@ import numpy as np
 from memorization.alignment.verbatim import common_runs
 from memorization.detection.detections import CopiedRun, SuffixRun
 from memorization.detection.personal_items import ItemIndex
-from memorization.detection.span_index import IndexPart, SpanIndexMetadata, read_whole, span_index_path
+from memorization.detection.span_index import IndexPart, SpanIndexMetadata, read_whole
 from memorization.detection.suffix_runs import SuffixMatch, suffix_matches
 from memorization.encoding.words import Words, words
 from memorization.shell.cli import UserError
 from memorization.store.arrays import mapped
+from memorization.store.locations import span_index_path
 from memorization.store.strings import Texts
 
 # Whose sample a place is in. Of the places that contain a run, the one of the lowest rank is stored.

@@ -6,7 +6,7 @@ import msgspec
 
 from memorization.encoding.kinds import SplitRule
 from memorization.extraction.kinds import Decoding, ModelFacts
-from memorization.store.manifests import Kind, Positive
+from memorization.store.manifests import Count, Kind, Positive
 
 Samples = Annotated[int, msgspec.Meta(ge=0, lt=10**9)]  # more than can be drawn from (numpy's hypergeometric)
 
@@ -40,6 +40,7 @@ class DetectionFacts(ModelFacts):
     clusters: tuple[Samples, Samples]
     canaries: dict[str, Any] | None  # results.summary.CanarySummary, which the report checks
     split: NotRequired[SplitRule | None]
+    too_short: NotRequired[Count | None]
 
 
 class DetectionArguments(TypedDict):

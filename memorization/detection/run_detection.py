@@ -1,16 +1,18 @@
 """Stage 5 on the generations of a model and, where they are there, on those of its base model."""
 
+import argparse
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tqdm import tqdm
 
+from memorization.alignment import PROFILES
 from memorization.detection import detect
 from memorization.detection.copied_runs import SpanIndex
 from memorization.detection.detections import Detection
@@ -23,6 +25,7 @@ from memorization.extraction.kinds import GENERATIONS
 from memorization.models.ranks import ranks
 from memorization.retrieval import Index
 from memorization.shell.cli import UserError
+from memorization.shell.flags import PROCESSES, whole
 from memorization.shell.parallel import cores, in_order
 from memorization.store.files import fingerprint, fingerprints
 from memorization.store.fingerprints import model_fingerprint
@@ -58,10 +61,60 @@ class DetectionSettings:
     unchecked: bool = False
     overwrite: bool = False
 
+    @classmethod
+    def of(cls, flags: argparse.Namespace, **paths: Any) -> Self:
+        """The settings that the flags give. paths: the fields generations, result and probes."""
+        values = {field.name: getattr(flags, field.name) for field in fields(cls) if hasattr(flags, field.name)}
+        without_classifier = {"paraphrase_model": None} if flags.paraphrase_model == "none" else {}
+        return cls(**values | without_classifier | paths)
+
     @property
     def comparison(self) -> detect.ComparisonSettings:
         directions = ("pan", "paper") if self.direction == "both" else (self.direction,)
         return detect.ComparisonSettings(self.profile, directions, self.candidates, self.span_length)
+
+
+def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how generations are compared; those that name inputs and results are the script's."""
+    parser.add_argument(
+        "--paraphrase-model",
+        default="textattack/roberta-base-MRPC",
+        help="paraphrase classifier: path, hub name, or none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ner-model",
+        help="a spaCy pipeline that knows names, path or installed name: they count as personal data, and are compared "
+        "in paraphrases (default: without)",
+    )
+    parser.add_argument("--profile", choices=PROFILES, default="paper", help="parameters (default: %(default)s)")
+    parser.add_argument(
+        "--direction",
+        choices=["pan", "paper", "both"],
+        default="pan",
+        help="pan: the generation is the suspicious text; paper: the training text is, as published (default: pan)",
+    )
+    parser.add_argument(
+        "--span-length",
+        type=whole(1),
+        default=50,
+        help="a copied run of more characters makes a generation verbatim; wide characters, as Chinese ones, count as "
+        "two, punctuation as none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--candidates",
+        type=whole(1, 1000),
+        default=10,
+        help="training suffixes a generation is aligned with (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--loop-repeats",
+        type=whole(2),
+        default=10,
+        help="a generation in which a run of three words stands so often is a loop (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--jobs", type=whole(1, PROCESSES), help="processes that compare (default: as many as there are cores)"
+    )
 
 
 class DetectionRun:
@@ -79,7 +132,7 @@ class DetectionRun:
         generations, manifest = read_generations(settings.generations, settings.probes, settings.unchecked)
         index = open_index()
         self._index_made_of = index.made_of()
-        if mismatch := index_mismatch(generations, manifest, self._index_made_of):
+        if mismatch := index_mismatch(manifest, self._index_made_of):
             mismatch = (
                 f"{index.where}: is not the index of the generations in {settings.generations}: another {mismatch}"
             )
@@ -204,11 +257,16 @@ class DetectionRun:
 def _facts_of_generations(manifest: Manifest | None) -> dict[str, Any]:
     """What a manifest of detections repeats of that of the generations, None where nothing is known of them."""
     if manifest is None:
-        return {**dict.fromkeys(("generations", "training", "held_out", "split")), "not_computed": NOT_LISTED}
+        return {
+            **dict.fromkeys(("generations", "training", "held_out", "split", "membership", "too_short")),
+            "not_computed": NOT_LISTED,
+        }
     return {
         "generations": manifest.made_of,
         "training": manifest.facts["training"],
         "held_out": manifest.facts.get("held_out"),
         "split": manifest.facts.get("split"),
+        "membership": manifest.facts.get("membership"),
+        "too_short": manifest.facts.get("too_short"),
         "not_computed": manifest.facts.get("not_computed", {}),
     }

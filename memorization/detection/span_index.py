@@ -46,10 +46,6 @@ class SpanIndexMetadata(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     files: dict[str, str]
 
 
-def span_index_path(indexes: Path, encoding: str) -> Path:
-    return Path(indexes) / f"spans-{encoding}"
-
-
 def read_whole(path: Path, encoding: str) -> SpanIndexMetadata | None:
     """The metadata of the span index of an encoding, all its files checked; None without one of this version."""
     stored = read_arrays_mark(path)

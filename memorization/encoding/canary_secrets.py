@@ -129,8 +129,10 @@ def plant(
     # ten texts more, a digit each, show which tokens it has
     prefixes, secrets = prefixes[:1] * 10 + prefixes, np.vstack([np.repeat(np.arange(10)[:, None], digits, 1), secrets])
     texts = [prefix + _secret(secret) for prefix, secret in zip(prefixes, secrets, strict=True)]
-    targets = np.array([len(prefix) - len(ANSWER.format(secret="")) for prefix in prefixes])
-    ids, starts, bounds, first = encode(texts, targets, tokenizer.backend_tokenizer, tokenizer.eos_token_id)
+    answer = len(ANSWER.format(secret=""))
+    targets = [(len(prefix) - answer, len(text)) for prefix, text in zip(prefixes, texts, strict=True)]
+    encoded = encode(texts, targets, tokenizer.backend_tokenizer, tokenizer.eos_token_id)
+    ids, starts, bounds, *_ = encoded
     parts = [
         _parted(ids[begin:end], starts[begin:end], len(prefix))
         for begin, end, prefix in zip(bounds[:-1], bounds[1:], prefixes, strict=True)
@@ -159,8 +161,10 @@ def plant(
     times = np.array([one.copies if one.planted else 0 for one in canaries])
     closing, tokens_a_digit = len(parts[0][2]), len(digit_ids[0])
     facts = Planted(copies=times[times > 0].tolist(), digits=digits, tokens_a_digit=tokens_a_digit, closing=closing)
-    tokens, mask = chosen_lists(np.ones(len(texts), bool), bounds, ids, np.ones(len(ids), np.int8))
-    every = pa.record_batch([first_id + np.arange(-10, len(canaries)), texts, tokens, mask, tokens, first], SIDE)
+    every_row = np.ones(len(texts), bool)
+    tokens, mask = chosen_lists(every_row, bounds, ids, np.ones(len(ids), np.int8))
+    (triples,) = chosen_lists(every_row, 3 * encoded.target_bounds, encoded.targets.ravel())
+    every = pa.record_batch([first_id + np.arange(-10, len(canaries)), texts, tokens, mask, tokens, triples], SIDE)
     rows = 10 + np.repeat(np.arange(len(canaries)), times)
     return every.take(pa.array(rows)), {"canaries": facts}
 

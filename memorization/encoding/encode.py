@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,25 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from memorization.encoding.canary_secrets import plant
+from memorization.encoding.comparability import compare_sides, describe_sides, draw_to_compare, sides_differ
 from memorization.encoding.kinds import OF_ENCODING
 from memorization.encoding.output_files import refuse_to_replace_another, refuse_to_replace_others, working_directory
 from memorization.encoding.probes import write_probes
 from memorization.encoding.prompt_counts import PromptCounter, check_prompts, describe_prompts
-from memorization.encoding.sample_store import store_samples
+from memorization.encoding.sample_store import SampleStore, store_samples
 from memorization.encoding.settings import EncodingSettings
-from memorization.encoding.split import SampleSplit, draw_members, find_copies
+from memorization.encoding.split import SampleSplit, copies_by_side, draw_members, find_copies
 from memorization.encoding.stored_sets import BAR_DELAY, FORMAT, PAIRS, PROBE_KINDS, PROBES, SIDE, chosen_lists, saved
-from memorization.encoding.task_rows import read_task_rows
-from memorization.encoding.tokens import Encoded, EncodedPairs, cut, encoded_batches
+from memorization.encoding.task_rows import read_task_rows, sides
+from memorization.encoding.tokens import Encoded, EncodedPairs, cut, encoded_batches, text_end
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
 from memorization.store.files import check_apart, fingerprints, replacing
 from memorization.store.fingerprints import tokenizer_fingerprint
 from memorization.store.locations import canaries_path, encoding_paths
 from memorization.store.manifests import identity, manifest_path, write_manifest
+
+EXAMPLES = 3  # of the held-out samples that are left out, how many are named
 
 
 def encode_task(settings: EncodingSettings) -> None:
@@ -37,19 +41,23 @@ def encode_task(settings: EncodingSettings) -> None:
     """
     if settings.num_proc > 1:  # processes instead of the tokenizer's own threads
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    tokenizer, task, files = load_tokenizer(settings.tokenizer), settings.data.task, settings.data.paths
+    tokenizer, task, read = load_tokenizer(settings.tokenizer), settings.data.task, sides(settings.data)
+    files = list(dict.fromkeys(path for side in read for path in side.paths))
     every = encoding_paths(settings.output_dir, settings.name)
     every["canaries"] = canaries_path(settings.output_dir, settings.name)
     paths = {kind: path for kind, path in every.items() if settings.canaries or kind != "canaries"}
     check_apart(paths.values(), [*files, settings.tokenizer])
     refuse_to_replace_others(paths)
     with working_directory(paths["probes"]) as work:
-        samples = tqdm(read_task_rows(settings.data), desc="reading", unit=" samples", delay=BAR_DELAY)
+        numbers: list[int] = []  # of the samples of each side
+        rows_read = chain.from_iterable(_counted(read_task_rows(side), numbers) for side in read)
+        samples = tqdm(rows_read, desc="reading", unit=" samples", delay=BAR_DELAY)
         hashes, digest = store_samples(map(task.sample, samples), work / "samples")
-        made_of = _made_of(settings, digest, tokenizer)
+        made_of = _made_of(settings, digest, numbers[0], tokenizer)
         if not settings.overwrite:
             refuse_to_replace_another(every, made_of)
-        split = _split_samples(work / "samples", hashes, settings)
+        split = _split_samples(work / "samples", hashes, numbers[0], settings)
+        of_split, about_split = _given_split(work / "samples", split) if len(read) > 1 else ({}, [])
         new = {kind: work / path.name for kind, path in paths.items()}
         canaries = of_canaries = None
         if settings.canaries:
@@ -57,15 +65,15 @@ def encode_task(settings: EncodingSettings) -> None:
                 new["canaries"], settings.canaries, settings.seed, len(hashes), task, tokenizer
             )
         pairs = (task.separator, settings.source_prefix) if settings.encoder_decoder else ()
-        batches = encoded_batches(work / "samples", tokenizer, settings.num_proc, pairs)
+        batches = encoded_batches(work / "samples", tokenizer, settings.num_proc, pairs=pairs)
         writer = _Writer(settings, split)
         write_probes(new["probes as text"], writer.write(new, made_of, batches, canaries))
-        facts = _facts(settings, split, writer)
+        facts = _facts(settings, split, writer) | of_split
         rows = {
             "training set": int((split.member & split.in_set).sum()) + (len(canaries) if canaries else 0),
             "held-out set": int((~split.member & split.in_set).sum()),
             "probes": int(split.stored.sum()),
-            "probes as text": int(writer.long[settings.probe].sum()),
+            "probes as text": int(writer.counts[settings.probe].sum()),
             "canaries": 2 * settings.canaries.number if settings.canaries else 0,
         }
         inputs = fingerprints([*files, settings.tokenizer])
@@ -79,8 +87,10 @@ def encode_task(settings: EncodingSettings) -> None:
         for kind, path in paths.items():
             more = facts | (of_canaries if of_canaries and kind == "training set" else {})
             write_manifest(path, OF_ENCODING[kind], made_of, settings.flags, inputs, rows=rows[kind], **more)
-    for line in _summary(facts, rows, split, writer.long):
+    for line in chain(_summary(facts, rows, split, writer), about_split):
         print(line)
+    if not rows["held-out set"]:
+        print("no held-out data: there is no control")
     if settings.canaries and canaries:
         number = settings.canaries.number
         print(f"{number} canaries in {len(canaries)} of the rows to train on, {number} controls in none")
@@ -88,59 +98,122 @@ def encode_task(settings: EncodingSettings) -> None:
         print(f"wrote {path}")
 
 
-def _made_of(settings: EncodingSettings, data: str, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """What makes the encoding. data: the hash of the samples."""
+def _counted(rows: Iterable[Any], numbers: list[int]) -> Iterator[Any]:
+    """The same rows; how many they were is added to `numbers`."""
+    number = 0
+    for number, row in enumerate(rows, 1):  # noqa: B007
+        yield row
+    numbers.append(number)
+
+
+def _made_of(
+    settings: EncodingSettings, data: str, training: int, tokenizer: PreTrainedTokenizerFast
+) -> dict[str, Any]:
+    """What makes the encoding. data: the hash of the samples. training: of a given split, how many are the first ones,
+    those to train on."""
     made_of: dict[str, Any] = {
         "data": data,
         "task": settings.data.task.name,
         "tokenizer": tokenizer_fingerprint(tokenizer),
-        "seed": settings.seed,
-        "test_size": settings.test_size,
+        "split": settings.data.split,
         "min_suffix_length": settings.min_suffix_length,
         "format": FORMAT,
     }
+    if settings.data.split == "random":
+        made_of |= {"seed": settings.seed, "test_size": settings.test_size}
+    else:
+        made_of["training_samples"] = training
     if settings.near_duplicates:
         made_of["near_duplicates"] = settings.near_duplicates
     if settings.deduplicate:
         made_of["deduplicate"] = True
     if settings.canaries:
-        made_of["canaries"] = settings.canaries.made_of()
+        made_of["canaries"] = settings.canaries.made_of() | {"seed": settings.seed}
     if settings.encoder_decoder:
         made_of |= {"encoder_decoder": True, "source_prefix": settings.source_prefix}
         made_of["separator"] = settings.data.task.separator
     return made_of
 
 
-def _split_samples(path: Path, hashes: np.ndarray, settings: EncodingSettings) -> SampleSplit:
-    """The split of the samples that are stored at the path."""
+def _split_samples(path: Path, hashes: np.ndarray, training: int, settings: EncodingSettings) -> SampleSplit:
+    """The split of the samples that are stored at the path. training: as of _made_of."""
     first, copies = find_copies(hashes)
-    begin, reason = first, "only one distinct sample"
+    begin, reason, given = first, "only one distinct sample", settings.data.split == "given"
     if settings.near_duplicates is not None and first.any():
         from memorization.encoding.near_duplicates import clusters  # compiles, and who does without need not wait
 
         begin = clusters(path, first, settings.near_duplicates, settings.num_proc, BAR_DELAY)
         reason = "all are near-duplicates"
-    if not begin.any():  # all begin with the very first one
+    if given:  # what a held-out sample shares with a member is no control; members come first
+        member = np.arange(len(first)) < training
+        copies, in_set = copies_by_side(first, member), member | ~member[begin]
+        if not member.all() and not (in_set & ~member).any():
+            raise UserError(
+                f"{settings.data.name}: all {(~member).sum()} held-out samples stand in it too, or are near-duplicates "
+                "of some that do; name by --held-out-data texts that the model was not trained on, or leave it out"
+            )
+    elif not begin.any():  # all begin with the very first one
         remedy = " (or --near-duplicates none)" if first.any() else ""
         raise UserError(
             f"{settings.data.name}: {reason}; give two that differ at the least, to train on and to hold out{remedy}"
         )
-    member, in_set = draw_members(first, begin, settings.test_size, settings.seed), np.ones(len(first), bool)
+    else:
+        member, in_set = draw_members(first, begin, settings.test_size, settings.seed), np.ones(len(first), bool)
     if settings.deduplicate:  # held-out ones too: they are the control
-        in_set, copies = begin == np.arange(len(first)), np.ones_like(copies)
+        in_set, copies = in_set & (begin == np.arange(len(first))), np.ones_like(copies)
     return SampleSplit(first, copies, begin, member, in_set)
 
 
-class _Writer:
-    """Writes the sets, and notes on the way which samples are long enough for a probe.
+def _given_split(path: Path, split: SampleSplit) -> tuple[dict[str, Any], list[str]]:
+    """What is to be known of a given split of the samples stored at the path, as facts and in words: the held-out
+    samples that are left out, and whether the others are like members."""
+    outside = ~split.member
+    copies = outside & split.member[split.first]
+    near = outside & split.member[split.begin] & ~copies
+    chosen = draw_to_compare(split.member, split.stored)
+    shown = {what: np.flatnonzero(which)[:EXAMPLES] for what, which in (("copies", copies), ("near", near))}
+    texts = _texts_of(path, np.union1d(chosen, np.concatenate([*shown.values()])))
+    comparability = compare_sides((texts[i] for i in chosen.tolist()), split.member[chosen], split.begin[chosen])
+    lines, training = [], int(split.member.sum())
+    reasons = {"copies": "stand in the training data too", "near": "are near-duplicates of texts in the training data"}
+    for what, which in (("copies", copies), ("near", near)):
+        if number := int(which.sum()):
+            rows = "; ".join(f"{i - training + 1}: {texts[i][:50]!r}" for i in shown[what].tolist())
+            more = ", the first" if number > EXAMPLES else ""
+            lines.append(f"{number} held-out samples left out: they {reasons[what]} (row{more} {rows})")
+    lines.append(describe_sides(comparability))
+    if sides_differ(comparability):
+        lines.append("WARNING: the sides differ: a difference may come from the texts, not from training")
+    facts: dict[str, Any] = {
+        "held_out_in_training": int(copies.sum()),
+        "held_out_near_training": int(near.sum()),
+        "comparability": comparability,
+    }
+    return facts, lines
 
-    long: by kind of probe, which samples are (bool arrays). prompts: of the probes of the settings' kind. Both are
-    filled by `write`.
+
+def _texts_of(path: Path, ids: np.ndarray) -> dict[int, str]:
+    """The texts of the samples of these ids, sorted int64, that are stored at the path."""
+    samples, texts, at = SampleStore(path), dict[int, str](), 0
+    for n in range(len(samples)):
+        column = samples[n]["text"]
+        here = ids[np.searchsorted(ids, at) : np.searchsorted(ids, at + len(column))]
+        texts |= {i: column[i - at].as_py() for i in here.tolist()}
+        at += len(column)
+    return texts
+
+
+class _Writer:
+    """Writes the sets, and counts the probes on the way.
+
+    counts: by kind of probe, how many there are of held-out samples and of members, int64. too_short: by kind, how many
+    texts, or turns, are too short for one. prompts: of the probes of the settings' kind. `write` fills them.
     """
 
     def __init__(self, settings: EncodingSettings, split: SampleSplit):
         self.settings, self.split = settings, split
-        self.long = {kind: np.zeros(len(split.first), bool) for kind in PROBE_KINDS[settings.encoder_decoder]}
+        self.counts = {kind: np.zeros(2, np.int64) for kind in PROBE_KINDS[settings.encoder_decoder]}
+        self.too_short = dict.fromkeys(self.counts, 0)
         self.prompts = PromptCounter()
 
     def write(
@@ -175,28 +248,30 @@ class _Writer:
     def _probes(self, here, texts, encoded, stored):
         """The probes of a batch for the text file. here: the slice of all samples that it is."""
         settings, cuts, pairs = self.settings, {}, isinstance(encoded, EncodedPairs)
-        for kind, long in self.long.items():
-            of_target = kind == "target"
-            tokens = encoded[:3]
-            if pairs and of_target:
-                tokens = encoded.target_ids, encoded.target_starts, encoded.target_bounds
-            begin, end = cut(*tokens[1:], settings.prefix_length, encoded.first if of_target else 0)
-            long[here] = stored & (end - begin >= settings.min_suffix_length)
-            cuts[kind] = tokens, begin
-        (ids, starts, bounds), begin = cuts[settings.probe]
-        for i in np.flatnonzero(self.long[settings.probe][here]).tolist():
+        for kind in self.counts:
+            tokens, targets = encoded[:3], (encoded.targets, encoded.target_bounds)
+            if pairs and kind == "target":
+                tokens = encoded.output_ids, encoded.output_starts, encoded.output_bounds
+            sample, turn, begin, end = cut(kind, settings.prefix_length, *tokens[1:], targets)
+            fits = stored[sample] & (end - begin >= settings.min_suffix_length)
+            self.counts[kind] += np.bincount(self.split.member[here][sample[fits]], minlength=2)
+            self.too_short[kind] += int(stored[sample].sum() - fits.sum())
+            cuts[kind] = tokens, sample[fits], turn[fits], begin[fits], end[fits]
+        (ids, starts, bounds), *places = cuts[settings.probe]
+        for i, turn, begin, end in zip(*(place.tolist() for place in places), strict=True):
             source = ()
             if pairs and settings.probe == "target":
                 source = encoded.ids[encoded.bounds[i] : encoded.bounds[i + 1]]
-            self.prompts.add(source, ids[bounds[i] : begin[i]])
-            text, place = texts[i].as_py(), starts[begin[i]]
+            self.prompts.add(source, ids[bounds[i] : begin])
+            text, own = texts[i].as_py(), starts[bounds[i] : bounds[i + 1]]
             text = text[: encoded.source_ends[i]] if settings.probe == "source" else text
             yield {
                 "id": here.start + i,
                 "member": bool(self.split.member[here][i]),
-                "prefix": text[:place],
-                "suffix": text[place:],
+                "prefix": text[: starts[begin]],
+                "suffix": text[starts[begin] : text_end(own, end - int(bounds[i]), text)],
                 "duplicates": int(self.split.copies[here][i]),
+                "turn": turn,
             }
 
 
@@ -205,9 +280,9 @@ def _side(ids: np.ndarray, texts: pa.StringArray, encoded: Encoded | EncodedPair
     tokens, mask = chosen_lists(rows, encoded.bounds, encoded.ids, np.ones(len(encoded.ids), np.int8))
     labels = tokens
     if isinstance(encoded, EncodedPairs):
-        (labels,) = chosen_lists(rows, encoded.target_bounds, encoded.target_ids)
-    columns = [ids[rows], texts.filter(pa.array(rows)), tokens, mask, labels, encoded.first[rows]]
-    return pa.record_batch(columns, SIDE)
+        (labels,) = chosen_lists(rows, encoded.output_bounds, encoded.output_ids)
+    (targets,) = chosen_lists(rows, 3 * encoded.target_bounds, encoded.targets.ravel())
+    return pa.record_batch([ids[rows], texts.filter(pa.array(rows)), tokens, mask, labels, targets], SIDE)
 
 
 def _stored(ids: np.ndarray, encoded: Encoded | EncodedPairs, split: SampleSplit, rows: np.ndarray) -> pa.RecordBatch:
@@ -216,19 +291,19 @@ def _stored(ids: np.ndarray, encoded: Encoded | EncodedPairs, split: SampleSplit
     columns += chosen_lists(rows, encoded.bounds, encoded.starts)
     if not isinstance(encoded, EncodedPairs):
         return pa.record_batch(columns, PROBES)
-    columns += [*chosen_lists(rows, encoded.target_bounds, encoded.target_starts), encoded.source_ends[rows]]
+    columns += [*chosen_lists(rows, encoded.output_bounds, encoded.output_starts), encoded.source_ends[rows]]
     return pa.record_batch(columns, PAIRS)
 
 
 def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> dict[str, Any]:
     """The facts of the manifests. Raises UserError if there are no probes, or too few prompts among them."""
-    name, kind, stored = settings.data.name, settings.probe, int(split.stored.sum())
-    probes = int(writer.long[kind].sum())
-    if not probes:
-        other = "--probe target, " if writer.long["target"].any() else ""
+    name, kind = settings.data.name, settings.probe
+    if not writer.counts[kind].any():
+        other = "--probe target, " if writer.counts["target"].any() else ""
         raise UserError(
-            f"{name}: all {stored} {kind}s are shorter than {settings.prefix_length} + {settings.min_suffix_length} "
-            f"tokens; take {other}a lower --prefix-length or --min-suffix-length, or longer texts"
+            f"{name}: all {writer.too_short[kind]} {kind}s are shorter than {settings.prefix_length} + "
+            f"{settings.min_suffix_length} tokens; take {other}a lower --prefix-length or --min-suffix-length, or "
+            "longer texts"
         )
     prompts = writer.prompts.count()
     check_prompts(prompts, name, kind, settings.shared_prompts)
@@ -238,7 +313,7 @@ def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> d
         "prefix_length": settings.prefix_length,
         "probe": kind,
         "prompts": prompts,
-        "samples_too_short_for_a_probe": stored - probes,
+        "too_short_for_a_probe": writer.too_short[kind],
     }
     if settings.near_duplicates:
         sizes = np.bincount(split.begin[distinct])
@@ -250,9 +325,7 @@ def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> d
     return facts
 
 
-def _summary(
-    facts: dict[str, Any], rows: dict[str, int], split: SampleSplit, long: dict[str, np.ndarray]
-) -> Iterator[str]:
+def _summary(facts: dict[str, Any], rows: dict[str, int], split: SampleSplit, writer: _Writer) -> Iterator[str]:
     """What is printed of an encoding, line by line. rows: of each result."""
     yield (
         f"{len(split.first)} samples, {facts['distinct_samples']} of them distinct: "
@@ -264,12 +337,10 @@ def _summary(
     if "left_out_of_training" in facts:
         trained, held_out = facts["left_out_of_training"], facts["left_out_of_held_out"]
         yield f"{trained} samples left out of training and {held_out} held-out ones: another stands for them"
-    for kind, probes in long.items():
-        members, others = ((probes & side).sum() for side in (split.member, ~split.member))
-        too_short = split.stored.sum() - probes.sum()
+    for kind, (others, members) in writer.counts.items():
         yield (
-            f"{members + others} probes of kind {kind}: {members} members, {others} non-members; {too_short} "
-            f"{kind}s too short"
+            f"{members + others} probes of kind {kind}: {members} members, {others} non-members; "
+            f"{writer.too_short[kind]} {kind}s too short"
         )
     if facts["prompts"]["own"] < facts["prompts"]["probes"]:
         yield describe_prompts(facts["prompts"])

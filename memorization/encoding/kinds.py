@@ -1,10 +1,10 @@
 """The kinds of results that stage 1 writes, and what later stages read of their manifests."""
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import msgspec
 
-from memorization.store.manifests import Count, Kind, Positive, Share
+from memorization.store.manifests import Count, Kind, Manifest, Positive, Share
 
 STAGE = "encode_<task>.py"
 
@@ -18,10 +18,23 @@ class Planted(TypedDict):
     closing: Count
 
 
-class SplitRule(TypedDict):
-    """How members and held-out texts were divided. near_duplicates: the share of word 5-grams; None: no rule."""
+class Comparability(TypedDict):
+    """How well members and held-out samples of a given split are told apart by their words: the area under the ROC
+    curve with its 95 % interval, None of too few samples. members, held_out: how many were compared."""
 
+    members: Count
+    held_out: Count
+    auc: Share | None
+    interval: tuple[Share, Share] | None
+
+
+class SplitRule(TypedDict):
+    """How members and held-out texts were divided. kind: whether drawn, or what the files say. near_duplicates: the
+    share of word 5-grams; None: no rule. comparability: of a given split with held-out samples, else None."""
+
+    kind: Literal["random", "given"]
     near_duplicates: Share | None
+    comparability: Comparability | None
 
 
 class PromptCount(TypedDict):
@@ -42,6 +55,8 @@ class SetSettings(TypedDict):
 
 
 class ProbeSettings(SetSettings):
+    split: Literal["random", "given"]
+    near_duplicates: NotRequired[Share | None]
     min_suffix_length: Positive
 
 
@@ -52,6 +67,7 @@ class TrainingSetFacts(TypedDict):
 class ProbeFacts(TypedDict):
     probe: str
     prefix_length: Positive
+    comparability: NotRequired[Comparability]
 
 
 class TrainingSetManifest(msgspec.Struct):
@@ -74,3 +90,13 @@ PROBES = Kind("probes", STAGE, ProbesManifest)
 PROBE_TEXTS = Kind("probes as text", STAGE)
 CANARIES = Kind("canaries", STAGE)
 OF_ENCODING = {kind.name: kind for kind in (TRAINING_SET, HELD_OUT_SET, PROBES, PROBE_TEXTS, CANARIES)}
+
+
+def split_rule(probes: Manifest) -> SplitRule:
+    """The SplitRule of an encoding, by the manifest of its probes."""
+    made_of = probes.made_of
+    return SplitRule(
+        kind=made_of["split"],
+        near_duplicates=made_of.get("near_duplicates"),
+        comparability=probes.facts.get("comparability"),
+    )

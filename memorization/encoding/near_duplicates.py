@@ -83,7 +83,9 @@ def _analyse(item):
     """Of the distinct texts of a batch: the number of grams of each, int64; all grams, sorted text by text, and of each
     band the texts' keys, uint64."""
     (n, distinct), (samples, number, width) = item, _settings
-    texts = [words(text).hashes for text in samples[n]["text"].filter(pa.array(distinct)).to_pylist()]
+    batch = samples[n].filter(pa.array(distinct))
+    compared = zip(batch["text"].to_pylist(), batch["body"].to_pylist(), strict=True)
+    texts = [words(text[body:]).hashes for text, body in compared]
     texts = [np.pad(own, (0, WORDS - len(own))) if 0 < len(own) < WORDS else own for own in texts]
     text = np.repeat(np.arange(len(texts)), [len(own) for own in texts])
     hashes = np.concatenate([np.empty(0, np.int64), *texts]).view(np.uint64)

@@ -6,6 +6,8 @@ orientation, one row a probe (design: Files between the stages).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,12 +20,12 @@ from memorization.encoding import kinds
 from memorization.encoding.kinds import PromptCount
 from memorization.encoding.prompt_counts import PromptCounter
 from memorization.encoding.stored_sets import PAIRS, PROBE_KINDS, PROBES, SIDE, StoredBatches, flat
-from memorization.encoding.tokens import INSIDE, SPECIAL, cut
+from memorization.encoding.tokens import CONTROL, SPECIAL, cut, text_end
 from memorization.models.limits import WHOLE, cut_source
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json, replacing
 from memorization.store.locations import encoding_paths
-from memorization.store.manifests import Positive, checked, difference
+from memorization.store.manifests import Count, Positive, checked, difference
 from memorization.store.rows import Id
 
 
@@ -35,6 +37,7 @@ class Probe(msgspec.Struct):
     prefix: str
     suffix: str
     duplicates: Positive
+    turn: Count = 0
 
 
 class _ColumnsAndData(msgspec.Struct):
@@ -58,7 +61,7 @@ class _Tokens(NamedTuple):
 
 TOKENS = ("input_ids", "starts"), ("labels", "target_starts")  # of stored samples; the second for PAIRS alone
 BATCH = 1000  # probes in memory together
-COLUMNS = list(Probe.__struct_fields__)  # of the probes as text
+COLUMNS = list(Probe.__struct_fields__)  # of the probes as text; other programs' files may lack the last
 LISTING_BEGINS = msgspec.json.encode({"columns": COLUMNS})[:-1] + b",\n"
 AGAIN = "run encode_<task>.py again"
 
@@ -72,11 +75,11 @@ class Probes:
     is given the prefix.
 
     path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. sets: the paths of the
-    training and held-out sets, which hold the texts. ids (int64: the row of the data in which the text occurs first),
-    members (bool), duplicates (int64: copies of the text), clusters (int64: the id of the first sample of its cluster
-    of near-duplicates), turns (int64: which target of its sample it asks for): of each probe. longest_prefix: in
-    tokens, of what is continued; longest_source: of what the encoder reads, 0 without one. greatest_id: of all tokens
-    of the samples. too_short: how many samples leave no suffix of the least length behind the cut. pairs: whether for
+    training and held-out sets, which hold the texts. Of each probe: ids (int64: the row of the data in which the text
+    occurs first), turns (int64: which target of the sample), members (bool), duplicates (int64: copies of the text),
+    clusters (int64: the id of the first sample of its cluster of near-duplicates). longest_prefix: in tokens, of what
+    is continued; longest_source: of what the encoder reads, 0 without one. greatest_id: of all tokens of the samples.
+    too_short: how many samples, or targets, leave no suffix of the least length behind the cut. pairs: whether for
     encoder-decoder models.
 
     Raises UserError if the probes or a set are not there, are unfinished, have changed or are of different splits, if
@@ -112,37 +115,40 @@ class Probes:
 
     def _cut(self, least: int) -> None:
         """Find the probes among the stored samples: those that leave a suffix of `least` tokens behind the cut."""
-        columns, samples, of_target = [], 0, self.kind == "target"
+        columns, samples, self.too_short, of_target = [], 0, 0, self.kind == "target"
         self.longest_source = self.greatest_id = 0
         for number, batch in enumerate(self._samples()):
             tokens = self._tokens(batch)
-            if not _fit(batch, tokens):
+            targets, target_bounds = flat(batch["targets"])
+            if not _fit(batch, tokens, targets, target_bounds):
                 raise UserError(f"{self.path}: tokens that do not fit their texts; {AGAIN}")
             samples += len(batch)
             self.greatest_id = max(self.greatest_id, *(int(one.ids.max(initial=0)) for one in tokens))
             _, starts, bounds = tokens[self.pairs and of_target]
-            begin, end = cut(starts, bounds, self.prefix_length, batch["target"].to_numpy() if of_target else 0)
-            sample = np.flatnonzero(end - begin >= least)
-            begin, end = (place[sample] - bounds[sample] for place in (begin, end))
+            triples = targets.reshape(-1, 3), target_bounds // 3
+            sample, turn, begin, end = cut(self.kind, self.prefix_length, starts, bounds, triples)
+            long = end - begin >= least
+            self.too_short += int((~long).sum())
+            sample, turn = sample[long], turn[long]
+            begin, end = (place[long] - bounds[sample] for place in (begin, end))
             if self.pairs:
                 read = np.diff(tokens[0].bounds)[sample] - (0 if of_target else end - begin)
                 self.longest_source = max(self.longest_source, int(read.max(initial=0)))
             names = ("id", "member", "duplicates", "cluster")
             of_probes = (batch[name].to_numpy(zero_copy_only=False)[sample] for name in names)
-            columns.append([np.full(len(sample), number), sample, begin, end, *of_probes])
+            columns.append([np.full(len(sample), number), sample, begin, end, *of_probes, turn])
         if not samples or samples != self.manifest.rows:
             raise UserError(f"{self.path}: has {samples} samples, by its manifest {self.manifest.rows}; {AGAIN}")
         together = map(np.concatenate, zip(*columns, strict=True))
         self._number, self._sample, self._begin, self._end, *own = together
-        self.ids, self.members, self.duplicates, self.clusters = own
-        self.turns = np.zeros_like(self.ids)
-        if (np.diff(self.ids) <= 0).any() or (self.clusters > self.ids).any():
+        self.ids, self.members, self.duplicates, self.clusters, self.turns = own
+        ordered = (np.diff(self.ids) > 0) | (np.diff(self.ids) == 0) & (np.diff(self.turns) > 0)
+        if not ordered.all() or (self.clusters > self.ids).any():
             raise UserError(f"{self.path}: its ids are not in order, or its clusters; {AGAIN}")
-        self.too_short = samples - len(self)
         if not len(self):
             raise UserError(
-                f"{self.path}: all {self.too_short} samples are shorter than {self.prefix_length} + {least} tokens; "
-                "lower --prefix-length, or encode longer texts"
+                f"{self.path}: all {self.too_short} {self.kind}s are shorter than {self.prefix_length} + {least} "
+                "tokens; lower --prefix-length, or encode longer texts"
             )
 
     def _samples(self) -> Iterator[pa.RecordBatch]:
@@ -159,7 +165,7 @@ class Probes:
         if ((places < len(sides[0])) != member).any():
             raise UserError(f"{self.path}: its members are not those of the training set beside it; {AGAIN}")
         samples = both.take(pa.array(places))
-        for name in ("text", "input_ids", "labels", "target"):
+        for name in ("text", "input_ids", "labels", "targets"):
             batch = batch.append_column(name, samples[name])
         return batch
 
@@ -179,21 +185,31 @@ class Probes:
         if fits.all() or not fits.any():
             return []
         left_out = self.ids[~fits].tolist()
-        for name in ("_number", "_sample", "_begin", "_end", "ids", "turns", "members", "duplicates", "clusters"):
-            setattr(self, name, getattr(self, name)[fits])
-        self.longest_prefix = int(self._begin.max())
+        self.keep(fits)
         return left_out
+
+    def keep(self, chosen: np.ndarray) -> None:
+        """Leave out all probes but those chosen (bool)."""
+        for name in ("_number", "_sample", "_begin", "_end", "ids", "turns", "members", "duplicates", "clusters"):
+            setattr(self, name, getattr(self, name)[chosen])
+        if self.kind != "source":
+            self.longest_prefix = int(self._begin.max())
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """The sample_documents of all training samples."""
+        every = (probe for start in range(0, len(self), BATCH) for probe in self[start : start + BATCH])
+        return sample_documents((probe["id"], probe["suffix"]) for probe in every if probe["member"])
 
     def __len__(self):
         return len(self.ids)
 
     def __getitem__(self, where: slice) -> list[dict[str, Any]]:
-        """The probes of a slice, as dicts: id, turn, member, duplicates, cluster, prefix, suffix, prefix_ids and
-        suffix_ids.
+        """The probes of a slice, as dicts.
 
-        prefix: all of the text before the suffix. prefix_ids: what is continued. Of encoder-decoder models also
-        source_ids, which the encoder reads, closed; the decoder is given what a tokenizer opens a target with (BART's)
-        and, of kind "target", the prefix of the target.
+        Keys: id, turn, member, duplicates, cluster, prefix, suffix, prefix_ids, suffix_ids. prefix: all of the text
+        before the suffix. prefix_ids: what is continued. Of encoder-decoder models also source_ids, which the encoder
+        reads, closed; the decoder is given what a tokenizer opens a target with (BART's) and, of kind "target", the
+        prefix of the target.
         """
         return [self._probe(i) for i in range(*where.indices(len(self)))]
 
@@ -230,7 +246,7 @@ class Probes:
             "duplicates": int(self.duplicates[i]),
             "cluster": int(self.clusters[i]),
             "prefix": text[: starts[begin]],
-            "suffix": text[starts[begin] :],
+            "suffix": text[starts[begin] : text_end(starts, end, text)],
             "prefix_ids": prefix_ids,
             "suffix_ids": suffix_ids,
             **more,
@@ -243,21 +259,35 @@ class Probes:
         return self._loaded[1:]
 
 
-def _fit(batch: pa.RecordBatch, tokens: list[_Tokens]) -> bool:
+def _fit(batch: pa.RecordBatch, tokens: list[_Tokens], targets: np.ndarray, target_bounds: np.ndarray) -> bool:
     """Whether the columns of a batch of stored samples can be true of one another."""
-    row, copies, cluster, target = (batch[name].to_numpy() for name in ("id", "duplicates", "cluster", "target"))
+    row, copies, cluster = (batch[name].to_numpy() for name in ("id", "duplicates", "cluster"))
     length = pa.compute.utf8_length(batch["text"]).to_numpy()
-    fit = (copies >= 1).all() and all((column >= 0).all() for column in (row, cluster, target))
+    fit = (copies >= 1).all() and all((column >= 0).all() for column in (row, cluster))
     for ids, starts, bounds in tokens:
-        in_text = starts >= 0
-        places, sample = starts[in_text], np.repeat(np.arange(len(batch)), np.diff(bounds))[in_text]
-        inside = (starts >= INSIDE).all() and (places <= length[sample]).all()
+        spelled = (starts >= 0) | (starts <= CONTROL)
+        places, sample = starts[spelled], np.repeat(np.arange(len(batch)), np.diff(bounds))[spelled]
+        places = np.where(places < 0, CONTROL - places, places)
         rising = (np.diff(places)[np.diff(sample) == 0] >= 0).all()
-        fit = fit and inside and rising and (ids >= 0).all()
+        fit = fit and (places <= length[sample]).all() and rising and (ids >= 0).all()
     if len(tokens) > 1:
         ends = batch["source_end"].to_numpy()
         fit = fit and (ends >= 0).all() and (ends <= length).all()
-    return fit and (target < np.diff(tokens[-1].bounds)).all()
+    number = np.diff(target_bounds)
+    if not fit or (number % 3).any():
+        return False
+    most = np.repeat(np.diff(tokens[-1].bounds), number // 3)
+    begin, end, closed = targets.reshape(-1, 3).T
+    return bool(((begin >= 0) & (begin <= end) & (end <= closed) & (closed <= most)).all())
+
+
+def sample_documents(suffixes: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str]]:
+    """The documents of an index, one a training sample: (id, the suffixes of its turns, a line each).
+
+    suffixes: (id of the sample, suffix) of every probe, those of a sample together.
+    """
+    for id, of_sample in groupby(suffixes, itemgetter(0)):
+        yield str(id), "\n".join(suffix for _, suffix in of_sample)
 
 
 def write_probes(path: str | Path, probes: Iterable[Mapping[str, Any]]) -> None:
@@ -277,18 +307,19 @@ def read_probes(path: str | Path) -> list[dict[str, Any]]:
     Raises UserError if it is none, naming the row.
     """
     table = read_json(Path(path), _ColumnsAndData)
-    if missing := [column for column in COLUMNS if table.columns.count(column) != 1]:
+    needed = COLUMNS[: 5 + ("turn" in table.columns)]
+    if missing := [column for column in needed if table.columns.count(column) != 1]:
         raise UserError(f"{path}: no column {missing[0]}, or several; it has {', '.join(table.columns)}")
     probes, ids = [], set()
     for number, row in enumerate(table.data, 1):
         try:
             probe = msgspec.convert(dict(zip(table.columns, row, strict=True)), Probe)
-            if probe.id in ids:
-                raise ValueError(f"id {probe.id} occurs twice")
+            if (probe.id, probe.turn) in ids:
+                raise ValueError(f"id {probe.id} occurs twice" + f" with turn {probe.turn}" * bool(probe.turn))
             msgspec.json.encode(probe)  # half a surrogate pair can be read, but not written
         except ValueError as error:
             raise UserError(f"{path}: row {number} of data: {error}; mend it, or write it with stage 1") from None
-        ids.add(probe.id)
+        ids.add((probe.id, probe.turn))
         probes.append(msgspec.structs.asdict(probe))
     if not probes:
         raise UserError(f"{path}: no probes in it; encode data with samples longer than the prefix")

@@ -28,6 +28,10 @@ BATCH = 1000  # rows of an Arrow file
 DELIMITERS = ",;\t|"
 SENTENCE = set(",;.?!。！？，、؟।")  # punctuation that names of columns do not have
 SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")  # a saved data set has at least one of these files
+SPLITS = {  # of a data set that a flag names: the first that it has is read
+    **dict.fromkeys(("--data", "--train-data"), ("train",)),
+    "--held-out-data": ("test", "validation", "train"),
+}
 INFOS = "dataset_infos.json"  # a file of a snapshot that says what is in the others
 
 
@@ -38,34 +42,49 @@ class Source(NamedTuple):
     read: Callable[[Any, Columns, str | None, str | None], Rows]
 
 
-def sources(data: Iterable[str]) -> list[Source]:
-    """The files and data sets of these names, in order: the files of a directory, the split `train` of a data set."""
-    return [source for name in data for source in _sources(name)]
+def sources(data: Iterable[str], flag: str = "--data") -> list[Source]:
+    """The files and data sets of these names, in order: the files of a directory, of a data set one of its splits.
+
+    flag: by which the data is named; it says which split is read (SPLITS).
+    """
+    return [source for name in data for source in _sources(name, flag)]
+
+
+def has_held_out_split(name: str) -> bool:
+    """Whether a name is of a data set with a split of held-out samples."""
+    return file_kind(Path(name)) not in READERS and not {"test", "validation"}.isdisjoint(_splits(name))
 
 
 def read_sources(
-    sources: list[Source], columns: Columns, delimiter: str | None = None, encoding: str | None = None
+    sources: list[Source],
+    columns: Columns,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    named_by: str = "--data",
 ) -> Iterator[tuple[str | Path, str, dict[str, Any]]]:
     """The rows of all sources, one at a time.
 
-    delimiter, encoding: of the text files; None: recognized, and UTF-8. Raises UserError where no file has such.
+    delimiter, encoding: of the text files; None: recognized, and UTF-8. named_by: the flag that names the sources.
+    Raises UserError where no file has such.
     """
     for flag, value, kinds, readers in (
         ("delimiter", delimiter, "CSV", (_csv,)),
         ("encoding", encoding, "JSON or CSV", (_csv, _json)),
     ):
         if value and not any(source.read in readers for source in sources):
-            raise UserError(f"--{flag}: is for {kinds} files, of which --data has none; leave it out")
+            raise UserError(f"--{flag}: is for {kinds} files, of which {named_by} has none; leave it out")
     for name, read in sources:
         columns.begin(name)
         for where, row in read(name, columns, delimiter, encoding):
             yield name, where, row
 
 
-def read_parallel(paths: Sequence[str], fields: Sequence[str], encoding: str | None = None) -> Rows:
+def read_parallel(
+    paths: Sequence[str], fields: Sequence[str], encoding: str | None = None, named_by: str = "--data"
+) -> Rows:
     """The rows of parallel text files, one a field. Raises UserError if they do not have as many lines each."""
     if len(paths) != len(fields):
-        raise UserError(f"--data: {len(paths)} files; give one data set, or {len(fields)} parallel text files")
+        raise UserError(f"{named_by}: {len(paths)} files; give one data set, or {len(fields)} parallel text files")
     lengths = []
     for path in paths:
         with open_text(path, encoding, "\n") as file:
@@ -79,20 +98,32 @@ def read_parallel(paths: Sequence[str], fields: Sequence[str], encoding: str | N
             yield f"line {number}", {f: line.rstrip("\r\n") for f, line in zip(fields, lines, strict=True)}
 
 
-def _sources(name):
+def _sources(name, flag):
+    split = _chosen(name, _splits(name), flag)
+    if isinstance(split, list):
+        return [_file(path) for path in split]
+    return [Source(Path(name) if Path(name).is_dir() else name, partial(_arrow_rows, split))]
+
+
+def _splits(name):
+    """The splits of a file, directory or data set of the hub, by name: lists of paths, or datasets.Dataset."""
     path = Path(name)
     if path.is_dir():
         return _in_directory(path)
     if file_kind(path) in READERS:
         if not path.is_file():
             raise UserError(f"{name}: no such file; check the path")
-        return [_file(path)]
+        return {"train": [path]}
     if path.is_file():
         raise UserError(
             f"{name}: not a kind of file read here; give {', '.join(READERS)}, or a directory of such files or of a "
             "saved data set"
         )
-    return [_data_set(name, hub.load(_from_hub, name, "a data set"))]
+    return _named(hub.load(_from_hub, name, "a data set"))
+
+
+def _named(data):
+    return dict(data) if isinstance(data, datasets.DatasetDict) else {"train": data}
 
 
 def _file(path):
@@ -104,40 +135,37 @@ def _file(path):
 
 
 def _in_directory(path):
-    """The Sources in a directory: the data set that is saved there, or data files as in a hub's snapshot."""
+    """The splits in a directory: of the data set that is saved there, or of data files as in a hub's snapshot."""
     kind = "Hugging Face dataset, as save_to_disk writes a directory of, nor a directory of data files"
     with _readable(path, kind, Exception, "name the files to read"):
         if any((path / name).is_file() for name in SAVED):
-            return [_data_set(path, datasets.load_from_disk(str(path)))]
+            return _named(datasets.load_from_disk(str(path)))
         with TemporaryDirectory() as cache:  # a home may be read-only
             splits = datasets.load_dataset_builder(str(path.absolute()), cache_dir=cache).config.data_files
     splits = {str(split): [Path(file) for file in files] for split, files in splits.items()}
-    chosen = _train(path, splits, _counted)
     there = {file for file in path.absolute().rglob("*") if file_kind(file) in READERS and file.name != INFOS}
     if others := sorted(there.difference(*splits.values())):
         print(f"{path}: {_counted(others)} of another kind or configuration left out, as {others[0].name}")
-    return [_file(file) for file in chosen]
+    return splits
 
 
 def _counted(files):
     return f"{len(files):,} file{'s' * (len(files) > 1)}"
 
 
-def _data_set(name, data):
-    if isinstance(data, datasets.DatasetDict):
-        data = _train(name, data, lambda rows: f"{len(rows):,} rows")
-    return Source(name, partial(_arrow_rows, data))
-
-
-def _train(name, splits, size):
-    """The split `train`; prints which others are left out. size: a function that gives a split's size in words."""
-    if "train" not in splits:
+def _chosen(name, splits, flag):
+    """The split that is read of data that a flag names; prints which others are left out."""
+    chosen = next((split for split in SPLITS[flag] if split in splits), None)
+    if chosen is None:
         raise UserError(
-            f"{name}: no split 'train'; it has {', '.join(splits)}: name the directory, or the files, of one of them"
+            f"{name}: no split {SPLITS[flag][0]!r}; it has {', '.join(splits)}: name the directory, or the files, of "
+            "one of them"
         )
-    if others := [f"{split!r} ({size(rows)})" for split, rows in splits.items() if split != "train"]:
-        print(f"{name}: only its split 'train' is read; left out: {', '.join(others)}")
-    return splits["train"]
+    sizes = {split: _counted(of) if isinstance(of, list) else f"{len(of):,} rows" for split, of in splits.items()}
+    if others := [f"{split!r} ({size})" for split, size in sizes.items() if split != chosen]:
+        side = "" if flag == "--data" else f" as {flag[2:]}"
+        print(f"{name}: only its split {chosen!r} is read{side}; left out: {', '.join(others)}")
+    return splits[chosen]
 
 
 def _from_hub(name, local_files_only=False):

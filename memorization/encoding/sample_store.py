@@ -3,34 +3,48 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 ROWS, CHARACTERS = 1000, 4 << 20  # of a batch, at the most (one longer text is a batch of its own)
-SCHEMA = pa.schema({"text": pa.string(), "target": pa.int64()})
+SCHEMA = pa.schema({"text": pa.string(), "targets": pa.list_(pa.int64()), "body": pa.int64()})
 
 
-def store_samples(samples: Iterable[tuple[str, int]], path: Path) -> tuple[np.ndarray, str]:
-    """Write samples, (text, character at which its target begins) each. Returns (hashes, data).
+class Sample(NamedTuple):
+    """A sample on its way through stage 1.
+
+    targets: where what the model is to write begins and ends in the text, flat pairs of characters; a chat has one for
+    each turn of the assistant. body: the character behind what every sample says, such as a chat's system prompt: where
+    near-duplicates are compared from.
+    """
+
+    text: str
+    targets: tuple[int, ...]
+    body: int = 0
+
+
+def store_samples(samples: Iterable[Sample], path: Path) -> tuple[np.ndarray, str]:
+    """Write samples. Returns (hashes, data).
 
     hashes: uint64 of shape (samples, 2), equal for equal texts (128 bits: for 10^9 samples, the chance that two others
     have the same is 10^-21). data: SHA-256 over all of them in order, hexadecimal.
     """
     hashes, data = bytearray(), hashlib.sha256()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
-        batch: list[tuple[str, int]] = []
+        batch: list[Sample] = []
         characters = 0
-        for text, target in samples:
-            if batch and (len(batch) == ROWS or characters + len(text) > CHARACTERS):
+        for sample in samples:
+            if batch and (len(batch) == ROWS or characters + len(sample.text) > CHARACTERS):
                 writer.write_batch(pa.record_batch([*zip(*batch, strict=True)], SCHEMA))
                 batch, characters = [], 0
-            batch.append((text, target))
-            characters += len(text)
-            content = text.encode()
+            batch.append(sample)
+            characters += len(sample.text)
+            content = sample.text.encode()
             hashes += hashlib.sha256(content).digest()[:16]
-            data.update(len(content).to_bytes(8, "little"))
-            data.update(target.to_bytes(8, "little"))
+            for number in (len(content), sample.body, len(sample.targets), *sample.targets):
+                data.update(number.to_bytes(8, "little"))
             data.update(content)
         if batch:
             writer.write_batch(pa.record_batch([*zip(*batch, strict=True)], SCHEMA))
@@ -38,7 +52,7 @@ def store_samples(samples: Iterable[tuple[str, int]], path: Path) -> tuple[np.nd
 
 
 class SampleStore:
-    """The batches of a file that store_samples wrote; batch n is a record batch of `text` and `target`."""
+    """The batches of a file that store_samples wrote; batch n is a record batch of SCHEMA."""
 
     def __init__(self, path: Path):
         self._reader = pa.ipc.open_file(pa.OSFile(str(path)))

@@ -12,6 +12,7 @@ from memorization.encoding.tasks import Task
 from memorization.shell.cli import Parser
 from memorization.shell.flags import PROCESSES, SEEDS, Range, any_text, file_name, whole
 
+SEED, TEST_SIZE = 5, 0.1
 DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
 
 
@@ -19,7 +20,8 @@ DEFAULT_TOKENIZER = Path(__file__).parents[2] / "configs" / "gpt-neo-small"
 class EncodingSettings:
     """The settings of stage 1, by the names of their flags (--help says what they mean).
 
-    near_duplicates: None for no rule. flags: all of them as given, for the manifests.
+    test_size, seed: of a drawn split; the seed is that of canaries too. near_duplicates: None for no rule. flags: all
+    of them as given, for the manifests.
     """
 
     data: DataSettings
@@ -42,11 +44,34 @@ class EncodingSettings:
     flags: dict[str, Any]
 
 
+def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which samples are taken, and how fast."""
+    parser.add_argument(
+        "--max-samples",
+        type=whole(1),
+        help="take only the first N samples of the data, or of either side (default: all)",
+    )
+    parser.add_argument(
+        "--min-suffix-length", type=whole(1), default=20, help="least tokens of a suffix (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--near-duplicates",
+        type=_share,
+        default=0.8,
+        metavar="SHARE",
+        help="keep texts on one side that share as much of their word 5-grams, or none: only copies; of given data, "
+        "such held-out texts are left out (default: 0.8)",
+    )
+    parser.add_argument(
+        "--num-proc", type=whole(1, PROCESSES), default=1, help="processes that tokenize (default: %(default)s)"
+    )
+
+
 def parse_settings(description: str, task: Task) -> EncodingSettings:
     """The settings that the command line of the script that encodes a task gives."""
     parser = Parser(description)
     add_data_arguments(parser, task)
-    parser.add_argument("--max-samples", type=whole(1), help="take only the first N samples of the data (default: all)")
+    add_sample_arguments(parser)
     parser.add_argument("--tokenizer", default=str(DEFAULT_TOKENIZER), help="path or hub name (default: %(default)s)")
     parser.add_argument(
         "--name", type=file_name, default=task.name, help="what the outputs are called (default: %(default)s)"
@@ -69,30 +94,16 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
         "--shared-prompts", action="store_true", help="go on where most probes share their prompt with another"
     )
     parser.add_argument(
-        "--min-suffix-length", type=whole(1), default=20, help="least tokens of a suffix (default: %(default)s)"
-    )
-    parser.add_argument(
         "--test-size",
         type=Range(0, 1, over=True, under=True),
-        default=0.1,
-        help="share of held-out samples (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--near-duplicates",
-        type=_share,
-        default=0.8,
-        metavar="SHARE",
-        help="keep texts on one side that share as much of their word 5-grams, or none: only copies (default: 0.8)",
+        help=f"share of held-out samples (default: {TEST_SIZE})",
     )
     parser.add_argument(
         "--deduplicate",
         action="store_true",
         help="train on one text of each cluster of near-duplicates; with --near-duplicates none, on one copy of each",
     )
-    parser.add_argument("--seed", type=whole(0, SEEDS), default=5, help="of the split (default: %(default)s)")
-    parser.add_argument(
-        "--num-proc", type=whole(1, PROCESSES), default=1, help="processes that tokenize (default: %(default)s)"
-    )
+    parser.add_argument("--seed", type=whole(0, SEEDS), help=f"of the split, and of canaries (default: {SEED})")
     parser.add_argument(
         "--encoder-decoder",
         action="store_true",
@@ -108,6 +119,10 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
     flags = parser.parse_args()
     data = data_settings(parser, flags, task)
     canaries = canary_settings(parser, flags)
+    if data.split == "given":
+        without_effect = {"--test-size": flags.test_size, "--seed": None if canaries else flags.seed}
+        if given := [flag for flag, value in without_effect.items() if value is not None]:
+            parser.error(f"{given[0]}: has no effect with --train-data, which says what is a member; leave it out")
     if flags.source_prefix and not flags.encoder_decoder:
         parser.error("--source-prefix: is for encoder-decoder models; add --encoder-decoder, or leave it out")
     kinds = PROBE_KINDS[flags.encoder_decoder]
@@ -121,7 +136,8 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
         parser.error("--deduplicate: leaves one copy of each text, of canaries too; add --canary-copies 1")
     own = {name: getattr(flags, name) for name in EncodingSettings.__dataclass_fields__ if hasattr(flags, name)}
     others = {"data": data, "canaries": canaries, "output_dir": Path(flags.output_dir), "flags": vars(flags)}
-    return EncodingSettings(**own | others)
+    drawn = {"seed": SEED if flags.seed is None else flags.seed, "test_size": flags.test_size or TEST_SIZE}
+    return EncodingSettings(**own | drawn | others)
 
 
 def _share(text: str) -> float | None:

@@ -7,8 +7,8 @@ import numpy as np
 
 class SampleSplit(NamedTuple):
     """Arrays over all samples. first, copies: of find_copies. begin: the first sample of its cluster of near-
-    duplicates, which names the cluster (`first` if none were looked for). member: of draw_members. in_set: whether it
-    stands in its set.
+    duplicates, which names the cluster (`first` if none were looked for). member: of draw_members, or given. in_set:
+    whether it stands in its set.
     """
 
     first: np.ndarray
@@ -36,6 +36,12 @@ def find_copies(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first, copies = np.empty((2, len(order)), np.int64)
     first[order], copies[order] = np.repeat(order[starts], times), np.repeat(times, times)
     return first, copies
+
+
+def copies_by_side(first: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """How often each sample's text occurs on its side, int64. first: of find_copies."""
+    sides = 2 * first + member
+    return np.bincount(sides)[sides]
 
 
 def draw_members(first: np.ndarray, begin: np.ndarray, test_size: float, seed: int) -> np.ndarray:

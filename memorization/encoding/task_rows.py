@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from memorization.encoding.columns import LONGEST, Columns
-from memorization.encoding.readers import READERS, read_parallel, read_sources, sources
+from memorization.encoding.readers import READERS, has_held_out_split, read_parallel, read_sources, sources
 from memorization.encoding.tasks import Task
 from memorization.encoding.text_files import COMPRESSED, encoding, file_kind
 from memorization.shell.cli import UserError
@@ -21,7 +21,9 @@ class DataSettings:
     """Which rows of which data are the samples of a task, as the flags change it.
 
     paths: files and data sets, read in this order, or two parallel text files; none: the task's made-up data. limit:
-    the first so many samples. delimiter: of CSV files (None: as it seems). encoding: of text files (None: UTF-8).
+    the first so many samples, of either side of a given split. delimiter: of CSV files (None: as it seems). encoding:
+    of text files (None: UTF-8). held_out: of a given split, whose `paths` are of members, the data of held-out samples;
+    None: members are drawn. flag: that names `paths`.
     """
 
     task: Task
@@ -29,27 +31,59 @@ class DataSettings:
     limit: int | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    held_out: tuple[str, ...] | None = None
+    flag: str = "--data"
 
     @property
     def name(self) -> str:
         """What messages call the data."""
         return " and ".join(self.paths) or "made-up data"
 
+    @property
+    def split(self) -> Literal["random", "given"]:
+        """Whether which samples are held out is drawn, or what the files say."""
+        return "random" if self.held_out is None else "given"
 
-OF_DATA = ("label_names", "delimiter", "encoding")  # flags that have no effect without --data, beside the columns'
+
+def sides(settings: DataSettings) -> list[DataSettings]:
+    """What is read, one after the other: of a given split the data of members, and that of held-out samples if any.
+
+    Where no data of held-out samples is named, they are the split `test` or `validation` of the training data.
+    """
+    if settings.held_out is None:
+        return [settings]
+    names = settings.held_out or tuple(name for name in settings.paths if has_held_out_split(name))
+    return [settings, replace(settings, paths=names, flag="--held-out-data")] if names else [settings]
+
+
+OF_DATA = ("label_names", "delimiter", "encoding")  # flags that have no effect without data, beside the columns'
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
     """The flags for the data of a task: where it is, how it is written, and which columns hold the fields."""
-    parser.add_argument(
+    whole_or_training = parser.add_mutually_exclusive_group(required=task.made_up is None)
+    whole_or_training.add_argument(
         "--data",
         nargs="+",
-        required=task.made_up is None,
         metavar="PATH",
         help=f"{', '.join(READERS)} files, also {', '.join(COMPRESSED)}, directories of such files or of a saved "
         "Hugging Face dataset, or hub dataset names, read in this order"
         + "; or two text files, a sample a line, as a.de a.en" * task.parallel
+        + "; a share of the samples is held out"
         + " (default: made-up data of the project's own)" * bool(task.made_up),
+    )
+    whole_or_training.add_argument(
+        "--train-data",
+        nargs="+",
+        metavar="PATH",
+        help="in place of --data, and as it: the data that the model is, or was, trained on",
+    )
+    parser.add_argument(
+        "--held-out-data",
+        nargs="+",
+        metavar="PATH",
+        help="with --train-data: data of the same kind that it is not trained on (default: the split test or "
+        "validation of the training data; without one there is no control)",
     )
     instruction = parser.add_mutually_exclusive_group()
     for field in task.fields:
@@ -92,10 +126,13 @@ def data_settings(parser: argparse.ArgumentParser, flags: argparse.Namespace, ta
     columns = {field: column for field in task.fields if (column := getattr(flags, f"{field}_column")) is not None}
     given = [f"{field}_column" for field in columns]
     given += [name for name in OF_DATA if getattr(flags, name, None) is not None]
-    if given and not flags.data:
+    paths, held_out = flags.data or flags.train_data, flags.held_out_data
+    if held_out and not flags.train_data:
+        parser.error("--held-out-data: goes with --train-data, which names the data of the members; name it too")
+    if given and not paths:
         parser.error(f"--{given[0].replace('_', '-')}: says what is in --data, which is missing; name your data by it")
     of_columns = [name for name in given if name.endswith("_column") or name == "delimiter"]
-    if flags.data and of_columns and _is_parallel(flags.data, task):
+    if paths and of_columns and _is_parallel(paths, task):
         parser.error(
             f"--{of_columns[0].replace('_', '-')}: is for data with columns, which text files have not; leave it out"
         )
@@ -111,8 +148,9 @@ def data_settings(parser: argparse.ArgumentParser, flags: argparse.Namespace, ta
         changes["classes"] = tuple(flags.label_names)
     changes["source_fields"] = tuple(field for field in task.source_fields if field not in left_out)
     changes["columns"] = task.columns | {field: (column,) for field, column in columns.items()}
-    limit = getattr(flags, "max_samples", None)
-    return DataSettings(replace(task, **changes), tuple(flags.data or ()), limit, flags.delimiter, flags.encoding)
+    settings = replace(task, **changes), tuple(paths or ()), getattr(flags, "max_samples", None)
+    how = settings + (flags.delimiter, flags.encoding)
+    return DataSettings(*how, tuple(held_out or ()), "--train-data") if flags.train_data else DataSettings(*how)
 
 
 def read_task_rows(settings: DataSettings) -> Iterator[dict[str, str]]:
@@ -131,14 +169,17 @@ def read_task_rows(settings: DataSettings) -> Iterator[dict[str, str]]:
     columns = Columns({field: _spellings(task, field) for field in task.fields}, task.target_field, task.alternatives)
     if _is_parallel(data, task):
         rows: Iterator[tuple[Any, str, dict[str, Any]]] = (
-            (name, *row) for row in read_parallel(data, task.fields, settings.encoding)
+            (name, *row) for row in read_parallel(data, task.fields, settings.encoding, settings.flag)
         )
         columns = Columns({field: (field,) for field in task.fields}, task.target_field)
         columns.begin(name)
     else:
         if twice := [path for path in data if data.count(path) > 1]:
-            raise UserError(f"--data: {twice[0]} is named twice; name it once, or each of its samples counts as two")
-        rows = read_sources(sources(data), columns, settings.delimiter, settings.encoding)
+            raise UserError(
+                f"{settings.flag}: {twice[0]} is named twice; name it once, or each of its samples counts as two"
+            )
+        named = sources(data, settings.flag)
+        rows = read_sources(named, columns, settings.delimiter, settings.encoding, settings.flag)
     count, halves = 0, 0
     for source, where, row in islice(rows, settings.limit):
         count += 1

@@ -11,6 +11,7 @@ from memorization.encoding.made_up import (
     make_reviews,
     make_translations,
 )
+from memorization.encoding.sample_store import Sample
 
 SEPARATOR = "\n ---------- \n"  # between source and target, as published
 
@@ -54,10 +55,9 @@ class Task:
         """The text of a sample, which ends with its target."""
         return self.source(row) + self.separator + self.target(row)
 
-    def sample(self, row: Row) -> tuple[str, int]:
-        """(text, the character at which its target begins)."""
+    def sample(self, row: Row) -> Sample:
         text = self.text(row)
-        return text, len(text) - len(self.target(row))
+        return Sample(text, (len(text) - len(self.target(row)), len(text)))
 
 
 DIALOGUE = Task("dialogue", source_fields=("instruction", "input"), target_field="output", made_up=make_dialogues)
@@ -96,3 +96,6 @@ CLASSIFICATION = Task(
     instruction="Is the sentiment of the text positive or negative?",
     classes=(),
 )
+# what other programs train on as it stands
+COMPLETION = Task("completion", source_fields=("prompt",), target_field="completion", separator="")
+TEXT = Task("text", source_fields=(), target_field="text", separator="")

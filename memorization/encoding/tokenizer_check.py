@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from memorization.encoding.stored_sets import BAR_DELAY, flat
-from memorization.encoding.tokens import encode
+from memorization.encoding.tokens import TEXT, encode
 from memorization.store.fingerprints import tokenizer_fingerprint
 
 AT_ONCE = 1000  # texts
@@ -42,7 +42,7 @@ def tokenizer_agrees(tokenizer: PreTrainedTokenizerFast, paths: Iterable[Path], 
 
 
 def _agrees(batch, tokenizer, eos, made_of):
-    ids, bounds = _tokens(batch["text"].to_pylist(), tokenizer, eos)
+    ids, bounds = _tokens(batch["text"].to_pylist(), tokenizer, eos, made_of.get("form", TEXT))
     stored, stored_bounds = flat(batch["input_ids"].chunk(0))
     return np.array_equal(bounds, stored_bounds) and np.array_equal(ids, stored)
 
@@ -64,6 +64,6 @@ def _agrees_on_pairs(batch, tokenizer, eos, made_of):
     return len(equal) == len(stored)
 
 
-def _tokens(texts, tokenizer, eos):
-    ids, _, bounds, _ = encode(texts, np.zeros(len(texts), int), tokenizer, eos)
+def _tokens(texts, tokenizer, eos, form=TEXT):
+    ids, _, bounds, *_ = encode(texts, [()] * len(texts), tokenizer, eos, form)
     return ids, bounds

@@ -97,6 +97,11 @@ def best_tokens(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return best, margin
 
 
+def forget_rounding(model: PreTrainedModel) -> None:
+    """Measure the rounding_margin of a model anew when it is next asked for: its weights are others."""
+    _margins.pop(model, None)
+
+
 @torch.inference_mode()
 def rounding_margin(model: PreTrainedModel) -> float:
     """The largest margin (best_tokens) that rounding error can produce, in a model that computes in 32 bits.

@@ -11,10 +11,18 @@ STAGE = "inference_prefix.py"
 Digits = Annotated[int, msgspec.Meta(ge=1, le=18)]  # of a canary's secret
 
 
+class Drawn(TypedDict):
+    """How many samples of a side were drawn, None for all, and the seed of the draw (encoding.probe_sample)."""
+
+    members: Positive | None
+    held_out: Positive | None
+    seed: Count
+
+
 class Decoding(TypedDict):
     """How generations were made."""
 
-    prefix_length: Positive | None  # None of a file of probes
+    prefix_length: Count | None  # None of a file of probes
     temperature: Annotated[float, msgspec.Meta(ge=0, le=1000)]
     top_k: Count
     top_p: Share
@@ -22,6 +30,7 @@ class Decoding(TypedDict):
     num_samples: NotRequired[Positive]
     source_length: NotRequired[Positive | None]
     max_new_tokens: NotRequired[Positive]
+    drawn: NotRequired[Drawn]
 
 
 class GenerationSettings(Decoding):
@@ -47,14 +56,18 @@ class ModelFacts(TypedDict):
     base: Link | None
     held_out: NotRequired[dict[str, float] | None]
     prompts: NotRequired[PromptCount]
-    not_computed: NotRequired[dict[str, str]]  # field of a generation, or of its scores -> why the engine gives none
+    not_computed: NotRequired[dict[str, str]]  # Engine.not_computed, and "canaries" where their exposures lack
 
 
 class GenerationFacts(ModelFacts):
     listing: str
+    documents: str | None  # the hash of those of the index (manifests.TextDigest); None of a file of probes
     canaries: str | None
+    adapter: NotRequired[dict[str, str] | None]  # fingerprints of an adapter and of its base model
     too_long: NotRequired[list[Count]]  # ids of probes that were left out: their prompts are longer than the context
+    too_short: NotRequired[Count]  # samples, or turns of them, with too few tokens for a probe
     split: NotRequired[SplitRule]
+    membership: NotRequired[str | None]  # for readers: what says which samples the model was trained on
 
 
 class GenerationArguments(TypedDict):

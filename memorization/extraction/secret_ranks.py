@@ -181,6 +181,9 @@ def write_exposures(
 
     made_of: of the result. inputs: path -> contents of what was read. Returns all that makes the rows. Raises UserError
     for a model whose context is too short.
+
+    The model is asked itself, not an Engine: SecretTree goes on from the keys and values of a context, digit by digit,
+    which no Engine offers, and a secret is scored whole, however few new tokens a generation may have.
     """
     longest = max(len(one.prefix_ids) + len(one.secret_ids) for one in canaries.canaries)
     context = context_length(model.config)

@@ -1,17 +1,19 @@
-"""The settings of stage 3."""
+"""The settings of stage 3, and their flags."""
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 from memorization.extraction.engine import DecodingSettings
+from memorization.shell.flags import SEEDS, Range, whole
 from memorization.store import locations
 
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """Stage 3's flags (inference_prefix.py --help)."""
+    """Stage 3's flags (inference_prefix.py --help). adapter: None for none; then a model_path is needed."""
 
-    model_path: str
+    model_path: str | None
     token_path: str | None
     base_model: str | None
     subset_name: str
@@ -25,6 +27,8 @@ class ExtractionSettings:
     prefix_length: int | None
     probes: str | None
     shared_prompts: bool
+    members: int | None
+    held_out: int | None
     max_new_tokens: int
     batch_size: int
     dtype: str
@@ -34,6 +38,7 @@ class ExtractionSettings:
     token_scores: bool
     num_samples: int
     seed: int
+    adapter: list[str] | None = None
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -43,3 +48,61 @@ class ExtractionSettings:
     def path(self) -> Path:
         """Where the generations lie."""
         return locations.generations_path(self.output_dir, self.dir_name, self.subset_name, self.output_name)
+
+
+def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how probes are asked; those that name models and paths are the script's."""
+    parser.add_argument("--overwrite", action="store_true", help="replace the result of another run")
+    parser.add_argument(
+        "--unchecked", action="store_true", help="go on with probes that the model was not trained with"
+    )
+    parser.add_argument(
+        "--probe",
+        choices=["text", "source", "target"],
+        help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
+        "given too; source, of what an encoder reads (default: stage 1's)",
+    )
+    parser.add_argument("--prefix-length", type=whole(1), help="tokens of a prefix (default: stage 1's)")
+    parser.add_argument(
+        "--shared-prompts",
+        action="store_true",
+        help="go on where most probes share their prompt with another; every report says so",
+    )
+    parser.add_argument(
+        "--members",
+        type=whole(1),
+        metavar="N",
+        help="ask for so many members alone, drawn in proportion to their numbers of copies, each of which is "
+        "represented, and whole clusters of near-duplicates (default: all)",
+    )
+    parser.add_argument(
+        "--held-out", type=whole(1), metavar="N", help="and so many held-out samples, drawn alike (default: all)"
+    )
+    parser.add_argument(
+        "--max-new-tokens", type=whole(1), default=100, help="tokens of a generation (default: %(default)s)"
+    )
+    parser.add_argument("--batch-size", type=whole(1), default=32, help="generations at a time (default: %(default)s)")
+    parser.add_argument(
+        "--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="auto: the checkpoint's"
+    )
+    temperature = Range(0.001, 1000, also=0)  # beyond, scores divided by it are infinite or all alike
+    parser.add_argument("--temperature", type=temperature, default=0.0, help="0 is greedy (default: %(default)s)")
+    parser.add_argument(
+        "--top-k", type=whole(0), default=0, help="sample among the k likeliest tokens; 0: all (default)"
+    )
+    parser.add_argument(
+        "--top-p",
+        type=Range(0, 1, over=True),
+        default=1.0,
+        help="sample among the likeliest that sum to p (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--token-scores", action="store_true", help="keep the log probability of every token of a suffix"
+    )
+    parser.add_argument("--num-samples", type=whole(1), default=1, help="generations of a probe (default: %(default)s)")
+    parser.add_argument(
+        "--seed",
+        type=whole(0, SEEDS),
+        default=5,
+        help="of the sampling, of tokens and of --members and --held-out (default: %(default)s)",
+    )

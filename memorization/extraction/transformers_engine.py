@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.generation import LogitsProcessor
 
 from memorization.encoding.probes import Probes
-from memorization.extraction.decoding import continue_prefixes, is_exact, verified_tokens
+from memorization.extraction.decoding import continue_prefixes, forget_rounding, is_exact, verified_tokens
 from memorization.extraction.engine import DecodingSettings, Prompt, TokenScores
 from memorization.extraction.memory import Room, in_parts, ran_out
 from memorization.extraction.sampling import GumbelNoise, scheme_processors
@@ -45,6 +45,7 @@ class TransformersEngine:
         source_length: int = WHOLE,
     ):
         self.model = model
+        forget_rounding(model)  # another adapter may be in use than before
         self._eos, self._decoding, self._source_length = eos, decoding, source_length
         self._exact = is_exact(model) and not decoding.temperature and not model.config.is_encoder_decoder
         self.batch_size = TOGETHER * batch_size if self._exact else batch_size
@@ -95,14 +96,15 @@ class TransformersEngine:
         most = self._decoding.max_new_tokens
         continuations: list[list[int]] = []
         left: list[tuple[int, list[int], int]] = []  # number of the prompt, tokens so far, most tokens to come
-        for number, (probe, _, scores) in enumerate(prompts):
+        prefixes, _ = prompts_and_sources(self.model, [prompt.probe for prompt in prompts], self._source_length)
+        for number, ((probe, _, scores), prefix) in enumerate(zip(prompts, prefixes, strict=True)):
             ended, tokens = False, list[int]()
             if scores is not None:
                 suffix = probe["suffix_ids"][:most]
-                tokens, ended = verified_tokens(self.model, probe["prefix_ids"], suffix, scores, self._eos)
+                tokens, ended = verified_tokens(self.model, prefix, suffix, scores, self._eos)
             continuations.append(tokens)
             if not ended and len(tokens) < most:
-                left.append((number, [*probe["prefix_ids"], *tokens], most - len(tokens)))
+                left.append((number, [*prefix, *tokens], most - len(tokens)))
         left.sort(key=lambda text: -text[2])  # the longest first: memory runs out at once, if it does
 
         def work(part):

@@ -14,9 +14,10 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from memorization.models.adapter_config import ADAPTER_CONFIG, VOCABULARIES, adapter_config, base_of
+
 AGAIN = "copy or download it again"
 POINTER = b"version https://git-lfs"
-VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")
 TOKENIZER_FILES = (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 WEIGHTS = ("model.safetensors", INDEXES[0], "pytorch_model.bin", INDEXES[1])  # transformers reads the first of them
@@ -30,7 +31,7 @@ LONGEST_HEADER = 100_000_000  # bytes: safetensors reads no longer one
 def diagnosis(directory: str | Path, part: str, option: str | None = None) -> str | None:
     """Why a part of a model can't be loaded from a directory, and what helps, as "holds no ...; name ...".
 
-    part: "configuration", "weights" or "tokenizer". option: the flag that names a tokenizer that lies elsewhere.
+    part: "configuration", "weights", "tokenizer" or "adapter". option: the flag that names a tokenizer elsewhere.
     Returns None if no known cause fits.
     """
     directory = Path(directory)
@@ -41,6 +42,8 @@ def diagnosis(directory: str | Path, part: str, option: str | None = None) -> st
         return f"{broken[0]} is a link to {(directory / broken[0]).readlink()}, which is not there; {AGAIN}"
     if part == "tokenizer":
         return _of_tokenizer(directory, names, option)
+    if part == "adapter":
+        return _of_adapter(directory, names)
     return _of_configuration(directory, names) if part == "configuration" else _of_weights(directory, names)
 
 
@@ -72,27 +75,41 @@ def _of_configuration(directory, names):
     return None
 
 
+def _of_adapter(directory, names):
+    if ADAPTER_CONFIG not in names:
+        if any(name.startswith("adapter_model") for name in names):
+            return _own(names)
+        return (
+            _elsewhere(directory, names) or "has no adapter_config.json, so it is no adapter; name the directory of one"
+        )
+    if cause := _pointer(directory, [ADAPTER_CONFIG]) or _no_object(directory, [ADAPTER_CONFIG]):
+        return cause
+    files = [name for name in ("adapter_model.safetensors", "adapter_model.bin") if name in names][:1]
+    if not files:
+        return "has an adapter_config.json and no adapter_model.safetensors, its weights; copy or download that too"
+    return _pointer(directory, files) or _cut(directory, files) or _objects(directory, files)
+
+
 def _adapter(directory):
     if any((directory / name).is_file() for name in WEIGHTS):
         return (
             "holds an adapter (LoRA) beside a model, of which transformers would read the adapter; move "
-            "adapter_config.json away if the adapter is merged, else merge the two (peft: merge_and_unload)"
+            "adapter_config.json away if the adapter is merged, else move the adapter into a directory of its own"
         )
-    config = {}
-    with suppress(ValueError, OSError):
-        config = json.loads((directory / "adapter_config.json").read_bytes())
-    if not isinstance(config, dict) or not isinstance(base := config.get("base_model_name_or_path"), str) or not base:
+    base = base_of(directory)
+    if base is None:
         return (
             "holds an adapter (LoRA) and no model, and its adapter_config.json does not say of which base model "
             "(base_model_name_or_path); add that, and merge the two with peft (merge_and_unload)"
         )
+    config = adapter_config(directory)
     kind = "AutoPeftModelForSeq2SeqLM" if config.get("task_type") == "SEQ_2_SEQ_LM" else "AutoPeftModelForCausalLM"
-    above, change = directory.resolve().parent, ""
-    if not Path(base).is_dir() and (above / base).is_dir():  # a name relative to where the adapter lies
+    above, named, change = directory.resolve().parent, config["base_model_name_or_path"], ""
+    if not Path(named).is_dir() and (above / named).is_dir():  # a name relative to where the adapter lies
         directory, change = above / directory.name, f"cd {shlex.quote(str(above))}; "
     merge = f"from peft import {kind} as M; M.from_pretrained({str(directory)!r}).merge_and_unload()"
     merge = change + _python(f"{merge}.save_pretrained({f'{directory}-merged'!r})")
-    return f"holds an adapter (LoRA) of {base} and no model; merge the two: {merge}; then name {directory}-merged"
+    return f"holds an adapter (LoRA) of {named} and no model; merge the two: {merge}; then name {directory}-merged"
 
 
 def _python(code):

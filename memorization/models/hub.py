@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from memorization.models.adapter_config import base_of, has_tokenizer, holds_adapter
 from memorization.models.diagnosis import diagnosis, gguf
 from memorization.shell.cli import UserError, is_out_of_memory
 
@@ -26,8 +27,8 @@ OF_CLIENT = {  # class of what the hub's client raised -> what it means
     "HfHubHTTPError": "the hub refuses or fails; try again later, or check HF_TOKEN",
 }
 OF_TRANSFORMERS = {  # part of what transformers says of a repository of the hub -> what it means
-    "Should have a `model_type` key": "it has no config.json that says what model it is; if it holds an adapter (LoRA) "
-    "or GGUF files, name the model that these are of",
+    "Should have a `model_type` key": "it has no config.json that says what model it is; if it holds an adapter "
+    "(LoRA), name it by --adapter, or if GGUF files, the model that these are of",
     "Couldn't instantiate the backend tokenizer": "it has no tokenizer; name one that has",
     "does not appear to have a file named": "it has no weights that transformers reads; name a version in safetensors",
     "trust_remote_code": "it needs code of its own, which is not run here; name a model that transformers knows",
@@ -114,9 +115,14 @@ def load_tokenizer(name: str | Path, option: str | None = None) -> Any:
 
 
 def load_any_tokenizer(name: str | Path, what: str, option: str | None = None) -> Any:
-    """The tokenizer at a path or hub name, called `what`. Raises UserError if there is none that has a vocabulary."""
+    """The tokenizer at a path or hub name, called `what`; of an adapter without one, that of its base model.
+
+    Raises UserError if there is none that has a vocabulary.
+    """
     from transformers import AutoTokenizer
 
+    if holds_adapter(name) and not has_tokenizer(Path(name)):
+        name = base_of(Path(name)) or name
     tokenizer = load(AutoTokenizer.from_pretrained, name, what, "tokenizer", option, trust_remote_code=False)
     if len(tokenizer.get_vocab()) - len(tokenizer.get_added_vocab()) < 2:  # transformers made it of a configuration
         cause = diagnosis(name, "tokenizer", option) if Path(name).is_dir() else None

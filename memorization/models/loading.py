@@ -142,6 +142,11 @@ def check_weights(model: PreTrainedModel, information: dict[str, Any], name: str
         if keys:
             shown = ", ".join(sorted(keys)[:2]) + (", ..." if len(keys) > 2 else "")
             raise UserError(f"{name}: {fault} ({shown}), so it is damaged or not {what}; name one that is whole")
+    check_finite_weights(model, name)
+
+
+def check_finite_weights(model: torch.nn.Module, name: str) -> None:
+    """Raise UserError if a weight of a model is NaN or infinite."""
     for weight, parameter in model.named_parameters():
         tensor = held_here(parameter)
         # its least and greatest number: a mask of all would take memory; a rank may hold none

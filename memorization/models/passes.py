@@ -11,6 +11,37 @@ from memorization.models.limits import cut_source
 TokenLists = Sequence[list[int]]
 
 
+class VirtualTokens(torch.nn.Module):
+    """The embeddings of a vocabulary, and behind it those of the tokens that prompt tuning learned.
+
+    virtual: [tokens, hidden size].
+    """
+
+    virtual: torch.Tensor
+
+    def __init__(self, embeddings: Any, virtual: torch.Tensor):
+        super().__init__()
+        self.embeddings, self.first = embeddings, len(embeddings.weight)
+        self.register_buffer("virtual", virtual, persistent=False)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        return self.embeddings.weight
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        number = ids - self.first
+        of_words = self.embeddings(ids.clamp(max=self.first - 1))
+        return torch.where((number >= 0)[..., None], self.virtual[number.clamp(min=0)], of_words)
+
+
+def virtual_ids(model: Any) -> list[int]:
+    """The ids of the tokens with which every text of a model begins that prompt tuning adapted; else none."""
+    embeddings = model.get_input_embeddings()
+    if not isinstance(embeddings, VirtualTokens):
+        return []
+    return [*range(embeddings.first, embeddings.first + len(embeddings.virtual))]
+
+
 def prompts_and_sources(
     model: PreTrainedModel, probes: Sequence[dict[str, Any]], source_length: int
 ) -> tuple[list[list[int]], list[list[int]] | None]:
@@ -18,7 +49,8 @@ def prompts_and_sources(
 
     source_length: the most tokens that the encoder reads.
     """
-    prefixes = [probe["prefix_ids"] for probe in probes]
+    virtual = virtual_ids(model)
+    prefixes = [virtual + probe["prefix_ids"] for probe in probes]
     if not model.config.is_encoder_decoder:
         return prefixes, None
     start = model.config.decoder_start_token_id

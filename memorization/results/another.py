@@ -26,7 +26,10 @@ class AnotherCounter:
         self._probes, self._holders, self._members = array("q"), array("q"), array("b")
 
     def add(self, probe: int, items: Iterable[Any]) -> None:
-        """Add the CopiedRuns or PersonalItems of a generation that one other cluster alone holds. probe: its id."""
+        """Add the CopiedRuns or PersonalItems of a generation that one other cluster alone holds.
+
+        probe: the id of its sample.
+        """
         for item in items:
             self._probes.append(probe)
             self._holders.append(item.cluster)
@@ -35,7 +38,7 @@ class AnotherCounter:
     def measure(self, ids: Array, member: Array, clusters: Array, samples: tuple[int, int]) -> Another | None:
         """The rates and tests of members and of held-out texts, if there are any; None if a side has no other sample.
 
-        ids, member, clusters (int from 0): of every probe. samples: how many clusters of members and of held-out
+        ids, member, clusters (int from 0): of every sample asked. samples: how many clusters of members and of held-out
         samples there are.
         """
         size = min(samples) - 1  # of the side that its own sample is on, that one does not count

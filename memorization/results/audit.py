@@ -8,6 +8,7 @@ import msgspec
 
 from memorization import __version__
 from memorization.detection.personal_data import KINDS
+from memorization.encoding.kinds import SplitRule
 from memorization.results.columns import RATIO
 from memorization.results.facts import notes_of, sampling_scheme
 from memorization.results.gate import Outcome
@@ -16,7 +17,7 @@ from memorization.results.summary import base_json
 from memorization.results.tables import resolved_rates
 from memorization.store.manifests import Manifest
 
-VERSION = 2  # of the document; raise it when a field or its meaning changes
+VERSION = 3  # of the document; raise it when a field or its meaning changes
 EXTRACTION = {  # scores that are no attack on membership of their own
     *("matched_tokens", "own_run", "common_run", "edit_similarity", "rouge_l", "extraction_strength", "log_p_z"),
     "paraphrase",
@@ -57,9 +58,12 @@ def _run(result: Result) -> dict[str, Any]:
         "directory": result.directory,
         "model": facts.model,
         "unchecked": facts.unchecked,
+        "membership": "declared" if facts.trained_on is None else "trained",
+        "split": facts.split,
         "notes": [note._asdict() for note in notes_of(summary)],
         "verdict": summary.verdict,
-        "probes": summary.counts.probes,
+        "samples": summary.counts.samples,
+        "probes": summary.probes,
         "prompts": facts.prompts,
         "generations": summary.generations,
         "generations_a_probe": summary.generations_a_probe,
@@ -128,18 +132,19 @@ def attacks(result: Result) -> Iterator[tuple[str, bool | None, str]]:
     canaries = summary.canaries
     pairs = max(group.pairs for group in canaries.groups.values()) if canaries else 0
     yield "canaries", bool(canaries), f"{pairs} pairs" if canaries else "none were planted, or none asked for"
-    yield "near-duplicates kept on one side", *_near_duplicates(result.manifest.facts.get("split"))
+    yield "near-duplicates kept on one side", *_near_duplicates(facts.split)
     for name, detail in NOT_DONE.items():
         yield name, False, f"not done by this tool: {detail}"
 
 
-def _near_duplicates(split: dict[str, Any] | None) -> tuple[bool | None, str]:
+def _near_duplicates(split: SplitRule | None) -> tuple[bool | None, str]:
     if split is None:
         return None, "nothing is known of the split"
     share = split["near_duplicates"]
     if share is None:
         return False, "copies alone are: held-out texts may resemble members"
-    return True, f"texts that share {100 * share:g} % of their word 5-grams"
+    rule = f"texts that share {100 * share:g} % of their word 5-grams"
+    return True, f"held-out {rule} with a member are left out" if split["kind"] == "given" else rule
 
 
 def _decoding(generations: dict[str, Any]) -> str:

@@ -31,11 +31,12 @@ Value = Callable[[Any], bool | float | None]
 class Column(NamedTuple):
     """A metric. heading: at most 18 characters.
 
-    kind: "share" of probes, "mean", "fraction" (the mean of values from 0 to 1), or "score", which is not averaged.
+    kind: "share" of samples, "mean", "fraction" (the mean of values from 0 to 1), or "score", which is not averaged.
     value: of a Detection; None where the column does not apply. A column that applies to no detection is left out.
     block: of the table. needs: the field of a generation, or ("scores.<field>") of its scores, that the value is
     computed from: an engine may not give it. ceiling: the value if the generation were its own suffix (design.md,
-    Terms); None where that bounds nothing.
+    Terms); None where that bounds nothing. weight: of the value in the mean over a sample's turns, of a Detection;
+    None: turns count alike, and of a score the best does (counts.collect).
     """
 
     name: str
@@ -46,6 +47,7 @@ class Column(NamedTuple):
     block: str = "generations"
     needs: str = ""
     ceiling: Value | None = None
+    weight: Callable[[Any], float] | None = None
 
 
 def columns_of(
@@ -219,6 +221,7 @@ def pass_columns() -> list[Column]:
             lambda scores: None if scores.log_likelihood == "-inf" else -_mean_log(scores),
             "minus the natural logarithm of the probability of the suffix, by token",
             "pass",
+            _tokens,
         ),
         *(_within(queries, chance) for chance in CHANCES for queries in QUERIES),
     ]
@@ -249,7 +252,7 @@ def score_columns(classifier: str | None) -> list[Column]:
         _near("rouge_l", "ROUGE-L", "score", ""),
         _score("extraction_strength", "ext. strength", "extraction_strength", lambda s: s.extraction_strength),
         _score("log_p_z", "log p_z", "log_p_z", lambda s: float(s.log_p_z), p_z),
-        _score("loss", "- loss", "log_likelihood", _mean_log),
+        _score("loss", "- loss", "log_likelihood", _mean_log, weight=_tokens),
         _score("zlib", "- loss / zlib", "log_likelihood", lambda s: _mean_log(s) / s.zlib_bytes, zlib),
         _score("min_k", "min-k %", "min_k", lambda s: float(s.min_k), min_k),
         _score("min_k_plus", "min-k %++", "min_k_plus", lambda s: float(s.min_k_plus), min_k_plus),
@@ -321,12 +324,27 @@ def _within(queries: int, chance: float) -> Column:
     )
 
 
-def _score(name: str, heading: str, needs: str, value: Value, meaning: str = "") -> Column:
-    return _of_pass(name, heading, "score", needs, value, meaning)
+def _score(
+    name: str,
+    heading: str,
+    needs: str,
+    value: Value,
+    meaning: str = "",
+    weight: Callable[[Any], float] = lambda row: 1.0,
+) -> Column:
+    """A score of the pass: of several turns their mean counts, as long chats would else have the best."""
+    return _of_pass(name, heading, "score", needs, value, meaning, weight=weight)
 
 
 def _of_pass(
-    name: str, heading: str, kind: str, needs: str, value: Value, meaning: str, block: str = "generations"
+    name: str,
+    heading: str,
+    kind: str,
+    needs: str,
+    value: Value,
+    meaning: str,
+    block: str = "generations",
+    weight: Callable[[Any], float] | None = None,
 ) -> Column:
     """A column of the field `needs` of a detection's scores, with no value where that was not computed."""
 
@@ -334,7 +352,7 @@ def _of_pass(
         scores = row.generation.scores
         return None if scores is None or getattr(scores, needs) is UNSET else value(scores)
 
-    return Column(name, heading, kind, of_row, meaning, block, f"scores.{needs}")
+    return Column(name, heading, kind, of_row, meaning, block, f"scores.{needs}", weight=weight)
 
 
 def _matched_tokens(row: Any) -> int | None:
@@ -351,6 +369,10 @@ def _holds(row: Any, whose: str) -> bool:
 
 def _ceiling(value: Value) -> Value:
     return lambda row: row.ceiling and value(row.ceiling)
+
+
+def _tokens(row: Any) -> int:
+    return row.generation.scores.tokens
 
 
 def _mean_log(scores: Any) -> float:

@@ -68,13 +68,12 @@ def tables_of(results: Sequence[Result]) -> list[Table]:
 
 
 def _figures(results: Sequence[Result]) -> Table:
-    """Every column that any result has, after the number of probes and the perplexities that stage 2 measured."""
+    """Every column that any result has, after the number of samples and the perplexities that stage 2 measured."""
     rows: dict[str, list[list[str]]] = {}
     for result in results:
         counts, perplexities = result.summary.counts, result.summary.facts.held_out or {}
-        rows.setdefault("probes", []).append(
-            [result.label, *(str(counts.probes[side]) for side in (MEMBERS, HELD_OUT)), ""]
-        )
+        for name, *numbers in tables.number_rows(result.summary):
+            rows.setdefault(name, []).append([result.label, *numbers])
         for name, value in perplexities.items():
             rows.setdefault(name.replace("_", " "), []).append([result.label, "", f"{value:.2f}", ""])
         for figure in counts.figures.values():

@@ -1,4 +1,4 @@
-"""Columns measured over groups of probes, from one pass over the detections."""
+"""Columns measured over groups of samples, from one pass over the detections."""
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,82 +6,86 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from memorization.encoding.probe_sample import octaves
 from memorization.results import statistics
 from memorization.results.columns import Column
 from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, BaseFigure, Counts, Estimate, Figure, Mean, Rate
 
-Groups = Mapping[str, Array]  # name -> mask of probes
+Groups = Mapping[str, Array]  # name -> mask of samples
 
 
-class ProbeValues(NamedTuple):
-    """Probes in the order of their ids. clusters: of their samples, int64. generations: in all.
+class SampleValues(NamedTuple):
+    """Samples in the order of their ids. clusters: int64. probes: how many each has, int64: one a turn.
 
-    values: for each column float64, NaN where it has no value.
+    values: for each column float64, NaN where it has no value. generations: in all.
     """
 
     ids: Array
     member: Array
     duplicates: Array
     clusters: Array
+    probes: Array
     values: list[Array]
     generations: int
     generations_a_probe: int
 
 
-def collect(rows: Iterable[Any], columns: Sequence[Column]) -> ProbeValues:
+def collect(rows: Iterable[Any], columns: Sequence[Column]) -> SampleValues:
     """The values of detections, which may be any iterable: no row is kept.
 
-    A probe of several generations has a share if any of them has it, a score as the best of them, and of a mean or a
-    fraction their mean.
+    A sample of several turns or generations has a share if any of them has it, and a score as the best of them; of all
+    else, and of a score with a weight, their mean.
     """
-    keys = [array("q") for _ in range(5)]
-    values = [array("d") for _ in columns]
+    keys = [array("q") for _ in range(6)]
+    values, weights = [array("d") for _ in columns], [array("d") for _ in columns]
     for row in rows:
-        for key, name in zip(keys, ("id", "sample", "member", "duplicates", "cluster"), strict=True):
+        for key, name in zip(keys, ("id", "turn", "sample", "member", "duplicates", "cluster"), strict=True):
             key.append(getattr(row.generation, name))
-        for column, of_column in zip(columns, values, strict=True):
+        for column, of_column, weights_of_column in zip(columns, values, weights, strict=True):
             of_column.append(np.nan if (value := column.value(row)) is None else value)
-    ids, samples, member, duplicates, clusters = (np.asarray(key) for key in keys)
-    distinct, first, probe = np.unique(ids, return_index=True, return_inverse=True)
+            if column.weight:
+                weights_of_column.append(0 if value is None else column.weight(row))
+    ids, turns, generations, member, duplicates, clusters = (np.asarray(key) for key in keys)
+    distinct, first, sample = np.unique(ids, return_index=True, return_inverse=True)
     folded = []
-    for column, of_rows in zip(columns, map(np.asarray, values), strict=True):
-        if column.kind in ("share", "score"):
+    for column, of_rows, weight in zip(columns, map(np.asarray, values), map(np.asarray, weights), strict=True):
+        if column.kind == "share" or column.kind == "score" and not column.weight:
             folded.append(np.full(len(first), np.nan))
-            np.fmax.at(folded[-1], probe, of_rows)
+            np.fmax.at(folded[-1], sample, of_rows)
         else:
             valid = ~np.isnan(of_rows)
-            count = np.bincount(probe[valid], minlength=len(first))
-            total = np.bincount(probe[valid], of_rows[valid], len(first))
+            of_rows, of_valid = of_rows[valid], sample[valid]
+            count, total = (np.bincount(of_valid, each, len(first)) for each in (None, of_rows))
+            if column.weight:
+                several, weight = count > 1, weight[valid]  # one value alone stays what it is, to the last bit
+                total = np.where(several, np.bincount(of_valid, of_rows * weight, len(first)), total)
+                count = np.where(several, np.bincount(of_valid, weight, len(first)), count)
             folded.append(np.divide(total, count, out=np.full(len(first), np.nan), where=count > 0))
-    most = int(samples.max()) + 1 if len(samples) else 1
-    of_probes = (member[first].astype(bool), duplicates[first], clusters[first])
-    return ProbeValues(distinct, *of_probes, folded, len(ids), most)
+    most = int(generations.max()) + 1 if len(generations) else 1
+    probes = np.bincount(np.unique(np.stack([sample, turns]), axis=1)[0], minlength=len(first))
+    of_samples = (member[first].astype(bool), duplicates[first], clusters[first], probes)
+    return SampleValues(distinct, *of_samples, folded, len(ids), most)
 
 
-def octaves(copies: Array) -> Array:
-    """The bits of numbers of copies, int: equal for those of a group."""
-    return np.frexp(copies)[1]
-
-
-def group_probes(probes: ProbeValues) -> dict[str, Array]:
-    """Masks of probes: members by copies (1, 2-3, 4-7, ..., named by those they hold), all members, held out.
+def group_samples(samples: SampleValues) -> dict[str, Array]:
+    """Masks of samples: members by copies (1, 2-3, 4-7, ..., named by those they hold), all members, held out.
 
     Where the members are one such group it is not named apart.
     """
-    scale = np.where(probes.member, octaves(probes.duplicates), -1)
+    scale = np.where(samples.member, octaves(samples.duplicates), -1)
     groups = {}
-    for bits in np.unique(scale[probes.member]):
+    for bits in np.unique(scale[samples.member]):
         group = scale == bits
-        least, most = probes.duplicates[group].min(), probes.duplicates[group].max()
+        least, most = samples.duplicates[group].min(), samples.duplicates[group].max()
         groups[f"{least} {'copy' if most == 1 else 'copies'}" if least == most else f"{least}-{most} copies"] = group
-    return (groups if len(groups) > 1 else {}) | {MEMBERS: probes.member, HELD_OUT: ~probes.member}
+    return (groups if len(groups) > 1 else {}) | {MEMBERS: samples.member, HELD_OUT: ~samples.member}
 
 
 def count_columns(groups: Groups, measured: Iterable[tuple[Column, Array]], clusters: Array) -> Counts:
-    """The Counts of columns with their values. clusters: of the probes, int from 0.
+    """The Counts of columns with their values. clusters: of the samples, int from 0.
 
-    A column without any value is left out; without probes all stay.
+    A column without any value is left out; without samples all stay.
     """
     counts = Counts({name: int(mask.sum()) for name, mask in groups.items()}, {})
     for column, values in measured:
@@ -105,7 +109,7 @@ def compare_base(
 ) -> dict[str, BaseFigure]:
     """What fine-tuning added. values, base: for each column those of the tuned and of the base model.
 
-    Only probes with a value for both models count.
+    Only samples with a value for both models count.
     """
     figures = {}
     for column, tuned, before in zip(columns, values, base, strict=True):
@@ -139,7 +143,7 @@ def estimate(values: Array, clusters: Array, kind: str, bounds: tuple[float, flo
 
 
 def paired_estimate(values: Array, base: Array, clusters: Array, kind: str) -> Estimate:
-    """The mean difference of two values of each probe."""
+    """The mean difference of two values of each sample."""
     if kind == "share":
         pairs = min(statistics.effective(of_model, clusters) for of_model in (values, base))
         return _estimate(kind, len(values), *statistics.paired_difference(values > 0, base > 0, pairs))

@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from memorization.encoding.comparability import describe_sides, sides_differ
 from memorization.encoding.prompt_counts import describe_prompts, prompts_are_shared
-from memorization.results.summary import Facts, Summary
+from memorization.results.summary import HELD_OUT, Facts, Summary
 
-NAMES = ("UNCHECKED", "SHARED PROMPTS", "NOTE")  # of notes, the gravest first
+NAMES = ("UNCHECKED", "NO CONTROL", "SIDES DIFFER", "SHARED PROMPTS", "NOTE")  # of notes, the gravest first
+
+DECLARED = "membership as declared by the files"
 
 
 class Note(NamedTuple):
@@ -38,8 +41,11 @@ def facts_of(made_of: dict[str, Any], arguments: dict[str, Any], facts: dict[str
         base=facts["base"] and facts["base"]["model"],
         scheme=sampling_scheme(generations) if generations else None,
         trained_on=(facts["training"] or {}).get("encoding"),
+        split=facts.get("split"),
         held_out=facts.get("held_out"),
         probe=generations.get("probe"),
+        too_short=facts.get("too_short"),
+        drawn=generations.get("drawn"),
         prompts=facts.get("prompts"),
         not_computed=facts.get("not_computed") or {},
     )
@@ -60,12 +66,28 @@ def notes_of(summary: Summary) -> list[Note]:
     facts, notes = summary.facts, []
     if facts.unchecked:
         notes.append(Note("UNCHECKED", "model, data and index are not of one run, or not known to be"))
+    if not summary.counts.samples[HELD_OUT]:
+        notes.append(
+            Note("NO CONTROL", "there are no held-out texts, so what members show may be what any text would show")
+        )
+    if facts.split and (sides := facts.split["comparability"]) and sides_differ(sides):
+        cause = "so a difference may come from the texts, not from training"
+        notes.append(Note("SIDES DIFFER", f"{describe_sides(sides)}, {cause}"))
     if facts.prompts and prompts_are_shared(facts.prompts):
         notes.append(
             Note("SHARED PROMPTS", f"{describe_prompts(facts.prompts)}; what is asked alike is answered alike")
         )
+    if facts.drawn:
+        sizes = [
+            f"{number:,} {side}s" if number else f"all {side}s"
+            for number, side in ((facts.drawn["members"], "member"), (facts.drawn["held_out"], "held-out sample"))
+        ]
+        notes.append(Note("NOTE", f"a random sample was asked: {' and '.join(sizes)}"))
     if facts.trained_on is None:
-        notes.append(Note("NOTE", "nothing is known of the model's training; its members are the data's word"))
+        unknown = "nothing is known of the model's training"
+        if facts.split and facts.split["kind"] == "random":
+            unknown += ", and the split was drawn here: the model may have been trained on the held-out texts too"
+        notes.append(Note("NOTE", f"it is {DECLARED}: {unknown}"))
     for reason, headings in summary.not_computed.items():
         notes.append(Note("NOTE", f"{', '.join(headings)}: not computed, as {reason}"))
     return notes

@@ -45,6 +45,25 @@ class Outcome(NamedTuple):
     notes: list[Note]
 
 
+def add_gate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of limits, and of what may be shown."""
+    parser.add_argument(
+        "--fail-above",
+        metavar="[excess:]COLUMN=RATE",
+        action="append",
+        default=[],
+        type=parse_limit,
+        help="exit with status 1 if, in any run, the 95 %% interval of members, with excess: that of members less "
+        "held-out texts, ends over this rate, a fraction (exact_match=0.01 is 1 %%); COLUMN is a share by its name in "
+        "summary.csv; may be given several times",
+    )
+    parser.add_argument(
+        "--redact",
+        action="store_true",
+        help="show of each word in the texts its first and last letters only, of personal data its kind",
+    )
+
+
 def parse_limit(text: str) -> Limit:
     """The Limit of a flag's value, COLUMN=RATE or excess:COLUMN=RATE. Raises argparse.ArgumentTypeError.
 
@@ -84,6 +103,11 @@ def _apply(limit: Limit, result: Result) -> Outcome:
     figure = figures[limit.column]
     members, held_out = figure.groups[MEMBERS], figure.groups[HELD_OUT]
     for estimate, needed, what in ((members, True, "member"), (held_out, limit.excess, "held-out text")):
+        if limit.excess and not result.summary.counts.samples[HELD_OUT]:
+            raise UserError(
+                f"{flag}: {result.label} has no held-out texts, so there is no difference to limit; limit the rate of "
+                f"members ({limit.column}=RATE)"
+            )
         if needed and not estimate.n:
             raise UserError(f"{flag}: no {what} of {result.label} has a value in this column; name another")
     if members.ceiling is not None and members.ceiling <= limit.rate and limit.column not in RARE:

@@ -1,10 +1,11 @@
 """What came out, to be read: members whose own text, or personal data in it, the model repeats."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from memorization.detection.detections import CopiedRun, Detection, PersonalItem, Span
 from memorization.extraction.generations import Generation
 from memorization.results.formats import WIDTH, paragraph, visible, wrapped
+from memorization.results.sample_texts import SampleText, sample_texts
 
 HEAD = """\
 Members of which the model repeats a long run of words, the longest first; of
@@ -25,6 +26,7 @@ def leaks(name: str, rows: Iterable[Detection], span_length: int) -> str:
     longest: dict[int, tuple[Detection, CopiedRun]] = {}
     own = set()
     members = [row for row in rows if row.generation.member]
+    samples = sample_texts(members)
     for row in members:
         sample = row.generation.id
         for run in row.copied:
@@ -45,23 +47,25 @@ def leaks(name: str, rows: Iterable[Detection], span_length: int) -> str:
     parts = ["\n".join([*paragraph(title), "=" * WIDTH]) + "\n"]
     ordered = sorted(longest.values(), key=lambda pair: (-pair[1].length, pair[0].generation.id))
     for number, (row, run) in enumerate(ordered, 1):
-        generation, in_suffix = row.generation, []
+        generation, in_suffix, suffix = row.generation, [], row.generation.suffix
         remarks = (", exact match" if generation.exact_match else "") + ("" if generation.id in own else ", shared")
         if run.sample == generation.id:
             start, end = (max(place - len(generation.prefix), 0) for place in run.sample_span)
-            in_suffix = [(start, end)]
+            if end > len(suffix):
+                suffix, remarks = samples[generation.id].text[len(generation.prefix) :], f"{remarks}, of a later turn"
+            in_suffix = [(start, end)] if end <= len(suffix) else []
         else:
             remarks += f", in its near-duplicate {run.sample}"
-        parts.append(f"\n{number}. {_sample(generation)}, a run of {run.length} characters{remarks}\n")
-        parts.append(_texts(generation, [run.generation_span], in_suffix))
+        parts.append(f"\n{number}. {_title(generation, samples)}, a run of {run.length} characters{remarks}\n")
+        parts.append(_texts(generation, [run.generation_span], suffix, in_suffix))
     for row in sorted(exact.values(), key=lambda row: (-(row.generation.matched_tokens or 0), row.generation.id)):
         generation = row.generation
-        parts.append(f"\n- {_sample(generation)}, exact match of {generation.matched_tokens} tokens\n")
-        parts.append(_texts(generation, [item.generation_span for item in _own_items(row)]))
-    return "".join([*parts, *_personal([row for row in others if row.generation.id not in exact])])
+        parts.append(f"\n- {_title(generation, samples)}, exact match of {generation.matched_tokens} tokens\n")
+        parts.append(_texts(generation, [item.generation_span for item in _own_items(row)], generation.suffix))
+    return "".join([*parts, *_personal([row for row in others if row.generation.id not in exact], samples)])
 
 
-def _personal(members: Sequence[Detection]) -> Iterator[str]:
+def _personal(members: Sequence[Detection], samples: Mapping[int, SampleText]) -> Iterator[str]:
     """Parts of the section: members of which personal data alone comes back, in the generation with the most of it."""
     most: dict[int, tuple[Generation, list[PersonalItem]]] = {}
     for row in members:
@@ -71,24 +75,25 @@ def _personal(members: Sequence[Detection]) -> Iterator[str]:
     if most:
         yield "\n" + "\n".join(paragraph(f"Personal data alone, of {len(most)} more members:")) + "\n"
     for generation, own in sorted(most.values(), key=lambda pair: (-len(pair[1]), pair[0].id)):
-        yield f"\n- {_sample(generation)}: {', '.join(dict.fromkeys(item.kind for item in own))}\n"
-        yield _texts(generation, [item.generation_span for item in own])
+        yield f"\n- {_title(generation, samples)}: {', '.join(dict.fromkeys(item.kind for item in own))}\n"
+        yield _texts(generation, [item.generation_span for item in own], generation.suffix)
 
 
 def _own_items(row: Detection) -> list[PersonalItem]:
     return [item for item in row.personal if item.whose == "own"]
 
 
-def _sample(generation: Generation) -> str:
-    return f"sample {generation.id}, {generation.duplicates} {'copy' if generation.duplicates == 1 else 'copies'}"
+def _title(generation: Generation, samples: Mapping[int, SampleText]) -> str:
+    name, copies = samples[generation.id].name(generation.id, generation.turn), generation.duplicates
+    return f"{name}, {copies} {'copy' if copies == 1 else 'copies'}"
 
 
-def _texts(generation: Generation, in_generation: Sequence[Span], in_suffix: Sequence[Span] = ()) -> str:
-    """The prefix, the generation and the suffix, with marks around spans."""
+def _texts(generation: Generation, in_generation: Sequence[Span], suffix: str, in_suffix: Sequence[Span] = ()) -> str:
+    """The prefix, the generation and the suffix, or all that follows the prefix, with marks around spans."""
     return (
         _block("prefix", visible(generation.prefix))
         + _block("generation", _marked(generation.text, in_generation))
-        + _block("own sample, after the prefix", _marked(generation.suffix, in_suffix))
+        + _block("own sample, after the prefix", _marked(suffix, in_suffix))
     )
 
 

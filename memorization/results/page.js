@@ -2,6 +2,7 @@
 // Cases are drawn in blocks, when they come near the view, and let go when they are far from it. Texts are set as text only.
 (async () => {
   const BLOCK = 25, PRINTED = 2, COLOURS = 6, NAMES = ["its own", "one other's", "held by several"], WHOSE = { own: "its own", another: "one other's", other: "one held-out sample's", shared: "in several samples", prompt: "in the prompt", nobody: "in no sample" };
+  const CONTROL = /<\|[^<>|\s]{1,40}\|>|<(?:start|end)_of_turn>|\[\/?INST\]|<\/s>/g;  // as chat templates spell them
   const $ = (id) => document.getElementById(id);
   const list = $("list");
 
@@ -12,11 +13,12 @@
   const { runs, texts, cases } = JSON.parse(await new Response(stream).text());
   $("data").remove();
   const lower = [];
-  const rows = new Map(cases.map((one) => [key(one.run, one.id, one.sample), one]));
+  const rows = new Map(cases.map((one) => [key(one), one]));
+  const ofSample = new Map([...cases].reverse().map((one) => [`${one.run} ${one.id}`, one]));  // its first case
   const blocks = new Map();
   let shown = [], current = -1;
 
-  function key(run, id, sample) { return `case-${run + 1}-${id}-${sample}`; }
+  function key(one) { return `case-${one.run + 1}-${one.id}${one.turn ? `/${one.turn}` : ""}-${one.sample}`; }
 
   function element(name, properties, ...children) {
     const made = Object.assign(document.createElement(name), properties);
@@ -44,23 +46,26 @@
     return pieces;
   }
 
-  function side(title, prompt, text, spans) {
-    const own = spans.filter(([start]) => start >= prompt.length || !prompt);
-    const within = prompt ? spans.filter(([start]) => start < prompt.length).map((span) => [span[0], Math.min(span[1], prompt.length), span[2], span[3]]) : [];
-    const beyond = prompt ? spans.filter(([start, end]) => start < prompt.length && end > prompt.length).map((span) => [0, span[1] - prompt.length, span[2], span[3]]) : [];
-    const after = own.map((span) => [span[0] - prompt.length, span[1] - prompt.length, span[2], span[3]]).concat(beyond);
+  // parts: texts with the class of each, one after the other. Spans count from the beginning of the first.
+  function side(title, parts, spans) {
     const paragraph = element("p", { className: "text", dir: "auto" });
-    if (prompt) paragraph.append(element("span", { className: "prompt" }, marked(prompt, within)));
-    paragraph.append(element("span", { className: "rest" }, marked(text, after)));
+    const all = spans.concat([...parts.map((part) => part[0]).join("").matchAll(CONTROL)].map((found) => [found.index, found.index + found[0].length, "control", 0]));
+    let begin = 0;
+    for (const [text, look] of parts) {
+      const end = begin + text.length, from = begin;
+      const within = all.filter((span) => span[0] < end && span[1] > from).map((span) => [Math.max(span[0], from) - from, Math.min(span[1], end) - from, span[2], span[3]]);
+      if (text) paragraph.append(element("span", { className: look }, marked(text, within)));
+      begin = end;
+    }
     return element("div", {}, element("h4", { textContent: title }), paragraph);
   }
 
   // Both sides of a case, beside the sample `other`, or its own where that is null.
   function sides(one, other) {
     const prefix = texts[one.prefix], start = prefix.length, left = [], right = [];
-    const beside = other === null ? one : rows.get(key(one.run, other, 0));
-    const prompt = beside ? texts[beside.prefix] : "";
-    const suffix = beside ? texts[beside.suffix] : texts[one.others[other]];
+    const beside = other === null ? one : other in one.others ? undefined : ofSample.get(`${one.run} ${other}`);
+    const parts = beside ? [[texts[beside.prefix], "prompt"], [texts[beside.suffix], "rest"], [texts[beside.rest], "later"]] : [[texts[one.others[other]], "rest"]];
+    const known = parts[0][0] !== undefined;
     one.copied.forEach(([from, to, , , , sample, first, last], n) => {
       const look = `run c${n % COLOURS}`;
       left.push([start + from, start + to, look, n + 1]);
@@ -69,23 +74,23 @@
     for (const [from, to, sample, first, last] of one.passages) {
       if (sample !== other) continue;
       left.push([start + from, start + to, "passage", 0]);
-      if (suffix !== undefined) right.push([prompt.length + first, prompt.length + last, "passage", 0]);
+      if (last) right.push([first, last, "passage", 0]);
     }
     if (other === null && one.matched) {
       left.push([start, start + one.matched, "matched", 0]);
       right.push([start, start + one.matched, "matched", 0]);
     }
     for (const [from, to] of one.personal) left.push([start + from, start + to, "personal", 0]);
-    const made = element("div", { className: "sides" }, side("generation", prefix, texts[one.generation], left));
+    const made = element("div", { className: "sides" }, side("generation", [[prefix, "prompt"], [texts[one.generation], "rest"]], left));
     const title = other === null ? "its own sample" : `sample ${other}`;
-    if (suffix === undefined) made.append(element("div", {}, element("h4", { textContent: title }), element("p", { textContent: "The text of this sample is not in this result." })));
-    else made.append(side(title, prompt, suffix, right));
+    if (!known) made.append(element("div", {}, element("h4", { textContent: title }), element("p", { textContent: "The text of this sample is not in this result." })));
+    else made.append(side(title, parts, right));
     return made;
   }
 
   function card(place) {
-    const one = shown[place], id = key(one.run, one.id, one.sample);
-    const head = element("header", {}, element("h3", { textContent: `Sample ${one.id}` + (one.sample ? `, generation ${one.sample + 1}` : ""), id: `h-${id}` }));
+    const one = shown[place], id = key(one);
+    const head = element("header", {}, element("h3", { textContent: one.name[0].toUpperCase() + one.name.slice(1) + (one.sample ? `, generation ${one.sample + 1}` : ""), id: `h-${id}` }));
     const say = (text) => head.append(element("span", { textContent: text }));
     if (runs.length > 1) say(runs[one.run]);
     say(one.member ? `member, ${one.copies} ${one.copies === 1 ? "copy" : "copies"}` : "held out");
@@ -178,7 +183,7 @@
   function select() {
     const wanted = values();
     shown = cases.filter((one) => holds(one, wanted));
-    const order = (a, b) => a.run - b.run || a.id - b.id || a.sample - b.sample;
+    const order = (a, b) => a.run - b.run || a.id - b.id || a.turn - b.turn || a.sample - b.sample;
     shown.sort(wanted.sort === "id" ? order : (a, b) => (b[wanted.sort] ?? 0) - (a[wanted.sort] ?? 0) || order(a, b));
     draw();
   }

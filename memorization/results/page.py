@@ -21,6 +21,7 @@ from memorization.results.columns import VERDICT, Column, score_columns
 from memorization.results.comparison import tables_of
 from memorization.results.formats import Table, html, spaced, visible
 from memorization.results.result import Result
+from memorization.results.sample_texts import SampleText, sample_texts
 from memorization.results.summary import HELD_OUT, MEMBERS, Estimate, Rate
 from memorization.results.tables import how_scored, how_tested, meanings, measured_with, outcome_lines
 
@@ -126,28 +127,30 @@ def _figure(title: str, svg: bytes) -> str:
 def _cases(results: Sequence[Result], masked: bool) -> bytes:
     """The cases as JSON. Spans count UTF-16 units, as the browser's strings do.
 
-    texts: each once. A case: run, id, sample (number of the generation), member, copies, prefix, suffix, generation
-    (places in texts), exact, tokens and matched (characters) that match, label, copied ([start, end] in the generation,
-    whose, holders, members, sample, [start, end] in that sample, length in columns), passages ([start, end], sample or
-    null for its own, [start, end] in its suffix, label), others (sample -> the text of its suffix), personal ([start,
-    end], kind, whose), longest (of the lengths), scores.
+    texts: each once. A case: run, id, turn, sample (number of the generation), name, member, copies, prefix, suffix,
+    rest (what follows the suffix in a chat), generation (places in texts), exact, tokens and matched (characters) that
+    match, label, copied ([start, end] in the generation, whose, holders, members, sample, [start, end] in that sample,
+    length in columns), passages ([start, end], sample or null for its own, [start, end] in that sample, label), others
+    (sample that is no case as it is indexed -> the text that is; the passages are in that), personal ([start, end],
+    kind, whose), longest (of the lengths), scores.
     """
     texts: dict[str, int] = {}  # text -> its place
     scores = [column for column in score_columns(None) if column.name in SCORES]
     cases = []
     for number, result in enumerate(results):
-        samples = {row.generation.id: row.generation.prefix + row.generation.suffix for row in result.rows}
+        samples = sample_texts(result.rows)
         cases += [{"run": number} | _case(row, samples, texts, scores, masked) for row in result.rows]
     content = {"runs": [result.label for result in results], "texts": list(texts), "cases": cases}
     return json.dumps(content, separators=(",", ":")).encode()
 
 
 def _case(
-    row: Detection, samples: dict[int, str], texts: dict[str, int], scores: Sequence[Column], masked: bool
+    row: Detection, samples: dict[int, SampleText], texts: dict[str, int], scores: Sequence[Column], masked: bool
 ) -> dict[str, Any]:
     probe = row.generation
-    generation, suffix = _Units(probe.text), _Units(probe.suffix)
-    candidates = {candidate.id: candidate.text for candidate in row.candidates if candidate.text is not None}
+    generation, own, begin = _Units(probe.text), _Units(samples[probe.id].text), len(probe.prefix)
+    others = {one.id: one.text for one in row.candidates if one.text is not None and one.id != probe.id}
+    indexed = {id: _Units(text) for id, text in others.items() if id not in samples or samples[id].document != text}
     common = next(
         (at for at, pair in enumerate(zip(probe.text, probe.suffix, strict=False)) if pair[0] != pair[1]),
         min(len(probe.text), len(probe.suffix)),
@@ -156,13 +159,25 @@ def _case(
     def place(text: str) -> int:
         return texts.setdefault(text, len(texts))
 
+    def in_sample(id: int, span: Span) -> list[int]:
+        """Where a span of a sample's text lies, [0, 0] where that is not shown."""
+        known = id in samples and id not in indexed and span[1] <= len(samples[id].text)
+        return _Units(samples[id].text).span(span) if known else [0, 0]
+
+    def in_candidate(id: int, span: Span) -> list[list[int]]:
+        """Where a span of a candidate's document lies, in one part or several."""
+        return [indexed[id].span(span)] if id in indexed else [in_sample(id, one) for one in samples[id].in_text(span)]
+
     return {
         "id": probe.id,
+        "turn": probe.turn,
         "sample": probe.sample,
+        "name": samples[probe.id].name(probe.id, probe.turn),
         "member": probe.member,
         "copies": probe.duplicates,
         "prefix": place(probe.prefix),
         "suffix": place(probe.suffix),
+        "rest": place(samples[probe.id].text[begin + len(probe.suffix) :]),
         "generation": place(probe.text),
         "exact": probe.exact_match,
         "tokens": probe.matched_tokens,
@@ -175,26 +190,27 @@ def _case(
                 run.holders,
                 run.members,
                 run.sample,
-                *(_Units(samples[run.sample]).span(run.sample_span) if run.sample in samples else (0, 0)),
+                *in_sample(run.sample, run.sample_span),
                 run.length,
             ]
             for run in row.copied
         ],
         "passages": [
-            [*generation.span(one.generation_span), None, *suffix.span(one.candidate_span), one.label]
+            [
+                *generation.span(one.generation_span),
+                None,
+                *own.span((begin + one.candidate_span[0], begin + one.candidate_span[1])),
+                one.label,
+            ]
             for one in row.own.passages
         ]
         + [
-            [
-                *generation.span(one.generation_span),
-                one.candidate,
-                *_Units(candidates[one.candidate]).span(one.candidate_span),
-                one.label,
-            ]
+            [*generation.span(one.generation_span), one.candidate, *span, one.label]
             for one in row.labels.passages
-            if one.candidate != probe.id
+            if one.candidate in others
+            for span in in_candidate(one.candidate, one.candidate_span)
         ],
-        "others": {id: place(text) for id, text in candidates.items() if id != probe.id},
+        "others": {id: place(text.text) for id, text in indexed.items()},
         "personal": [[*generation.span(item.generation_span), item.kind, item.whose] for item in row.personal],
         "longest": max((run.length for run in row.copied), default=0),
         "scores": {

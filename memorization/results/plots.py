@@ -80,18 +80,18 @@ def _by_copies(results: Sequence[Result]) -> Iterator[Plot]:
 
 
 def _curves(results: Sequence[Result]) -> Iterator[Plot]:
-    """Shares of probes over a threshold, members and held-out texts of each result."""
+    """Shares of samples over a threshold, members and held-out texts of each result."""
     columns = [
         Column("matched", "", "score", lambda row: row.generation.matched_tokens, ""),
         Column("own", "", "score", _longest("own"), ""),
         Column("other", "", "score", _longest("another"), ""),
-        *(column for column in score_columns(None) if column.name == "log_p_z"),
+        *(column._replace(weight=None) for column in score_columns(None) if column.name == "log_p_z"),
     ]
     series: dict[str | float, list[Series]] = {name: [] for name in ("matched", "own", "other", *CHANCES)}
     for number, result in enumerate(results):
-        probes = collect(result.rows, columns)
-        tokens, own_runs, other_runs, log_p = probes.values
-        _, clusters = np.unique(probes.clusters, return_inverse=True)
+        samples = collect(result.rows, columns)
+        tokens, own_runs, other_runs, log_p = samples.values
+        _, clusters = np.unique(samples.clusters, return_inverse=True)
         most = (result.manifest.facts["generations"] or {}).get("max_new_tokens") or MATCHED[-1]
         least = result.summary.facts.span_length
         longest = max((run.length for row in result.rows for run in row.copied), default=0)
@@ -102,7 +102,7 @@ def _curves(results: Sequence[Result]) -> Iterator[Plot]:
             ("other", lengths, other_runs, np.greater),
             *((chance, QUERIES, log_p, partial(discoverable, chance=chance)) for chance in CHANCES),
         ]
-        for style, (side, name) in enumerate(((probes.member, MEMBERS), (~probes.member, HELD_OUT))):
+        for style, (side, name) in enumerate(((samples.member, MEMBERS), (~samples.member, HELD_OUT))):
             label = f"{result.label}, {name}" if len(results) > 1 else name
             for key, xs, values, is_over in curves:
                 here = side & ~np.isnan(values)
@@ -125,12 +125,12 @@ def _roc(results: Sequence[Result]) -> Iterator[Plot]:
     """For each result a curve a score: the share of members at each rate of held-out texts, as roc has it."""
     for number, result in enumerate(results, 1):
         columns = score_columns(result.summary.facts.classifier)
-        probes, series = collect(result.rows, columns), []
-        _, clusters = np.unique(probes.clusters, return_inverse=True)
-        for colour, (column, values) in enumerate(zip(columns, probes.values, strict=True)):
+        samples, series = collect(result.rows, columns), []
+        _, clusters = np.unique(samples.clusters, return_inverse=True)
+        for colour, (column, values) in enumerate(zip(columns, samples.values, strict=True)):
             if not (score := result.summary.scores.get(column.name)):
                 continue
-            members, held_out, of_sides = by_side(values, probes.member, clusters)
+            members, held_out, of_sides = by_side(values, samples.member, clusters)
             total, points = len(held_out), []
             passed = np.unique(np.geomspace(1, total - 1, STEPS).round()) if total > 1 else np.array([])
             for rate in sorted({*(passed / total).tolist(), *(rate for rate in RATES if rate * total >= 1)}):

@@ -6,9 +6,10 @@ says as much as a word or a syllable (Chinese, Japanese, Thai, Korean ...), none
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from memorization.detection import personal_data
 from memorization.detection.detections import CopiedRun, Detection, Labels, Passage, Span
 from memorization.encoding.words import WITHOUT_BLANKS
+from memorization.results.sample_texts import SampleText, sample_texts
 
 MASK = "\u2022"
 # of words: all between blanks and punctuation, as marks and invisible characters do not end one but would show letters
@@ -33,9 +35,9 @@ are those of the original text.
 
 
 class Masked:
-    """A text, masked, in two parts that are shown apart: up to `cut` characters, and from there on.
+    """A text, masked, in parts that are shown apart. cuts: the places between them, in order.
 
-    A word across the cut is masked as one; personal data across it is named in both parts. named: (kind, start, end) of
+    A word across a cut is masked as one; personal data across it is named in both parts. named: (kind, start, end) of
     personal data that no form tells, as names; what has a form wins over one that overlaps it. regions: of
     personal_data.find.
     """
@@ -43,7 +45,7 @@ class Masked:
     def __init__(
         self,
         text: str,
-        cut: int = 0,
+        cuts: Sequence[int] = (),
         named: Iterable[tuple[str, int, int]] = (),
         regions: tuple[str, ...] = personal_data.REGIONS,
     ) -> None:
@@ -55,13 +57,13 @@ class Masked:
         ]
         items += [one for one in named if not any(start < one[2] and one[1] < end for _, start, end in items)]
         for kind, start, end in sorted(items, key=lambda item: item[1]):
-            for begin, stop in ((start, cut), (cut, end)) if start < cut < end else ((start, end),):
+            inner = cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]
+            for begin, stop in pairwise((start, *inner, end)):
                 parts += [masked[at:begin], f"[{kind}]"]
                 length += begin - at
                 self._items.append((begin, stop, length, length + len(parts[-1])))
                 length, at = length + len(parts[-1]), stop
         self.text = "".join([*parts, masked[at:]])
-        self.cut, self._old_cut = self.span((0, cut))[1] if cut else 0, cut
 
     def span(self, span: Span) -> Span:
         """Where a span of the text, not empty, lies now. One that cuts into personal data has all of it."""
@@ -76,74 +78,92 @@ class Masked:
             end = new_stop if end <= stop else end - stop + new_stop
         return begin, end
 
-    @property
-    def parts(self) -> tuple[str, str]:
-        """The text before and behind the cut."""
-        return self.text[: self.cut], self.text[self.cut :]
+    def place(self, cut: int) -> int:
+        """Where a cut, or an end of the text, lies now."""
+        return self.span((0, cut))[1] if cut else 0
 
-    def behind(self, span: Span) -> Span:
-        """As `span`, of the part behind the cut."""
-        begin, end = self.span((span[0] + self._old_cut, span[1] + self._old_cut))
-        return begin - self.cut, end - self.cut
+    def behind(self, cut: int, span: Span) -> Span:
+        """As `span`, of the text behind a cut."""
+        begin, end = self.span((span[0] + cut, span[1] + cut))
+        return begin - self.place(cut), end - self.place(cut)
 
 
 def redacted(rows: Sequence[Detection], regions: tuple[str, ...] = personal_data.REGIONS) -> list[Detection]:
     """The rows with masked texts; spans are of these, the lengths of runs stay those of the originals.
 
-    regions: of personal_data.find. A sample_span of a sample that is none of the rows, whose text is shown nowhere,
-    stays as it is.
+    regions: of personal_data.find. A sample_span in a text that no row has, which is shown nowhere, stays as it
+    is.
     """
-    samples = {row.generation.id: (row.generation.prefix, row.generation.suffix) for row in rows}
+    samples = sample_texts(rows)
 
     @cache
-    def sample(id: int) -> Masked:
-        prefix, suffix = samples[id]
-        return Masked(prefix + suffix, len(prefix), regions=regions)
+    def sample(id: int) -> tuple[Masked, SampleText]:
+        """A sample's text, masked, and where its suffixes lie in that."""
+        text, suffixes = samples[id]
+        masked = Masked(text, sorted({place for suffix in suffixes for place in suffix}), regions=regions)
+        return masked, SampleText(masked.text, [(masked.place(begin), masked.place(end)) for begin, end in suffixes])
 
     @cache
-    def candidate(id: int, text: str) -> Masked:
-        return sample(id) if samples.get(id, ("", ""))[1] == text else Masked(text, regions=regions)
+    def candidate(id: int, text: str) -> tuple[str, Callable[[Span], Span]]:
+        """A document of an index, masked, and what tells where a span of it lies now."""
+        if id not in samples or samples[id].document != text:
+            alone = Masked(text, regions=regions)
+            return alone.text, alone.span
+        masked, of_masked = sample(id)
+
+        def span(span: Span) -> Span:
+            parts = [of_masked.in_document(masked.span(part)) for part in samples[id].in_text(span)]
+            return parts[0][0], parts[-1][1]
+
+        return of_masked.document, span
 
     def masked(row: Detection) -> Detection:
         original = row.generation
         cut = len(original.prefix)
         named = [(item.kind, cut + item.generation_span[0], cut + item.generation_span[1]) for item in row.personal]
-        generation, own = Masked(original.prefix + original.text, cut, named, regions), sample(original.id)
+        generation, (own, _) = Masked(original.prefix + original.text, [cut], named, regions), sample(original.id)
         texts = {one.id: one.text for one in row.candidates if one.text}
 
         def moved(one: Any, **spans: Span) -> Any:
             """A copy of what has spans, with those in the masked texts; its length stays."""
             one = copy(one)
-            for name, span in ({"generation_span": generation.behind(one.generation_span)} | spans).items():
+            for name, span in ({"generation_span": generation.behind(cut, one.generation_span)} | spans).items():
                 setattr(one, name, span)
             return one
 
         def copied(run: CopiedRun) -> CopiedRun:
-            span = run.sample_span
-            return moved(run, sample_span=sample(run.sample).span(span) if run.sample in samples else span)
+            span, known = run.sample_span, run.sample in samples
+            if known and span[1] <= len(samples[run.sample].text):
+                span = sample(run.sample)[0].span(span)
+            return moved(run, sample_span=span)
 
-        def passage(one: Passage, text: Masked) -> Passage:
-            return moved(one, candidate_span=text.behind(one.candidate_span))
+        def own_span(span: Span) -> Span:
+            return own.behind(cut, span)
+
+        def passage(one: Passage, span: Callable[[Span], Span]) -> Passage:
+            return moved(one, candidate_span=span(one.candidate_span))
 
         def labels(one: Labels) -> Labels:
-            passages = [passage(each, candidate(each.candidate, texts[each.candidate])) for each in one.passages]
+            passages = [passage(each, candidate(each.candidate, texts[each.candidate])[1]) for each in one.passages]
             return msgspec.structs.replace(one, passages=passages)
 
         shown = copy(original)  # without what only fits or tells the original text
-        shown.prefix, shown.suffix = own.parts
-        shown.text, shown.generation_ids, shown.reach = generation.parts[1], [], None
-        run = row.own.run and moved(row.own.run, suffix_span=own.behind(row.own.run.suffix_span))
+        begin, end = own.place(cut), own.place(cut + len(original.suffix))
+        shown.prefix, shown.suffix = own.text[:begin], own.text[begin:end]
+        shown.text, shown.generation_ids, shown.reach = generation.text[generation.place(cut) :], [], None
+        run = row.own.run and moved(row.own.run, suffix_span=own_span(row.own.run.suffix_span))
         return msgspec.structs.replace(
             row,
             generation=shown,
             candidates=[
-                msgspec.structs.replace(one, text=one.text and candidate(one.id, one.text).parts[1])
-                for one in row.candidates
+                msgspec.structs.replace(one, text=one.text and candidate(one.id, one.text)[0]) for one in row.candidates
             ],
             longest_common_run=row.longest_common_run and copied(row.longest_common_run),
             copied=[copied(run) for run in row.copied],
             personal=[moved(item) for item in row.personal],
-            own=msgspec.structs.replace(row.own, run=run, passages=[passage(one, own) for one in row.own.passages]),
+            own=msgspec.structs.replace(
+                row.own, run=run, passages=[passage(one, own_span) for one in row.own.passages]
+            ),
             labels=labels(row.labels),
             paper=row.paper and labels(row.paper),
         )

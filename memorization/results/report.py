@@ -82,8 +82,8 @@ def _notes(results: Sequence[Result]) -> list[str]:
         pairs = zip(results, encodings, strict=True)
         which = ", ".join(f"{result.label} {(encoding or 'unknown')[:12]}" for result, encoding in pairs)
         notes.append(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")
-    if any(result.summary.generations_a_probe > 1 for result in results):
-        notes.append("Of several generations a probe: a share counts the probes of which any does so.")
+    if any(result.summary.generations_a_probe > 1 or result.summary.has_turns for result in results):
+        notes.append("Of several generations a sample: a share counts the samples of which any does so.")
     return notes
 
 

@@ -1,6 +1,6 @@
 """What stage 5 writes beside its detections: result.json, the summary, and result.txt, the published counters."""
 
-from argparse import Namespace
+from typing import Any
 
 import msgspec
 
@@ -13,12 +13,12 @@ from memorization.store.files import write_json, write_text
 from memorization.store.manifests import identity
 
 
-def write_result(run: DetectionRun, arguments: Namespace) -> Summary:
+def write_result(run: DetectionRun, arguments: dict[str, Any]) -> Summary:
     """Write result.json and result.txt, finish the detections, and return the summary. arguments: the stage's flags."""
     exposures, published = run.exposures, PublishedCounters()
     canaries = summarize_canaries(exposures, exposures.manifest.made_of) if exposures else None
     facts = run.finish_base(arguments, msgspec.to_builtins(canaries))
-    of_run = facts_of(run.rows.made_of, vars(arguments), facts)
+    of_run = facts_of(run.rows.made_of, arguments, facts)
     summary = summarize(published.watch(run.rows), of_run, run.base, canaries)
     contents = {"identity": identity(run.rows.made_of)} | result_json(summary)
     write_json(run.rows.path.with_name("result.json"), contents)

@@ -21,8 +21,8 @@ def measure_scores(
 ) -> dict[str, Score]:
     """The Score of each column by name, but for columns that members or held-out texts lack.
 
-    columns: of columns.score_columns. values: for each that of every probe, NaN where it has none. member: bool, of
-    every probe. clusters: of the probes, int from 0.
+    columns: of columns.score_columns. values: for each that of every sample, NaN where it has none. member: bool, of
+    every sample. clusters: of the samples, int from 0.
     """
     scores = {}
     for column, of_probes in zip(columns, values, strict=True):

@@ -20,7 +20,7 @@ from memorization.results.columns import (
     score_columns,
     without_loops,
 )
-from memorization.results.counts import Groups, collect, compare_base, count_columns, group_probes
+from memorization.results.counts import Groups, collect, compare_base, count_columns, group_samples
 from memorization.results.roc import measure_scores
 from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, CanarySummary, Counts, Facts, Summary, Verdict
@@ -91,13 +91,13 @@ def summarize(
             )
             yield row
 
-    probes = collect(watched(), [*every, *scores, *bounded])
-    groups, values = group_probes(probes), iter(probes.values)
-    _, clusters = np.unique(probes.clusters, return_inverse=True)
+    samples = collect(watched(), [*every, *scores, *bounded])
+    groups, values = group_samples(samples), iter(samples.values)
+    _, clusters = np.unique(samples.clusters, return_inverse=True)
     measured = {name: [(column, next(values)) for column in table] for name, table in tables.items()}
     of_scores = {column.name: next(values) for column in scores}
     tuned = [of_column for _, of_column in measured["counts"]]
-    if classifier:
+    if classifier and groups[HELD_OUT].any():  # they choose the threshold
         measured["counts"].append(_calibrated(of_scores["paraphrase"], groups[HELD_OUT]))
     counts = {name: count_columns(groups, table, clusters) for name, table in measured.items()}
     _add_ceilings(counts["counts"], groups, zip(bounded, values, strict=True))
@@ -105,7 +105,7 @@ def summarize(
     of_base = None
     if base is not None:
         of_base = collect(base, [*tables["counts"], *(score for score in scores if score.name == "loss")])
-        if not np.array_equal(of_base.ids, probes.ids):
+        if not (np.array_equal(of_base.ids, samples.ids) and np.array_equal(of_base.probes, samples.probes)):
             raise ValueError("the base model's detections are of other probes")
         with np.errstate(invalid="ignore"):  # of two infinities
             of_scores[RATIO.name] = of_scores["loss"] - of_base.values[-1]
@@ -118,12 +118,14 @@ def summarize(
     verdict = None
     if members and (held_out or of_base):
         before = of_base.values[number] if of_base else None
-        verdict = Verdict(decides, compare_groups(groups, probes, tuned[number], before))
+        verdict = Verdict(decides, compare_groups(groups, samples, tuned[number], before))
     another, another_personal = (
-        counter.measure(probes.ids, probes.member, clusters, facts.clusters)
+        counter.measure(samples.ids, samples.member, clusters, facts.clusters)
         for counter in (runs_of_others, items_of_others)
     )
     headings: dict[str, dict[str, None]] = {}  # of the columns without values, by reason, each once
+    if reason := facts.not_computed.get("canaries"):
+        headings[reason] = {"exposures of canaries": None}
     for column in (*tables["counts"], *scores):
         for field, reason in facts.not_computed.items():
             if column.needs == field or column.needs.startswith(f"{field}."):
@@ -132,11 +134,12 @@ def summarize(
     return Summary(
         facts=facts,
         not_computed={reason: [*of_reason] for reason, of_reason in headings.items()},
-        generations=probes.generations,
-        generations_a_probe=probes.generations_a_probe,
+        generations=samples.generations,
+        generations_a_probe=samples.generations_a_probe,
+        probes={name: int(samples.probes[mask].sum()) for name, mask in groups.items()},
         **counts,
         base=compare_base(groups, tables["counts"], tuned, of_base.values[:-1], clusters) if of_base else None,
-        scores=measure_scores(scores, of_scores.values(), probes.member, clusters),
+        scores=measure_scores(scores, of_scores.values(), samples.member, clusters),
         verdict=verdict,
         another=another,
         personal={
@@ -149,7 +152,7 @@ def summarize(
 
 
 def _add_ceilings(counts: Counts, groups: Groups, ceilings: Iterable[tuple[Column, Array]]) -> None:
-    """Add to each figure its ceiling in each group: the mean of its values, which are those of probes."""
+    """Add to each figure its ceiling in each group: the mean of its values, which are those of samples."""
     for column, values in ceilings:
         for name, mask in groups.items():
             here = values[mask & ~np.isnan(values)]
@@ -158,7 +161,7 @@ def _add_ceilings(counts: Counts, groups: Groups, ceilings: Iterable[tuple[Colum
 
 
 def _calibrated(scores: Array, held_out: Array) -> tuple[Column, Array]:
-    """The column of paraphrases surer than held-out ones, and its values. scores: of probes; held_out: their mask."""
+    """The column of paraphrases surer than held-out ones, and its values. scores: of samples; held_out: their mask."""
     descending = np.sort(scores[held_out])[::-1]
     threshold = max(0.5, descending[int(FALSE_ALARMS * len(descending))]) if len(descending) else 0.5
     return calibrated_paraphrases(threshold), np.where(scores > threshold, 1.0, 0.0)

@@ -4,8 +4,8 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from memorization.encoding.prompt_counts import PromptCount
-from memorization.extraction.kinds import Digits
+from memorization.encoding.kinds import PromptCount, SplitRule
+from memorization.extraction.kinds import Digits, Drawn
 from memorization.store.manifests import Count, Real, Share
 
 MEMBERS, HELD_OUT = "members", "held out"
@@ -13,10 +13,10 @@ Group = str  # MEMBERS, HELD_OUT, or members by copies: "1 copy", "2-3 copies", 
 
 
 class Rate(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A share of probes, or the mean of values from 0 to 1, with its 95 % interval.
+    """A share of samples, or the mean of values from 0 to 1, with its 95 % interval.
 
-    n: how many probes the column applies to; None in a difference of two groups. count: of a share, how many of them
-    have it. rate: None without probes. interval: None where there are too few values; its low end alone is None where
+    n: how many samples the column applies to; None in a difference of two groups. count: of a share, how many of them
+    have it. rate: None without samples. interval: None where there are too few values; its low end alone is None where
     nothing bounds it. ceiling: the rate if every generation were its own suffix.
     """
 
@@ -67,9 +67,9 @@ class Figure(msgspec.Struct):
 
 
 class Counts(msgspec.Struct):
-    """Columns measured over groups. probes: of each group. figures: by the column's name; none without any value."""
+    """Columns measured over groups. samples: of each group. figures: by the column's name; none without any value."""
 
-    probes: dict[Group, int]
+    samples: dict[Group, int]
     figures: dict[str, Figure]
 
 
@@ -83,7 +83,7 @@ class BaseFigure(msgspec.Struct):
 class GroupTest(msgspec.Struct, kw_only=True):
     """Whether a group of members comes out more often than its control; all None where it cannot be tested.
 
-    against: HELD_OUT or verdict.BASE. members, held_out: how many probes are compared. p: corrected by Holm.
+    against: HELD_OUT or verdict.BASE. members, held_out: how many samples are compared. p: corrected by Holm.
     detectable_difference: of rates, what would have been found with 80 % power; None where there is evidence, or where
     no difference would have been found.
     """
@@ -117,7 +117,7 @@ class Score(msgspec.Struct):
 
 
 class AnotherGroup(msgspec.Struct):
-    """Probes that say what one other sample alone holds: a training sample, and by chance a held-out one.
+    """Samples whose generations say what one other sample alone holds: a training sample, and by chance a held-out one.
 
     p: of the permutation test, corrected by Holm. evidence: whether it is at most 5 %.
     """
@@ -177,8 +177,10 @@ class Facts(msgspec.Struct, kw_only=True):
 
     span_length: in columns. samples, clusters: how many distinct members and held-out samples there are. scheme: how a
     query samples, in words; None where decoding is not known. trained_on: the encoding that the model was trained on;
-    None where nothing is known of its training. held_out: perplexities that stage 2 measured. probe: the kind of probe.
-    not_computed: fields of generations that the engine did not compute -> the reason.
+    None where nothing is known of its training. split: of the encoding; None where that is not known. held_out:
+    perplexities that stage 2 measured. probe: the kind of probe. too_short: how many samples, or turns of them, have
+    too few tokens to be asked for; None where that is not known. drawn: None where all probes were asked. not_computed:
+    fields of generations that the engine did not compute -> the reason.
     """
 
     profile: str
@@ -196,8 +198,11 @@ class Facts(msgspec.Struct, kw_only=True):
     base: str | None = None
     scheme: str | None
     trained_on: str | None
+    split: SplitRule | None = None
     held_out: dict[str, float] | None = None
     probe: str | None = None
+    too_short: int | None = None
+    drawn: Drawn | None = None
     prompts: PromptCount | None = None
     not_computed: dict[str, str] = {}
 
@@ -205,7 +210,8 @@ class Facts(msgspec.Struct, kw_only=True):
 class Summary(msgspec.Struct, kw_only=True):
     """Detections in figures, each for members and held-out texts.
 
-    not_computed: reason -> headings of the columns that have no values for it.
+    not_computed: reason -> headings of the columns that have no values for it. probes: of each group, one for each turn
+    of a sample.
     counts: of all columns. without_loops: without generations that repeat themselves. without_scan, first_label, paper:
     of the labels without the span scan, by the published rule, and, if both directions were asked for, in direction
     paper. base: of the base model, by column. verdict: None without members or anything to compare them with. another,
@@ -217,6 +223,7 @@ class Summary(msgspec.Struct, kw_only=True):
     not_computed: dict[str, list[str]]
     generations: int
     generations_a_probe: int
+    probes: dict[Group, int]
     counts: Counts
     without_loops: Counts
     without_scan: Counts
@@ -229,6 +236,11 @@ class Summary(msgspec.Struct, kw_only=True):
     personal: dict[str, dict[Group, dict[str, int]]]
     another_personal: Another | None
     canaries: CanarySummary | None = None
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether a sample has several probes."""
+        return self.probes != self.counts.samples
 
 
 def result_json(summary: Summary) -> dict[str, Any]:
@@ -250,14 +262,14 @@ def result_json(summary: Summary) -> dict[str, Any]:
 
 def base_json(summary: Summary) -> dict[str, Any]:
     """The base model's figures as result.json and audit.json lay them out."""
-    figures, probes = summary.base or {}, summary.counts.probes
+    figures, samples = summary.base or {}, summary.counts.samples
     groups = {
         group: {"n": n} | {name: figure.groups[group] for name, figure in figures.items() if group in figure.groups}
-        for group, n in probes.items()
+        for group, n in samples.items()
     }
     difference = {
         group: {name: figure.difference[group] for name, figure in figures.items() if group in figure.difference}
-        for group in probes
+        for group in samples
     }
     return msgspec.to_builtins({"groups": groups, "difference": difference})
 
@@ -269,7 +281,7 @@ def _counts_json(counts: Counts) -> dict[str, Any]:
         "columns": [{name: getattr(figure, name) for name in shown} for figure in figures.values()],
         "groups": {
             group: {"n": n} | {name: figure.groups[group] for name, figure in figures.items()}
-            for group, n in counts.probes.items()
+            for group, n in counts.samples.items()
         },
         "difference": {name: figure.difference for name, figure in figures.items() if figure.difference},
     }

@@ -36,10 +36,9 @@ def summary_text(summary: Summary) -> str:
     """A summary as plain text: what was measured, every column, the main ones by group, the verdict, the meanings."""
     facts, figures = summary.facts, summary.counts.figures.values()
     lines = [line for note in notes_of(summary) for line in paragraph(f"{note}.")]
-    several = summary.generations_a_probe > 1
-    counted = "probes of which any generation does so" if several else "generations that do so"
+    several = summary.generations_a_probe > 1 or summary.has_turns
+    counted = "samples of which any generation does so" if several else "generations that do so"
     first, *others = dict.fromkeys(["generations", *(figure.block for figure in figures)])
-    probes = ["probes", *(str(summary.counts.probes[side]) for side in SIDES), ""]
 
     def table(block: str, title: str, *rows: list[str]) -> list[str]:
         of_block = figure_rows(figure for figure in figures if figure.block == block)
@@ -48,7 +47,7 @@ def summary_text(summary: Summary) -> str:
     blocks = [
         [*lines, "Memorization: what a model repeats of its training texts, and of texts held out"],
         paragraph(measured_with(summary)),
-        table(first, f"Share of {counted}, in %, with its 95 % interval:", probes),
+        table(first, f"Share of {counted}, in %, with its 95 % interval:", *number_rows(summary)),
         _by_copies(summary.counts),
         [*verdict_lines(summary), *how_tested(summary)],
         another_lines(summary),
@@ -61,6 +60,12 @@ def summary_text(summary: Summary) -> str:
         _meanings(summary),
     ]
     return "\n".join(spaced(blocks))
+
+
+def number_rows(summary: Summary) -> list[list[str]]:
+    """Rows of a table: how many samples there are, and where that is another number, how many probes."""
+    numbers = {"samples": summary.counts.samples} | ({"probes": summary.probes} if summary.has_turns else {})
+    return [[name, *(str(of_groups[side]) for side in SIDES), ""] for name, of_groups in numbers.items()]
 
 
 def figure_rows(figures: Iterable[Figure], label: str | None = None) -> list[list[str]]:
@@ -81,29 +86,39 @@ def figure_rows(figures: Iterable[Figure], label: str | None = None) -> list[lis
 
 
 def _by_copies(counts: Counts) -> list[str]:
-    if len(counts.probes) == 2:
+    if len(counts.samples) == 2:
         return []
     figures = [figure for name, figure in counts.figures.items() if name in MAIN]
-    rows = [[group, str(n), *(shown(figure.groups[group]) for figure in figures)] for group, n in counts.probes.items()]
+    rows = [
+        [group, str(n), *(shown(figure.groups[group]) for figure in figures)] for group, n in counts.samples.items()
+    ]
     title = "The same by copies in the training set:"
-    return plain(Table(["", "probes", *(figure.title for figure in figures)], rows, title))
+    return plain(Table(["", "samples", *(figure.title for figure in figures)], rows, title))
 
 
 def measured_with(summary: Summary) -> str:
     """What a summary is of, in words."""
     facts = summary.facts
     parts = [f"{summary.generations} generations ({summary.generations_a_probe} a probe)"]
+    if summary.has_turns:
+        samples, probes = (
+            of_groups[MEMBERS] + of_groups[HELD_OUT] for of_groups in (summary.counts.samples, summary.probes)
+        )
+        parts.append(f"{samples} samples, {probes} probes (one a turn)")
     if facts.prompts and facts.prompts["own"] < facts.prompts["probes"]:
         parts.append(describe_prompts(facts.prompts))
     direction = "both (labels of pan)" if facts.direction == "both" else facts.direction
     parts.append(f"model {visible(facts.model)}")
     parts += [f"probe {visible(facts.probe)}"] if facts.probe not in (None, "text") else []
+    parts += [f"{facts.too_short} too short to be asked for"] if facts.too_short else []
     parts += [f"profile {facts.profile}", f"direction {direction}", f"classifier {visible(facts.classifier or 'none')}"]
     return ", ".join(parts + ([f"ner_model {visible(facts.ner_model)}"] if facts.ner_model else []))
 
 
 def verdict_lines(summary: Summary) -> list[str]:
     """The verdict of a summary in words."""
+    if summary.verdict is None and not summary.counts.samples[HELD_OUT]:
+        return paragraph("Verdict: none, as there is no control: no held-out texts, and no base model.")
     if summary.verdict is None:
         return paragraph("Verdict: none, for want of members and held-out texts to compare.")
     groups = summary.verdict.groups
@@ -114,22 +129,27 @@ def verdict_lines(summary: Summary) -> list[str]:
         lines = paragraph(f"Verdict: yes, {more}{f', in {yes[HELD_OUT]} of {number} groups' * (number > 1)}.")
     elif number:
         lines = paragraph(f"Verdict: no evidence at this sample size that {more}.")
-    else:
+    elif summary.counts.samples[HELD_OUT]:
         lines = paragraph(f"Verdict: none, members {UNTESTED}.")
+    else:
+        lines = paragraph("Verdict: none, as there is no control: no held-out texts.")
+    untested = UNTESTED if summary.counts.samples[HELD_OUT] else ""
     if against[BASE]:
-        share = f"in {yes[BASE] or 'none'} of {len(against[BASE])} that {UNTESTED}"
+        share = f"in {yes[BASE] or 'none'} of {len(against[BASE])} {f'that {untested}' if untested else 'groups'}"
         lines += paragraph(f"Against the base model: more often beyond chance {share}.")
     width = min(max(map(len, groups)), 24)
     figure = summary.counts.figures[summary.verdict.column]
     for name, test in groups.items():
-        lines += paragraph(f"  {name.ljust(width)}  {_outcome(test, figure.groups[name].n)}", width + 4)
+        outcome = _outcome(test, figure.groups[name].n, untested)
+        lines += paragraph(f"  {name.ljust(width)}  {outcome}", width + 4)
     return lines
 
 
-def _outcome(test: GroupTest, members: int | None) -> str:
-    """A group's line of the verdict. members: how many have a value in the column."""
+def _outcome(test: GroupTest, members: int | None, untested: str) -> str:
+    """A group's line of the verdict. members: how many have a value in the column. untested: why not against held-out
+    texts, if that is to be said."""
     if test.against is None or test.p is None:
-        return UNTESTED
+        return untested or "too few members for a test"
     p = f"p = {test.p:.2g}" if test.p >= 0.0001 else "p < 0.0001"
     if test.evidence:
         outcome = f"yes ({p})"
@@ -139,7 +159,7 @@ def _outcome(test: GroupTest, members: int | None) -> str:
         points = f"{100 * test.detectable_difference:.1f} points"
         outcome = f"no evidence ({p}); a difference of {points} would have been found with 80 % power"
     if test.against == BASE:
-        return f"{UNTESTED}; against the base model: {outcome}"
+        return f"{untested}; against the base model: {outcome}" if untested else outcome
     return outcome if test.members == members else f"{outcome}; of {test.members} members that have such a control"
 
 
@@ -152,14 +172,18 @@ def how_tested(summary: Summary) -> list[str]:
     if why and (reached := _within_reach(summary)) is not None and reached < LEAST_CEILING:
         why += f": {TOO_SHORT}"
     number = sum(test.against is not None for test in tests)
+    controlled, split = summary.counts.samples[HELD_OUT] > 0, summary.facts.split
+    condition = "under a random split" if controlled else "if fine-tuning changed nothing"
+    if controlled and split and split["kind"] == "given":
+        condition = "if the two sides are alike but for the training"
     sentences = [
         f"By {summary.counts.figures[summary.verdict.column].heading}, the column named in advance{why}.",
         "Members are compared with held-out samples of as many copies: permutation test, one-sided, of whole clusters "
-        "of near-duplicates (Fisher's exact test where each has one sample).",
-        "Against the base model: the same probes, McNemar's exact test." * any(t.against == BASE for t in tests),
-        f"Corrected by Holm for {number} {'groups' if number > 1 else 'group'}: under a random split any false yes has "
-        "a chance of at most 5 %.",
-        "What would have been found: if the held-out rate is at the upper end of its interval.",
+        "of near-duplicates (Fisher's exact test where each has one sample)." * controlled,
+        "Against the base model: the same samples, McNemar's exact test." * any(t.against == BASE for t in tests),
+        f"Corrected by Holm for {number} {'groups' if number > 1 else 'group'}: {condition} any false yes has a chance "
+        "of at most 5 %.",
+        "What would have been found: if the held-out rate is at the upper end of its interval." * controlled,
     ]
     return paragraph(f"({' '.join(filter(None, sentences))})")
 
@@ -182,7 +206,7 @@ def another_lines(summary: Summary) -> list[str]:
     yes = [name for name, group in another.groups.items() if group.evidence]
     more = "one other training sample's text comes out more often than one held-out sample's"
     if yes:
-        verdict = f"yes, {more}, beyond chance, from probes: {', '.join(yes)}"
+        verdict = f"yes, {more}, beyond chance, from samples: {', '.join(yes)}"
     elif _within_reach(summary) == 0:
         verdict = f"cannot be told, as {TOO_SHORT}"
     else:
@@ -191,9 +215,10 @@ def another_lines(summary: Summary) -> list[str]:
         *paragraph(f"Another's: {verdict}."),
         *plain(_another_table(another)),
         *paragraph(
-            f"(Probes, in %, whose generation has a run of over {summary.facts.span_length} characters that occurs in "
-            f"exactly one other sample, of {another.samples} training samples, and by chance of {another.samples} "
-            "held-out ones: the mean over all choices of so many. Permutation test, one-sided, corrected by Holm.)"
+            f"(Samples, in %, of which a generation has a run of over {summary.facts.span_length} characters that "
+            f"occurs in exactly one other sample, of {another.samples} training samples, and by chance of "
+            f"{another.samples} held-out ones: the mean over all choices of so many. Permutation test, one-sided, "
+            "corrected by Holm.)"
         ),
     ]
 
@@ -203,7 +228,7 @@ def _another_table(another: Another) -> Table:
         [name, shown(group.another), shown(group.chance), f"{group.p:.2g}" if group.p >= 0.0001 else "< 0.0001"]
         for name, group in another.groups.items()
     ]
-    return Table(["probes", f"of {another.samples} members", f"of {another.samples} held out", "p"], rows)
+    return Table(["samples", f"of {another.samples} members", f"of {another.samples} held out", "p"], rows)
 
 
 def outcome_lines(summary: Summary) -> list[str]:
@@ -326,6 +351,7 @@ def _personal_lines(summary: Summary) -> list[str]:
         [f"{kind}, {side}", *(str(counts[whose]) for whose in WHOSE)]
         for kind, sides in summary.personal.items()
         for side, counts in sides.items()
+        if summary.counts.samples[side]
     ]
     names = "" if summary.facts.ner_model else " (names were not looked for: no --ner-model)"
     title = (
@@ -335,7 +361,7 @@ def _personal_lines(summary: Summary) -> list[str]:
     )
     lines = plain(Table(["", *WHOSE_HEADINGS], rows, title))
     if summary.another_personal:
-        lines.append("Probes, in %, with an item that occurs in exactly one other sample, as for runs above:")
+        lines.append("Samples, in %, with an item that occurs in exactly one other sample, as for runs above:")
         lines += plain(_another_table(summary.another_personal))
     return lines
 
@@ -347,7 +373,8 @@ def _lines_without_loops(summary: Summary) -> list[str]:
     if not any(counts):
         return []
     figures = (figure for name, figure in summary.without_loops.figures.items() if name in MAIN)
-    title = f"Without loops ({counts[0]} of members, {counts[1]} of held-out texts):"
+    of_held_out = f", {counts[1]} of held-out texts" if summary.counts.samples[HELD_OUT] else ""
+    title = f"Without loops ({counts[0]} of members{of_held_out}):"
     return plain(Table(HEADINGS, figure_rows(figures), title))
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
+from memorization.encoding.probe_sample import octaves
 from memorization.results import statistics
 from memorization.results.columns import VERDICT
-from memorization.results.counts import Groups, ProbeValues, octaves
+from memorization.results.counts import Groups, SampleValues
 from memorization.results.statistics import LEVEL, Array, detectable, effective, fisher, paired_detectable, wilson
 from memorization.results.summary import HELD_OUT, MEMBERS, GroupTest
 
@@ -33,29 +34,29 @@ def verdict_column(ceiling: float | None) -> str:
 
 
 def compare_groups(
-    groups: Groups, probes: ProbeValues, values: Array, base: Array | None = None, level: float = LEVEL
+    groups: Groups, samples: SampleValues, values: Array, base: Array | None = None, level: float = LEVEL
 ) -> dict[str, GroupTest]:
     """Whether each group of members comes out more often than held-out texts do, beyond chance.
 
-    groups: as of counts.group_probes. values: 1.0 of a probe that comes out, else 0.0, NaN where that is not known.
+    groups: as of counts.group_samples. values: 1.0 of a sample that comes out, else 0.0, NaN where that is not known.
     base: the same through the base model, or None.
 
     Members are compared with held-out samples of as many copies (Exchange). A group with so few of these that no
-    outcome could be significant is compared with the base model on the same probes, if there is one (Paired). All tests
-    are corrected by Holm, equal ones counted once, so that the chance of any false yes is at most `level`, however the
-    groups overlap. A detectable difference is at the level at which Holm tested the group, if the held-out rate
-    (against the base model: that of samples which it alone reproduces) is the upper end of its interval.
+    outcome could be significant is compared with the base model on the same samples, if there is one (Paired). All
+    tests are corrected by Holm, equal ones counted once, so that the chance of any false yes is at most `level`,
+    however the groups overlap. A detectable difference is at the level at which Holm tested the group, if the held-out
+    rate (against the base model: that of samples which it alone reproduces) is the upper end of its interval.
     """
-    valid, octave = ~np.isnan(values), octaves(probes.duplicates)
-    strata = strata_of(probes)
+    valid, octave = ~np.isnan(values), octaves(samples.duplicates)
+    strata = strata_of(samples)
     exchanges: dict[str, Exchange | Paired] = {}
     paired: dict[str, Exchange | Paired] = {}
     for name, mask in groups.items():
         if name != HELD_OUT:
             alike = valid if name == MEMBERS else valid & (octave == octave[mask][0])
-            exchanges[name] = Exchange(values, probes, strata, alike)
+            exchanges[name] = Exchange(values, samples, strata, alike)
             if base is not None:
-                paired[name] = Paired(values, base, probes, mask & valid & ~np.isnan(base))
+                paired[name] = Paired(values, base, samples, mask & valid & ~np.isnan(base))
     tests = _possible(exchanges, level)
     tests |= _possible({name: test for name, test in paired.items() if name not in tests}, level)
     distinct = {test.key: test for test in tests.values()}
@@ -76,15 +77,16 @@ def compare_groups(
     return results
 
 
-def strata_of(probes: ProbeValues) -> Array:
-    """Of each probe the stratum of its cluster, int64: clusters of as many copies, and about as many samples.
+def strata_of(samples: SampleValues) -> Array:
+    """Of each sample the stratum of its cluster, int64: clusters of as many copies, and about as many samples.
 
     Copies are those of the cluster's most frequent sample. Samples are counted in octaves: a cluster with more samples
-    than are to be held out cannot be held out, and one with many samples is learned well too. Only probes are counted.
+    than are to be held out cannot be held out, and one with many samples is learned well too. Only those with a probe
+    are counted.
     """
-    _, cluster, size = np.unique(probes.clusters, return_inverse=True, return_counts=True)
+    _, cluster, size = np.unique(samples.clusters, return_inverse=True, return_counts=True)
     most = np.zeros(len(size), np.int64)
-    np.maximum.at(most, cluster, probes.duplicates)
+    np.maximum.at(most, cluster, samples.duplicates)
     return np.unique(np.stack([most, octaves(size)]), axis=1, return_inverse=True)[1][cluster]
 
 
@@ -100,21 +102,21 @@ class Exchange:
 
     against = HELD_OUT
 
-    def __init__(self, values: Array, probes: ProbeValues, strata: Array, mask: Array) -> None:
+    def __init__(self, values: Array, samples: SampleValues, strata: Array, mask: Array) -> None:
         index = np.flatnonzero(mask)
-        sides = [np.isin(strata[index], strata[index[probes.member[index] == side]]) for side in (True, False)]
+        sides = [np.isin(strata[index], strata[index[samples.member[index] == side]]) for side in (True, False)]
         index = index[sides[0] & sides[1]]  # strata without members or held-out samples say nothing
-        _, unit = np.unique(2 * probes.clusters[index] + probes.member[index], return_inverse=True)
+        _, unit = np.unique(2 * samples.clusters[index] + samples.member[index], return_inverse=True)
         strata, stratum = np.unique(strata[index], return_inverse=True)
-        cells, cell = np.unique(np.stack([stratum, probes.duplicates[index]]), axis=1, return_inverse=True)
-        self._values, self._member, self._unit = values[index], probes.member[index], unit
-        self._probes = np.bincount(unit)
-        self._side, self._stratum = np.zeros((2, len(self._probes)), np.int64)
+        cells, cell = np.unique(np.stack([stratum, samples.duplicates[index]]), axis=1, return_inverse=True)
+        self._values, self._member, self._unit = values[index], samples.member[index], unit
+        self._samples = np.bincount(unit)
+        self._side, self._stratum = np.zeros((2, len(self._samples)), np.int64)
         self._side[unit], self._stratum[unit] = self._member, stratum
         self._hits = np.bincount(unit, self._values)
         expected = np.bincount(cell, self._values) / np.bincount(cell)
         self._excess = self._hits - np.bincount(unit, expected[cell])
-        self._exact = (self._probes == 1).all() and cells.shape[1] == len(strata)
+        self._exact = (self._samples == 1).all() and cells.shape[1] == len(strata)
         self.members, self.held_out = int(self._member.sum()), int((~self._member).sum())
         self.key = index.tobytes()
 
@@ -145,15 +147,15 @@ class Exchange:
         rng, kinds = np.random.default_rng(SEED), []
         for stratum in range(self._stratum.max() + 1):
             here = self._stratum == stratum
-            rows = np.stack([self._probes[here], self._excess[here].round(9)])
+            rows = np.stack([self._samples[here], self._excess[here].round(9)])
             kind, of_unit, units = np.unique(rows, axis=1, return_inverse=True, return_counts=True)
             kinds.append((*kind, units, np.bincount(of_unit, 1 - self._side[here], len(units)).astype(int)))
 
         def excess(drawn: Sequence[Array]) -> Array:
             """The statistic for each row of how many units of each kind are held out, by stratum."""
             total = error = 0
-            for (probes, excess, units, _), held_out in zip(kinds, drawn, strict=True):
-                share = held_out @ probes / (units @ probes)
+            for (samples, excess, units, _), held_out in zip(kinds, drawn, strict=True):
+                share = held_out @ samples / (units @ samples)
                 squares, of_held_out = units @ excess**2, held_out @ excess**2
                 total -= held_out @ excess
                 error += share**2 * (squares - of_held_out) + (1 - share) ** 2 * of_held_out
@@ -189,7 +191,7 @@ class Exchange:
 
 
 class Paired:
-    """The test of the tuned model against the base model on the same probes: McNemar's exact test, by clusters.
+    """The test of the tuned model against the base model on the same samples: McNemar's exact test, by clusters.
 
     If fine-tuning changed nothing, it is chance which model reproduces more of a cluster: the models are exchanged, for
     whole clusters, in all ways.
@@ -197,9 +199,9 @@ class Paired:
 
     against = BASE
 
-    def __init__(self, values: Array, base: Array, probes: ProbeValues, mask: Array) -> None:
+    def __init__(self, values: Array, base: Array, samples: SampleValues, mask: Array) -> None:
         index = np.flatnonzero(mask)
-        _, self._unit = np.unique(probes.clusters[index], return_inverse=True)
+        _, self._unit = np.unique(samples.clusters[index], return_inverse=True)
         self._change = (values[index] - base[index]).astype(int)
         self.members, self.held_out = len(index), 0
         self.key = b"base" + index.tobytes()

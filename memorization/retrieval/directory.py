@@ -1,9 +1,11 @@
 """An index in a directory, without a server. What ranks the documents is a subclass's: BM25 (embedded.py), or another.
 
 The directory holds ids, texts and metadata, with the hash of each file. It is built aside by one process at a time, and
-then takes its place.
+then takes its place. A text that is part of a sample's in the span index beside it takes a few bytes: it is compressed
+with the sample's text as the dictionary.
 """
 
+import zlib
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,8 +19,9 @@ from tqdm import tqdm
 from memorization.retrieval.documents import DocumentStream, IndexDocument, IndexMetadata
 from memorization.retrieval.index import Hit, Index
 from memorization.shell.cli import UserError
-from memorization.store.arrays import building_arrays, read_arrays_mark, save
-from memorization.store.directories import changed
+from memorization.store.arrays import KIND, OURS, building_arrays, mapped, read_arrays_mark, save
+from memorization.store.directories import changed, check_ours
+from memorization.store.locations import span_index_path
 from memorization.store.strings import Strings, Texts, write_strings
 
 BLOCK = 256  # scores
@@ -45,6 +48,9 @@ class DirectoryIndex(Index):
     def rank(self, texts: Sequence[str], k: int) -> Iterable[list[tuple[int, float]]]:
         """For each text the numbers and scores of its k best documents, best first (see best_scores)."""
 
+    def check_load(self, made_of: dict[str, str | int], recreate: bool = False) -> None:
+        check_ours(self.path, KIND, OURS)
+
     def load(
         self,
         documents: Iterable[tuple[str, str]],
@@ -57,7 +63,7 @@ class DirectoryIndex(Index):
             made_of = made_of | {"engine": self.engine}
         with building_arrays(self.path) as (directory, metadata):
             with tqdm(stream, total=total, desc="indexing", unit="doc") as bar:
-                self.write_ranking(directory, _stored(directory, bar))
+                self.write_ranking(directory, self._stored(directory, bar, made_of))
             metadata |= msgspec.to_builtins(stream.metadata(made_of))
         return stream.metadata(made_of)
 
@@ -73,7 +79,16 @@ class DirectoryIndex(Index):
         numbers = dict(zip(ids, self._ids.numbers(ids).tolist(), strict=True))
         if missing := [id for id, number in numbers.items() if number < 0]:
             raise KeyError(missing[0])
-        texts = {id: self._texts[number] for id, number in numbers.items()}
+        samples = SampleTexts(self.path.parent, self.made_of())
+        try:
+            texts = {
+                id: zlib.decompressobj(zdict=samples[id]).decompress(self._texts.bytes(number)).decode()
+                for id, number in numbers.items()
+            }
+        except zlib.error:
+            raise UserError(
+                f"{self.where}: its texts are not of the samples in {samples.path}; {self._remedy()}"
+            ) from None
         self._check_unchanged()
         return texts
 
@@ -90,22 +105,43 @@ class DirectoryIndex(Index):
         if name := changed(self.path, metadata.files or {"ids.utf8": ""}):
             raise UserError(f"{self.path / name}: is missing or damaged; {self._remedy()}")
         self._ids = Strings(self.path / "ids")
-        self._texts = Texts(self.path / "texts.utf8", self.path / "text-ends.npy")
+        self._texts = Texts(self.path / "texts.zlib", self.path / "text-ends.npy")
         self.open_ranking(self.path)
         return len(self._texts)
 
+    def _stored(
+        self, directory: Path, documents: Iterable[IndexDocument], made_of: dict[str, str | int]
+    ) -> Iterator[IndexDocument]:
+        """The documents, whose ids and texts are written as they pass by."""
+        samples, ids, ends, end = SampleTexts(self.path.parent, made_of), [], array("q"), 0
+        with (directory / "texts.zlib").open("wb") as texts:
+            for document in documents:
+                compressor = zlib.compressobj(zdict=samples[document.id])
+                end += texts.write(compressor.compress(document.text.encode()) + compressor.flush())
+                ends.append(end)
+                ids.append(document.id)
+                yield document
+        write_strings(directory / "ids", ids)
+        save(directory / "text-ends.npy", np.array(ends, np.int64))
 
-def _stored(directory: Path, documents: Iterable[IndexDocument]) -> Iterator[IndexDocument]:
-    """The documents, whose ids and texts are written as they pass by."""
-    ids, ends, end = [], array("q"), 0
-    with (directory / "texts.utf8").open("wb") as texts:
-        for document in documents:
-            end += texts.write(document.text.encode())
-            ends.append(end)
-            ids.append(document.id)
-            yield document
-    write_strings(directory / "ids", ids)
-    save(directory / "text-ends.npy", np.array(ends, np.int64))
+
+class SampleTexts:
+    """The texts, in bytes, of the samples in the span index of an encoding, by id; none without one, or for others.
+
+    made_of: names the encoding.
+    """
+
+    def __init__(self, indexes: Path, made_of: dict[str, str | int]) -> None:
+        self.path = span_index_path(indexes, str(made_of.get("encoding")))
+        self._ids = np.empty(0, np.int64)
+        if self.path.is_dir():
+            self._ids = mapped(self.path / "ids.npy")
+            self._texts = Texts(self.path / "texts.utf8", self.path / "ends.npy")
+
+    def __getitem__(self, id: str) -> bytes:
+        number = int(id) if id.isdecimal() and len(id) < 19 else -1
+        place = int(self._ids.searchsorted(number))
+        return self._texts.bytes(place) if place < len(self._ids) and self._ids[place] == number else b""
 
 
 def best_scores(scores: np.ndarray, k: int) -> list[tuple[int, float]]:

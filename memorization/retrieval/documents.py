@@ -11,7 +11,7 @@ from memorization.shell.cli import UserError
 from memorization.store.files import NOT_OF_SHAPE
 from memorization.store.manifests import TextDigest
 
-FORMAT = 4  # of what an index holds; raise it when documents, their analysis or the files change
+FORMAT = 5  # of what an index holds; raise it when documents, their analysis or the files change
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -86,6 +86,10 @@ class ElasticIndex(Index):
         self._index: str | None = None  # the index that the alias had when it was opened
         self.client = connect(urls, ca_certs, ssl_fingerprint, insecure)
 
+    def check_load(self, made_of: dict[str, str | int], recreate: bool = False) -> None:
+        with errors_in_one_line(self.where):
+            self._unchanged_by_load(made_of, recreate)
+
     def load(
         self,
         documents: Iterable[tuple[str, str]],
@@ -95,11 +99,7 @@ class ElasticIndex(Index):
     ) -> IndexMetadata:
         stream, self._metadata, self._index = DocumentStream(documents), None, None
         with errors_in_one_line(self.where), tqdm(stream, total=total, desc="indexing", unit="doc") as bar:
-            stored = self._replaceable(recreate)
-            if stored and not recreate:
-                self._check_same(stored, made_of)
-                if self._shards not in (None, stored.shards):
-                    raise UserError(f"{self.where}: has {stored.shards} shards; to change that, add --recreate")
+            if stored := self._unchanged_by_load(made_of, recreate):
                 if self._replicas is not None:
                     replicas = {"number_of_replicas": self._replicas}
                     self.client.indices.put_settings(index=stored.name, settings=replicas)
@@ -182,6 +182,16 @@ class ElasticIndex(Index):
                 raise UserError(f"{self.where}: was loaded by an earlier version; {self._remedy()} --recreate")
         elif not self._is_own(stored.name):
             raise UserError(f"{self.where}: is an alias of {stored.name}; name another with --index-xsuffix")
+        return stored
+
+    def _unchanged_by_load(self, made_of: dict[str, str | int], recreate: bool) -> Stored | None:
+        """The index under the name, if a load may only find the same documents in it. Raises UserError for others."""
+        stored = self._replaceable(recreate)
+        if not stored or recreate:
+            return None
+        self._check_same(stored, made_of)
+        if self._shards not in (None, stored.shards):
+            raise UserError(f"{self.where}: has {stored.shards} shards; to change that, add --recreate")
         return stored
 
     def _is_own(self, index: str) -> bool:

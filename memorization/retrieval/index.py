@@ -35,6 +35,10 @@ class Index(ABC):
         self._metadata: IndexMetadata | None = None  # once it is open
 
     @abstractmethod
+    def check_load(self, made_of: dict[str, str | int], recreate: bool = False) -> None:
+        """Raise UserError for what `load` would refuse before it has read a document."""
+
+    @abstractmethod
     def load(
         self,
         documents: Iterable[tuple[str, str]],

@@ -11,7 +11,7 @@ import numpy as np
 from memorization.store import directories
 from memorization.store.files import beside, locked, naming, recover
 
-KIND, OURS = "index", (".npy", ".utf8")  # the mark's, and the endings of the files
+KIND, OURS = "index", (".npy", ".utf8", ".zlib")  # the mark's, and the endings of the files
 
 
 @contextmanager

@@ -5,7 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from memorization.store.files import fingerprint
+from memorization.store.files import fingerprint, read_json
+
+# in the configuration of an adapter, what does not say how it computes
+NAMES = ("base_model_name_or_path", "revision", "peft_version", "inference_mode", "auto_mapping")
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
@@ -26,20 +29,36 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 
 def is_weights(name: str) -> bool:
     """Whether a file of a model's directory holds weights."""
-    return name.endswith(".safetensors") or name.startswith("pytorch_model") and name.endswith(".bin")
+    return (
+        name.endswith(".safetensors") or name.startswith(("pytorch_model", "adapter_model")) and name.endswith(".bin")
+    )
 
 
 def is_model_file(name: str) -> bool:
     """Whether a file of a model's directory is of its weights, configuration or tokenizer."""
     index = name.endswith((".safetensors.index.json", "pytorch_model.bin.index.json"))
     vocabulary = name.startswith(("tokenizer", "vocab", "merges", "spiece", "special_tokens", "added_tokens"))
-    return is_weights(name) or index or vocabulary or name == "config.json" or name.endswith(".model")
+    configuration = name in ("config.json", "adapter_config.json")
+    return is_weights(name) or index or vocabulary or configuration or name.endswith(".model")
 
 
 def model_hashes(directory: str | Path) -> dict[str, str]:
     """Name -> SHA-256 of the files of weights, configuration and tokenizer in a directory, in order of their names."""
     files = sorted(path for path in Path(directory).iterdir() if path.is_file() and is_model_file(path.name))
-    return {path.name: fingerprint(path) for path in files}
+    return {
+        path.name: _adapter_hash(path) if path.name == "adapter_config.json" else fingerprint(path) for path in files
+    }
+
+
+def _adapter_hash(path):
+    """The hash of what the configuration of an adapter says, but for names and versions."""
+    config = read_json(path, dict)
+    facts = {
+        name: sorted(map(str, value)) if isinstance(value, list) else value  # the order of peft's sets is random
+        for name, value in config.items()
+        if name not in NAMES
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def model_fingerprint(directory: str | Path, hashes: dict[str, str] | None = None) -> str:
@@ -51,3 +70,8 @@ def model_fingerprint(directory: str | Path, hashes: dict[str, str] | None = Non
     for name, file in (hashes or model_hashes(directory)).items():
         digest.update(f"{name} {file}\n".encode())
     return digest.hexdigest()
+
+
+def adapted_fingerprint(adapter: str, base: str) -> str:
+    """SHA-256 of an adapter and its base model. adapter, base: the model_fingerprints of the two."""
+    return hashlib.sha256(f"adapter {adapter} of {base}\n".encode()).hexdigest()

@@ -19,6 +19,11 @@ def canaries_path(directory: str | Path, name: str) -> Path:
     return Path(directory) / f"{name}_canaries.json"
 
 
+def span_index_path(indexes: str | Path, encoding: str) -> Path:
+    """The directory of all samples of an encoding, their texts and words, among the indexes."""
+    return Path(indexes) / f"spans-{encoding}"
+
+
 def generations_path(directory: str | Path, dir_name: str, subset_name: str, output_name: str) -> Path:
     """Of stage 3: memorization_<dir_name>/<subset_name>/<output_name>.jsonl."""
     return Path(directory) / f"memorization_{dir_name}" / subset_name / f"{output_name}.jsonl"

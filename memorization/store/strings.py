@@ -31,7 +31,7 @@ class Texts:
         return len(self._ends)
 
     def __getitem__(self, number: int) -> str:
-        return self._bytes(number).decode()
+        return self.bytes(number).decode()
 
     def holding(self, string: str) -> np.ndarray:
         """The numbers, in order, of the texts that contain a string that is not empty: int64 array. All are read."""
@@ -39,7 +39,7 @@ class Texts:
         numbers = np.searchsorted(self._ends, starts, "right")
         return np.unique(numbers[np.array(starts) + len(string.encode()) <= self._ends[numbers]])
 
-    def _bytes(self, number: int) -> bytes:
+    def bytes(self, number: int) -> bytes:
         return bytes(self._utf8[self._ends[number - 1] if number else 0 : self._ends[number]])
 
 
@@ -59,7 +59,7 @@ class Strings(Texts):
 
     def _number(self, encoded: bytes, hash: int, place: int) -> int:
         while place < len(self) and self._hashes[place] == hash:
-            if self._bytes(number := self._order[place]) == encoded:
+            if self.bytes(number := self._order[place]) == encoded:
                 return number
             place += 1
         return -1

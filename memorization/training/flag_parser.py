@@ -5,8 +5,11 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -117,8 +120,10 @@ def parse_flags(
         parser.error(f"--output-dir {options['output_dir']}: is a file; name a directory")
     if options["resume_from_checkpoint"]:
         parser.error("--resume-from-checkpoint: leave it out; a stopped run continues from its own last checkpoint")
-    if bool(options["model_name_or_path"]) == bool(options["config_name"]):
+    if bool(options["model_name_or_path"] or options["adapter"]) == bool(options["config_name"]):
         parser.error("name either a --model-name-or-path to fine-tune or a --config-name to train from scratch")
+    if options["lora_rank"] and options["adapter"]:
+        parser.error("--lora-rank: leave it out; with --adapter it is that one that is trained")
     if options["lora_rank"] and not options["model_name_or_path"]:
         parser.error("--lora-rank: adapts a model that is trained; name one by --model-name-or-path")
     if options["task_weights"]:
@@ -156,3 +161,29 @@ def parse_flags(
     if arguments.fsdp and arguments.use_cpu:
         print_once("--fsdp has no effect on CPUs: each process holds the whole model")
     return settings, arguments
+
+
+@contextmanager
+def refused_flags_named(arguments: TrainingArguments) -> Iterator[None]:
+    """Make a UserError of what the Trainer and the libraries below it raise for values of flags that they cannot use.
+
+    Their ranges are not listed here. An error is taken for theirs if the last of our modules on the way to it is one
+    that calls the Trainer, and it is not from within a step.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, ArithmeticError, AssertionError, LookupError, ImportError) as error:
+        way = [(frame.f_globals.get("__name__", ""), frame.f_code.co_name) for frame, _ in walk_tb(error.__traceback__)]
+        *_, ours = (module for module, _ in way if module.startswith("memorization."))
+        in_a_step = any(name in ("training_step", "prediction_step") for _, name in way)
+        if in_a_step or way[-1][0] == ours or not ours.endswith((".fine_tune", ".trainer")):
+            raise
+        numbers = (
+            f"--{field.name.replace('_', '-')} {value}"
+            for field in fields(arguments)
+            if type(value := getattr(arguments, field.name)) in (int, float) and value != field.default
+        )
+        raise UserError(
+            f"the Trainer cannot use the flags as they are ({type(error).__name__}: {error}); correct them (--help-all "
+            f"describes each). Numbers given: {', '.join(numbers)}"
+        ) from error

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
 from memorization.extraction.scores import scores
 from memorization.extraction.teacher_forcing import texts_a_pass, token_scores
@@ -34,10 +35,11 @@ NAMES = {f"eval_memorization_{figure}": figure for figure in FIGURES}  # in the 
 
 
 class CurveProbes(NamedTuple):
-    """Probes that a curve is measured on, longest first. members: bool. sources: what an encoder reads, None for a
-    causal model. made_of: what determines the choice.
+    """Probes that a curve is measured on, longest first. ids: of their samples. members: bool. sources: what an encoder
+    reads, None for a causal model. made_of: what determines the choice.
     """
 
+    ids: np.ndarray
     members: np.ndarray
     prefixes: list[list[int]]
     suffixes: list[list[int]]
@@ -48,7 +50,7 @@ class CurveProbes(NamedTuple):
 def read_curve_probes(
     settings: FineTuneSettings, manifests: list[Manifest], model: PreTrainedModel, source_length: int | None = None
 ) -> CurveProbes:
-    """The CurveProbes of --memorization-probes: members and as many held-out probes (all, where there are fewer).
+    """The CurveProbes of --memorization-probes: members and as many held-out samples (all, where there are fewer).
 
     manifests: of the training sets. source_length: most tokens of a source in training. The choice depends on the
     probes only, so that the curves of several runs are of the same texts. Raises UserError for probes of another
@@ -72,12 +74,9 @@ def read_curve_probes(
             f"{flag}: their token id {probes.greatest_id} is beyond the model's vocabulary of {vocab_size}; name a "
             "model and a --tokenizer-name that belong together"
         )
-    rng = np.random.default_rng(0)
-    sides = [np.flatnonzero(probes.members == member) for member in SIDES]
-    indices = np.sort(
-        np.concatenate([rng.permutation(side)[: settings.memorization_samples] for side in sides])
-    ).tolist()
-    chosen = [probe for i in indices for probe in probes[i : i + 1]]
+    samples = settings.memorization_samples
+    probes.keep(draw_samples(probes, samples, samples, seed=0, flags=("--memorization-samples",) * 2))
+    chosen = probes[:]
     context = context_length(model.config)
     longest = max(len(probe["prefix_ids"]) for probe in chosen)
     if context and longest + MOST > context:
@@ -87,16 +86,21 @@ def read_curve_probes(
         )
     chosen.sort(key=lambda probe: -len(probe["prefix_ids"]) - len(probe["suffix_ids"][:MOST]))
     prefixes, sources = prompts_and_sources(model, chosen, source_limit(model.config, probes.kind, source_length))
-    made_of = {"probes": probes.manifest.contents, "samples": settings.memorization_samples}
+    made_of = {"probes": probes.manifest.contents, "samples": samples, "format": 2}
     made_of |= {"prefix_length": probes.prefix_length, "probe": probes.kind}
-    members, suffixes = zip(*((probe["member"], probe["suffix_ids"][:MOST]) for probe in chosen), strict=True)
+    ids, members = (np.array([probe[name] for probe in chosen]) for name in ("id", "member"))
+    suffixes = [probe["suffix_ids"][:MOST] for probe in chosen]
     sources_or_none: list[list[int] | None] = [*sources] if sources else [None] * len(chosen)
-    return CurveProbes(np.array(members), prefixes, [*suffixes], sources_or_none, made_of)
+    return CurveProbes(ids, members, prefixes, suffixes, sources_or_none, made_of)
 
 
 class Curve(TrainerCallback, ExportableState):
     """Measures before the first step, at every evaluation (every epoch where there is none) or every `steps` steps, and
     at the end. Logs the figures as the Trainer's metrics and writes memorization.jsonl in the output directory.
+
+    The model that is trained is asked itself, not an Engine: it stays where the Trainer has put it, perhaps in parts on
+    all ranks, and an Engine passes over fewer texts at a time on a rank that runs out of memory, for which the others
+    would wait.
 
     Figures are part of checkpoints with the Trainer's log, as the losses are. All ranks take part, each with its share
     of the probes and as many passes as the others.
@@ -151,7 +155,7 @@ class Curve(TrainerCallback, ExportableState):
             )
 
     def _figures(self):
-        """The mean of each of FIGURES that has a probe, by name."""
+        """The mean of each of FIGURES that has a sample, by name. A sample is exact if any of its turns is."""
         trainer, probes = self._trainer, self._probes
         model, number, ranks = trainer.model, len(probes.members), trainer.args.world_size
         mine = (np.arange(trainer.args.process_index, number + -number % ranks, ranks) % number).tolist()
@@ -170,12 +174,18 @@ class Curve(TrainerCallback, ExportableState):
         model.train(training)
         rows = trainer.accelerator.gather(torch.tensor(rows, device=trainer.args.device)).cpu().double().numpy()
         matched, loss = rows.reshape(ranks, -1, 2).swapaxes(0, 1).reshape(-1, 2)[:number].T
-        long = np.array([*map(len, probes.suffixes)]) >= EXACT
+        lengths = np.array([*map(len, probes.suffixes)])
+        _, first, sample = np.unique(probes.ids, return_index=True, return_inverse=True)
+        exact = np.full(len(first), -1)  # of a sample without a suffix so long
+        np.maximum.at(exact, sample, np.where(lengths < EXACT, -1, matched >= EXACT))
+        turns, tokens = (np.bincount(sample, weight) for weight in (None, lengths))
+        matched = np.bincount(sample, matched) / turns
+        loss = np.bincount(sample, loss * (lengths / tokens[sample]))
         means = {}
         for member, name in SIDES.items():
-            side = probes.members == member
+            side = probes.members[first] == member
             values = {
-                f"exact_{EXACT}": matched[side & long] >= EXACT,
+                f"exact_{EXACT}": exact[side & (exact >= 0)],
                 "matched_tokens": matched[side],
                 "loss": loss[side],
             }

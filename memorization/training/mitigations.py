@@ -10,16 +10,18 @@ PART = 2**20  # tokens at a time
 
 
 def loss_mask(
-    ids: np.ndarray, lengths: np.ndarray, target: np.ndarray | None = None, goldfish_k: int | None = None
+    ids: np.ndarray, lengths: np.ndarray, output: np.ndarray | None = None, goldfish_k: int | None = None
 ) -> np.ndarray:
     """Which tokens get loss: bool of the shape of ids.
 
-    ids: the token ids of all rows, concatenated, (tokens,). lengths: of the rows. target: for each row the place of the
-    output's first token, if only the output gets loss. goldfish_k: the k of goldfish_dropped().
+    ids: the token ids of all rows, concatenated, (tokens,). lengths: of the rows. output: which tokens are output, bool
+    of the shape of ids, if only these get loss. goldfish_k: the k of goldfish_dropped().
     """
+    mask = np.ones(len(ids), bool) if output is None else output
+    if goldfish_k is None:
+        return mask
     places = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # in their rows
-    mask = np.ones(len(ids), bool) if target is None else places >= np.repeat(target, lengths)
-    return mask if goldfish_k is None else mask & ~goldfish_dropped(ids, places, goldfish_k)
+    return mask & ~goldfish_dropped(ids, places, goldfish_k)
 
 
 def goldfish_dropped(ids: np.ndarray, places: np.ndarray, k: int) -> np.ndarray:

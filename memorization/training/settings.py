@@ -21,6 +21,7 @@ class FineTuneSettings:
     config_name: str | None = flag("train from scratch with this configuration: a path or hub name")
     tokenizer_name: str | None = flag("tokenizer, where it is not beside the model or configuration")
     model_type: str | None = flag("published flag: a model of another type is reported")
+    adapter: str | None = flag("adapter of peft (LoRA ...) on that model, to go on training: a path or hub name")
     lora_rank: int | None = flag("train adapters of this rank beside the linear layers, nothing else", check=whole(1))
     train_file: list[str] | None = flag("stage 1's training set, a directory, or several", action="extend")
     validation_file: list[str] | None = flag("stage 1's held-out set, a directory, or several", action="extend")
@@ -53,7 +54,10 @@ class BlockSettings(FineTuneSettings):
         "keep the first block of a longer sample, or all (default: cut)", "cut"
     )
     packing: bool = flag("train on several samples a row, none of which sees another; evaluation is not packed", False)
-    loss_on: Literal["all", "output"] = flag("the tokens that are learned: all, or the output's only", "all")
+    loss_on: Literal["all", "output", "last"] = flag(
+        "the tokens that are learned: all; the output's only, of a chat the assistant's turns; or the last of these",
+        "all",
+    )
 
 
 @dataclass(frozen=True)

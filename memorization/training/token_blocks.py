@@ -28,11 +28,11 @@ UNLIMITED = 2**31  # tokens of a block
 
 
 class TokenRows(NamedTuple):
-    """One set of stage 1. rows: with COLUMNS. target: where each row's output begins, if the set tells. ids, labels: of
+    """One set of stage 1. rows: with COLUMNS. targets: of each row (encoding.tokens), if the set tells. ids, labels: of
     all rows, concatenated. lengths: of both columns of each row, int64, (2, rows)."""
 
     rows: Dataset
-    target: np.ndarray | None
+    targets: pa.ListArray | None
     ids: np.ndarray
     labels: np.ndarray
     lengths: np.ndarray
@@ -51,13 +51,13 @@ class Blocks(torch.utils.data.Dataset):
         block_size: int,
         long_samples: str = "cut",
         learned: np.ndarray | None = None,
-        target: np.ndarray | None = None,
+        output: np.ndarray | None = None,
     ) -> None:
         """rows: with `input_ids` and `labels`, lists of equal length. long_samples: "cut" keeps the first block of a
-        longer row, "split" keeps all. learned: which of the tokens of all rows get loss, bool (default: all). target:
-        the place of each row's output; with it blocks also have `output_labels`, IGNORED before that place.
+        longer row, "split" keeps all. learned: which of the tokens of all rows get loss, bool (default: all). output:
+        which of them are output, bool; with it blocks also have `output_labels`, IGNORED elsewhere.
         """
-        self.rows, self.block_size, self.learned, self.target = rows, block_size, learned, target
+        self.rows, self.block_size, self.learned, self.output = rows, block_size, learned, output
         labels = arrow_column(rows, "labels")
         lengths = pc.list_value_length(labels).to_numpy()
         self.place = np.cumsum(lengths) - lengths  # of a row's first token among all
@@ -94,12 +94,11 @@ class Blocks(torch.utils.data.Dataset):
         """A row before it is cut."""
         row = int(row)
         columns = {name: self.rows[row][name] for name in COLUMNS}
+        here = slice(self.place[row], self.place[row] + len(columns["labels"]))
         if self.learned is not None:
-            learned = self.learned[self.place[row] : self.place[row] + len(columns["labels"])]
-            columns["labels"] = np.where(learned, columns["labels"], IGNORED).tolist()
-        if self.target is not None:
-            before = int(self.target[row])
-            columns["output_labels"] = [IGNORED] * before + columns["labels"][before:]
+            columns["labels"] = np.where(self.learned[here], columns["labels"], IGNORED).tolist()
+        if self.output is not None:
+            columns["output_labels"] = np.where(self.output[here], columns["labels"], IGNORED).tolist()
         return columns
 
 
@@ -133,9 +132,9 @@ def read_blocks(
             longer = f"{blocks.longer} over {block_size} tokens"
             print_once(f"{directory}: {len(blocks.rows)} samples, {longer}, make {len(blocks)} blocks{with_loss}")
     held_out = sets.get("held-out set", [])
-    if any(blocks.target is None for blocks in held_out):
+    if any(blocks.output is None for blocks in held_out):
         for blocks in held_out:
-            blocks.target = None  # no figure for some of the texts only
+            blocks.output = None  # no figure for some of the texts only
     return sets, {"block_size": block_size, "packing": settings.packing or None} | options
 
 
@@ -153,20 +152,21 @@ def read_block_set(
     evaluated: whatever loss_on and goldfish_k are, all labels count, and blocks mark those of the output where stage 1
     recorded where it begins.
     """
-    rows, target, ids, _, lengths = read_token_rows(directory, vocab_size)
+    rows, targets, ids, _, lengths = read_token_rows(directory, vocab_size)
     if (unequal := np.flatnonzero(lengths[0] != lengths[1])).size:
         n_ids, n_labels = lengths[:, unequal[0]]
         raise UserError(
             f"{directory}: row {unequal[0]} has {n_ids} token ids and {n_labels} labels; run encode_<task>.py again"
         )
+    output = None if targets is None else output_tokens(targets, lengths[0], loss_on == "last" and not evaluated)
     if evaluated:
-        blocks = Blocks(rows, block_size, long_samples, target=target)
+        blocks = Blocks(rows, block_size, long_samples, output=output)
     elif loss_on == "all" and goldfish_k is None:
         blocks = Blocks(rows, block_size, long_samples)
-    elif loss_on == "output" and target is None:
+    elif loss_on != "all" and output is None:
         raise UserError(f"{directory}: does not say where outputs begin; run encode_<task>.py again for --loss-on")
     else:
-        learned = loss_mask(ids, lengths[0], target if loss_on == "output" else None, goldfish_k)
+        learned = loss_mask(ids, lengths[0], None if loss_on == "all" else output, goldfish_k)
         blocks = Blocks(rows, block_size, long_samples, learned)
     if not len(blocks):
         raise UserError(
@@ -176,12 +176,29 @@ def read_block_set(
     return blocks
 
 
+def output_tokens(targets: pa.ListArray, lengths: np.ndarray, last: bool = False) -> np.ndarray:
+    """Which tokens of all rows are output, bool: those of their targets and what closes these.
+
+    targets: triples (encoding.tokens). lengths: tokens of the rows. last: only the last target of each row counts.
+    """
+    numbers = pc.list_value_length(targets).to_numpy() // 3
+    begin, _, closed = pc.list_flatten(targets).to_numpy().reshape(-1, 3).T
+    row = np.repeat(np.arange(len(numbers)), numbers)
+    first, chosen = np.cumsum(lengths) - lengths, np.ones(len(row), bool)
+    if last:
+        chosen[:-1] = row[1:] != row[:-1]
+    changes = np.zeros(lengths.sum() + 1, np.int64)
+    np.add.at(changes, (first[row] + begin)[chosen], 1)
+    np.add.at(changes, (first[row] + closed)[chosen], -1)
+    return np.cumsum(changes[:-1]) > 0
+
+
 def read_token_rows(directory: str, vocab_size: int) -> TokenRows:
     """The TokenRows of a directory. Raises UserError if they are not there, or outside the vocabulary."""
     try:
-        rows, target = load_from_disk(str(directory)), None
-        if "target" in rows.column_names:
-            target = arrow_column(rows, "target").to_numpy()
+        rows, targets = load_from_disk(str(directory)), None
+        if "targets" in rows.column_names:
+            targets = arrow_column(rows, "targets")
         rows = rows.select_columns(list(COLUMNS))
         lists = [arrow_column(rows, name) for name in COLUMNS]
         lengths = np.array([pc.list_value_length(column).to_numpy() for column in lists])
@@ -202,7 +219,7 @@ def read_token_rows(directory: str, vocab_size: int) -> TokenRows:
                     f"{directory}: {name} {value} is beyond the model's vocabulary of {vocab_size}; name a model and a "
                     "--tokenizer-name that belong together"
                 )
-    return TokenRows(rows, target, ids.to_numpy(), labels.to_numpy(), lengths)
+    return TokenRows(rows, targets, ids.to_numpy(), labels.to_numpy(), lengths)
 
 
 def vocabulary_size(model: PreTrainedModel) -> int:

@@ -12,6 +12,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
 from memorization.models.loading import Architecture
 from memorization.models.trained import check_sums, write_sums
+from memorization.shell.cli import UserError
 from memorization.training.checkpoints import remove_old_checkpoints
 from memorization.training.distributed import on_first_rank
 from memorization.training.length_grouping import LengthGroupedSampler, sample_lengths
@@ -90,6 +91,11 @@ class TokenTrainer(Trainer):
         step = self.state.global_step
         if "loss" in logs:
             logs["loss"] = self.losses.mean_since_logged(step)
+        if "train_loss" in logs and not step:
+            raise UserError(
+                "the Trainer has made no step; give more --num-train-epochs, --max-steps or data, or correct "
+                "--gradient-accumulation-steps"
+            )
         if "train_loss" in logs:
             logs["train_loss"] = self.losses.total / step
         super().log(logs, start_time)

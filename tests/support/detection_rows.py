@@ -90,10 +90,11 @@ def _copied(length, holders, members, sample, start=5, cluster=None):
     )
 
 
-def write_detections(directory, rows, generations=(), training=None, index=(), **made_of):
+def write_detections(directory, rows, generations=(), training=None, index=(), split=None, **made_of):
     """Write rows and their manifest into a directory, as stage 5 does; return the directory.
 
     generations, index: what is to be otherwise in their made_of. training: the same, or None for an unknown model.
+    split: a SplitRule.
     """
     directory.mkdir(parents=True)
     path = directory / "detections.jsonl"
@@ -117,6 +118,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), *
         | {"top_k": 0, "top_p": 1.0}
         | dict(generations),
         "training": None if training is None else TRAINING | training,
+        "split": split,
         "samples": FACTS.samples,
         "clusters": FACTS.clusters,
         "base": None,

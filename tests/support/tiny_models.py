@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -58,6 +59,41 @@ def gpt_neo_config(vocabulary, eos, context=256):
         bos_token_id=eos,
         eos_token_id=eos,
     )
+
+
+def save_memorizing_model(path, texts):
+    """A Llama, made by hand, that goes on from each word as the texts do, and the tokenizer of their words.
+
+    texts: of words w1, w2, ... that have one successor each.
+    """
+    successor = {}
+    for text in texts:
+        numbers = [int(word[1:]) for word in text.split()]
+        successor |= dict(pairwise(numbers))
+    size = max(*successor, *successor.values()) + 1
+    tokenizer = save_word_tokenizer(path, size)
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=192,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        words = torch.nn.functional.normalize(torch.randn(size, config.hidden_size))
+        model.model.embed_tokens.weight.copy_(words)
+        model.lm_head.weight.zero_()
+        for word, following in successor.items():
+            model.lm_head.weight[following] = 3 * words[word]
+    model.save_pretrained(path)
+    return path
 
 
 def save_word_tokenizer(path, vocabulary, eos="<|endoftext|>"):

@@ -1,0 +1,150 @@
+"""The settings of an audit, and the flags they come from: those of the stages, as far as they say how to measure."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from memorization.detection.indexing import IndexingSettings, add_region_argument
+from memorization.detection.run_detection import DetectionSettings, add_detection_arguments
+from memorization.encoding.settings import SEED, TEST_SIZE, EncodingSettings, add_sample_arguments
+from memorization.encoding.task_rows import DataSettings
+from memorization.encoding.tasks import TEXT
+from memorization.encoding.text_files import encoding
+from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments
+from memorization.models.adapters import ModelSource, model_sources
+from memorization.results.gate import add_gate_arguments
+from memorization.results.report import ReportSettings
+from memorization.retrieval import IndexSettings
+from memorization.shell.cli import Parser, UserError
+
+NAME = "audit"  # of the encoding, the index and the results
+OF_ENCODING = "train_data held_out_data max_samples encoding tokenizer min_suffix_length near_duplicates".split()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings:
+    """What is audited, and the settings of each stage.
+
+    sources: the model, or each of several adapters. encoding: without its task, which the form of the data decides, as
+    it does `probe` and `prefix_length` where these are None. dry_run: whether to print only what would be done.
+    """
+
+    sources: list[ModelSource]
+    output: Path
+    probe: str | None
+    prefix_length: int | None
+    encoding: EncodingSettings
+    extraction: ExtractionSettings
+    indexing: IndexingSettings
+    detection: DetectionSettings
+    report: ReportSettings
+    dry_run: bool
+
+
+def add_audit_arguments(parser: Parser) -> None:
+    """Add all flags of an audit."""
+    parser.add_argument("--model", help="the fine-tuned model: path or hub name; with --adapter, its base model")
+    parser.add_argument(
+        "--adapter",
+        nargs="+",
+        metavar="DIR",
+        help="an adapter of peft (LoRA ...) on it, or several; without --model on the base model that it names",
+    )
+    parser.add_argument("--tokenizer", help="its tokenizer: path or hub name (default: the adapter's, --model's)")
+    parser.add_argument(
+        "--base-model",
+        help="the model before fine-tuning: the same with it, to compare: path or hub name; an adapter's own is not "
+        "loaded twice",
+    )
+    parser.add_argument(
+        "--train-data", nargs="+", required=True, metavar="PATH", help="what it was trained on: files or data sets"
+    )
+    parser.add_argument(
+        "--held-out-data",
+        nargs="+",
+        metavar="PATH",
+        help="data of the same kind that it was not trained on, the control (default: the split test or validation of "
+        "the training data, if there is one)",
+    )
+    parser.add_argument("--output", default="audit", metavar="DIR", help="where all results go (default: %(default)s)")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only print what would be done: probes, prompts, tokens, memory, and the time by a short measurement",
+    )
+    add_extraction_arguments(parser)
+    add_sample_arguments(parser)
+    parser.add_argument("--encoding", type=encoding, metavar="NAME", help="of text files, as gbk (default: utf-8)")
+    add_region_argument(parser)
+    add_detection_arguments(parser)
+    add_gate_arguments(parser)
+    parser.set_defaults(paraphrase_model="none")
+
+
+def audit_settings(flags: argparse.Namespace) -> AuditSettings:
+    """The settings that the flags give. Raises UserError for a model or an adapter that is none."""
+    if not (flags.model or flags.adapter):
+        raise UserError("--model is missing: name the fine-tuned model, or an adapter by --adapter")
+    sources = model_sources(flags.model, flags.adapter)
+    output = Path(flags.output)
+    values = vars(flags)
+    encoded, index, detections = output / "encoding", output / "index", output / "detections"
+    held_out = tuple(flags.held_out_data or ())
+    data = DataSettings(
+        TEXT, tuple(flags.train_data), flags.max_samples, None, flags.encoding, held_out, "--train-data"
+    )
+    of_encoding: dict[str, Any] = {
+        "data": data,
+        "tokenizer": flags.tokenizer or sources[0].tokenizer,
+        "name": NAME,
+        "output_dir": encoded,
+        "test_size": TEST_SIZE,
+        "deduplicate": False,
+        "seed": SEED,
+        "encoder_decoder": False,
+        "source_prefix": "",
+        "canaries": None,
+        "flags": {name: values[name] for name in OF_ENCODING},
+    }
+    of_extraction = {
+        "model_path": flags.model,
+        "token_path": flags.tokenizer,
+        "subset_name": NAME,
+        "output_name": NAME,
+        "dir_name": NAME,
+        "tokenized_dir": str(encoded),
+        "output_dir": str(output),
+        "probes": None,
+    }
+    extraction = ExtractionSettings(**_chosen(ExtractionSettings, values) | of_extraction)
+    return AuditSettings(
+        sources=sources,
+        output=output,
+        probe=flags.probe,
+        prefix_length=flags.prefix_length,
+        encoding=EncodingSettings(**_chosen(EncodingSettings, values) | of_encoding),
+        extraction=extraction,
+        indexing=IndexingSettings(
+            directory=encoded,
+            name=NAME,
+            index=IndexSettings(NAME, index),
+            prefix_length=flags.prefix_length,
+            probe=flags.probe,
+            regions=flags.regions,
+            jobs=flags.jobs,
+            recreate=False,
+            flags=values,
+        ),
+        detection=DetectionSettings.of(
+            flags, generations=extraction.path, result=detections / "detections.jsonl", probes=None, indexes=index
+        ),
+        report=ReportSettings([], (output / "report").resolve(), (), tuple(flags.fail_above), flags.redact),
+        dry_run=flags.dry_run,
+    )
+
+
+def _chosen(shape: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those values that are fields of a settings class."""
+    return {field.name: values[field.name] for field in fields(shape) if field.name in values}

@@ -1,0 +1,225 @@
+"""audit.py: what the stages give one by one, in one command; killed anywhere it gives the same; errors come at once."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import memorization
+from memorization import audit, load_results
+from memorization.auditing.forms import detect_form
+from memorization.encoding.made_up import make_articles, make_dialogues, make_questions, make_reviews, make_translations
+from memorization.shell.cli import UserError
+from memorization.store.files import read_json
+from support.command_line import ROOT, one_line, run_script
+from support.tiny_models import save_language_model
+
+TOKENIZER = ROOT / "configs" / "gpt-neo-small"
+SHORT = "--max-new-tokens", "12", "--batch-size", "2"  # 16 texts are decoded at a time
+SAME = "encoding/audit_prefix.json", "memorization_audit/audit/audit.jsonl", "detections/detections.jsonl"
+SAME += ("detections/result.json",)
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A random model, 22 dialogues to train on (some twice) and 12 held out."""
+    path = tmp_path_factory.mktemp("home")
+    rows = make_dialogues(seed=2, single=32, fourfold=0, sixteenfold=0)
+    write_rows(path / "train.jsonl", rows[:20] + rows[:2])
+    write_rows(path / "held.jsonl", rows[20:])
+    save_language_model(path / "model", TOKENIZER)
+    return path
+
+
+def command(home, output, *flags):
+    data = "--train-data", home / "train.jsonl", "--held-out-data", home / "held.jsonl"
+    return ["audit.py", "--model", home / "model", *data, "--output", output, *SHORT, *flags]
+
+
+@pytest.fixture(scope="module")
+def finished(home):
+    assert run_script(*command(home, home / "audit")) == 0
+    return home / "audit"
+
+
+def test_an_audit_gives_what_the_stages_give(home, finished, tmp_path):
+    """The generations and the figures are those of the scripts, run one after the other."""
+    data = "--train-data", home / "train.jsonl", "--held-out-data", home / "held.jsonl", "--tokenizer", home / "model"
+    assert run_script("encode_dialogue.py", *data, "--output-dir", tmp_path) == 0
+    paths = "--model-path", home / "model", "--tokenized-dir", tmp_path, "--output-dir", tmp_path
+    assert run_script("inference_prefix.py", *paths, *SHORT) == 0
+    index = "--indexes", tmp_path / "indexes", "--index-xsuffix", "i"
+    assert run_script("load_to_elastic.py", "-dir", tmp_path, "-fn", "dialogue_prefix.json", *index) == 0
+    generations = tmp_path / "memorization_finetuned_dialogue" / "dialogue" / "dialogue.jsonl"
+    assert generations.read_bytes() == (finished / "memorization_audit" / "audit" / "audit.jsonl").read_bytes()
+    what = "--filedir", generations, "--type", "model", "--output-dir", tmp_path / "results", *index
+    assert run_script("plagiarism_detect.py", *what, "--paraphrase-model", "none") == 0
+    for name in ("detections.jsonl", "result.json"):
+        by_stages = tmp_path / "results" / "model" / "dialogue" / name
+        assert by_stages.read_bytes() == (finished / "detections" / name).read_bytes()
+
+
+STEPS = [  # where an audit is killed: a function, and at which of its calls
+    ("memorization.encoding.encode.write_manifest", 2),
+    ("memorization.extraction.transformers_engine.token_scores", 4),
+    ("memorization.extraction.extract.write_listing", 1),
+    ("memorization.detection.indexing.build", 1),
+    ("memorization.detection.indexing.write_manifest", 1),
+    ("memorization.detection.detect.judge_batch", 1),
+    ("memorization.results.result_files.write_json", 1),
+    ("memorization.results.report.audit_json", 1),
+]
+
+
+@pytest.mark.parametrize(("function", "call"), STEPS, ids=[name.rpartition(".")[2] for name, _ in STEPS])
+def test_a_killed_audit_goes_on_and_gives_the_same_bytes(home, finished, tmp_path, monkeypatch, function, call):
+    module, _, name = function.rpartition(".")
+    original, calls = getattr(sys.modules[module], name), []
+
+    def killed(*args, **options):
+        calls.append(args)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(function, killed)
+        assert run_script(*command(home, tmp_path / "audit")) == 130
+    assert len(calls) == call
+    assert not (tmp_path / "audit" / "report").exists()
+    assert run_script(*command(home, tmp_path / "audit")) == 0
+    both = tmp_path / "audit", finished
+    for file in SAME:
+        assert len({(path / file).read_bytes() for path in both}) == 1, file
+    one, other = (read_json(path / "report" / "audit.json")["runs"][0] for path in both)
+    paths = dict.fromkeys(("name", "label", "directory"))
+    assert one | paths == other | paths
+
+
+def test_what_is_finished_is_not_done_again(home, finished, monkeypatch, capsys):
+    for function in ("run_audit.encode_task", "run_audit.index_training_set"):
+        monkeypatch.delattr(f"memorization.auditing.{function}")
+    monkeypatch.delattr("memorization.extraction.decoding.GenerationConfig")
+    assert run_script(*command(home, finished)) == 0
+    printed = capsys.readouterr().out
+    assert "32 of them done before" in printed and f"page: {finished / 'report' / 'report.html'}" in printed
+
+
+def test_other_data_or_settings_make_another_result_only_if_told(home, finished, tmp_path, capsys):
+    rows = [json.loads(line) for line in (home / "held.jsonl").read_text().splitlines()]
+    other = "--held-out-data", write_rows(tmp_path / "other.jsonl", rows[1:])
+    output = tmp_path / "audit"
+    assert run_script(*command(home, output)) == 0
+    before = (output / "detections" / "detections.jsonl").read_bytes()
+    capsys.readouterr()
+    assert run_script(*command(home, output, *other)) == 2
+    assert (output / "detections" / "detections.jsonl").read_bytes() == before
+    assert run_script(*command(home, output, *other, "--overwrite")) == 0
+    assert read_json(output / "report" / "audit.json")["runs"][0]["samples"]["held out"] == 11
+
+
+def test_without_held_out_data_there_is_no_verdict(home, tmp_path, capsys):
+    flags = "--model", home / "model", "--train-data", home / "train.jsonl", "--output", tmp_path / "audit"
+    assert run_script("audit.py", *flags, *SHORT) == 0
+    printed = capsys.readouterr().out
+    assert "no --held-out-data: there is no control" in printed and "Verdict: none" in printed
+    assert read_json(tmp_path / "audit" / "report" / "audit.json")["runs"][0]["verdict"] is None
+
+
+def test_the_gate_is_that_of_the_report(home, finished, capsys):
+    assert run_script(*command(home, finished, "--fail-above", "exact_match=0.5")) == 0
+    assert "within all limits" in capsys.readouterr().out
+    assert run_script(*command(home, finished, "--fail-above", "exact_match=0.01")) == 1
+    assert "audit.py: over the limit" in capsys.readouterr().err
+
+
+WRONG = {
+    "no model": (["--model", "nowhere"], "nowhere"),
+    "no training data": (["--train-data", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+    "no held-out data": (["--held-out-data", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+    "no base model": (["--base-model", "nowhere"], "nowhere"),
+    "no adapter": (["--adapter", "nowhere"], "nowhere"),
+    "no column of a limit": (["--fail-above", "exact=0.1"], "--fail-above exact: no share has this name"),
+    "no limit": (["--fail-above", "exact_match"], "give COLUMN=RATE"),
+    "no region": (["--regions", "XX"], "--regions XX"),
+    "columns of no form": (["--train-data", "strange.jsonl"], "its columns are of no form known here"),
+    "sides of two forms": (["--held-out-data", "texts.jsonl"], "has the columns of text, the training data those of"),
+    "too few members": (["--members", "1"], "--members 1: the samples are of 2 groups"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_refused_in_one_line(home, tmp_path, wrong, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "strange.jsonl", [{"a": "b"}])
+    write_rows(tmp_path / "texts.jsonl", [{"text": "b"}])
+    flags, message = WRONG[wrong]
+    assert run_script(*command(home, tmp_path / "audit", *flags)) == 2
+    assert message in one_line(capsys)
+    assert not (tmp_path / "audit").exists() or wrong == "too few members"
+
+
+FORMS = {
+    "dialogue": make_dialogues()[:3],
+    "qa": make_questions()[:3],
+    "summarization": make_articles()[:3],
+    "translation": make_translations()[:3],
+    "classification": make_reviews()[:3],
+    "completion": [{"prompt": "a", "completion": "b"}],
+    "text": [{"id": 1, "text": "a"}],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_columns_say_what_the_data_is(form, tmp_path):
+    assert detect_form([str(write_rows(tmp_path / "d.jsonl", FORMS[form]))]).name == form
+
+
+def test_a_column_that_only_later_rows_have_counts(tmp_path):
+    rows = [{"instruction": "a", "output": "b"}, {"instruction": "a", "input": "c", "output": "b"}]
+    assert detect_form([str(write_rows(tmp_path / "d.jsonl", rows))]).source_fields == ("instruction", "input")
+    assert detect_form([str(write_rows(tmp_path / "d.jsonl", rows[:1]))]).source_fields == ("instruction",)
+
+
+def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(home, tmp_path, capsys):
+    assert run_script(*command(home, tmp_path / "audit", "--dry-run", "--members", "8", "--held-out", "4")) == 0
+    printed = capsys.readouterr().out
+    assert "asked: 12 of 8 members and 4 held-out samples; 32 distinct prompts of 32" in printed
+    assert "generations: 12, at most 144 tokens" in printed and "time: about" in printed and "memory on" in printed
+    assert not list(tmp_path.iterdir())
+
+
+def test_from_python(home, finished, tmp_path, monkeypatch):
+    data = {"train_data": home / "train.jsonl", "held_out_data": [home / "held.jsonl"]}
+    result = audit(model=home / "model", **data, output=finished, max_new_tokens=12, batch_size=2)
+    assert result.verdict.startswith("Verdict: ") and result.page.is_file() and result.verdict in repr(result)
+    loaded = load_results(finished)
+    assert loaded.table() == load_results(finished / "detections").table() and "exact match" in loaded.table()
+    assert "<table" in loaded._repr_html_() and "Verdict" in loaded._repr_html_()
+    frame = loaded.to_pandas()
+    rows = {row.generation.id: row for row in loaded.runs[0].rows}
+    assert len(frame) == 32 and set(frame.max_new_tokens) == {12} and frame.copies.sum() == 34
+    for one in frame.itertuples():
+        assert one.member == rows[one.id].generation.member
+        assert one.loss == pytest.approx(
+            -rows[one.id].generation.scores.log_likelihood / rows[one.id].generation.scores.tokens
+        )
+    with pytest.raises(UserError, match="no such file"):
+        audit(model=home / "model", train_data="nowhere.jsonl", output=tmp_path / "a")
+    with pytest.raises(UserError, match="max-new-tokens"):
+        audit(model=home / "model", **data, output=tmp_path / "a", max_new_tokens=0)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UserError, match=r"pandas is not installed; pip install memorization\[pandas\]"):
+        loaded.to_pandas()
+
+
+def test_importing_the_package_stays_cheap():
+    code = "import sys, memorization; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    assert not hasattr(memorization, "no_such_name")
