@@ -244,10 +244,10 @@ def test_a_killed_study_goes_on_where_it_was(warm_python, stage, tmp_path, capfd
     assert done.returncode == -9 and not out.exists(), done.stderr[-3000:]
     capfd.readouterr()
     assert study(stage, out, *more, **both) == 0
-    said = capfd.readouterr().out
+    output = capfd.readouterr().out
     rows = len(np.load(out / "attention.npz")["ids_0"])
-    assert f"{rows} rows, {rows} of them done before" in said and f"{rows} rows, 3 of them done before" in said
-    assert said.count("loading") == 1
+    assert f"{rows} rows, {rows} of them done before" in output and f"{rows} rows, 3 of them done before" in output
+    assert output.count("loading") == 1
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     for path in out.iterdir():
         assert path.suffix == ".json" or path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()

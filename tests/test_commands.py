@@ -202,8 +202,8 @@ def run_recipe(command, here):
         server.settimeout(0.1)
         environment = os.environ | RECIPES | {"PATH": f"{programs}:{os.environ['PATH']}"}
         environment["TEST_PORT"] = str(server.getsockname()[1])
-        with (here / "said").open("w+") as said:
-            process = subprocess.Popen(["bash", "-c", command], cwd=here, env=environment, stdout=said, stderr=said)
+        with (here / "output").open("w+") as output:
+            process = subprocess.Popen(["bash", "-c", command], cwd=here, env=environment, stdout=output, stderr=output)
             while process.poll() is None:
                 try:
                     client, _ = server.accept()
@@ -213,8 +213,8 @@ def run_recipe(command, here):
                     client.settimeout(None)
                     directory, *words = json.loads(client.makefile().read())
                     client.sendall(str(in_directory(directory, words)).encode())
-            said.seek(0)
-            assert process.returncode == 0, f"{command}\n{said.read()}"
+            output.seek(0)
+            assert process.returncode == 0, f"{command}\n{output.read()}"
 
 
 def test_the_papers_commands_give_a_whole_result(paper):

@@ -42,9 +42,9 @@ def test_results_come_in_order_and_items_are_taken_a_few_ahead(jobs):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize(("factor", "said"), [(1, "13 is no good"), (-1, "no factor; give one")])
-def test_a_mistake_in_any_process_is_told(jobs, factor, said):
-    with pytest.raises(UserError, match=said):
+@pytest.mark.parametrize(("factor", "message"), [(1, "13 is no good"), (-1, "no factor; give one")])
+def test_a_mistake_in_any_process_is_told(jobs, factor, message):
+    with pytest.raises(UserError, match=message):
         list(in_order(times, range(12, 15), jobs, start, (factor,)))
 
 
