@@ -108,6 +108,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "canaries": None,
         "held_out": None,
         "split": None,
+        "membership": None,
         "too_short": None,
         "not_computed": {},
     }
