@@ -52,6 +52,11 @@ def pytest_sessionfinish(session):
             LocalServer(**json.loads(file.read_text())).remove()
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One process more than processors for the slow tests, which wait for servers and launches much of their time."""
+    return (os.cpu_count() or 1) + 1 if config.option.markexpr.startswith("slow") else None
+
+
 SLOW = {"elastic_url", "secure_server", "own_server", "warm_python", "loads"}  # fixtures that start processes
 
 LONG = {"test_ranks.py", "test_commands.py", "test_run_clm.py", "test_canaries.py"}
