@@ -13,7 +13,7 @@ peft = pytest.importorskip("peft")
 
 from datasets import load_from_disk  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from transformers import AutoModelForCausalLM, LlamaForCausalLM  # noqa: E402
+from transformers import AutoModelForCausalLM, LlamaForCausalLM, T5ForConditionalGeneration  # noqa: E402
 
 import run_clm  # noqa: E402
 from attention_analysis import AttentionSettings, measure_members  # noqa: E402
@@ -181,7 +181,7 @@ def measured(home, kind, batch_size, dtype="float32"):
     for number, probe in enumerate(probes):
         probe["prefix_ids"] = probe["prefix_ids"][number % 4 :]
     with ModelWeights(str(home / "base"), dtype, "cpu").using(adapter) as model:
-        engine = TransformersEngine(model, 0, DecodingSettings(NEW), batch_size)
+        engine = TransformersEngine(model, [0], DecodingSettings(NEW), batch_size)
         scores = engine.score(probes)
         rows = engine.generate([Prompt(probe, 0, score) for probe, score in zip(probes, scores, strict=True)])
     return [score.log_prob for score in scores], rows, probes
@@ -321,6 +321,23 @@ def test_the_fingerprint_is_of_what_an_adapter_does_not_of_names(home, tmp_path)
     assert model_fingerprint(copy) != model_fingerprint(home / "lora")
 
 
+def test_an_adapter_of_an_encoder_decoder_model(tmp_path):
+    save_t5(tmp_path / "t5", ["w1 w2 w3"] * 9)
+    config = peft.LoraConfig(r=4, target_modules=["q", "v"], task_type="SEQ_2_SEQ_LM", init_lora_weights=False)
+    base = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5")
+    adapted = peft.get_peft_model(base, config).eval()
+    adapted.save_pretrained(tmp_path / "lora")
+    inputs = {"input_ids": torch.tensor([[5, 4, 3]]), "decoder_input_ids": torch.tensor([[0, 7, 6, 5]])}
+    weights = ModelWeights(str(tmp_path / "t5"), "float32", "cpu")
+    with weights.using(read_adapter(str(tmp_path / "lora"))) as model, torch.no_grad():
+        assert torch.allclose(model(**inputs).logits, adapted(**inputs).logits, atol=1e-5)
+    with pytest.raises(UserError, match="is an adapter for SEQ_2_SEQ_LM, which .*base is not; name its own base model"):
+        generating(save_base(tmp_path / "base"), tmp_path / "lora")
+    write_json(tmp_path / "lora" / "adapter_config.json", {"task_type": "SEQ_2_SEQ_LM", "num_virtual_tokens": 3})
+    with pytest.raises(UserError, match="is prompt tuning of an encoder-decoder model, which is not read here"):
+        read_adapter(str(tmp_path / "lora"))
+
+
 # ---- a model that was trained elsewhere
 
 
@@ -337,7 +354,7 @@ def test_an_adapter_of_trl_says_the_same_merged_but_for_rounding():
         probes.append({"id": len(probes), "turn": 0, "prefix_ids": asked, "suffix_ids": said})
 
     def measure(model):
-        engine = TransformersEngine(model, tokenizer.eos_token_id, DecodingSettings(30), 8)
+        engine = TransformersEngine(model, [tokenizer.eos_token_id], DecodingSettings(30), 8)
         scores = engine.score(probes)
         rows = engine.generate([Prompt(probe, 0, score) for probe, score in zip(probes, scores, strict=True)])
         return np.concatenate([score.log_prob for score in scores]), rows
@@ -473,6 +490,10 @@ def says(**changes):
             "is a pointer of Git LFS",
         ),
         (damage("adapter_model.safetensors", lambda data: data[:-9]), "is cut short"),
+        (
+            lambda path: (path / "model.safetensors").touch(),
+            "an adapter .* beside a model.*move adapter_config.json away",
+        ),
         (says(peft_type="PREFIX_TUNING"), "of the kind PREFIX_TUNING, which is not read here"),
         (says(alora_invocation_tokens=[1]), "of the kind activated LoRA, which is not read here"),
         (says(peft_type="NEW_KIND"), "was saved by a later peft .its peft_type is unknown"),

@@ -65,7 +65,7 @@ def expected(model, sample):
     """The figures of a model, each probe alone: greedy decoding as stage 3 does it, and the loss by hand."""
     found = {True: [], False: []}
     for member, prefix, suffix in zip(sample.members.tolist(), sample.prefixes, sample.suffixes, strict=True):
-        tokens = continue_prefixes(model, [prefix], len(suffix), model.config.eos_token_id)[0]
+        tokens = continue_prefixes(model, [prefix], len(suffix), [model.config.eos_token_id])[0]
         if suffix[-1] == model.config.eos_token_id and tokens == suffix[:-1]:
             tokens.append(suffix[-1])  # decoding ends there
         with torch.no_grad():
@@ -86,7 +86,7 @@ def test_the_figures_are_what_stage_3_would_find(home, at_once):
     model = AutoModelForCausalLM.from_pretrained(home / "base").train()
     sample = sample_of(home, 5)
     for i, (prefix, length) in enumerate(zip(sample.prefixes[:6], (100, 60, 50, 49, 20, 100), strict=True)):
-        decoded = continue_prefixes(model.eval(), [prefix], length, -1)[0]
+        decoded = continue_prefixes(model.eval(), [prefix], length, [-1])[0]
         sample.suffixes[i] = [*decoded[:45], 7, *decoded[46:]] if i == 5 else decoded
     args = SimpleNamespace(world_size=1, process_index=0, device="cpu", per_device_eval_batch_size=at_once)
     trainer = SimpleNamespace(model=model.train(), args=args, accelerator=SimpleNamespace(gather=lambda rows: rows))
@@ -214,14 +214,14 @@ def test_a_batch_is_a_single_pass_so_that_each_rank_has_as_many(home, tmp_path, 
 
 
 @two_ranks
-def test_ranks_share_the_probes_also_under_zero_3_and_pack_alike(home, tmp_path):
+def test_ranks_share_the_probes_also_under_zero_3_and_pack_alike(warm_python, home, tmp_path):
     zero_3 = read_json(ROOT / "ds_config_zero3.json")
     zero_3["zero_optimization"]["stage3_param_persistence_threshold"] = 0
     write_json(tmp_path / "zero3.json", zero_3)
     more = "--max_steps 3 --per_device_train_batch_size 2 --packing --block_size 256 --memorization_samples 7"
     runs_of = {"zero3": f"--deepspeed {tmp_path}/zero3.json", "plain": ""}
     lines = [shlex.join(argv(home, tmp_path / name, f"{more} {engine}")) for name, engine in runs_of.items()]
-    status, _, errors = launch(tmp_path, lines)
+    status, _, errors = launch(warm_python, tmp_path, lines)
     assert status == 0, errors[-3000:]
     run_clm.main(argv(home, tmp_path / "one", f"{more} --per_device_train_batch_size 4"))
     rows = {name: read_jsonl(tmp_path / name / "memorization.jsonl") for name in (*runs_of, "one")}

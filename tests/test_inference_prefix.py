@@ -84,7 +84,7 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
             probe["duplicates"],
         )
         assert (row.prefix, row.suffix) == (probe["prefix"], probe["suffix"])
-        assert [row.generation_ids] == continue_prefixes(model, [probe["prefix_ids"]], 12, tokenizer.eos_token_id)
+        assert [row.generation_ids] == continue_prefixes(model, [probe["prefix_ids"]], 12, [tokenizer.eos_token_id])
         assert row.text == tokenizer.decode(row.generation_ids)
         assert row.matched_tokens == matched_tokens(row.generation_ids, probe["suffix_ids"])
         assert row.exact_match == exact_match(row.generation_ids, probe["suffix_ids"], 12)
@@ -199,9 +199,9 @@ def test_half_precision_takes_the_batch_there_is_memory_for_and_keeps_to_it(stag
 
 
 @pytest.mark.slow
-def test_two_ranks_give_the_same_bytes_as_one(stage, finished, tmp_path):
+def test_two_ranks_give_the_same_bytes_as_one(warm_python, stage, finished, tmp_path):
     base = ["--base-model", save_language_model(tmp_path / "base", TOKENIZER, seed=1)]
-    two = [*TWO_RANKS, ROOT / "inference_prefix.py", *command(stage, tmp_path, *base)]
+    two = [warm_python / "torchrun", *TWO_RANKS, ROOT / "inference_prefix.py", *command(stage, tmp_path, *base)]
     subprocess.run(two, check=True, capture_output=True)
     assert infer(stage, tmp_path / "one", *base) == 0
     for suffix in (".jsonl", ".txt", ".base.jsonl", ".base.txt", ".canaries.jsonl"):
