@@ -110,6 +110,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "split": None,
         "membership": None,
         "too_short": None,
+        "text_form": None,
         "not_computed": {},
     }
     assert read_json(tmp_path / "m" / "dialogue" / "result.json")["identity"] == manifest.identity

@@ -75,12 +75,12 @@ class Probes:
     is given the prefix.
 
     name, path, manifest, encoding (its identity), tokenizer (its fingerprint): where they are from. sets: the paths of
-    the training and held-out sets, which hold the texts. Of each probe: ids (int64: the row of the data in which the text
-    occurs first), turns (int64: which target of the sample), members (bool), duplicates (int64: copies of the text),
-    clusters (int64: the id of the first sample of its cluster of near-duplicates). longest_prefix: in tokens, of what
-    is continued; longest_source: of what the encoder reads, 0 without one. greatest_id: of all tokens of the samples.
-    too_short: how many samples, or targets, leave no suffix of the least length behind the cut. pairs: whether for
-    encoder-decoder models. ends: the tokens that end what a model says.
+    the training and held-out sets, which hold the texts. Of each probe: ids (int64: the row of the data in which the
+    text occurs first), turns (int64: which target of the sample), members (bool), duplicates (int64: copies of the
+    text), clusters (int64: the id of the first sample of its cluster of near-duplicates). longest_prefix: in tokens, of
+    what is continued; longest_source: of what the encoder reads, 0 without one. greatest_id: of all tokens of the
+    samples. too_short: how many samples, or targets, leave no suffix of the least length behind the cut. pairs: whether
+    for encoder-decoder models. ends: the tokens that end what a model says.
 
     Raises UserError if the probes or a set are not there, are unfinished, have changed or are of different splits, if
     no sample is long enough, or if they are not encoded for the kind of model that has such probes.

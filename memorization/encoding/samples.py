@@ -32,8 +32,8 @@ class SampleReader:
     """Reads the samples of a task's data.
 
     form: of tokens.encode; of chats it is known once the first is read, as is `taken_for`, what the rows were taken
-    for. number: of the samples. named: how many have the name of a special token in their texts. without_turn: how many chats have no
-    turn of the assistant to ask for.
+    for. number: of the samples. named: how many have the name of a special token in their texts. without_turn: how many
+    chats have no turn of the assistant to ask for.
     """
 
     def __init__(self, settings: DataSettings, tokenizer: PreTrainedTokenizerFast, tokenizer_name: str):
