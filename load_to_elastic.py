@@ -41,7 +41,7 @@ if __name__ == "__main__":
     parser = Parser(__doc__)
     parser.add_argument("--directory", "-dir", type=Path, required=True, help="directory of the probes")
     parser.add_argument("--file-name", "-fn", required=True, help="the probes, <name>_prefix.json of stage 1")
-    parser.add_argument("--prefix-length", type=whole(1), help="tokens of a prefix, as in stage 3 (default: stage 1's)")
+    parser.add_argument("--prefix-length", type=whole(0), help="tokens of a prefix, as in stage 3 (default: stage 1's)")
     parser.add_argument(
         "--probe",
         "--field",

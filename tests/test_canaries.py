@@ -359,7 +359,7 @@ def test_exposures_of_any_model_that_knows_no_secret_are_those_of_random_ranks(h
     assert abs(bits.mean() - unknown_exposure(3)) < 3 * unknown_exposure(3) / 150**0.5
     assert 0.35 < (bits > 1).mean() < 0.65 and bits.max() < 10
     for one, canary in zip(found, canaries.canaries, strict=False):
-        greedy = continue_prefixes(model, [canary.prefix_ids], len(canary.secret_ids), 0)[0]
+        greedy = continue_prefixes(model, [canary.prefix_ids], len(canary.secret_ids), [0])[0]
         assert one.extracted == (greedy == canary.secret_ids)
         assert (one.id, one.copies, one.planted, one.error) == (canary.id, canary.copies, canary.planted, None)
         if one.id % 50 == 0:

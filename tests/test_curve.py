@@ -65,7 +65,7 @@ def expected(model, sample):
     """The figures of a model, each probe alone: greedy decoding as stage 3 does it, and the loss by hand."""
     found = {True: [], False: []}
     for member, prefix, suffix in zip(sample.members.tolist(), sample.prefixes, sample.suffixes, strict=True):
-        tokens = continue_prefixes(model, [prefix], len(suffix), model.config.eos_token_id)[0]
+        tokens = continue_prefixes(model, [prefix], len(suffix), [model.config.eos_token_id])[0]
         if suffix[-1] == model.config.eos_token_id and tokens == suffix[:-1]:
             tokens.append(suffix[-1])  # decoding ends there
         with torch.no_grad():
@@ -86,7 +86,7 @@ def test_the_figures_are_what_stage_3_would_find(home, at_once):
     model = AutoModelForCausalLM.from_pretrained(home / "base").train()
     sample = sample_of(home, 5)
     for i, (prefix, length) in enumerate(zip(sample.prefixes[:6], (100, 60, 50, 49, 20, 100), strict=True)):
-        decoded = continue_prefixes(model.eval(), [prefix], length, -1)[0]
+        decoded = continue_prefixes(model.eval(), [prefix], length, [-1])[0]
         sample.suffixes[i] = [*decoded[:45], 7, *decoded[46:]] if i == 5 else decoded
     args = SimpleNamespace(world_size=1, process_index=0, device="cpu", per_device_eval_batch_size=at_once)
     trainer = SimpleNamespace(model=model.train(), args=args, accelerator=SimpleNamespace(gather=lambda rows: rows))

@@ -75,7 +75,7 @@ def slow(model, prefixes):
 
 
 def test_greedy_batches_equal_one_token_at_a_time(model, prefixes, slow):
-    assert continue_prefixes(model, prefixes, LIMIT, EOS) == slow
+    assert continue_prefixes(model, prefixes, LIMIT, [EOS]) == slow
 
 
 CHANGES = {  # what a checkpoint may say of generation, where it decides unless it is put aside
@@ -155,12 +155,12 @@ def test_greedy_is_greedy_whatever_a_checkpoint_says(saying, prefixes, slow, nam
     except ValueError:
         by_itself = None
     assert by_itself != slow[:8]  # else this test would show nothing
-    assert continue_prefixes(model, prefixes, LIMIT, EOS) == slow
+    assert continue_prefixes(model, prefixes, LIMIT, [EOS]) == slow
 
 
 @pytest.mark.parametrize("name", NO_CHANGE)
 def test_lengths_tokens_and_sampling_are_those_of_the_flags(saying, prefixes, slow, name):
-    assert continue_prefixes(saying(NO_CHANGE[name]), prefixes, LIMIT, EOS) == slow
+    assert continue_prefixes(saying(NO_CHANGE[name]), prefixes, LIMIT, [EOS]) == slow
 
 
 # ---- sampling
@@ -195,7 +195,7 @@ def test_samples_have_the_probabilities_of_the_model(model, temperature, top_k, 
             pair = (first,) if second == EOS else (first, second)
             expected[pair] = expected.get(pair, 0) + p * q
     keys = [(id, 0, sample) for id in range(draws // 4) for sample in range(4)]
-    drawn = continue_prefixes(model, [prefix] * draws, 2, EOS, sampled_by(keys, 5, temperature, top_k, top_p))
+    drawn = continue_prefixes(model, [prefix] * draws, 2, [EOS], sampled_by(keys, 5, temperature, top_k, top_p))
     counts = dict.fromkeys(expected, 0)
     for row in drawn:
         counts[tuple(row)] += 1  # nothing outside
@@ -212,18 +212,18 @@ def test_samples_have_the_probabilities_of_the_model(model, temperature, top_k, 
 def test_a_sample_depends_on_its_seed_and_key_alone(model, prefixes):
     keys = [(id, id % 3, sample) for id in range(len(prefixes)) for sample in range(2)]
     rows = [prefixes[id] for id, *_ in keys]
-    together = continue_prefixes(model, rows, LIMIT, EOS, sampled_by(keys, 5, 2.0))
+    together = continue_prefixes(model, rows, LIMIT, [EOS], sampled_by(keys, 5, 2.0))
     assert len({tuple(row) for row in together}) > 70
     order = random.Random(3).sample(range(len(keys)), len(keys))
     for size in (1, 7):
         for start in range(0, len(order), size):
             batch = order[start : start + size]
             draw = sampled_by([keys[i] for i in batch], 5, 2.0)
-            alone = continue_prefixes(model, [rows[i] for i in batch], LIMIT, EOS, draw)
+            alone = continue_prefixes(model, [rows[i] for i in batch], LIMIT, [EOS], draw)
             assert alone == [together[i] for i in batch]
-    assert continue_prefixes(model, rows, LIMIT, EOS, sampled_by(keys, 6, 2.0)) != together
+    assert continue_prefixes(model, rows, LIMIT, [EOS], sampled_by(keys, 6, 2.0)) != together
     other_turns = [(id, turn + 1, sample) for id, turn, sample in keys]
-    assert continue_prefixes(model, rows, LIMIT, EOS, sampled_by(other_turns, 5, 2.0)) != together
+    assert continue_prefixes(model, rows, LIMIT, [EOS], sampled_by(other_turns, 5, 2.0)) != together
 
 
 def test_the_draws_of_a_text_are_those_of_its_seed_id_and_number():
@@ -238,7 +238,7 @@ def test_samples_of_a_probe_are_independent(model):
     prefix, draws = [0, 3, 6, 2], 2000
     chance = sum(p * p for p in distribution(logits(model, prefix).tolist(), 2.0, 0, 1.0).values())
     keys = [(id // 2, id % 2, sample) for id in range(draws) for sample in range(2)]
-    rows = continue_prefixes(model, [prefix] * len(keys), 1, EOS, sampled_by(keys, 5, 2.0))
+    rows = continue_prefixes(model, [prefix] * len(keys), 1, [EOS], sampled_by(keys, 5, 2.0))
     for others in (rows[1::2], rows[2::2]):
         agree = np.mean([one == other for one, other in zip(rows[::2], others, strict=False)])
         assert abs(agree - chance) < 4 * (chance * (1 - chance) / draws) ** 0.5
@@ -246,7 +246,7 @@ def test_samples_of_a_probe_are_independent(model):
 
 def test_a_tiny_temperature_is_nearly_greedy(model, prefixes, slow):
     keys = [(id, 0, 0) for id in range(len(prefixes))]
-    assert continue_prefixes(model, prefixes, LIMIT, EOS, sampled_by(keys, 5, 1e-4)) == slow
+    assert continue_prefixes(model, prefixes, LIMIT, [EOS], sampled_by(keys, 5, 1e-4)) == slow
 
 
 @pytest.mark.parametrize("value", [float("nan"), inf])
@@ -255,7 +255,7 @@ def test_scores_that_are_not_numbers_are_told(directory, value):
     with torch.no_grad():
         model.get_input_embeddings().weight[3] = value  # tied with the output: the score of token 3
     with pytest.raises(UserError, match="scores are not numbers in torch.float32; choose --dtype"):
-        continue_prefixes(model.eval(), [[0, 3, 6]], 3, EOS)
+        continue_prefixes(model.eval(), [[0, 3, 6]], 3, [EOS])
 
 
 # ---- metrics

@@ -64,7 +64,7 @@ def pairs(model, number=24, seed=0):
 
 def decode(model, prefixes, suffixes, size):
     """(scores, continuations) of an engine that scores so many texts at a time."""
-    engine = TransformersEngine(model, EOS, DecodingSettings(NEW), size)
+    engine = TransformersEngine(model, [EOS], DecodingSettings(NEW), size)
     probes = [{"id": i, "prefix_ids": ids, "suffix_ids": suffixes[i]} for i, ids in enumerate(prefixes)]
     scores, continuations = [], []
     for start in range(0, len(probes), engine.batch_size):
@@ -82,7 +82,7 @@ MAKERS |= {"narrow window": lambda: mistral(8), "no logits_to_keep": lambda: kee
 def test_the_tokens_are_those_of_plain_greedy_decoding(name, monkeypatch):
     model = MAKERS[name]()
     prefixes, suffixes, wanted = pairs(model)
-    assert continue_prefixes(model, prefixes, NEW, EOS) == wanted
+    assert continue_prefixes(model, prefixes, NEW, [EOS]) == wanted
     monkeypatch.setattr(transformers_engine, "TOGETHER", 2)
     for size in (24, 5, 3):
         scores, ids = decode(model, prefixes, suffixes, size)
@@ -95,7 +95,7 @@ def test_probes_without_scores_are_continued_too():
     model = make("gpt2")
     prefixes, _, wanted = pairs(model)
     probes = [{"id": 0, "prefix_ids": prefix, "suffix_ids": [1]} for prefix in prefixes]
-    engine = TransformersEngine(model, EOS, DecodingSettings(NEW), 4)
+    engine = TransformersEngine(model, [EOS], DecodingSettings(NEW), 4)
     assert engine.generate([Prompt(probe, 0, None) for probe in probes]) == wanted
 
 
@@ -114,7 +114,7 @@ def test_near_ties_are_decided_as_for_a_text_alone(name, monkeypatch):
     monkeypatch.setattr(decoding, "next_token", lambda *text: decided.append(text) or next_token(*text))
     for size in (24, 3):
         assert decode(model, prefixes, suffixes, size)[1] == wanted
-        assert continue_prefixes(model, prefixes[:size], NEW, EOS) == wanted[:size]
+        assert continue_prefixes(model, prefixes[:size], NEW, [EOS]) == wanted[:size]
     assert len(decided) > 20
 
 
@@ -163,7 +163,7 @@ def test_what_was_verified_costs_no_step_and_the_rest_shares_its_batch_with_text
     shapes.clear()
     monkeypatch.setattr(transformers_engine, "TOGETHER", 1)
     monkeypatch.setattr(TransformersEngine, "batch_size", len(prefixes), raising=False)
-    engine = TransformersEngine(model, EOS, DecodingSettings(NEW), 4)
+    engine = TransformersEngine(model, [EOS], DecodingSettings(NEW), 4)
     probes = [{"id": i, "prefix_ids": [*ids], "suffix_ids": changed[i]} for i, ids in enumerate(prefixes)]
     prompts = [Prompt(*each) for each in zip(probes, [0] * len(probes), engine.score(probes), strict=True)]
     shapes.clear()
@@ -207,7 +207,7 @@ def test_a_device_for_a_few_texts_alone():
         one_at_a_time(make("gpt-neo"), prefix) for prefix in prefixes[:4]
     ]
     assert decode(refusing(model, 3), prefixes, suffixes, 3)[1] == wanted
-    assert continue_prefixes(model, prefixes[:3], NEW, EOS) == wanted[:3]
+    assert continue_prefixes(model, prefixes[:3], NEW, [EOS]) == wanted[:3]
     with pytest.raises(UserError, match="out of memory with a single text"):
         rounding_margin(refusing(make("llama"), 0))
 

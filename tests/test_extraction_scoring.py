@@ -79,14 +79,14 @@ def test_the_scheme_is_what_samples_are_drawn_by(temperature, top_k, top_p, text
 
 def test_the_tokens_of_greedy_decoding_are_known_for_it(texts):
     model, prefixes = make("gpt-neo"), texts[0]
-    suffixes = continue_prefixes(model, prefixes, 20, eos=0)
+    suffixes = continue_prefixes(model, prefixes, 20, [0])
     suffixes = [suffix or [1] for suffix in suffixes]
     suffixes[1][5] = suffixes[1][5] % 49 + 1  # another token
     found = token_scores(model, prefixes, suffixes)
     leading = [int(one.greedy.argmin()) if not one.greedy.all() else len(one.greedy) for one in found]
     assert leading == [
         matched_tokens(ids, suffix)
-        for ids, suffix in zip(continue_prefixes(model, prefixes, 20, 0), suffixes, strict=True)
+        for ids, suffix in zip(continue_prefixes(model, prefixes, 20, [0]), suffixes, strict=True)
     ]
     assert leading[1] == 5 and max(leading) == 20
 
@@ -99,7 +99,7 @@ def test_what_is_probable_is_drawn_as_often(temperature, top_k, top_p):
         for weight in model.parameters():
             weight.div_(2)  # several likely continuations
     keys = [(9, 0, sample) for sample in range(draws)]
-    drawn = continue_prefixes(model, [prefix] * draws, 2, 0, sampled_by(keys, 5, temperature, top_k, top_p))
+    drawn = continue_prefixes(model, [prefix] * draws, 2, [0], sampled_by(keys, 5, temperature, top_k, top_p))
     pairs, counts = np.unique([(*ids, 0, 0)[:2] for ids in drawn], axis=0, return_counts=True)
     pairs, counts = pairs[pairs.min(1) > 0].tolist(), counts[pairs.min(1) > 0]
     found = token_scores(model, [prefix] * len(pairs), pairs, (temperature, top_k, top_p))

@@ -84,7 +84,7 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
             probe["duplicates"],
         )
         assert (row.prefix, row.suffix) == (probe["prefix"], probe["suffix"])
-        assert [row.generation_ids] == continue_prefixes(model, [probe["prefix_ids"]], 12, tokenizer.eos_token_id)
+        assert [row.generation_ids] == continue_prefixes(model, [probe["prefix_ids"]], 12, [tokenizer.eos_token_id])
         assert row.text == tokenizer.decode(row.generation_ids)
         assert row.matched_tokens == matched_tokens(row.generation_ids, probe["suffix_ids"])
         assert row.exact_match == exact_match(row.generation_ids, probe["suffix_ids"], 12)

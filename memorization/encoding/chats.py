@@ -6,7 +6,6 @@ The forms are those that TRL, axolotl and LLaMA-Factory read: `messages`, ShareG
 
 import json
 import re
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
@@ -179,27 +178,17 @@ class ChatRenderer:
 
     def _render(self, chat: Chat, number: int, **options: Any) -> tuple[str, list[tuple[int, int]]]:
         """The text of the first messages of a chat, and the spans that the template marks."""
+        arguments: dict[str, Any] = self._special | options
         try:
-            texts, spans = render_jinja_template(
+            rendered: Any = render_jinja_template(  # typed as a text, and returns lists of texts and spans
                 conversations=[chat.messages[:number]],
                 tools=chat.tools,
                 chat_template=self.template,
                 return_assistant_tokens_mask=self._marked,
-                **self._special,
-                **options,
+                **arguments,
             )
         except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise NotAChat(f"the chat template refuses it: {reason}") from None
-        return texts[0], spans[0] if self._marked else []
-
-
-def chat_samples(
-    rows: Iterator[tuple[Any, str, dict[str, Any]]], to_sample: Callable[[dict[str, Any]], Sample]
-) -> Iterator[Sample]:
-    """The samples of rows, (file, place, row) each. Raises UserError naming the row that is no chat."""
-    for source, where, row in rows:
-        try:
-            yield to_sample(row)
-        except NotAChat as error:
-            raise UserError(f"{source}: {where}: {error}; mend or remove it") from None
+        (text,), spans = rendered
+        return text, spans[0] if self._marked else []

@@ -19,11 +19,12 @@ from memorization.encoding.output_files import refuse_to_replace_another, refuse
 from memorization.encoding.probes import write_probes
 from memorization.encoding.prompt_counts import PromptCounter, check_prompts, describe_prompts
 from memorization.encoding.sample_store import SampleStore, store_samples
+from memorization.encoding.samples import SampleReader
 from memorization.encoding.settings import EncodingSettings
 from memorization.encoding.split import SampleSplit, copies_by_side, draw_members, find_copies
 from memorization.encoding.stored_sets import BAR_DELAY, FORMAT, PAIRS, PROBE_KINDS, PROBES, SIDE, chosen_lists, saved
-from memorization.encoding.task_rows import read_task_rows, sides
-from memorization.encoding.tokens import Encoded, EncodedPairs, cut, encoded_batches, text_end
+from memorization.encoding.task_rows import sides
+from memorization.encoding.tokens import TEXT, Encoded, EncodedPairs, cut, encoded_batches, text_end
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
 from memorization.store.files import check_apart, fingerprints, replacing
@@ -50,10 +51,11 @@ def encode_task(settings: EncodingSettings) -> None:
     refuse_to_replace_others(paths)
     with working_directory(paths["probes"]) as work:
         numbers: list[int] = []  # of the samples of each side
-        rows_read = chain.from_iterable(_counted(read_task_rows(side), numbers) for side in read)
-        samples = tqdm(rows_read, desc="reading", unit=" samples", delay=BAR_DELAY)
-        hashes, digest = store_samples(map(task.sample, samples), work / "samples")
-        made_of = _made_of(settings, digest, numbers[0], tokenizer)
+        reader = SampleReader(settings.data, tokenizer, settings.tokenizer)
+        samples_read = chain.from_iterable(_counted(reader.read(side), numbers) for side in read)
+        samples = tqdm(samples_read, desc="reading", unit=" samples", delay=BAR_DELAY)
+        hashes, digest = store_samples(samples, work / "samples")
+        made_of = _made_of(settings, digest, numbers[0], tokenizer, reader)
         if not settings.overwrite:
             refuse_to_replace_another(every, made_of)
         split = _split_samples(work / "samples", hashes, numbers[0], settings)
@@ -65,10 +67,10 @@ def encode_task(settings: EncodingSettings) -> None:
                 new["canaries"], settings.canaries, settings.seed, len(hashes), task, tokenizer
             )
         pairs = (task.separator, settings.source_prefix) if settings.encoder_decoder else ()
-        batches = encoded_batches(work / "samples", tokenizer, settings.num_proc, pairs=pairs)
-        writer = _Writer(settings, split)
+        batches = encoded_batches(work / "samples", tokenizer, settings.num_proc, reader.form, pairs)
+        writer = _Writer(settings, split, tokenizer.eos_token_id)
         write_probes(new["probes as text"], writer.write(new, made_of, batches, canaries))
-        facts = _facts(settings, split, writer) | of_split
+        facts = _facts(settings, split, writer) | _facts_of_texts(reader, tokenizer) | of_split
         rows = {
             "training set": int((split.member & split.in_set).sum()) + (len(canaries) if canaries else 0),
             "held-out set": int((~split.member & split.in_set).sum()),
@@ -87,7 +89,7 @@ def encode_task(settings: EncodingSettings) -> None:
         for kind, path in paths.items():
             more = facts | (of_canaries if of_canaries and kind == "training set" else {})
             write_manifest(path, OF_ENCODING[kind], made_of, settings.flags, inputs, rows=rows[kind], **more)
-    for line in chain(_summary(facts, rows, split, writer), about_split):
+    for line in chain(_about_texts(reader, tokenizer), _summary(facts, rows, split, writer), about_split):
         print(line)
     if not rows["held-out set"]:
         print("no held-out data: there is no control")
@@ -107,10 +109,10 @@ def _counted(rows: Iterable[Any], numbers: list[int]) -> Iterator[Any]:
 
 
 def _made_of(
-    settings: EncodingSettings, data: str, training: int, tokenizer: PreTrainedTokenizerFast
+    settings: EncodingSettings, data: str, training: int, tokenizer: PreTrainedTokenizerFast, reader: SampleReader
 ) -> dict[str, Any]:
-    """What makes the encoding. data: the hash of the samples. training: of a given split, how many are the first ones,
-    those to train on."""
+    """What makes the encoding. data: the hash of the samples, which `reader` read. training: of a given split, how many
+    are the first ones, those to train on."""
     made_of: dict[str, Any] = {
         "data": data,
         "task": settings.data.task.name,
@@ -119,6 +121,10 @@ def _made_of(
         "min_suffix_length": settings.min_suffix_length,
         "format": FORMAT,
     }
+    if reader.form != TEXT:
+        made_of["form"] = reader.form
+    if reader.template:
+        made_of["chat_template"] = reader.template
     if settings.data.split == "random":
         made_of |= {"seed": settings.seed, "test_size": settings.test_size}
     else:
@@ -207,11 +213,13 @@ class _Writer:
     """Writes the sets, and counts the probes on the way.
 
     counts: by kind of probe, how many there are of held-out samples and of members, int64. too_short: by kind, how many
-    texts, or turns, are too short for one. prompts: of the probes of the settings' kind. `write` fills them.
+    texts, or turns, are too short for one. prompts: of the probes of the settings' kind. ends: the tokens that end what
+    a model says: eos, and those that close a chat's turns. `write` fills them.
     """
 
-    def __init__(self, settings: EncodingSettings, split: SampleSplit):
+    def __init__(self, settings: EncodingSettings, split: SampleSplit, eos: int):
         self.settings, self.split = settings, split
+        self.ends = {eos}
         self.counts = {kind: np.zeros(2, np.int64) for kind in PROBE_KINDS[settings.encoder_decoder]}
         self.too_short = dict.fromkeys(self.counts, 0)
         self.prompts = PromptCounter()
@@ -236,6 +244,10 @@ class _Writer:
                 here = slice(begin, begin := begin + len(texts))
                 split = SampleSplit(*(column[here] for column in self.split))
                 ids = np.arange(here.start, here.stop)
+                closed = encoded.targets[:, 1] < encoded.targets[:, 2]
+                if closed.any() and not isinstance(encoded, EncodedPairs):
+                    first = np.repeat(encoded.bounds[:-1], np.diff(encoded.target_bounds)) + encoded.targets[:, 1]
+                    self.ends |= set(encoded.ids[first[closed]].tolist())
                 train(_side(ids, texts, encoded, split.member & split.in_set))
                 test(_side(ids, texts, encoded, ~split.member & split.in_set))
                 stored = self.split.stored[here]
@@ -314,6 +326,7 @@ def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> d
         "probe": kind,
         "prompts": prompts,
         "too_short_for_a_probe": writer.too_short[kind],
+        "ends": sorted(writer.ends),
     }
     if settings.near_duplicates:
         sizes = np.bincount(split.begin[distinct])
@@ -323,6 +336,26 @@ def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> d
         facts["left_out_of_training"] = int((split.member & ~split.in_set).sum())
         facts["left_out_of_held_out"] = int((~split.member & ~split.in_set).sum())
     return facts
+
+
+def _facts_of_texts(reader: SampleReader, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """What may be wrong with the form of the texts, for the manifests."""
+    facts = {"special_names": reader.named, "template_unused": bool(tokenizer.chat_template) and not reader.template}
+    return facts | ({"taken_for": reader.taken_for, "without_turn": reader.without_turn} if reader.taken_for else {})
+
+
+def _about_texts(reader: SampleReader, tokenizer: PreTrainedTokenizerFast) -> Iterator[str]:
+    """The same in words."""
+    if reader.taken_for:
+        through = "through the tokenizer's chat template" if reader.template else "no chat template"
+        yield f"taken for chats: {reader.taken_for}, {through}"
+    if reader.without_turn:
+        yield f"{reader.without_turn} chats have no turn of the assistant, so nothing of them is asked for"
+    if reader.named:
+        read_as = "text: --parse-special-tokens makes them tokens" if reader.form == TEXT else "control tokens"
+        yield f"{reader.named} samples have the name of a special token in their texts, which is read as {read_as}"
+    if tokenizer.chat_template and not reader.template:
+        yield "the tokenizer has a chat template; if the model is one of chats, encode these with encode_chat.py"
 
 
 def _summary(facts: dict[str, Any], rows: dict[str, int], split: SampleSplit, writer: _Writer) -> Iterator[str]:

@@ -66,7 +66,8 @@ class TrainingSetFacts(TypedDict):
 
 class ProbeFacts(TypedDict):
     probe: str
-    prefix_length: Positive
+    prefix_length: Count
+    ends: list[Count]
     comparability: NotRequired[Comparability]
 
 

@@ -80,7 +80,7 @@ class Probes:
     clusters (int64: the id of the first sample of its cluster of near-duplicates). longest_prefix: in tokens, of what
     is continued; longest_source: of what the encoder reads, 0 without one. greatest_id: of all tokens of the samples.
     too_short: how many samples, or targets, leave no suffix of the least length behind the cut. pairs: whether for
-    encoder-decoder models.
+    encoder-decoder models. ends: the tokens that end what a model says.
 
     Raises UserError if the probes or a set are not there, are unfinished, have changed or are of different splits, if
     no sample is long enough, or if they are not encoded for the kind of model that has such probes.
@@ -100,7 +100,8 @@ class Probes:
                 )
         self.encoding, self.tokenizer = manifest.identity, manifest.made_of["tokenizer"]
         self.kind = kind = kind or manifest.facts["probe"]
-        self.prefix_length = prefix_length = prefix_length or manifest.facts["prefix_length"]
+        self.prefix_length = manifest.facts["prefix_length"] if prefix_length is None else prefix_length
+        self.ends: list[int] = manifest.facts["ends"]
         self.pairs = pairs = manifest.made_of.get("encoder_decoder", False)
         if kind not in PROBE_KINDS[pairs]:
             models, option = ("encoder-decoder", "without") if pairs else ("causal", "with")
@@ -108,6 +109,8 @@ class Probes:
                 f"{path}: is encoded for {models} models, so --probe can't be {kind!r}; name one of "
                 f"{' and '.join(PROBE_KINDS[pairs])}, or encode {option} --encoder-decoder"
             )
+        if self.prefix_length == 0 and kind != "target":
+            raise UserError(f"{path}: with prefixes of 0 tokens nothing of a {kind} is given; take --probe target")
         self._batches = StoredBatches(path, PAIRS if pairs else PROBES), *(StoredBatches(s, SIDE) for s in self.sets)
         self._cut(manifest.made_of["min_suffix_length"])
         self._loaded: tuple[int, pa.RecordBatch, list[_Tokens]] | None = None

@@ -52,7 +52,7 @@ def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
         help="take only the first N samples of the data, or of either side (default: all)",
     )
     parser.add_argument(
-        "--min-suffix-length", type=whole(1), default=20, help="least tokens of a suffix (default: %(default)s)"
+        "--min-suffix-length", type=whole(1), help="least tokens of a suffix (default: 20, of a chat's turn 12)"
     )
     parser.add_argument(
         "--near-duplicates",
@@ -80,15 +80,16 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
     parser.add_argument("--overwrite", action="store_true", help="replace what was made of other data or settings")
     parser.add_argument(
         "--prefix-length",
-        type=whole(1),
-        default=50,
-        help="tokens of a prefix, unless stages 2 to 4 say otherwise (default: %(default)s)",
+        type=whole(0),
+        help="tokens of a prefix, unless stages 2 to 4 say otherwise; 0: what stands before the target alone "
+        "(default: 50, of a chat's turns 0)",
     )
     parser.add_argument(
         "--probe",
         choices=["text", "source", "target"],
         help="what the prefix is of: text, of the whole sample; target, of the output, and all text before it is "
-        "given too; source, of the input of encoder-decoder models (default: text; source with --encoder-decoder)",
+        "given too; source, of the input of encoder-decoder models (default: text; of chats target; source with "
+        "--encoder-decoder)",
     )
     parser.add_argument(
         "--shared-prompts", action="store_true", help="go on where most probes share their prompt with another"
@@ -125,8 +126,12 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
             parser.error(f"{given[0]}: has no effect with --train-data, which says what is a member; leave it out")
     if flags.source_prefix and not flags.encoder_decoder:
         parser.error("--source-prefix: is for encoder-decoder models; add --encoder-decoder, or leave it out")
+    if task.chat and (not_for_chats := [name for name in ("encoder_decoder", "canaries") if getattr(flags, name)]):
+        parser.error(f"--{not_for_chats[0].replace('_', '-')}: is not for chats; leave it out")
     kinds = PROBE_KINDS[flags.encoder_decoder]
-    flags.probe = flags.probe or kinds[0]
+    vars(flags).update(default_probes(task, flags.encoder_decoder, vars(flags)))
+    if flags.prefix_length == 0 and flags.probe != "target":
+        parser.error(f"--prefix-length 0: gives nothing of a {flags.probe} to go on from; add --probe target")
     if flags.probe not in kinds:
         models, remedy = ("causal", "leave out") if flags.encoder_decoder else ("encoder-decoder", "add")
         parser.error(f"--probe {flags.probe}: is for {models} models; {remedy} --encoder-decoder, or name {kinds[1]}")
@@ -138,6 +143,14 @@ def parse_settings(description: str, task: Task) -> EncodingSettings:
     others = {"data": data, "canaries": canaries, "output_dir": Path(flags.output_dir), "flags": vars(flags)}
     drawn = {"seed": SEED if flags.seed is None else flags.seed, "test_size": flags.test_size or TEST_SIZE}
     return EncodingSettings(**own | drawn | others)
+
+
+def default_probes(task: Task, encoder_decoder: bool, flags: dict[str, Any]) -> dict[str, Any]:
+    """The kind of a task's probes, the tokens of a prefix and the least tokens of a suffix, unless flags give them."""
+    kind = flags.get("probe") or ("target" if task.chat else PROBE_KINDS[encoder_decoder][0])
+    of_turns = task.chat and kind == "target"
+    defaults = {"probe": kind, "prefix_length": 0 if of_turns else 50, "min_suffix_length": 12 if of_turns else 20}
+    return {name: default if flags.get(name) is None else flags[name] for name, default in defaults.items()}
 
 
 def _share(text: str) -> float | None:

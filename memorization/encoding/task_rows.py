@@ -23,7 +23,9 @@ class DataSettings:
     paths: files and data sets, read in this order, or two parallel text files; none: the task's made-up data. limit:
     the first so many samples, of either side of a given split. delimiter: of CSV files (None: as it seems). encoding:
     of text files (None: UTF-8). held_out: of a given split, whose `paths` are of members, the data of held-out samples;
-    None: members are drawn. flag: that names `paths`.
+    None: members are drawn. flag: that names `paths`. parse_special_tokens: whether the name of a special token in a
+    text is that token. chat: whether texts are turns of a chat. chat_template: a file with another template than the
+    tokenizer's.
     """
 
     task: Task
@@ -33,6 +35,9 @@ class DataSettings:
     encoding: str | None = None
     held_out: tuple[str, ...] | None = None
     flag: str = "--data"
+    parse_special_tokens: bool = False
+    chat: bool = False
+    chat_template: str | None = None
 
     @property
     def name(self) -> str:
@@ -57,6 +62,23 @@ def sides(settings: DataSettings) -> list[DataSettings]:
 
 
 OF_DATA = ("label_names", "delimiter", "encoding")  # flags that have no effect without data, beside the columns'
+
+
+def add_template_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that names the template of chats."""
+    parser.add_argument(
+        "--chat-template", metavar="FILE", help="a Jinja template in place of the tokenizer's chat template"
+    )
+
+
+def add_special_tokens_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says what the names of special tokens in texts are."""
+    parser.add_argument(
+        "--parse-special-tokens",
+        action="store_true",
+        help="the name of a special token in a text is that token, as in texts that a chat template has rendered, and "
+        "the tokenizer adds none of its own (default: it is text)",
+    )
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
@@ -85,6 +107,16 @@ def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
         help="with --train-data: data of the same kind that it is not trained on (default: the split test or "
         "validation of the training data; without one there is no control)",
     )
+    parser.add_argument("--encoding", type=encoding, metavar="NAME", help="of text files, as gbk (default: utf-8)")
+    if task.chat:
+        parser.add_argument(
+            "--chat",
+            action="store_true",
+            help="texts are turns of a chat: `prompt` and `completion`, or Alpaca's `instruction`, `input`, `output`",
+        )
+        add_template_argument(parser)
+        return
+    add_special_tokens_argument(parser)
     instruction = parser.add_mutually_exclusive_group()
     for field in task.fields:
         (instruction if field == "instruction" else parser).add_argument(
@@ -111,7 +143,6 @@ def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
     parser.add_argument(
         "--delimiter", type=_delimiter, metavar="SIGN", help="between the columns of CSV files (default: as it seems)"
     )
-    parser.add_argument("--encoding", type=encoding, metavar="NAME", help="of text files, as gbk (default: utf-8)")
     if task.classes is not None:
         parser.add_argument(
             "--label-names",
@@ -140,7 +171,9 @@ def data_settings(parser: argparse.ArgumentParser, flags: argparse.Namespace, ta
         parser.error(f"--{task.target_field}-column: must name a column of the data")
     left_out = {field for field, column in columns.items() if not column}
     changes: dict[str, Any] = {
-        name: _whole(text) for name in ("instruction", "separator") if (text := getattr(flags, name)) is not None
+        name: whole_text(text)
+        for name in ("instruction", "separator")
+        if (text := getattr(flags, name, None)) is not None
     }
     if "instruction" in changes:
         left_out.add("instruction")
@@ -148,9 +181,13 @@ def data_settings(parser: argparse.ArgumentParser, flags: argparse.Namespace, ta
         changes["classes"] = tuple(flags.label_names)
     changes["source_fields"] = tuple(field for field in task.source_fields if field not in left_out)
     changes["columns"] = task.columns | {field: (column,) for field, column in columns.items()}
-    settings = replace(task, **changes), tuple(paths or ()), getattr(flags, "max_samples", None)
-    how = settings + (flags.delimiter, flags.encoding)
-    return DataSettings(*how, tuple(held_out or ()), "--train-data") if flags.train_data else DataSettings(*how)
+    given_split: dict[str, Any] = (
+        {"held_out": tuple(held_out or ()), "flag": "--train-data"} if flags.train_data else {}
+    )
+    own = ("delimiter", "encoding", "parse_special_tokens", "chat", "chat_template")
+    options: dict[str, Any] = {name: getattr(flags, name) for name in own if hasattr(flags, name)}
+    limit = getattr(flags, "max_samples", None)
+    return DataSettings(replace(task, **changes), tuple(paths or ()), limit, **options, **given_split)
 
 
 def read_task_rows(settings: DataSettings) -> Iterator[dict[str, str]]:
@@ -191,7 +228,7 @@ def read_task_rows(settings: DataSettings) -> Iterator[dict[str, str]]:
                     text = _class(text, task.classes)
             except ValueError as error:
                 raise UserError(f"{source}: {where}, column {columns.column(field)!r}: {error}") from None
-            fields[field] = _whole(text)
+            fields[field] = whole_text(text)
             halves += fields[field] is not text
         yield fields
     if not count:
@@ -249,7 +286,8 @@ def _class(text, classes):
     raise ValueError(f"is {value}, no number of the {len(classes)} in --label-names; name all, or leave it out")
 
 
-def _whole(text):
+def whole_text(text: str) -> str:
+    """The text with U+FFFD in place of half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -25,7 +25,7 @@ class Task:
     within a. alternatives: columns in which a list holds several texts that each will do; the first counts. made_up: a
     function that gives rows for a run without data of one's own, if there is one. instruction: begins every sample.
     classes: None if the target is free text; else the names of the classes by number, or () where the data names them.
-    parallel: may come as two text files, a sample a line.
+    parallel: may come as two text files, a sample a line. chat: the rows are chats (chats.py), which have no fields.
     """
 
     name: str
@@ -38,10 +38,12 @@ class Task:
     separator: str = SEPARATOR
     classes: tuple[str, ...] | None = None
     parallel: bool = False
+    chat: bool = False
 
     @property
     def fields(self) -> tuple[str, ...]:
-        return (*self.source_fields, self.target_field)
+        """The fields that have a column of their own."""
+        return () if self.chat else (*self.source_fields, self.target_field)
 
     def source(self, row: Row) -> str:
         """What the model is given: instruction and source fields, those that are not empty, joined by blanks."""
@@ -96,6 +98,5 @@ CLASSIFICATION = Task(
     instruction="Is the sentiment of the text positive or negative?",
     classes=(),
 )
-# what other programs train on as it stands
-COMPLETION = Task("completion", source_fields=("prompt",), target_field="completion", separator="")
-TEXT = Task("text", source_fields=(), target_field="text", separator="")
+CHAT = Task("chat", source_fields=(), target_field="turn", chat=True)
+TEXT = Task("text", source_fields=(), target_field="text", separator="")  # as other programs train on it

@@ -82,7 +82,9 @@ def encode(
         end = np.append(places, 0)[np.searchsorted(places, closed) - 1] + 1
     else:
         each_target = zip(of_target.tolist(), pairs[:, 1].tolist(), begin.tolist(), closed.tolist(), strict=True)
-        end = np.array([_content_end(texts[text], starts, *place) for text, *place in each_target], np.int64)
+        end = np.array(
+            [_content_end(texts[text], stop, starts, *place) for text, stop, *place in each_target], np.int64
+        )
     triples = np.stack([begin, np.clip(end, begin, closed), closed], 1) - bounds[of_target][:, None]
     return Encoded(ids, starts, bounds, triples.astype(np.int32), target_bounds.astype(np.int32))
 
@@ -212,6 +214,8 @@ def cut(
     if kind != "target":
         controls = np.flatnonzero(starts <= CONTROL)
         last = np.minimum(last, np.append(controls, len(starts))[np.searchsorted(controls, suffix)])
+    else:
+        suffix = np.where(suffix > bounds[sample], suffix, len(starts))  # a prompt has one token at least
     has = suffix < last
     return sample, turn, np.where(has, suffix, -1), np.where(has, last, -1)
 

@@ -29,11 +29,11 @@ def continue_prefixes(
     model: PreTrainedModel,
     prefixes: Sequence[list[int]],
     new_tokens: int,
-    eos: int,
+    ends: Sequence[int],
     sampling: Sequence[LogitsProcessor] = (),
     sources: Sequence[list[int]] | None = None,
 ) -> list[list[int]]:
-    """Continue each prefix by up to `new_tokens` tokens, ending before the end-of-text token `eos`.
+    """Continue each prefix by up to `new_tokens` tokens, ending before the first of the tokens `ends`.
 
     sampling: the logits processors that draw (sampling); without them the continuation is greedy. Nothing else decides
     it: what the checkpoint says of generation is put aside. sources: what the encoder of an encoder-decoder model
@@ -42,28 +42,34 @@ def continue_prefixes(
     """
     # an argument alone would not do: what it leaves unset is filled from the model's own
     model.generation_config = GenerationConfig(
-        max_new_tokens=new_tokens, do_sample=False, eos_token_id=eos, pad_token_id=eos
+        max_new_tokens=new_tokens, do_sample=False, eos_token_id=[*ends], pad_token_id=ends[0]
     )
     if sources:
         model.generation_config.decoder_start_token_id = prefixes[0][0]
     check = NumberCheck()
-    ties = [] if sampling or sources or not is_exact(model) else [TieBreaker(model, prefixes, eos)]
+    ties = [] if sampling or sources or not is_exact(model) else [TieBreaker(model, prefixes, ends)]
     output = model.generate(  # type: ignore[operator]  # transformers types it as a tensor
-        **generate_inputs(model, prefixes, eos, sources),
+        **generate_inputs(model, prefixes, ends[0], sources),
         generation_config=model.generation_config,
         logits_processor=LogitsProcessorList([check, *ties, *sampling]),
     )
     if check.failed:
         raise not_numbers(model)
     rows = output[:, max(map(len, prefixes)) :].tolist()
-    return [row[: row.index(eos)] if eos in row else row for row in rows]
+    return [_ended(row, ends)[0] for row in rows]
+
+
+def _ended(tokens: list[int], ends: Sequence[int]) -> tuple[list[int], bool]:
+    """The tokens before the first of `ends`, and whether there is one."""
+    place = next((place for place, token in enumerate(tokens) if token in ends), None)
+    return (tokens, False) if place is None else (tokens[:place], True)
 
 
 def verified_tokens(
-    model: PreTrainedModel, prefix: list[int], suffix: list[int], scores: TokenScores, eos: int
+    model: PreTrainedModel, prefix: list[int], suffix: list[int], scores: TokenScores, ends: Sequence[int]
 ) -> tuple[list[int], bool]:
     """The tokens with which the greedy continuation of a prefix begins by the scores of its suffix: those that agree,
-    and the model's own where it disagrees; and whether the end-of-text token follows, which is left out.
+    and the model's own where it disagrees; and whether one of the tokens `ends` follows, which is left out.
 
     Where rounding may decide, the text is read alone: a suffix reproduced but for such places costs no decoding.
     """
@@ -74,7 +80,7 @@ def verified_tokens(
         if best != suffix[place]:
             tokens = [*suffix[:place], int(best)]
             break
-    return (tokens[: tokens.index(eos)], True) if eos in tokens else (tokens, False)
+    return _ended(tokens, ends)
 
 
 def is_exact(model: PreTrainedModel) -> bool:
@@ -170,13 +176,13 @@ class NumberCheck(LogitsProcessor):
 class TieBreaker(LogitsProcessor):
     """Where rounding may decide which token is the likeliest, puts that of the text alone above all."""
 
-    def __init__(self, model: PreTrainedModel, prefixes: Sequence[list[int]], eos: int):
-        self._model, self._eos = model, eos
+    def __init__(self, model: PreTrainedModel, prefixes: Sequence[list[int]], ends: Sequence[int]):
+        self._model, self._ends = model, ends
         self._width, self._lengths = max(map(len, prefixes)), [*map(len, prefixes)]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         for row in (best_tokens(scores)[1] <= rounding_margin(self._model)).nonzero()[:, 0].tolist():
             ids = input_ids[row, self._width - self._lengths[row] :].tolist()
-            if self._eos not in ids[self._lengths[row] :]:  # it has not ended yet
+            if not _ended(ids[self._lengths[row] :], self._ends)[1]:  # it has not ended yet
                 scores[row, next_token(self._model, ids)] = torch.inf
         return scores

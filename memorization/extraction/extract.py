@@ -163,7 +163,7 @@ def open_probes(settings: ExtractionSettings) -> Probes:
     """Those of stage 1, or of a file of one's own."""
     if settings.probes is None:
         return Probes(settings.tokenized_dir, settings.subset_name, settings.prefix_length, settings.probe)
-    if settings.probe or settings.prefix_length:
+    if settings.probe or settings.prefix_length is not None:
         raise UserError("--probes: a file says itself what is given; leave out --probe and --prefix-length")
     return FileProbes(settings.tokenized_dir, settings.subset_name, settings.probes)
 
@@ -213,7 +213,7 @@ def _print_notes(inputs: Inputs, configs: dict[str, PretrainedConfig]) -> None:
     settings, _, tokenizer, probes, prompts, _, too_long, drawn, _ = inputs
     for name, config in configs.items():
         ends, own = config.get_text_config().eos_token_id, tokenizer.eos_token_id
-        if own not in (ends if isinstance(ends, list) else [own if ends is None else ends]):
+        if not {own, *probes.ends} & {*(ends if isinstance(ends, list) else [own if ends is None else ends])}:
             print(
                 f"{name}: its configuration ends a text with token {ends}, generations end with the tokenizer's, {own}"
             )
@@ -318,8 +318,8 @@ def longest_source(source: ModelSource, config: PretrainedConfig, kind: str) -> 
 def load_engine(inputs: Inputs, model: PreTrainedModel) -> Engine:
     """The engine of a model."""
     settings, probes = inputs.settings, inputs.probes
-    eos = inputs.tokenizer.eos_token_id
-    engine = TransformersEngine(model, eos, settings.decoding, settings.batch_size, inputs.source_length)
+    ends = sorted({inputs.tokenizer.eos_token_id, *probes.ends})
+    engine = TransformersEngine(model, ends, settings.decoding, settings.batch_size, inputs.source_length)
     engine.fit(probes, len(probes) * settings.num_samples)
     return engine
 

@@ -62,7 +62,7 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
         "given too; source, of what an encoder reads (default: stage 1's)",
     )
-    parser.add_argument("--prefix-length", type=whole(1), help="tokens of a prefix (default: stage 1's)")
+    parser.add_argument("--prefix-length", type=whole(0), help="tokens of a prefix (default: stage 1's)")
     parser.add_argument(
         "--shared-prompts",
         action="store_true",

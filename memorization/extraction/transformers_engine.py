@@ -30,7 +30,7 @@ class TransformersEngine:
     generated again, and the rest is generated in batches of much the same length, as large as memory allows. Otherwise
     the tokens depend on the batch, so that every batch must be as it was given, a continued run included.
 
-    eos: the token that ends a text. batch_size: probes that are scored at a time. source_length: the most tokens that
+    ends: the tokens that end a text. batch_size: probes that are scored at a time. source_length: the most tokens that
     an encoder reads.
     """
 
@@ -39,14 +39,14 @@ class TransformersEngine:
     def __init__(
         self,
         model: PreTrainedModel,
-        eos: int,
+        ends: Sequence[int],
         decoding: DecodingSettings,
         batch_size: int,
         source_length: int = WHOLE,
     ):
         self.model = model
         forget_rounding(model)  # another adapter may be in use than before
-        self._eos, self._decoding, self._source_length = eos, decoding, source_length
+        self._ends, self._decoding, self._source_length = ends, decoding, source_length
         self._exact = is_exact(model) and not decoding.temperature and not model.config.is_encoder_decoder
         self.batch_size = TOGETHER * batch_size if self._exact else batch_size
         self._scored, self._generated = Room(batch_size), Room(self.batch_size)
@@ -101,7 +101,7 @@ class TransformersEngine:
             ended, tokens = False, list[int]()
             if scores is not None:
                 suffix = probe["suffix_ids"][:most]
-                tokens, ended = verified_tokens(self.model, prefix, suffix, scores, self._eos)
+                tokens, ended = verified_tokens(self.model, prefix, suffix, scores, self._ends)
             continuations.append(tokens)
             if not ended and len(tokens) < most:
                 left.append((number, [*prefix, *tokens], most - len(tokens)))
@@ -109,7 +109,7 @@ class TransformersEngine:
 
         def work(part):
             _, prefixes, numbers = zip(*part, strict=True)
-            return continue_prefixes(self.model, prefixes, max(numbers), self._eos)
+            return continue_prefixes(self.model, prefixes, max(numbers), self._ends)
 
         for (number, _, missing), tokens in zip(left, in_parts(work, left, self._generated), strict=True):
             continuations[number] = continuations[number] + tokens[:missing]
@@ -132,7 +132,7 @@ class TransformersEngine:
                 keys = [prompts[row].key for row in rows]
                 sampling = [*scheme_processors(*self._decoding.scheme), GumbelNoise(keys, self._decoding.seed)]
             of_rows = [prefixes[row] for row in rows], sources and [sources[row] for row in rows]
-            tokens = continue_prefixes(self.model, of_rows[0], new_tokens, self._eos, sampling, of_rows[1])
+            tokens = continue_prefixes(self.model, of_rows[0], new_tokens, self._ends, sampling, of_rows[1])
             continuations |= dict(zip(rows, tokens, strict=True))
         return [continuations[row] for row in range(len(prompts))]
 

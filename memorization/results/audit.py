@@ -150,7 +150,9 @@ def _near_duplicates(split: SplitRule | None) -> tuple[bool | None, str]:
 def _decoding(generations: dict[str, Any]) -> str:
     of = f" of the {generations['probe']}" if generations.get("probe", "text") != "text" else ""
     prompts = (
-        f"prefixes of {generations['prefix_length']} tokens{of}" if generations["prefix_length"] else f"prompts{of}"
+        f"prefixes of {generations['prefix_length']} tokens{of}"
+        if generations["prefix_length"] is not None
+        else f"prompts{of}"
     )
     settings = f"{prompts}, {generations.get('num_samples', 1)} a probe"
     settings += f", {generations['max_new_tokens']} new tokens" if "max_new_tokens" in generations else ""

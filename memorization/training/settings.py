@@ -38,7 +38,7 @@ class FineTuneSettings:
     )
     probe: str | None = flag(PROBE)
     prefix_length: int | None = flag(
-        "tokens of a prefix of these probes, as stage 3's (default: stage 1's)", check=whole(1)
+        "tokens of a prefix of these probes, as stage 3's (default: stage 1's)", check=whole(0)
     )
     overwrite_output_dir: bool = flag("start over: remove the output directory's checkpoints first", False)
     overwrite_cache: bool = flag("published flag: has no effect, nothing is cached", False)
