@@ -54,7 +54,7 @@ class MeasuresRow(Keyed):
     shape: tuple[Positive, Positive, Literal[4]]
     values: bytes
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.values) != 4 * math.prod(self.shape):
             raise ValueError(f"{len(self.values)} bytes are not {self.shape} numbers")
 
@@ -186,10 +186,10 @@ def measure_members(
         exact = row.exact_match if settings.matched_tokens is None else row.matched_tokens >= settings.matched_tokens
         memorized[row.key[:2]] = memorized.get(row.key[:2], False) or exact
     has_row = [key in memorized for key in zip(probes.ids.tolist(), probes.turns.tolist(), strict=True)]
-    asked = probes.members & np.array(has_row)
-    if not asked.any():
+    with_row = probes.members & np.array(has_row)
+    if not with_row.any():
         raise UserError(f"{path}: has no members; encode with a training set")
-    probes.keep(asked)
+    probes.keep(with_row)
     probes.keep(draw_samples(probes, settings.samples, None, settings.seed, flags=("--samples", "")))
     length = made_of.get("source_length") or longest_source(source, config, probes.kind)
     of = {"generations": manifest.identity, "probes": probes.manifest.contents, "source_length": length, "format": 2}

@@ -73,7 +73,7 @@ def main(args):
         return in_batches(lambda *batch: token_scores(model, *batch), prefixes, suffixes)
 
     def ours(suffixes):
-        engine = TransformersEngine(model, EOS, DecodingSettings(args.new_tokens), args.batch_size)
+        engine = TransformersEngine(model, [EOS], DecodingSettings(args.new_tokens), args.batch_size)
         probes = [
             {"prefix_ids": prefix, "suffix_ids": suffix} for prefix, suffix in zip(prefixes, suffixes, strict=True)
         ]

@@ -52,7 +52,12 @@ def pytest_sessionfinish(session):
             LocalServer(**json.loads(file.read_text())).remove()
 
 
-SLOW = {"elastic_url", "secure_server", "own_server", "fork_server", "loads"}  # fixtures that start processes
+def pytest_xdist_auto_num_workers(config):
+    """One process more than processors for the slow tests, which wait for servers and launches much of their time."""
+    return (os.cpu_count() or 1) + 1 if config.option.markexpr.startswith("slow") else None
+
+
+SLOW = {"elastic_url", "secure_server", "own_server", "warm_python", "loads"}  # fixtures that start processes
 
 LONG = {"test_ranks.py", "test_commands.py", "test_run_clm.py", "test_canaries.py"}
 
@@ -120,11 +125,24 @@ def flags(request):
 
 
 @pytest.fixture(scope="session")
-def fork_server(tmp_path_factory):
+def warm_python(request, tmp_path_factory):
+    """The directory of the programs of support/warm_python.py, which all processes of this run share."""
+    from support.warm_python import start
+
+    directory = _of_the_run(request.config, tmp_path_factory) / "warm"
+    with directory.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "programs").exists():
+            start(directory, os.getppid() if hasattr(request.config, "workerinput") else os.getpid())
+    return directory / "programs"
+
+
+@pytest.fixture(scope="session")
+def fork_server(warm_python, tmp_path_factory):
     """A ForkServer. Its `work` is an empty directory; beside it lies what the stages read, written by themselves."""
     from support.stage_commands import prepared
 
-    fork_server = prepared(tmp_path_factory.mktemp("home"))
+    fork_server = prepared(warm_python / "python", tmp_path_factory.mktemp("home"))
     yield fork_server
     fork_server.close()
 

@@ -1,5 +1,6 @@
 """Adapters of peft: read as peft reads them, unmerged, beside a base model whose weights are in memory once."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ peft = pytest.importorskip("peft")
 
 from datasets import load_from_disk  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from transformers import LlamaForCausalLM  # noqa: E402
+from transformers import AutoModelForCausalLM, LlamaForCausalLM, T5ForConditionalGeneration  # noqa: E402
 
 import run_clm  # noqa: E402
 from attention_analysis import AttentionSettings, measure_members  # noqa: E402
@@ -39,10 +40,11 @@ from support.adapter_case import (  # noqa: E402
     save_base,
     save_memorizing_adapter,
 )
-from support.command_line import one_line, read_jsonl, run_script  # noqa: E402
+from support.command_line import ROOT, one_line, read_jsonl, run_script  # noqa: E402
 from support.tiny_models import damage, edited, save_t5, save_word_tokenizer  # noqa: E402
 from support.training_runs import as_killed  # noqa: E402
 
+CHAT = ROOT.parent / "shared" / "chat"
 READ = [kind for kind in KINDS if kind != "prefix"]
 NEW = 12  # tokens
 
@@ -179,7 +181,7 @@ def measured(home, kind, batch_size, dtype="float32"):
     for number, probe in enumerate(probes):
         probe["prefix_ids"] = probe["prefix_ids"][number % 4 :]
     with ModelWeights(str(home / "base"), dtype, "cpu").using(adapter) as model:
-        engine = TransformersEngine(model, 0, DecodingSettings(NEW), batch_size)
+        engine = TransformersEngine(model, [0], DecodingSettings(NEW), batch_size)
         scores = engine.score(probes)
         rows = engine.generate([Prompt(probe, 0, score) for probe, score in zip(probes, scores, strict=True)])
     return [score.log_prob for score in scores], rows, probes
@@ -319,6 +321,54 @@ def test_the_fingerprint_is_of_what_an_adapter_does_not_of_names(home, tmp_path)
     assert model_fingerprint(copy) != model_fingerprint(home / "lora")
 
 
+def test_an_adapter_of_an_encoder_decoder_model(tmp_path):
+    save_t5(tmp_path / "t5", ["w1 w2 w3"] * 9)
+    config = peft.LoraConfig(r=4, target_modules=["q", "v"], task_type="SEQ_2_SEQ_LM", init_lora_weights=False)
+    base = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5")
+    adapted = peft.get_peft_model(base, config).eval()
+    adapted.save_pretrained(tmp_path / "lora")
+    inputs = {"input_ids": torch.tensor([[5, 4, 3]]), "decoder_input_ids": torch.tensor([[0, 7, 6, 5]])}
+    weights = ModelWeights(str(tmp_path / "t5"), "float32", "cpu")
+    with weights.using(read_adapter(str(tmp_path / "lora"))) as model, torch.no_grad():
+        assert torch.allclose(model(**inputs).logits, adapted(**inputs).logits, atol=1e-5)
+    with pytest.raises(UserError, match="is an adapter for SEQ_2_SEQ_LM, which .*base is not; name its own base model"):
+        generating(save_base(tmp_path / "base"), tmp_path / "lora")
+    write_json(tmp_path / "lora" / "adapter_config.json", {"task_type": "SEQ_2_SEQ_LM", "num_virtual_tokens": 3})
+    with pytest.raises(UserError, match="is prompt tuning of an encoder-decoder model, which is not read here"):
+        read_adapter(str(tmp_path / "lora"))
+
+
+# ---- a model that was trained elsewhere
+
+
+@pytest.mark.skipif(not CHAT.is_dir(), reason="is not part of the project")
+def test_an_adapter_of_trl_says_the_same_merged_but_for_rounding():
+    source = model_source(None, str(CHAT / "lora"))
+    assert Path(source.plain) == CHAT / "base" and source.tokenizer == str(CHAT / "lora")
+    tokenizer, probes = load_tokenizer(source.tokenizer), []
+    for line in (CHAT / "train.jsonl").read_text().splitlines()[:12]:
+        chat = json.loads(line)["messages"]
+        at = next(number for number, message in enumerate(chat) if message["role"] == "assistant")
+        asked = tokenizer.apply_chat_template(chat[:at], add_generation_prompt=True, return_dict=True)["input_ids"]
+        said = tokenizer(chat[at]["content"], add_special_tokens=False)["input_ids"]
+        probes.append({"id": len(probes), "turn": 0, "prefix_ids": asked, "suffix_ids": said})
+
+    def measure(model):
+        engine = TransformersEngine(model, [tokenizer.eos_token_id], DecodingSettings(30), 8)
+        scores = engine.score(probes)
+        rows = engine.generate([Prompt(probe, 0, score) for probe, score in zip(probes, scores, strict=True)])
+        return np.concatenate([score.log_prob for score in scores]), rows
+
+    weights = ModelWeights(source.plain, "float32", "cpu")
+    with weights.using(source.adapter) as model:
+        log_probs, tokens = measure(model)
+    with weights.using() as model:
+        assert np.abs(measure(model)[0] - log_probs).mean() > 0.5  # the base model
+    base = AutoModelForCausalLM.from_pretrained(source.plain, dtype=torch.float32)
+    merged, merged_tokens = measure(peft.PeftModel.from_pretrained(base, CHAT / "lora").merge_and_unload().eval())
+    assert np.abs(merged - log_probs).max() < 1e-4 and merged_tokens == tokens
+
+
 # ---- stage 2
 
 
@@ -440,6 +490,10 @@ def says(**changes):
             "is a pointer of Git LFS",
         ),
         (damage("adapter_model.safetensors", lambda data: data[:-9]), "is cut short"),
+        (
+            lambda path: (path / "model.safetensors").touch(),
+            "an adapter .* beside a model.*move adapter_config.json away",
+        ),
         (says(peft_type="PREFIX_TUNING"), "of the kind PREFIX_TUNING, which is not read here"),
         (says(alora_invocation_tokens=[1]), "of the kind activated LoRA, which is not read here"),
         (says(peft_type="NEW_KIND"), "was saved by a later peft .its peft_type is unknown"),

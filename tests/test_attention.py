@@ -3,7 +3,6 @@
 import csv
 import json
 import subprocess
-import sys
 
 import msgspec
 import numpy as np
@@ -224,7 +223,7 @@ def test_as_many_members_as_are_asked_for_and_the_study_is_replaced(stage, tmp_p
 
 
 @pytest.mark.slow
-def test_a_killed_study_goes_on_where_it_was(stage, tmp_path, capfd):
+def test_a_killed_study_goes_on_where_it_was(warm_python, stage, tmp_path, capfd):
     killed = """if True:
         import os, sys
         sys.path.insert(0, "tests")
@@ -241,14 +240,14 @@ def test_a_killed_study_goes_on_where_it_was(stage, tmp_path, capfd):
     assert study(stage, tmp_path / "whole", *more, **both) == 0
     out = tmp_path / "work" / "out"
     argv = map(str, command(stage, out, *more, **both))
-    done = subprocess.run([sys.executable, "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([warm_python / "python", "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -9 and not out.exists(), done.stderr[-3000:]
     capfd.readouterr()
     assert study(stage, out, *more, **both) == 0
-    said = capfd.readouterr().out
+    output = capfd.readouterr().out
     rows = len(np.load(out / "attention.npz")["ids_0"])
-    assert f"{rows} rows, {rows} of them done before" in said and f"{rows} rows, 3 of them done before" in said
-    assert said.count("loading") == 1
+    assert f"{rows} rows, {rows} of them done before" in output and f"{rows} rows, 3 of them done before" in output
+    assert output.count("loading") == 1
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     for path in out.iterdir():
         assert path.suffix == ".json" or path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()

@@ -40,6 +40,8 @@ SMALLER = {  # part of a command -> what stands for it here
     "--num_gpus=4": "--num_gpus=2",
     "--nproc-per-node 4": "--nproc-per-node 2",
     "--num_train_epochs 20": "--num_train_epochs 1",
+    "--task_weights 1,2": "--task_weights 1,2 --max_steps 3",
+    "--fsdp": "--fsdp --max_steps 3",
     "EPOCHS=3": "EPOCHS=1",
     "make demo": "bash runs/demo.sh",
     "attention_analysis.py": "attention_analysis.py --matched-tokens 1",
@@ -72,10 +74,10 @@ ELSEWHERE = {  # command -> why it is not run here
 
 
 @pytest.fixture(scope="module")
-def paper(tmp_path_factory):
+def paper(warm_python, tmp_path_factory):
     """A directory with the scripts, data and small models, in which the paper's five commands have run.
 
-    All processes of the tests share it.
+    All processes of the tests share it. `warm`: the programs of warm_python.
     """
     base = tmp_path_factory.getbasetemp()
     here = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "paper"
@@ -83,13 +85,14 @@ def paper(tmp_path_factory):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (here / "ready").exists():
             shutil.rmtree(here, ignore_errors=True)
+            here.mkdir()
+            (here / "warm").symlink_to(warm_python)
             run_papers_commands(here)
             (here / "ready").touch()
     return here
 
 
 def run_papers_commands(here):
-    here.mkdir()
     parts = [ROOT / name for name in ("ds_config.json", "memorization", "configs", "runs", "benchmarks")]
     for path in [*parts, *ROOT.glob("*.py")]:
         (here / path.name).symlink_to(path)
@@ -147,7 +150,8 @@ def run(command, here):
         )  # 1: over a limit
     elif words[0] in ("torchrun", "deepspeed"):
         words.insert(1, f"--master_port={free_port()}")
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        programs = here / "warm" if words[0] == "torchrun" else Path(sys.executable).parent
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(words, cwd=here, env=os.environ | {"PATH": path}, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     else:
@@ -180,7 +184,7 @@ import json, os, socket, sys
 if sys.argv[1] == "-c":
     os.environ["PYTHONPATH"] = {str(ROOT)!r}
     sys.argv[2] = sys.argv[2].replace("make_dialogues(1)", "make_dialogues(1, 14, 0, 0)")
-    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+    os.execv("warm/python", ["python", *sys.argv[1:]])
 with socket.create_connection(("127.0.0.1", os.environ["TEST_PORT"])) as test:
     test.sendall(json.dumps([os.getcwd(), *sys.argv[1:]]).encode())
     test.shutdown(socket.SHUT_WR)
@@ -198,8 +202,8 @@ def run_recipe(command, here):
         server.settimeout(0.1)
         environment = os.environ | RECIPES | {"PATH": f"{programs}:{os.environ['PATH']}"}
         environment["TEST_PORT"] = str(server.getsockname()[1])
-        with (here / "said").open("w+") as said:
-            process = subprocess.Popen(["bash", "-c", command], cwd=here, env=environment, stdout=said, stderr=said)
+        with (here / "output").open("w+") as output:
+            process = subprocess.Popen(["bash", "-c", command], cwd=here, env=environment, stdout=output, stderr=output)
             while process.poll() is None:
                 try:
                     client, _ = server.accept()
@@ -209,8 +213,8 @@ def run_recipe(command, here):
                     client.settimeout(None)
                     directory, *words = json.loads(client.makefile().read())
                     client.sendall(str(in_directory(directory, words)).encode())
-            said.seek(0)
-            assert process.returncode == 0, f"{command}\n{said.read()}"
+            output.seek(0)
+            assert process.returncode == 0, f"{command}\n{output.read()}"
 
 
 def test_the_papers_commands_give_a_whole_result(paper):

@@ -214,14 +214,14 @@ def test_a_batch_is_a_single_pass_so_that_each_rank_has_as_many(home, tmp_path, 
 
 
 @two_ranks
-def test_ranks_share_the_probes_also_under_zero_3_and_pack_alike(home, tmp_path):
+def test_ranks_share_the_probes_also_under_zero_3_and_pack_alike(warm_python, home, tmp_path):
     zero_3 = read_json(ROOT / "ds_config_zero3.json")
     zero_3["zero_optimization"]["stage3_param_persistence_threshold"] = 0
     write_json(tmp_path / "zero3.json", zero_3)
     more = "--max_steps 3 --per_device_train_batch_size 2 --packing --block_size 256 --memorization_samples 7"
     runs_of = {"zero3": f"--deepspeed {tmp_path}/zero3.json", "plain": ""}
     lines = [shlex.join(argv(home, tmp_path / name, f"{more} {engine}")) for name, engine in runs_of.items()]
-    status, _, errors = launch(tmp_path, lines)
+    status, _, errors = launch(warm_python, tmp_path, lines)
     assert status == 0, errors[-3000:]
     run_clm.main(argv(home, tmp_path / "one", f"{more} --per_device_train_batch_size 4"))
     rows = {name: read_jsonl(tmp_path / name / "memorization.jsonl") for name in (*runs_of, "one")}

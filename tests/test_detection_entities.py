@@ -286,12 +286,12 @@ FAULTS = {  # what is done to a pipeline -> what is said of it
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_damaged_pipeline_is_told(trained, tmp_path, fault):
-    harm, said = FAULTS[fault]
+    harm, message = FAULTS[fault]
     path = shutil.copytree(trained, tmp_path / fault)
     harm(path)
     with pytest.raises(UserError) as error:
         Entities(str(path))
-    assert str(error.value).startswith(f"{path}: ") and said in str(error.value)
+    assert str(error.value).startswith(f"{path}: ") and message in str(error.value)
     assert str(error.value).endswith("); install it, or name a directory that holds one") and "()" not in str(
         error.value
     )

@@ -2,7 +2,6 @@
 
 import copy
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -378,7 +377,7 @@ def test_a_curve_is_of_the_probes_that_stage_1_wrote(homes, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_in_the_same_bytes(homes, tmp_path):
+def test_a_killed_run_ends_in_the_same_bytes(warm_python, homes, tmp_path):
     home, steps = homes["t5"], ("--max_steps=4", "--save_strategy=steps", "--save_steps=1", "--eval_strategy=epoch")
     steps += curve(home, "target", 2)
     run_seq2seq.main(flags(home, tmp_path / "whole", *steps))
@@ -392,7 +391,7 @@ def test_a_killed_run_ends_in_the_same_bytes(homes, tmp_path):
         TrainerState.save_to_json = save_or_die
         run_seq2seq.main(sys.argv[1:])"""
     argv = flags(home, tmp_path / "killed", *steps)
-    done = subprocess.run([sys.executable, "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([warm_python / "python", "-c", killed, *argv], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr[-3000:]
     run_seq2seq.main(argv)
     for name in ("model.safetensors", "losses.jsonl", "memorization.jsonl", RECORD):
@@ -401,7 +400,7 @@ def test_a_killed_run_ends_in_the_same_bytes(homes, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two ranks need two GPUs or none")
 @pytest.mark.slow
-def test_two_ranks_are_as_one_with_two_batches_a_step(homes, tmp_path):
+def test_two_ranks_are_as_one_with_two_batches_a_step(warm_python, homes, tmp_path):
     """Their mean is over the tokens of both, though one has longer targets."""
     home = homes["t5"]
     more = "--max_steps=2 --logging_strategy=steps --logging_steps=1 --per_device_train_batch_size=2"
@@ -411,7 +410,13 @@ def test_two_ranks_are_as_one_with_two_batches_a_step(homes, tmp_path):
         "--train_sampling_strategy=random",
     ]  # grouped by length, batches depend on the ranks
     argv = flags(home, tmp_path / "two", *more)
-    done = subprocess.run([*TWO_RANKS, "run_seq2seq.py", *argv], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [warm_python / "torchrun", *TWO_RANKS, "run_seq2seq.py", *argv],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     run_seq2seq.main(flags(home, tmp_path / "one", *more, "--gradient_accumulation_steps=2"))
     losses = [[row["train_loss"] for row in read_jsonl(tmp_path / name / "losses.jsonl")] for name in ("one", "two")]

@@ -72,11 +72,11 @@ def write_saved(path, rows, column="input", type=TYPES["input"]):
 
 @pytest.mark.parametrize("write", [write_json, write_jsonl])
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [(["a"], "is a list"), ({"a": 1}, "is an object"), ({"a": [[]] * 1000}, "is an object")],
     ids=["list", "object", "huge object"],
 )
-def test_a_value_of_json_that_is_no_text_is_named_by_row_and_column(tmp_path, write, value, said):
+def test_a_value_of_json_that_is_no_text_is_named_by_row_and_column(tmp_path, write, value, message):
     rows = [GOOD] * 3
     for column in GOOD:
         write(tmp_path / "d.json", [*rows, {**GOOD, column: value}, GOOD])
@@ -84,12 +84,12 @@ def test_a_value_of_json_that_is_no_text_is_named_by_row_and_column(tmp_path, wr
         if write is write_jsonl:
             (tmp_path / "d.json").replace(tmp_path / "d.jsonl")
         line = refused(tmp_path / ("d.json" if write is write_json else "d.jsonl"))
-        assert line.startswith(f"{where}, column {column!r}: {said}, which is no text; ")
+        assert line.startswith(f"{where}, column {column!r}: {message}, which is no text; ")
 
 
 @pytest.mark.parametrize("write", [write_parquet, write_saved])
 @pytest.mark.parametrize(
-    ("value", "type", "said"),
+    ("value", "type", "message"),
     [
         (["a"], pa.list_(pa.string()), "is a list"),
         ({"a": "b"}, pa.struct({"a": pa.string()}), "is an object"),
@@ -100,9 +100,9 @@ def test_a_value_of_json_that_is_no_text_is_named_by_row_and_column(tmp_path, wr
         (Decimal("1.50"), pa.decimal128(5, 2), "is a Decimal"),
     ],
 )
-def test_a_value_of_arrow_that_is_no_text_is_named_by_row_and_column(tmp_path, write, value, type, said):
+def test_a_value_of_arrow_that_is_no_text_is_named_by_row_and_column(tmp_path, write, value, type, message):
     write(tmp_path / "d.parquet", [*[GOOD | {"input": None}] * 1200, GOOD | {"input": value}], "input", type)
-    assert refused(tmp_path / "d.parquet").startswith(f"row 1201, column 'input': {said}, which is no text; ")
+    assert refused(tmp_path / "d.parquet").startswith(f"row 1201, column 'input': {message}, which is no text; ")
 
 
 @pytest.mark.parametrize("write", [write_json, write_parquet, write_saved])
@@ -251,7 +251,7 @@ HEADER = b"instruction,input,output\n"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"instruction,input,input,output\na,b,c,d\n", "column 'input' occurs twice"),
         (HEADER + b"a,b\n", "line 2 has not the header's 3 fields"),
@@ -264,9 +264,9 @@ HEADER = b"instruction,input,output\n"
         (HEADER.decode().encode("utf-16-le"), "no column 'instruction'"),
     ],
 )
-def test_a_csv_file_that_will_not_do(tmp_path, content, said):
+def test_a_csv_file_that_will_not_do(tmp_path, content, message):
     (tmp_path / "d.csv").write_bytes(content)
-    assert refused(tmp_path / "d.csv").startswith(said)
+    assert refused(tmp_path / "d.csv").startswith(message)
 
 
 def test_a_csv_file_with_a_mark_a_nul_and_a_column_twice_that_is_not_read(tmp_path):

@@ -110,7 +110,7 @@ def test_the_line_of_a_mistake_is_the_one_json_names(path, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ("NaN", "NaN is no number"),
         ("-Infinity", "-Infinity is no number"),
@@ -120,9 +120,9 @@ def test_the_line_of_a_mistake_is_the_one_json_names(path, text):
         ('{"a": 1, "a": 1}', "'a' stands twice"),
     ],
 )
-def test_what_json_takes_and_no_data_has(path, value, said):
+def test_what_json_takes_and_no_data_has(path, value, message):
     path.write_text('[{"a": 1},\n{"b": %s}]' % value)  # noqa: UP031
-    with pytest.raises(UserError, match=f"not valid JSON at line 2: {said}"):
+    with pytest.raises(UserError, match=f"not valid JSON at line 2: {message}"):
         list(read(path))
 
 

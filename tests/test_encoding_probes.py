@@ -90,7 +90,7 @@ def test_stage_1_says_which_kind_and_length_its_probes_are_of(encoded, tmp_path,
     assert (Probes(encoded, "dialogue").kind, Probes(encoded, "dialogue").prefix_length) == ("text", 50)
     shutil.copy(encoded / "d.json", tmp_path)
     assert encode(tmp_path, "--probe", "target", "--prefix-length", "10") == 0
-    probes, said = Probes(tmp_path, "dialogue"), capsys.readouterr().out
+    probes, output = Probes(tmp_path, "dialogue"), capsys.readouterr().out
     assert (probes.kind, probes.prefix_length) == ("target", 10)
     columns = ["id", "member", "prefix", "suffix", "duplicates", "turn"]
     assert read_probes(tmp_path / "dialogue_prefix.json") == [{name: p[name] for name in columns} for p in probes[:]]
@@ -99,7 +99,7 @@ def test_stage_1_says_which_kind_and_length_its_probes_are_of(encoded, tmp_path,
         members = some.members.sum()
         assert (
             f"{len(some)} probes of kind {kind}: {members} members, {len(some) - members} non-members; "
-            f"{some.too_short} {kind}s too short" in said
+            f"{some.too_short} {kind}s too short" in output
         )
     assert encode(tmp_path, "--probe", "source") == 2
     assert "--probe source: is for encoder-decoder models; add --encoder-decoder, or name target" in one_line(capsys)
@@ -321,9 +321,9 @@ NO_PROBES |= {
 
 @pytest.mark.parametrize("case", NO_PROBES)
 def test_a_text_file_of_no_probes_is_refused(tmp_path, case):
-    content, said = NO_PROBES[case]
+    content, message = NO_PROBES[case]
     (tmp_path / "p.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=f"p.json: {said}"):
+    with pytest.raises(UserError, match=f"p.json: {message}"):
         read_probes(tmp_path / "p.json")
 
 

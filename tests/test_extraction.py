@@ -403,7 +403,7 @@ def test_a_directory_is_no_result(path):
 
 
 def test_a_listing_of_other_code_is_taken_only_unchecked(tmp_path):
-    probes = [{"id": id, "member": id < 5, "prefix": "p", "suffix": "s", "duplicates": 2} for id in TEXTS]
+    probes = [{"id": id, "turn": 0, "member": id < 5, "prefix": "p", "suffix": "s", "duplicates": 2} for id in TEXTS]
     write_probes(tmp_path / "p.json", probes)
     listing = result(tmp_path / "g.jsonl")
     (tmp_path / "g.jsonl").unlink()

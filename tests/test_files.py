@@ -138,20 +138,20 @@ def read_rows(path):
 
 
 @pytest.mark.parametrize(
-    ("read", "content", "said"),
+    ("read", "content", "message"),
     [
         (read_text, b"ab\xff", "byte 2 is not UTF-8"),
         (read_json, b'{\n"a": 1,,}', "not valid JSON at line 2"),
         (read_rows, b'{}\n\n{"a": }\n', "line 3 is not valid JSON"),
         (read_rows, b"{}\n[1]\n", "line 2 is not a JSON object"),
         (read_rows, b'{}\n{"a": "\xff"}\n', "line 2 is not UTF-8"),
-        *((read_json, wrong, f"not valid JSON.*: {said}") for wrong, said in NO_JSON),
-        *((read_rows, b"{}\n" + wrong, f"line 2 is not valid JSON: {said}") for wrong, said in NO_JSON),
+        *((read_json, wrong, f"not valid JSON.*: {message}") for wrong, message in NO_JSON),
+        *((read_rows, b"{}\n" + wrong, f"line 2 is not valid JSON: {message}") for wrong, message in NO_JSON),
     ],
 )
-def test_a_malformed_file_is_named_with_the_place(tmp_path, read, content, said):
+def test_a_malformed_file_is_named_with_the_place(tmp_path, read, content, message):
     (tmp_path / "f").write_bytes(content)
-    with pytest.raises(UserError, match=f"f: {said}"):
+    with pytest.raises(UserError, match=f"f: {message}"):
         read(tmp_path / "f")
 
 

@@ -139,7 +139,7 @@ def test_a_range_holds_its_ends_and_no_more(allowed):
 
 
 @pytest.mark.parametrize(
-    ("allowed", "said"),
+    ("allowed", "message"),
     [
         (whole(1, 10), "a whole number from 1 to 10"),
         (Range(0, 1, over=True, under=True), "a number over 0 and under 1"),
@@ -147,8 +147,8 @@ def test_a_range_holds_its_ends_and_no_more(allowed):
         (Range(0), "a number from 0"),
     ],
 )
-def test_a_range_says_what_is_in_it(allowed, said):
-    assert str(allowed) == said
+def test_a_range_says_what_is_in_it(allowed, message):
+    assert str(allowed) == message
 
 
 STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": None, "seed": None, "num_proc": 1}
@@ -254,7 +254,7 @@ def test_no_text_is_empty_or_holds_a_nul():
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("[]", "Expected `object`, got `array`"),
         ("3", "Expected `object`"),
@@ -262,8 +262,8 @@ def test_no_text_is_empty_or_holds_a_nul():
         ("{", "line 1"),
     ],
 )
-def test_a_configuration_of_deepspeed_is_an_object(tmp_path, content, said):
+def test_a_configuration_of_deepspeed_is_an_object(tmp_path, content, message):
     (tmp_path / "ds.json").write_text(content)
     needed = ["--train_file=a", f"--output_dir={tmp_path / 'out'}", "--config_name=c"]
-    with pytest.raises(UserError, match=f"ds.json: .*{said}"):
+    with pytest.raises(UserError, match=f"ds.json: .*{message}"):
         run_clm.parse([*needed, "--deepspeed", str(tmp_path / "ds.json")])

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict, load_from_disk
+from jsonschema import Draft202012Validator
 
 from memorization.encoding.comparability import LEAST, compare_sides, draw_to_compare, sides_differ
 from memorization.encoding.made_up import make_dialogues
@@ -14,6 +15,7 @@ from support.command_line import ROOT, one_line, run_script
 from support.detection_rows import detection, write_detections
 from support.tiny_models import save_language_model
 
+SCHEMA = ROOT / "memorization" / "results" / "audit.schema.json"
 ROWS = make_dialogues(seed=3, single=150, fourfold=0, sixteenfold=0)
 TRAINING, HELD_OUT = ROWS[:100], ROWS[100:]
 
@@ -297,14 +299,19 @@ def test_every_report_warns_of_sides_that_differ(tmp_path, sides, capsys):
     for text in texts:
         assert (warning in text.replace("\\", "")) == (sides is APART)
         assert "if the two sides are alike but for the training" in text or text not in (printed, *texts[3:4])
-    (run,) = json.loads((out / "audit.json").read_text())["runs"]
+    audit = json.loads((out / "audit.json").read_text())
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(audit)
+    (run,) = audit["runs"]
     assert run["split"] == json.loads(json.dumps(split)) and run["membership"] == "trained"
     assert ("SIDES DIFFER" in [note["name"] for note in run["notes"]]) == (sides is APART)
     assert ("SIDES DIFFER" in (out / "summary.csv").read_text()) == (sides is APART)
+    assert all(("too few samples to tell whether held-out" in text) == (sides is FEW) for text in texts)
 
 
-def test_every_report_says_whose_word_membership_is(tmp_path, capsys):
-    result = write_detections(tmp_path / "result", detections())
+@pytest.mark.parametrize("kind", ["random", "given"])
+def test_every_report_says_whose_word_membership_is(tmp_path, kind, capsys):
+    split = {"kind": kind, "near_duplicates": 0.8, "comparability": None}
+    result = write_detections(tmp_path / "result", detections(), split=split)
     out = tmp_path / "report"
     assert run_script("report.py", result, "--output", out, "--fail-above", "own=0.9") == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -313,6 +320,9 @@ def test_every_report_says_whose_word_membership_is(tmp_path, capsys):
     ]
     for text in (printed, printed[printed.index("within all limits") :], *files):
         assert "membership as declared by the files" in text
+        assert ("may have been trained on the held-out texts too" in " ".join(text.replace("%", "").split())) == (
+            kind == "random"
+        )
     assert json.loads(files[-1])["runs"][0]["membership"] == "declared"
 
 

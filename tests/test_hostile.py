@@ -103,8 +103,8 @@ def report(home, tmp_path, capsys, monkeypatch):
     def run(*more, output=tmp_path / "report"):
         capsys.readouterr()
         status = run_script("report.py", home / "result", "--output", output, "--attention", home / "study", *more)
-        said = capsys.readouterr().err
-        assert status == 0 or status == 2 and len(said.splitlines()) == 1, said
+        message = capsys.readouterr().err
+        assert status == 0 or status == 2 and len(message.splitlines()) == 1, message
         return status
 
     return run

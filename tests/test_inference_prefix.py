@@ -135,7 +135,8 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "adapter": None,
         "canaries": manifests.read_manifest(locations.exposures_path(finished), EXPOSURES).identity,
         "held_out": {},
-        "split": {"near_duplicates": 0.8},
+        "split": {"kind": "random", "near_duplicates": 0.8, "comparability": None},
+        "membership": "known from training",
         "too_long": [],
         "not_computed": {},
     }
@@ -198,9 +199,9 @@ def test_half_precision_takes_the_batch_there_is_memory_for_and_keeps_to_it(stag
 
 
 @pytest.mark.slow
-def test_two_ranks_give_the_same_bytes_as_one(stage, finished, tmp_path):
+def test_two_ranks_give_the_same_bytes_as_one(warm_python, stage, finished, tmp_path):
     base = ["--base-model", save_language_model(tmp_path / "base", TOKENIZER, seed=1)]
-    two = [*TWO_RANKS, ROOT / "inference_prefix.py", *command(stage, tmp_path, *base)]
+    two = [warm_python / "torchrun", *TWO_RANKS, ROOT / "inference_prefix.py", *command(stage, tmp_path, *base)]
     subprocess.run(two, check=True, capture_output=True)
     assert infer(stage, tmp_path / "one", *base) == 0
     for suffix in (".jsonl", ".txt", ".base.jsonl", ".base.txt", ".canaries.jsonl"):

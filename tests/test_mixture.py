@@ -121,8 +121,10 @@ def test_a_run_on_two_sets_draws_as_weighted_and_goes_on_in_the_same_order(two, 
 
 def test_without_weights_an_epoch_has_every_sample_once(two, tmp_path, capsys):
     run_clm.main([*argv_of(two, tmp_path / "out"), "--max_steps", "2", "--per_device_eval_batch_size", "2"])
-    said = capsys.readouterr().out
-    assert "data_train: 37 samples" in said and "more_train: 12 samples" in said and "more_test: 3 samples" in said
+    output = capsys.readouterr().out
+    assert (
+        "data_train: 37 samples" in output and "more_train: 12 samples" in output and "more_test: 3 samples" in output
+    )
     made_of = model_made_of(tmp_path / "out")
     assert "task_weights" not in made_of and len(made_of["training_set"].split()) == 2
     # a model of two encodings is evaluated on the held-out texts of either

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from multiprocessing import active_children
 
 import pytest
 
@@ -41,10 +42,24 @@ def test_results_come_in_order_and_items_are_taken_a_few_ahead(jobs):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize(("factor", "said"), [(1, "13 is no good"), (-1, "no factor; give one")])
-def test_a_mistake_in_any_process_is_told(jobs, factor, said):
-    with pytest.raises(UserError, match=said):
+@pytest.mark.parametrize(("factor", "message"), [(1, "13 is no good"), (-1, "no factor; give one")])
+def test_a_mistake_in_any_process_is_told(jobs, factor, message):
+    with pytest.raises(UserError, match=message):
         list(in_order(times, range(12, 15), jobs, start, (factor,)))
+
+
+def test_a_signal_as_processes_are_started_leaves_none(monkeypatch):
+    """Python would wait for them as it ends."""
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("concurrent.futures.process._ExecutorManagerThread", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(times, range(3), 2))
+    for process in active_children():
+        process.join(10)
+        assert not process.is_alive()
 
 
 def test_a_process_that_dies_is_told():

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -107,6 +108,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "canaries": None,
         "held_out": None,
         "split": None,
+        "membership": None,
         "too_short": None,
         "not_computed": {},
     }
@@ -159,8 +161,8 @@ def test_the_base_models_generations_are_detected_too_and_compared(stage, tmp_pa
     alone, _ = detect(stage, tmp_path / "alone")
     flags = with_base(tmp_path / "g")
     rows, manifest = detect(stage, tmp_path / "out", *flags)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "the same probes through the base model gpt: members base tuned paired difference" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "the same probes through the base model gpt: members base tuned paired difference" in output
     assert rows == alone
     path = tmp_path / "out" / "m" / "dialogue" / "detections.jsonl"
     before = base_rows(path, DETECTIONS, manifest, Detection)
@@ -185,8 +187,11 @@ def test_a_base_models_result_of_another_run_is_refused(stage, tmp_path, capsys)
     with_base(tmp_path / "other", temperature=1.0)
     for name in ("g.base.jsonl", "g.base.jsonl.manifest.json"):
         shutil.copy(tmp_path / "other" / name, tmp_path / "g" / name)
-    said = refused(capsys, stage, tmp_path, *flags)
-    assert "g.base.jsonl: is the base model's result of another run than" in said and "run inference_prefix.py" in said
+    message = refused(capsys, stage, tmp_path, *flags)
+    assert (
+        "g.base.jsonl: is the base model's result of another run than" in message
+        and "run inference_prefix.py" in message
+    )
     (tmp_path / "g" / "g.base.jsonl").unlink()
     assert "g.base.jsonl: no such file" in refused(capsys, stage, tmp_path, *flags)
 
@@ -208,9 +213,9 @@ def test_an_index_of_another_run_is_refused(flags, stage, tmp_path, capsys, case
     index = opened(flags)
     load_index(index, *holds)
     out = tmp_path / "out"
-    said = refused(capsys, stage, out, *flags)
+    message = refused(capsys, stage, out, *flags)
     for words in (index.where, str(stage / "g.jsonl"), "load_to_elastic.py", "--unchecked", *named):
-        assert words in said
+        assert words in message
 
     assert run_script("plagiarism_detect.py", *command(stage, out, *flags, "--unchecked")) == 0
     printed = capsys.readouterr()
@@ -306,18 +311,18 @@ def without_manifest(path):
 def test_generations_that_are_not_as_stage_3_wrote_them_are_refused(stage, tmp_path, capsys, damage):
     path = write_generations(tmp_path / "g.jsonl", ROWS)
     damage(path)
-    said = refused(capsys, stage, tmp_path / "out", "--filedir", path)
-    assert str(path) in said
-    assert "inference_prefix.py" in said or "--overwrite" in said
+    message = refused(capsys, stage, tmp_path / "out", "--filedir", path)
+    assert str(path) in message
+    assert "inference_prefix.py" in message or "--overwrite" in message
 
 
 def test_a_result_of_another_run_is_replaced_only_if_told_to(stage, tmp_path, capsys):
     detect(stage, tmp_path)
     path = tmp_path / "m" / "dialogue" / "detections.jsonl"
     before = path.read_bytes()
-    said = refused(capsys, stage, tmp_path, "--profile", "pan", "--span-length", 40)
+    message = refused(capsys, stage, tmp_path, "--profile", "pan", "--span-length", 40)
     for words in (str(path), "profile (paper, not pan)", "span_length (50, not 40)", "--overwrite"):
-        assert words in said
+        assert words in message
     other = write_generations(tmp_path / "g.jsonl", ROWS, seed=6)
     assert "generations (" in refused(capsys, stage, tmp_path, "--filedir", other)
     assert path.read_bytes() == before
@@ -411,10 +416,10 @@ def test_a_classifier_decides_between_paraphrase_and_paraphrase_low(stage, tmp_p
 def test_a_classifier_that_cannot_be_right_is_refused_and_the_index_is_looked_at_first(stage, tmp_path, capsys):
     model = save_language_model(tmp_path / "model", ROOT / "configs" / "gpt-neo-small")
     for name in (model, tmp_path / "nowhere", "no/where"):
-        said = refused(capsys, stage, tmp_path / "out", "--paraphrase-model", name)
-        assert f"{name}: " in said and said.endswith("; --paraphrase-model none goes without")
-        said = refused(capsys, stage, tmp_path / "out", "--paraphrase-model", name, "--index-xsuffix", "other")
-        assert "other" in said and f"{name}: " not in said
+        message = refused(capsys, stage, tmp_path / "out", "--paraphrase-model", name)
+        assert f"{name}: " in message and message.endswith("; --paraphrase-model none goes without")
+        message = refused(capsys, stage, tmp_path / "out", "--paraphrase-model", name, "--index-xsuffix", "other")
+        assert "other" in message and f"{name}: " not in message
 
 
 @pytest.mark.slow
@@ -426,7 +431,7 @@ def test_two_processes_and_a_hub_name_give_the_same_bytes(stage, tmp_path, class
     (cached / "refs" / "main").write_text("0123")
     flags = map(str, command(stage, tmp_path / "two", "--paraphrase-model", "some/classifier"))
     subprocess.run(
-        [*TWO_RANKS, ROOT / "plagiarism_detect.py", *flags],
+        [sys.executable, "-m", "torch.distributed.run", *TWO_RANKS, ROOT / "plagiarism_detect.py", *flags],
         check=True,
         capture_output=True,
         env=os.environ | {"HF_HOME": str(tmp_path)},

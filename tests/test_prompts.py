@@ -125,11 +125,14 @@ SHARED = {"a system prompt": system_prompt(300), "one question": answers(30)}
 def test_one_prompt_for_all_is_refused_with_the_remedy_and_nothing_is_written(case, tmp_path, capsys):
     rows = SHARED[case]
     assert encode(tmp_path, rows) == 2
-    said = ONE_PROMPT.format(f"1 distinct prompt among {len(rows)}") + REMEDY
-    assert one_line(capsys) == f"encode_dialogue.py: {tmp_path}/d.json: {said}"
+    message = ONE_PROMPT.format(f"1 distinct prompt among {len(rows)}") + REMEDY
+    assert one_line(capsys) == f"encode_dialogue.py: {tmp_path}/d.json: {message}"
     assert [path.name for path in tmp_path.iterdir()] == ["d.json"]
     assert encode(tmp_path, rows, "--probe", "target", "--prefix-length", 10) == 0
-    assert "distinct prompt" not in (said := capsys.readouterr().out) and f"{len(rows)} probes of kind target" in said
+    assert (
+        "distinct prompt" not in (message := capsys.readouterr().out)
+        and f"{len(rows)} probes of kind target" in message
+    )
     before = (tmp_path / "out" / "dialogue_prefix.json").read_bytes()
     assert encode(tmp_path, rows) == 2  # the encoding that is there stays
     assert (tmp_path / "out" / "dialogue_prefix.json").read_bytes() == before
@@ -201,13 +204,13 @@ def detect(home, output, *flags):
 def test_a_model_that_knows_the_answers_is_told_so_by_target_probes(home, tmp_path, capsys):
     assert infer(home, tmp_path) == 0
     result = detect(home, tmp_path)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "model m, probe target, profile paper" in said and "SHARED PROMPTS" not in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "model m, probe target, profile paper" in output and "SHARED PROMPTS" not in output
     groups = read_json(result / "result.json")["groups"]
     assert groups["members"]["n"] == 12 and groups["members"]["exact_match"]["rate"] > 0.9
     assert groups["members"]["own"]["rate"] > 0.9
     assert groups["held out"]["exact_match"]["rate"] == groups["held out"]["own"]["rate"] == 0
-    assert "Verdict: yes" in said
+    assert "Verdict: yes" in output
     probes = {probe["id"]: probe for probe in Probes(home / "out", "dialogue")[:]}
     for row in read_jsonl(result / "detections.jsonl"):
         id, prefix = (row["generation"][name] for name in ("id", "prefix"))
@@ -241,8 +244,8 @@ def test_prompts_longer_than_the_context_are_left_out_and_named_unless_all_are(h
 def test_stage_3_refuses_shared_prompts_too_and_with_the_flag_every_report_says_so(home, tmp_path, capsys):
     text = "--probe", "text", "--prefix-length", 20
     assert infer(home, tmp_path / "out", *text) == 2
-    said = ONE_PROMPT.format("1 distinct prompt among 20") + REMEDY
-    assert one_line(capsys) == f"inference_prefix.py: {home}/out/tokenized_dialogue_prefix: {said}"
+    message = ONE_PROMPT.format("1 distinct prompt among 20") + REMEDY
+    assert one_line(capsys) == f"inference_prefix.py: {home}/out/tokenized_dialogue_prefix: {message}"
     assert not list(tmp_path.iterdir())
     assert infer(home, tmp_path, *text, "--shared-prompts") == 0
     counted = {"probes": 20, "distinct": 1, "own": 0}
@@ -253,9 +256,9 @@ def test_stage_3_refuses_shared_prompts_too_and_with_the_flag_every_report_says_
     assert note in " ".join(capsys.readouterr().out.split())
     assert read_json(result / "result.json")["facts"]["prompts"] == counted
     assert run_script("report.py", result, "--output", tmp_path / "report", "--fail-above", "another=0.99") == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith(note) and "within all limits" in said
-    assert "limit 99 %, though 1 distinct prompt among 20 probes, 0 of which" in said
+    message = " ".join(capsys.readouterr().out.split())
+    assert message.startswith(note) and "within all limits" in message
+    assert "limit 99 %, though 1 distinct prompt among 20 probes, 0 of which" in message
     for name in ("summary.md", "summary.tex", "leaks.txt", "report.html"):
         written = (tmp_path / "report" / name).read_text().replace("% ", "")
         assert "SHARED PROMPTS: 1 distinct prompt among 20 probes" in " ".join(written.split()), name

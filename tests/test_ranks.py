@@ -24,7 +24,7 @@ SAVE = "--save_strategy steps --save_steps 7"  # of 5 steps an epoch, so that it
 
 
 @two_ranks
-def test_every_engine_trains_the_same_saves_it_whole_and_goes_on_after_a_kill(finished, two, tmp_path):
+def test_every_engine_trains_the_same_saves_it_whole_and_goes_on_after_a_kill(warm_python, finished, two, tmp_path):
     """Dropout is drawn by rank, so that all engines on two ranks draw alike: their models differ by rounding alone."""
     zero_3 = read_json(ROOT / "ds_config_zero3.json")
     zero_3["zero_optimization"]["stage3_param_persistence_threshold"] = 0  # small weights are split among ranks too
@@ -45,7 +45,7 @@ def test_every_engine_trains_the_same_saves_it_whole_and_goes_on_after_a_kill(fi
         f"--config_name {two}/small {data} {engines['zero3']} --learning_rate 1e-9 --output_dir {tmp_path}/scratch"
     )
     status, _, errors = launch(
-        tmp_path, [f"{run} --output_dir {tmp_path}/{name}" for name, run in flags.items()] + [scratch]
+        warm_python, tmp_path, [f"{run} --output_dir {tmp_path}/{name}" for name, run in flags.items()] + [scratch]
     )
     assert status == 0, errors[-3000:]
 
@@ -56,7 +56,7 @@ def test_every_engine_trains_the_same_saves_it_whole_and_goes_on_after_a_kill(fi
         as_killed(tmp_path / f"{name}_whole", tmp_path / name, step[name])
     broken = f"{started} {engines['zero3']} --learning_rate 1e39 --max_steps 1 --eval_strategy no"
     again = [f"{flags[name]} --output_dir {tmp_path}/{name}" for name in step]
-    status, printed, errors = launch(tmp_path, [*again, f"{broken} --output_dir {tmp_path}/broken"])
+    status, printed, errors = launch(warm_python, tmp_path, [*again, f"{broken} --output_dir {tmp_path}/broken"])
     assert status and "is nan at step 1, so training ends here" in errors, errors[-3000:]
     assert not (tmp_path / "broken" / WEIGHTS).exists()
     for name in step:

@@ -44,9 +44,9 @@ def report(capsys, *args):
 
 
 def test_runs_are_named_by_the_setting_they_differ_in_and_shown_with_their_control(two, capsys):
-    said = report(capsys, *two)
+    output = report(capsys, *two)
     blocks = dict.fromkeys(("prefix_length 10", "prefix_length 50"), "")
-    lines = said.splitlines()
+    lines = output.splitlines()
     own = next(i for i, line in enumerate(lines) if line.startswith("own run > 50"))
     for line in lines[own + 1 : own + 3]:
         blocks[line[:16]] = line[16:].split()
@@ -54,13 +54,13 @@ def test_runs_are_named_by_the_setting_they_differ_in_and_shown_with_their_contr
     assert blocks["prefix_length 10"][:3] == ["10.0", f"[{low:.1f},", f"{high:.1f}]"]
     value, low, high = (100 * x for x in rate_difference(15, 20, 0, 10))
     assert blocks["prefix_length 50"][6:] == [f"{value:+.1f}", f"[{low:+.1f},", f"{high:+.1f}]"]
-    assert "30 generations (1 a probe), model small, profile paper, direction pan" in " ".join(said.split())
-    assert " ".join(said.split()).count("classifier none; queries with temperature 1") == 2
-    assert said.count("Verdict: no evidence") == said.count("Verdict: yes") == 1
+    assert "30 generations (1 a probe), model small, profile paper, direction pan" in " ".join(output.split())
+    assert " ".join(output.split()).count("classifier none; queries with temperature 1") == 2
+    assert output.count("Verdict: no evidence") == output.count("Verdict: yes") == 1
     assert [line.split()[-2:] for line in lines if re.match(r"prefix_length \d+ +\d+ +\d+$", line)] == [
         ["20", "10"]
     ] * 2
-    assert max(map(len, lines)) <= 80 and "Not of the same data" not in said and "UNCHECKED" not in said
+    assert max(map(len, lines)) <= 80 and "Not of the same data" not in output and "UNCHECKED" not in output
 
 
 @pytest.mark.parametrize("name", ["", "detections.jsonl", "result.json"])
@@ -77,13 +77,13 @@ def test_settings_of_every_stage_give_names(tmp_path, capsys):
         write_detections(tmp_path / "3", rows(2), {"seed": 5}, {"seed": 6}, profile="pan"),
     ]
     assert report(capsys, *runs[:2]).startswith("epochs_done 1, learning_rate 2e-05;")
-    said = " ".join(report(capsys, *runs).split())
+    output = " ".join(report(capsys, *runs).split())
     name = "profile pan, generations seed 5, temperature 0, epochs_done none, learning_rate 2e-05, training seed 6"
-    assert f"run 3: {name}; " in said
+    assert f"run 3: {name}; " in output
     same = write_detections(tmp_path / "4", rows(3), {"temperature": 1.0, "model": "9" * 64}, {"epochs_done": 1.0})
-    said = " ".join(report(capsys, runs[0], same).split())
-    assert f"run 1: {runs[0]}; " in said or said.startswith(f"{runs[0]}; ")
-    assert "9" * 12 not in said
+    output = " ".join(report(capsys, runs[0], same).split())
+    assert f"run 1: {runs[0]}; " in output or output.startswith(f"{runs[0]}; ")
+    assert "9" * 12 not in output
 
 
 def test_long_names_and_paths_keep_the_table_within_80_columns(tmp_path, capsys):
@@ -92,22 +92,22 @@ def test_long_names_and_paths_keep_the_table_within_80_columns(tmp_path, capsys)
         write_detections(tmp_path / ("d" * 120), rows(2), long),
         write_detections(tmp_path / ("e" * 120), rows(15, 25)),
     ]
-    said = report(capsys, *runs)
-    assert max(map(len, said.splitlines())) <= 80
-    assert re.search(r"^run 2  +60.0 \[", said, re.MULTILINE)
+    output = report(capsys, *runs)
+    assert max(map(len, output.splitlines())) <= 80
+    assert re.search(r"^run 2  +60.0 \[", output, re.MULTILINE)
     for run, name in zip(runs, ("lora", "full"), strict=True):
         described = manifest_path(run / "detections.jsonl")
         found = read_json(described)
         write_json(described, sealed(found | {"arguments": found["arguments"] | {"type": name}}))
-    said = report(capsys, *runs)
-    assert re.search(r"^full  +60.0 \[", said, re.MULTILINE) and "lora: a_setting_with" in said
+    output = report(capsys, *runs)
+    assert re.search(r"^full  +60.0 \[", output, re.MULTILINE) and "lora: a_setting_with" in output
 
 
 def test_other_data_and_unchecked_runs_are_pointed_out(tmp_path, two, capsys):
     other = write_detections(tmp_path / "other", rows(2), {"encoding": "9" * 16}, unchecked=True)
-    said = " ".join(report(capsys, two[1], other, "--output", tmp_path / "report").split())
-    assert said.startswith("UNCHECKED: ")
-    assert "Not of the same data or split" in said and "eeeeeeeeeeee" in said and "999999999999" in said
+    output = " ".join(report(capsys, two[1], other, "--output", tmp_path / "report").split())
+    assert output.startswith("UNCHECKED: ")
+    assert "Not of the same data or split" in output and "eeeeeeeeeeee" in output and "999999999999" in output
     for name in ("summary.md", "summary.tex"):
         written = (tmp_path / "report" / name).read_text()
         assert "UNCHECKED" in written and "Not of the same data" in written
@@ -157,8 +157,8 @@ def test_what_means_something_in_a_format_is_escaped(tmp_path, capsys, awkward):
 
 def test_anothers_runs_stand_beside_their_chance_level(tmp_path, capsys):
     found = rows(2) + [detection(1010 + i, others=[(i, 1, 1)]) for i in range(10)]
-    said = report(capsys, write_detections(tmp_path / "a", found), "--output", tmp_path / "report")
-    assert "Another's: yes" in said and "from samples: held out." in " ".join(said.split())
+    output = report(capsys, write_detections(tmp_path / "a", found), "--output", tmp_path / "report")
+    assert "Another's: yes" in output and "from samples: held out." in " ".join(output.split())
     assert "Another's: yes" in (tmp_path / "report" / "summary.md").read_text()
     cells = {
         (row["group"], row["metric"]): row
@@ -181,8 +181,8 @@ def test_leaks_show_the_longest_run_first_beside_the_sample(tmp_path, capsys):
         detection(1000, own=300),
     ]
     result = write_detections(tmp_path / "result", some)
-    said = report(capsys, result, "--output", tmp_path / "report")
-    assert "a share counts the samples of which any does so" in " ".join(said.split())
+    output = report(capsys, result, "--output", tmp_path / "report")
+    assert "a share counts the samples of which any does so" in " ".join(output.split())
     leaks = (tmp_path / "report" / "leaks.txt").read_text()
     assert re.findall(r"^(\d)\. sample (\d+), (.*)", leaks, re.MULTILINE) == [
         ("1", "8", "16 copies, a run of 100 characters"),
@@ -232,5 +232,5 @@ def test_a_directory_with_other_things_is_not_replaced(two, capsys):
 def test_help_shows_a_command_and_needs_no_torch():
     code = "import sys, runpy; sys.argv = ['report.py', '--help']\n"
     code += "try: runpy.run_path('report.py', run_name='__main__')\nfinally: print('torch' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
-    assert "python report.py results/gpt-neo-small/dialogue" in said and said.endswith("False\n")
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
+    assert "python report.py results/gpt-neo-small/dialogue" in output and output.endswith("False\n")

@@ -554,14 +554,14 @@ def test_a_long_name_is_wrapped_and_nothing_hidden_in_a_text():
 
 
 @pytest.mark.parametrize(
-    ("made_of", "said"),
+    ("made_of", "message"),
     [
         ({"temperature": 0.0, "top_k": 0, "top_p": 1.0}, "temperature 1"),
         ({"temperature": 0.7, "top_k": 40, "top_p": 0.95}, "temperature 0.7, top-k 40, top-p 0.95"),
     ],
 )
-def test_the_scheme_of_queries_is_named(made_of, said):
-    assert sampling_scheme(made_of) == said
+def test_the_scheme_of_queries_is_named(made_of, message):
+    assert sampling_scheme(made_of) == message
 
 
 def test_a_column_has_its_ceiling_beside_it_where_it_is_bounded():

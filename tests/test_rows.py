@@ -278,13 +278,13 @@ def test_edited_rows_are_refused_and_made_anew_only_when_told(whole, tmp_path, e
     assert fingerprint(path) == fingerprint(whole)
 
 
-@pytest.mark.parametrize(("edit", "said"), [("a row less", "1 rows of 1 ids"), ("a row twice", "6 rows of 5 ids")])
+@pytest.mark.parametrize(("edit", "message"), [("a row less", "1 rows of 1 ids"), ("a row twice", "6 rows of 5 ids")])
 @pytest.mark.parametrize("count", [5, 6])
-def test_rows_fewer_than_the_manifest_says_or_one_twice_are_refused(tmp_path, edit, said, count):
+def test_rows_fewer_than_the_manifest_says_or_one_twice_are_refused(tmp_path, edit, message, count):
     path = finished(tmp_path / "r.jsonl")
     path.write_text(EDITS[edit](path.read_text()))
     write_manifest(path, GENERATIONS, MADE_OF, {}, rows=count, **FACTS)
-    with pytest.raises(UserError, match=f"{said}, by its manifest {count}"):
+    with pytest.raises(UserError, match=f"{message}, by its manifest {count}"):
         read_rows(path, GENERATIONS, Square)
 
 

@@ -818,24 +818,23 @@ def test_want_of_memory_is_called_that(home, tmp_path, monkeypatch, capsys):
 # ---- many processes
 
 
-def launch(home, output, launcher, more=""):
+def launch(home, output, *launcher, more=""):
     """The paper's command, apart from paths and sizes, and its output. Two ranks, with or without GPUs."""
-    command = f"""-m {launcher} run_clm.py --model_name_or_path {home}/finished --train_file {home}/data_train
+    command = f"""run_clm.py --model_name_or_path {home}/finished --train_file {home}/data_train
         --validation_file {home}/data_test --model_type gptneo --do_train --overwrite_cache --output_dir {output}
         --num_train_epochs 2 --gradient_accumulation_steps 2 --per_device_train_batch_size 8 --learning_rate 2e-05
         --save_total_limit 20 --save_strategy epoch --block_size 1028 --seed 5 --warmup_steps 10 {more}"""
-    done = subprocess.run(
-        [sys.executable, *shlex.split(command)], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    words = [*map(str, launcher), *shlex.split(command)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 
 @two_ranks
-def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(home, finished, tmp_path):
+def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(warm_python, home, finished, tmp_path):
     output = tmp_path / "tuned"
-    deepspeed = f"deepspeed.launcher.runner --num_gpus=2 --master_port {free_port()}"
+    deepspeed = warm_python / "deepspeed", "--num_gpus=2", "--master_port", free_port()
     more = f"--deepspeed ds_config.json {' '.join(EVERY_STEP)}"
-    status, printed, errors = launch(home, output, deepspeed, f"{more} --overwrite_output_dir")
+    status, printed, errors = launch(home, output, *deepspeed, more=f"{more} --overwrite_output_dir")
     assert status == 0, errors[-3000:]
     assert torch.cuda.is_available() or printed.count("no GPU: working on the CPU, processes: 2") == 1
     assert len(list(output.glob("checkpoint-*"))) == 4
@@ -849,7 +848,7 @@ def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(home
         shutil.rmtree(output / f"checkpoint-{step}")
     (output / "model.safetensors").unlink()
     manifests.manifest_path(output).unlink()
-    status, printed, errors = launch(home, output, deepspeed, more)
+    status, printed, errors = launch(home, output, *deepspeed, more=more)
     assert status == 0, errors[-3000:]
     assert printed.count(f"going on from {output}/checkpoint-1") == 1
     assert {name: (output / name).read_bytes() for name in names} == whole
@@ -864,8 +863,9 @@ def test_the_papers_command_runs_on_two_ranks_and_resumes_to_the_same_bytes(home
 
 
 @two_ranks
-def test_a_mistake_under_a_launcher_is_told_once(home, finished, tmp_path):
+def test_a_mistake_under_a_launcher_is_told_once(warm_python, home, finished, tmp_path):
     output = as_killed(finished, tmp_path / "out", 5)
-    status, _, errors = launch(home, output, f"torch.distributed.run --nproc_per_node 2 --master_port {free_port()}")
+    torchrun = warm_python / "torchrun", "--nproc_per_node", 2, "--master_port", free_port()
+    status, _, errors = launch(home, output, *torchrun)
     told = [line for line in errors.split("\n") if line.startswith("run_clm.py: ")]
     assert status and len(told) == 1 and "is of a run with another" in told[0], errors[-3000:]

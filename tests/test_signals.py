@@ -87,7 +87,7 @@ run(main, sys.argv[1])
 
 
 @pytest.mark.parametrize(
-    ("number", "how", "environment", "status", "said"),
+    ("number", "how", "environment", "status", "message"),
     [
         (signal.SIGINT, "raised", {}, 130, "cleared"),
         (signal.SIGTERM, "raised", {}, 143, "cleared"),
@@ -98,13 +98,13 @@ run(main, sys.argv[1])
         (signal.SIGTERM, "raised", {"RANK": "0"}, -15, ""),  # its launcher's, which a hanging rank must not outlive
     ],
 )
-def test_work_is_cleared_up_and_one_rank_speaks(number, how, environment, status, said):
+def test_work_is_cleared_up_and_one_rank_speaks(number, how, environment, status, message):
     process = started("-c", WORK, how, caught=signal.SIGINT, **environment)
     assert process.stdout.readline() == "begun\n"
     process.send_signal(number)
     out, err = process.communicate()
     speaks = status > 0 and environment != {"RANK": "1"}
-    assert (process.returncode, out.strip(), len(err.splitlines())) == (status, said, speaks), err
+    assert (process.returncode, out.strip(), len(err.splitlines())) == (status, message, speaks), err
 
 
 def test_what_is_ignored_stays_so():

@@ -95,7 +95,7 @@ STATE = {"epoch": 2.0, "global_step": 4, "max_steps": 4, "log_history": []}
 
 
 @pytest.mark.parametrize(
-    ("record", "state", "said"),
+    ("record", "state", "message"),
     [
         ({"seed": 5}, STATE, "run.json: .*missing required field `encoding`.*; run run_clm.py or run_seq2seq.py again"),
         ({"encoding": 5}, STATE, "run.json: .*Expected `str`"),
@@ -108,12 +108,12 @@ STATE = {"epoch": 2.0, "global_step": 4, "max_steps": 4, "log_history": []}
         *(({"encoding": "e"}, {name: STATE[name] for name in STATE if name != less}, less) for less in STATE),
     ],
 )
-def test_a_checkpoint_whose_record_or_state_cannot_be_is_refused(tmp_path, record, state, said):
+def test_a_checkpoint_whose_record_or_state_cannot_be_is_refused(tmp_path, record, state, message):
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "run.json").write_text(json.dumps(record))
     (tmp_path / "checkpoint-4" / "trainer_state.json").write_text(json.dumps(state))
     write_sums(tmp_path / "checkpoint-4")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         model_made_of(tmp_path / "checkpoint-4")
 
 

@@ -92,10 +92,10 @@ AREAS = {"loss": 4.5 / 6, "min_k": 5 / 6, "matched_tokens": 4 / 6}  # of means o
 def test_a_sample_counts_by_any_of_its_turns(stage, capsys):
     write_generations(stage / "g.jsonl", chat_rows())
     assert detect(stage) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "9 generations (1 a probe), 5 samples, 9 probes (one a turn)" in said
-    assert "Share of samples of which any generation does so" in said
-    assert "samples 3 2 probes 6 3 exact match" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "9 generations (1 a probe), 5 samples, 9 probes (one a turn)" in output
+    assert "Share of samples of which any generation does so" in output
+    assert "samples 3 2 probes 6 3 exact match" in output
     result = read_json(stage / "results" / "m" / "dialogue" / "result.json")
     assert result["probes"] == {"1 copy": 4, "4 copies": 2, "members": 6, "held out": 3}
     groups = [result["groups"][side] for side in ("members", "held out")]

@@ -44,7 +44,7 @@ class _Language(punkt.PunktLanguageVars):
     re_boundary_realignment = re.compile(r"[\"')\]}]+?(?:\s+|(?=--)|$)", re.MULTILINE)
     _re_non_word_chars = r"[?!)\";}\]*:@'({\[]"
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._re_period_context = re.compile(self.period_context_re().pattern, re.VERBOSE)
         self._re_word_tokenizer = re.compile(self._word_tokenizer_re().pattern, re.VERBOSE)
 

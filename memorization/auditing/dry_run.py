@@ -19,7 +19,6 @@ from memorization.encoding.probes import Probes
 from memorization.extraction.engine import Prompt
 from memorization.extraction.transformers_engine import TransformersEngine
 from memorization.models.adapted import ModelWeights
-from memorization.models.hub import load_tokenizer
 
 TRIED = 2  # batches
 
@@ -53,7 +52,7 @@ def describe_plan(settings: AuditSettings) -> Iterator[str]:
         source = settings.sources[0]
         model = stack.enter_context(ModelWeights(source.plain, of.dtype, device).using(source.adapter))
         weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-        engine = TransformersEngine(model, load_tokenizer(encoding.tokenizer).eos_token_id, of.decoding, of.batch_size)
+        engine = TransformersEngine(model, probes.ends, of.decoding, of.batch_size)
         engine.fit(probes, generations)
         seconds, number = _measured(engine, probes)
         config = model.config.get_text_config()

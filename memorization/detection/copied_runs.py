@@ -32,7 +32,7 @@ class SpanIndex:
     Raises UserError if stage 4 has not written the span index, or if it has changed since.
     """
 
-    def __init__(self, indexes: Path, encoding: str, metadata: SpanIndexMetadata | None = None):
+    def __init__(self, indexes: Path, encoding: str, metadata: SpanIndexMetadata | None = None) -> None:
         path = span_index_path(indexes, encoding)
         metadata = metadata or read_whole(path, encoding)
         if metadata is None:

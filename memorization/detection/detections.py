@@ -51,7 +51,7 @@ class SuffixRun(msgspec.Struct, forbid_unknown_fields=True):
     generation_span: Span
     suffix_span: Span
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_length(self)
 
 
@@ -71,7 +71,7 @@ class CopiedRun(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cluster: Id  # of that sample
     sample_span: Span
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_length(self)
         _check_span("sample_span", self.sample_span)
         if self.members > self.holders:
@@ -105,7 +105,7 @@ class PersonalItem(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     sample: Id | None
     cluster: Id | None  # of that sample
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.members > self.holders:
             raise ValueError(f"{self.members} of {self.holders} holders are members")
         if not (self.sample is None) == (self.cluster is None) == (not self.holders):
@@ -178,7 +178,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     labels: Labels  # in the first direction asked for
     paper: Labels | None  # with --direction both, in direction paper
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         passages = [*self.labels.passages, *(self.paper.passages if self.paper else ()), *self.own.passages]
         for part in (*passages, self.own.run, self.longest_common_run, *self.copied, *self.personal):
             if part is not None:

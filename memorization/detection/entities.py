@@ -31,7 +31,7 @@ class Entities:
     is no finite number: it would take whole texts for names.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str) -> None:
         try:
             import spacy
         except ImportError:

@@ -24,7 +24,7 @@ class ParaphraseClassifier:
     paraphrase, or if its tokenizer does not fit. Tokens without an embedding are refused when a text has one.
     """
 
-    def __init__(self, name: str, device: Any):
+    def __init__(self, name: str, device: Any) -> None:
         try:
             self.tokenizer = hub.load_any_tokenizer(name, "a paraphrase classifier's tokenizer")
             what = "a trained paraphrase classifier"

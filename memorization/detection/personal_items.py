@@ -60,7 +60,7 @@ class ItemIndex:
     ids, members, clusters: of the samples, as arrays.
     """
 
-    def __init__(self, directory: Path, ids: np.ndarray, members: np.ndarray, clusters: np.ndarray):
+    def __init__(self, directory: Path, ids: np.ndarray, members: np.ndarray, clusters: np.ndarray) -> None:
         self.ids, self.members, self.clusters = ids, members, clusters
         self._keys, self._samples = (mapped(directory / f"item-{name}.npy") for name in ("keys", "samples"))
 

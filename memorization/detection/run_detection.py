@@ -127,7 +127,7 @@ class DetectionRun:
     that are not of one run and for models that cannot be loaded.
     """
 
-    def __init__(self, settings: DetectionSettings, open_index: Callable[[], Index]):
+    def __init__(self, settings: DetectionSettings, open_index: Callable[[], Index]) -> None:
         self.settings, self._open_index = settings, open_index
         generations, manifest = read_generations(settings.generations, settings.probes, settings.unchecked)
         index = open_index()

@@ -168,7 +168,7 @@ class _PartWriter:
 class IndexPart:
     """A part of a span index, mapped into memory. samples: the numbers of its samples; ends: the place behind each."""
 
-    def __init__(self, path: Path, member: bool):
+    def __init__(self, path: Path, member: bool) -> None:
         self.member = member
         files = (mapped(f"{path}-{name}.npy") for name in _PartWriter.FILES)
         self.vocabulary, self.text, self.bounds, self.suffixes, self.buckets, self.samples, self.ends = files

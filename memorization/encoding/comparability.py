@@ -86,7 +86,7 @@ def sides_differ(sides: Comparability) -> bool:
 def describe_sides(sides: Comparability) -> str:
     """How well the sides are told apart, in words."""
     if sides["auc"] is None or sides["interval"] is None:
-        return f"too few samples to tell whether held-out ones are like members: under {LEAST} of a side"
+        return f"there are too few samples to tell whether held-out ones are like members: under {LEAST} of a side"
     low, high = sides["interval"]
     return (
         f"a bag-of-words classifier tells held-out samples from members with an AUC of {sides['auc']:.2f} "

@@ -32,7 +32,7 @@ from memorization.store.fingerprints import tokenizer_fingerprint
 from memorization.store.locations import canaries_path, encoding_paths
 from memorization.store.manifests import identity, manifest_path, write_manifest
 
-EXAMPLES = 3  # of the held-out samples that are left out, how many are named
+EXAMPLES, ENDING = 3, 50  # of the held-out samples that are left out, how many are named; characters that are shown
 
 
 def encode_task(settings: EncodingSettings) -> None:
@@ -184,7 +184,8 @@ def _given_split(path: Path, split: SampleSplit) -> tuple[dict[str, Any], list[s
     reasons = {"copies": "stand in the training data too", "near": "are near-duplicates of texts in the training data"}
     for what, which in (("copies", copies), ("near", near)):
         if number := int(which.sum()):
-            rows = "; ".join(f"{i - training + 1}: {texts[i][:50]!r}" for i in shown[what].tolist())
+            ends = {i: repr(texts[i][-ENDING:]) for i in shown[what].tolist()}  # beginnings are often alike
+            rows = "; ".join(f"{i - training + 1}: ... {end}" for i, end in ends.items())
             more = ", the first" if number > EXAMPLES else ""
             lines.append(f"{number} held-out samples left out: they {reasons[what]} (row{more} {rows})")
     lines.append(describe_sides(comparability))

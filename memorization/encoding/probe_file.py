@@ -42,7 +42,7 @@ class FileProbes(Probes):
     another line names.
     """
 
-    def __init__(self, directory: str | Path, name: str, file: str | Path):
+    def __init__(self, directory: str | Path, name: str, file: str | Path) -> None:
         self._path = Path(file)
         if not self._path.is_file():
             raise UserError(f"{file}: no such file; check the path")

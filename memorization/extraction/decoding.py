@@ -176,7 +176,7 @@ class NumberCheck(LogitsProcessor):
 class TieBreaker(LogitsProcessor):
     """Where rounding may decide which token is the likeliest, puts that of the text alone above all."""
 
-    def __init__(self, model: PreTrainedModel, prefixes: Sequence[list[int]], ends: Sequence[int]):
+    def __init__(self, model: PreTrainedModel, prefixes: Sequence[list[int]], ends: Sequence[int]) -> None:
         self._model, self._ends = model, ends
         self._width, self._lengths = max(map(len, prefixes)), [*map(len, prefixes)]
 

@@ -30,7 +30,7 @@ class Exposure(Keyed, kw_only=True, forbid_unknown_fields=True):
     error: Bits | None
     extracted: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if float(self.log_likelihood) > 0:
             raise ValueError("a probability over 1")
 

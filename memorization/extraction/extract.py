@@ -406,7 +406,7 @@ def write_generations(
             prompts=inputs.prompts,
             documents=inputs.documents,
             split=split_rule(probes.manifest),
-            membership="declared by the files" if training is None else "known from training",
+            membership=None if is_base else "declared by the files" if training is None else "known from training",
             base=link,
             canaries=exposures and manifests.identity(exposures),
             not_computed=not_computed,

@@ -49,7 +49,7 @@ class Generation(Keyed, kw_only=True, forbid_unknown_fields=True):
     near: Near | None
     scores: Scores | None  # of the probe: they stand in its first generation
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.matched_tokens or 0) > len(self.generation_ids):
             raise ValueError(f"{self.matched_tokens} matched tokens of {len(self.generation_ids)}")
         if self.reach and self.reach.characters > len(self.suffix):

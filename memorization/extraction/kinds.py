@@ -67,7 +67,7 @@ class GenerationFacts(ModelFacts):
     too_long: NotRequired[list[Count]]  # ids of probes that were left out: their prompts are longer than the context
     too_short: NotRequired[Count]  # samples, or turns of them, with too few tokens for a probe
     split: NotRequired[SplitRule]
-    membership: NotRequired[str]  # for readers: what says which samples the model was trained on
+    membership: NotRequired[str | None]  # for readers: what says which samples the model was trained on
 
 
 class GenerationArguments(TypedDict):

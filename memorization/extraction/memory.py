@@ -13,7 +13,7 @@ from memorization.shell.cli import UserError
 class Room:
     """size: how many texts are worked on at a time."""
 
-    def __init__(self, size: int):
+    def __init__(self, size: int) -> None:
         self.size = size
 
     def halve(self, tried: int) -> None:

@@ -26,7 +26,7 @@ class GumbelNoise(LogitsProcessor):
     device. Serves for one batch.
     """
 
-    def __init__(self, keys: Sequence[Key], seed: int):
+    def __init__(self, keys: Sequence[Key], seed: int) -> None:
         self._generators = [np.random.default_rng((seed, id, sample, turn)) for id, turn, sample in keys]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

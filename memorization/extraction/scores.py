@@ -44,7 +44,7 @@ class Scores(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     zlib_bytes: Positive
     token_log_probs: list[Log] | None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.matched_tokens or 0) > self.tokens or len(self.token_log_probs or ()) not in (0, self.tokens):
             raise ValueError(f"{self.matched_tokens} matched tokens, or log probabilities, are not of {self.tokens}")
         if any(float(value or 0) > 0 for value in (self.log_likelihood, self.log_p_z)):

@@ -56,7 +56,7 @@ class SecretTree:
     digit_ids: of each digit, tokens that are alike but for the last.
     """
 
-    def __init__(self, model: PreTrainedModel, prefix: list[int], digit_ids: Sequence[list[int]]):
+    def __init__(self, model: PreTrainedModel, prefix: list[int], digit_ids: Sequence[list[int]]) -> None:
         self.model, self.lead = model, digit_ids[0][:-1]
         self.digits = torch.tensor([ids[-1] for ids in digit_ids], device=model.device)
         self.ids = torch.tensor([[*prefix, *self.lead]], device=model.device)

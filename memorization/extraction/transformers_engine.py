@@ -43,7 +43,7 @@ class TransformersEngine:
         decoding: DecodingSettings,
         batch_size: int,
         source_length: int = WHOLE,
-    ):
+    ) -> None:
         self.model = model
         forget_rounding(model)  # another adapter may be in use than before
         self._ends, self._decoding, self._source_length = ends, decoding, source_length

@@ -34,7 +34,7 @@ class ModelWeights:
     vocabulary). dtype: as of load_for_generation.
     """
 
-    def __init__(self, name: str, dtype: Any, device: Any):
+    def __init__(self, name: str, dtype: Any, device: Any) -> None:
         self.name, self.dtype, self._device = name, dtype, device
         self._model: PreTrainedModel | None = None
 

@@ -85,7 +85,7 @@ def model_sources(model: str | None, adapters: Sequence[str] | None) -> list[Mod
 
 def adapter_labels(sources: Sequence[ModelSource]) -> list[str]:
     """A short name for each of several adapters: the last parts of their paths, as many as tell them apart."""
-    paths = [source.adapter.directory.absolute() if source.adapter else Path(source.plain) for source in sources]
+    paths = [Path(source.name).absolute() if is_path(source.name) else Path(source.name) for source in sources]
     for number in range(1, max(len(path.parts) for path in paths) + 1):
         labels = ["-".join(path.parts[-number:]).strip("/") for path in paths]
         if len(set(labels)) == len(labels):

@@ -82,6 +82,8 @@ def _of_adapter(directory, names):
         return (
             _elsewhere(directory, names) or "has no adapter_config.json, so it is no adapter; name the directory of one"
         )
+    if any(name in names for name in WEIGHTS):
+        return _adapter(directory)
     if cause := _pointer(directory, [ADAPTER_CONFIG]) or _no_object(directory, [ADAPTER_CONFIG]):
         return cause
     files = [name for name in ("adapter_model.safetensors", "adapter_model.bin") if name in names][:1]

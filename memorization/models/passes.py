@@ -19,7 +19,7 @@ class VirtualTokens(torch.nn.Module):
 
     virtual: torch.Tensor
 
-    def __init__(self, embeddings: Any, virtual: torch.Tensor):
+    def __init__(self, embeddings: Any, virtual: torch.Tensor) -> None:
         super().__init__()
         self.embeddings, self.first = embeddings, len(embeddings.weight)
         self.register_buffer("virtual", virtual, persistent=False)

@@ -55,9 +55,12 @@ def collect(rows: Iterable[Any], columns: Sequence[Column]) -> SampleValues:
             np.fmax.at(folded[-1], sample, of_rows)
         else:
             valid = ~np.isnan(of_rows)
-            weight = weight[valid] if column.weight else np.ones(int(valid.sum()))
-            count = np.bincount(sample[valid], weight, len(first))
-            total = np.bincount(sample[valid], of_rows[valid] * weight, len(first))
+            of_rows, of_valid = of_rows[valid], sample[valid]
+            count, total = (np.bincount(of_valid, each, len(first)) for each in (None, of_rows))
+            if column.weight:
+                several, weight = count > 1, weight[valid]  # one value alone stays what it is, to the last bit
+                total = np.where(several, np.bincount(of_valid, of_rows * weight, len(first)), total)
+                count = np.where(several, np.bincount(of_valid, weight, len(first)), count)
             folded.append(np.divide(total, count, out=np.full(len(first), np.nan), where=count > 0))
     most = int(generations.max()) + 1 if len(generations) else 1
     probes = np.bincount(np.unique(np.stack([sample, turns]), axis=1)[0], minlength=len(first))

@@ -84,7 +84,12 @@ def notes_of(summary: Summary) -> list[Note]:
         ]
         notes.append(Note("NOTE", f"a random sample was asked: {' and '.join(sizes)}"))
     if facts.trained_on is None:
-        notes.append(Note("NOTE", f"it is {DECLARED}: nothing is known of the model's training"))
+        unknown = "nothing is known of the model's training"
+        if facts.split and facts.split["kind"] == "random":
+            unknown += ", and the split was drawn here: the model may have been trained on the held-out texts too"
+        notes.append(Note("NOTE", f"it is {DECLARED}: {unknown}"))
+    if facts.split and (sides := facts.split["comparability"]) and sides["auc"] is None:
+        notes.append(Note("NOTE", describe_sides(sides)))
     for reason, headings in summary.not_computed.items():
         notes.append(Note("NOTE", f"{', '.join(headings)}: not computed, as {reason}"))
     return notes

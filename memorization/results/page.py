@@ -161,8 +161,8 @@ def _case(
 
     def in_sample(id: int, span: Span) -> list[int]:
         """Where a span of a sample's text lies, [0, 0] where that is not shown."""
-        known = id in samples and id not in indexed and span[1] <= len(samples[id].text)
-        return _Units(samples[id].text).span(span) if known else [0, 0]
+        may_be_shown = id in samples and id not in indexed and span[1] <= len(samples[id].text)
+        return _Units(samples[id].text).span(span) if may_be_shown else [0, 0]
 
     def in_candidate(id: int, span: Span) -> list[list[int]]:
         """Where a span of a candidate's document lies, in one part or several."""

@@ -132,8 +132,8 @@ def redacted(rows: Sequence[Detection], regions: tuple[str, ...] = personal_data
             return one
 
         def copied(run: CopiedRun) -> CopiedRun:
-            span, known = run.sample_span, run.sample in samples
-            if known and span[1] <= len(samples[run.sample].text):
+            span, has_sample = run.sample_span, run.sample in samples
+            if has_sample and span[1] <= len(samples[run.sample].text):
                 span = sample(run.sample)[0].span(span)
             return moved(run, sample_span=span)
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from tqdm import tqdm
 
 from memorization.retrieval.documents import DocumentStream, IndexDocument, IndexMetadata
 from memorization.retrieval.index import Hit, Index
@@ -51,19 +50,13 @@ class DirectoryIndex(Index):
     def check_load(self, made_of: dict[str, str | int], recreate: bool = False) -> None:
         check_ours(self.path, KIND, OURS)
 
-    def load(
-        self,
-        documents: Iterable[tuple[str, str]],
-        made_of: dict[str, str | int],
-        recreate: bool = False,
-        total: int | None = None,
+    def _load(
+        self, stream: DocumentStream, documents: Iterable[IndexDocument], made_of: dict[str, str | int], recreate: bool
     ) -> IndexMetadata:
-        stream, self._metadata = DocumentStream(documents), None
         if self.engine:
             made_of = made_of | {"engine": self.engine}
         with building_arrays(self.path) as (directory, metadata):
-            with tqdm(stream, total=total, desc="indexing", unit="doc") as bar:
-                self.write_ranking(directory, self._stored(directory, bar, made_of))
+            self.write_ranking(directory, self._stored(directory, documents, made_of))
             metadata |= msgspec.to_builtins(stream.metadata(made_of))
         return stream.metadata(made_of)
 

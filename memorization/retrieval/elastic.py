@@ -20,7 +20,6 @@ import msgspec
 from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError
 from elasticsearch.helpers import streaming_bulk
-from tqdm import tqdm
 
 from memorization.retrieval.analysis import query_terms
 from memorization.retrieval.connection import connect, error_of, errors_in_one_line, failures, refusal
@@ -90,27 +89,23 @@ class ElasticIndex(Index):
         with errors_in_one_line(self.where):
             self._unchanged_by_load(made_of, recreate)
 
-    def load(
-        self,
-        documents: Iterable[tuple[str, str]],
-        made_of: dict[str, str | int],
-        recreate: bool = False,
-        total: int | None = None,
+    def _load(
+        self, stream: DocumentStream, documents: Iterable[IndexDocument], made_of: dict[str, str | int], recreate: bool
     ) -> IndexMetadata:
-        stream, self._metadata, self._index = DocumentStream(documents), None, None
-        with errors_in_one_line(self.where), tqdm(stream, total=total, desc="indexing", unit="doc") as bar:
+        self._index = None
+        with errors_in_one_line(self.where):
             if stored := self._unchanged_by_load(made_of, recreate):
                 if self._replicas is not None:
                     replicas = {"number_of_replicas": self._replicas}
                     self.client.indices.put_settings(index=stored.name, settings=replicas)
-                for _ in bar:  # for their hash
+                for _ in documents:  # for their hash
                     pass
                 self._check_same(stored, stream.metadata(made_of).made_of)
                 return self.open()
             own = f"{self.name}-{uuid.uuid4().hex[:16]}"
             try:
                 self._create(own, made_of)
-                self._write(own, bar)
+                self._write(own, documents)
                 metadata = stream.metadata(made_of)
                 self._finish(own, metadata)
                 self._switch(own, metadata, recreate)

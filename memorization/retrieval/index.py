@@ -5,7 +5,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from memorization.retrieval.documents import IndexMetadata, parse_metadata
+from tqdm import tqdm
+
+from memorization.retrieval.documents import DocumentStream, IndexDocument, IndexMetadata, parse_metadata
 from memorization.shell.cli import UserError
 from memorization.store.manifests import Kind
 
@@ -38,7 +40,6 @@ class Index(ABC):
     def check_load(self, made_of: dict[str, str | int], recreate: bool = False) -> None:
         """Raise UserError for what `load` would refuse before it has read a document."""
 
-    @abstractmethod
     def load(
         self,
         documents: Iterable[tuple[str, str]],
@@ -53,6 +54,15 @@ class Index(ABC):
         recreate: replace an index on a server that holds other documents, which is a UserError without it (an embedded
         index is always built anew). total: how many documents there are, for the progress bar.
         """
+        stream, self._metadata = DocumentStream(documents), None
+        with tqdm(stream, total=total, desc="indexing", unit="doc") as bar:
+            return self._load(stream, bar, made_of, recreate)
+
+    @abstractmethod
+    def _load(
+        self, stream: DocumentStream, documents: Iterable[IndexDocument], made_of: dict[str, str | int], recreate: bool
+    ) -> IndexMetadata:
+        """load, of documents that come out of `stream`, which has their metadata at the end."""
 
     @abstractmethod
     def search(self, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:

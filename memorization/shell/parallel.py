@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import parent_process
+from multiprocessing import active_children, parent_process
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -50,6 +50,11 @@ def in_order(
                 yield first, future.result()
         except BrokenProcessPool:
             raise UserError(f"a process of this run died, likely for want of memory; lower {flag}") from None
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            for process in active_children():  # if it came as they were started, the pool does not end them
+                process.kill()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -17,19 +17,22 @@ from memorization.shell.cli import UserError
 from memorization.training.progress import quiet_libraries
 
 GATHERED = "stage3_gather_16bit_weights_on_model_save"
-RANK = int(os.environ.get("RANK", 0))
+
+
+def _is_first_rank() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def print_once(text: str) -> None:
     """Print on the first rank."""
-    if RANK == 0:
+    if _is_first_rank():
         print(text, flush=True)
 
 
 def on_first_rank(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function on the first rank only; every rank gets its result, or its UserError."""
     result_and_error: list[Any] = [None, None]
-    if RANK == 0:
+    if _is_first_rank():
         try:
             result_and_error[0] = function(*arguments)
         except UserError as error:
@@ -47,7 +50,7 @@ def report_error_once(main: Callable[[], None]) -> None:
             main()
         leave_process_group()
     except Exception:
-        if RANK:
+        if not _is_first_rank():
             time.sleep(20)
         raise
 

@@ -35,10 +35,11 @@ NAMES = {f"eval_memorization_{figure}": figure for figure in FIGURES}  # in the 
 
 
 class CurveProbes(NamedTuple):
-    """Probes that a curve is measured on, longest first. members: bool. sources: what an encoder reads, None for a
-    causal model. made_of: what determines the choice.
+    """Probes that a curve is measured on, longest first. ids: of their samples. members: bool. sources: what an encoder
+    reads, None for a causal model. made_of: what determines the choice.
     """
 
+    ids: np.ndarray
     members: np.ndarray
     prefixes: list[list[int]]
     suffixes: list[list[int]]
@@ -87,9 +88,10 @@ def read_curve_probes(
     prefixes, sources = prompts_and_sources(model, chosen, source_limit(model.config, probes.kind, source_length))
     made_of = {"probes": probes.manifest.contents, "samples": samples, "format": 2}
     made_of |= {"prefix_length": probes.prefix_length, "probe": probes.kind}
-    members, suffixes = zip(*((probe["member"], probe["suffix_ids"][:MOST]) for probe in chosen), strict=True)
+    ids, members = (np.array([probe[name] for probe in chosen]) for name in ("id", "member"))
+    suffixes = [probe["suffix_ids"][:MOST] for probe in chosen]
     sources_or_none: list[list[int] | None] = [*sources] if sources else [None] * len(chosen)
-    return CurveProbes(np.array(members), prefixes, [*suffixes], sources_or_none, made_of)
+    return CurveProbes(ids, members, prefixes, suffixes, sources_or_none, made_of)
 
 
 class Curve(TrainerCallback, ExportableState):
@@ -153,7 +155,7 @@ class Curve(TrainerCallback, ExportableState):
             )
 
     def _figures(self):
-        """The mean of each of FIGURES that has a probe, by name."""
+        """The mean of each of FIGURES that has a sample, by name. A sample is exact if any of its turns is."""
         trainer, probes = self._trainer, self._probes
         model, number, ranks = trainer.model, len(probes.members), trainer.args.world_size
         mine = (np.arange(trainer.args.process_index, number + -number % ranks, ranks) % number).tolist()
@@ -172,12 +174,18 @@ class Curve(TrainerCallback, ExportableState):
         model.train(training)
         rows = trainer.accelerator.gather(torch.tensor(rows, device=trainer.args.device)).cpu().double().numpy()
         matched, loss = rows.reshape(ranks, -1, 2).swapaxes(0, 1).reshape(-1, 2)[:number].T
-        long = np.array([*map(len, probes.suffixes)]) >= EXACT
+        lengths = np.array([*map(len, probes.suffixes)])
+        _, first, sample = np.unique(probes.ids, return_index=True, return_inverse=True)
+        exact = np.full(len(first), -1)  # of a sample without a suffix so long
+        np.maximum.at(exact, sample, np.where(lengths < EXACT, -1, matched >= EXACT))
+        turns, tokens = (np.bincount(sample, weight) for weight in (None, lengths))
+        matched = np.bincount(sample, matched) / turns
+        loss = np.bincount(sample, loss * (lengths / tokens[sample]))
         means = {}
         for member, name in SIDES.items():
-            side = probes.members == member
+            side = probes.members[first] == member
             values = {
-                f"exact_{EXACT}": matched[side & long] >= EXACT,
+                f"exact_{EXACT}": exact[side & (exact >= 0)],
                 "matched_tokens": matched[side],
                 "loss": loss[side],
             }

@@ -42,6 +42,12 @@ KINDS = {
     "pissa": lambda: peft.LoraConfig(
         task_type="CAUSAL_LM", target_modules=["q_proj", "v_proj"], init_lora_weights="pissa"
     ),
+    "vera": lambda: peft.VeraConfig(r=8, task_type="CAUSAL_LM", target_modules=["q_proj"]),
+    "loha": lambda: peft.LoHaConfig(r=4, **OF_LAYERS),
+    "lokr": lambda: peft.LoKrConfig(r=4, **OF_LAYERS),
+    "oft": lambda: peft.OFTConfig(oft_block_size=8, **OF_LAYERS),
+    "adalora": lambda: peft.AdaLoraConfig(init_r=4, total_step=9, **OF_LAYERS),
+    "norms": lambda: peft.LNTuningConfig(task_type="CAUSAL_LM", target_modules=["input_layernorm"]),
     "prefix": lambda: peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
 }
 

@@ -9,7 +9,7 @@ from memorization.shell.cli import SIGNALS
 from memorization.store.files import parse_jsonl
 
 ROOT = Path(__file__).parents[2]
-TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TWO_RANKS = "--standalone", "--nproc-per-node", "2"  # for torchrun
 
 
 def run_script(script, *args):

@@ -1,9 +1,8 @@
 """Runs stage scripts in forks of a process that has everything imported; kills or stops them at any instant.
 
-ForkServer is the tests' side. This file, run as a script, is the process that forks.
+ForkServer is the tests' side; `serve` is the process that forks.
 """
 
-import atexit
 import ctypes
 import gc
 import json
@@ -16,14 +15,13 @@ import sys
 import tempfile
 import time
 import traceback
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.warm_python import ENVIRONMENT, finish
+
 ROOT = Path(__file__).parents[2]
-SCRIPTS = "encode_dialogue run_clm inference_prefix load_to_elastic plagiarism_detect report".split()
 STEPS = ("os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link")
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
 
 @dataclass
@@ -39,15 +37,16 @@ class Run:
 
 
 class ForkServer:
-    """Runs scripts in forks. In its directory lie `work`, for the tests, `tmp`, the runs' TMPDIR, and `cache`."""
+    """Runs scripts in forks. In its directory lie `work`, for the tests, and `tmp`, the runs' TMPDIR."""
 
-    def __init__(self, directory):
-        self.work, self.tmp, cache = directory / "work", directory / "tmp", str(directory / "cache")
+    def __init__(self, python, directory):
+        """python: the program of warm_python."""
+        self.work, self.tmp = directory / "work", directory / "tmp"
         for path in (self.work, self.tmp):
             path.mkdir()
-        places = {"TMPDIR": str(self.tmp), "HF_HOME": cache, "XDG_CACHE_HOME": cache}
+        places = {"TMPDIR": str(self.tmp), "PYTHONPATH": str(ROOT / "tests")}
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [python, "-c", "from support import fork_server; fork_server.serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -81,11 +80,9 @@ class ForkServer:
 
 
 def serve():
-    sys.path.insert(0, str(ROOT))
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: a killed run's processes become this one's
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    warm()
     runs = {}  # pid -> when it began, its outputs, the count of its steps
     for line in sys.stdin:
         request = json.loads(line)
@@ -125,32 +122,6 @@ def wait_for_group(group):
         time.sleep(0.001)
 
 
-def warm():
-    """Import all that the scripts import, now or later, and compile; start no thread."""
-    import accelerate.state  # noqa: F401
-    import datasets  # noqa: F401
-    import transformers.models.auto.modeling_auto  # noqa: F401
-    import transformers.models.gpt2.modeling_gpt2  # noqa: F401
-    import transformers.models.gpt_neo.modeling_gpt_neo  # noqa: F401
-    from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer  # noqa: F401
-
-    with suppress(ImportError):  # as accelerate does where it is installed
-        import deepspeed  # noqa: F401
-    import memorization.detection.paraphrase  # noqa: F401
-    from memorization.alignment import align, longest_common_run, prepare
-    from memorization.encoding.words import words
-
-    for script in SCRIPTS:
-        runpy.run_path(f"{script}.py", run_name="imported")
-    text = "The doctor said that the patient should take two pills a day. Then we will see how it goes from here."
-    align(text, text, "paper")
-    longest_common_run(prepare(text), prepare(text))
-    words(text)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    gc.freeze()
-
-
 def work(output, steps, command, below, at, after, number, again, limits):
     """In the fork: run the script, as Python would from the shell."""
     gc.disable()  # it would touch, and so copy, all shared memory
@@ -183,11 +154,4 @@ def work(output, steps, command, below, at, after, number, again, limits):
         status = end.code or 0
     except BaseException:
         traceback.print_exc()
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(status)
-
-
-if __name__ == "__main__":
-    serve()
+    finish(status)

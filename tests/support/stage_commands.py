@@ -80,7 +80,7 @@ def report(work, seed):
 STAGES = [encode, train, train_over, generate, index, detect, align, report]
 
 
-def prepared(home):
+def prepared(python, home):
     """A ForkServer in a directory, in which the stages have written what they read."""
     (home / "d.json").write_text(json.dumps(make_dialogues(seed=3, single=20, fourfold=2, sixteenfold=0)))
     text = "The doctor said that the patient should take two pills a day, and then rest for a week at the least. "
@@ -88,7 +88,7 @@ def prepared(home):
     (home / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     save_language_model(home / "base", TOKENIZER)
     save_language_model(home / "before", TOKENIZER, seed=1)
-    fork_server = ForkServer(home)
+    fork_server = ForkServer(python, home)
     made = [(encode, 1, "b"), (generate, 1, "generated"), (index, 1, "indexes"), (detect, 1, "detected-1")]
     for stage, seed, name in [*made, (detect, 2, "detected-2")]:
         run = fork_server.run(stage(fork_server.work, seed), home)

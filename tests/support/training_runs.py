@@ -4,7 +4,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -106,10 +105,10 @@ def two_ranks(test):
     return pytest.mark.slow(pytest.mark.skipif(torch.cuda.device_count() == 1, reason="needs two GPUs or none")(test))
 
 
-def launch(directory, flags):
-    """Run stage 2 with each of these flags, on two ranks: (status, stdout, stderr)."""
+def launch(programs, directory, flags):
+    """Run stage 2 with each of these flags, on two ranks: (status, stdout, stderr). programs: of warm_python."""
     write_json(directory / "runs.json", [shlex.split(line) for line in flags])
-    launcher = f"-m deepspeed.launcher.runner --num_gpus=2 --master_port {free_port()} tests/support/launched_runs.py"
-    command = [sys.executable, *launcher.split(), str(directory / "runs.json")]
+    launcher = f"{programs}/deepspeed --num_gpus=2 --master_port {free_port()} tests/support/launched_runs.py"
+    command = [*launcher.split(), str(directory / "runs.json")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
