@@ -149,7 +149,7 @@ WRONG = {
     "no limit": (["--fail-above", "exact_match"], "give COLUMN=RATE"),
     "no region": (["--regions", "XX"], "--regions XX"),
     "columns of no form": (["--train-data", "strange.jsonl"], "its columns are of no form known here"),
-    "sides of two forms": (["--held-out-data", "texts.jsonl"], "has the columns of text, the training data those of"),
+    "sides of two forms": (["--held-out-data", "texts.jsonl"], "is of the form text, the training data of instruction"),
     "too few members": (["--members", "1"], "--members 1: the samples are of 2 groups"),
 }
 
@@ -171,20 +171,34 @@ FORMS = {
     "summarization": make_articles()[:3],
     "translation": make_translations()[:3],
     "classification": make_reviews()[:3],
-    "completion": [{"prompt": "a", "completion": "b"}],
     "text": [{"id": 1, "text": "a"}],
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_columns_say_what_the_data_is(form, tmp_path):
-    assert detect_form([str(write_rows(tmp_path / "d.jsonl", FORMS[form]))]).name == form
+    assert detect_form([str(write_rows(tmp_path / "d.jsonl", FORMS[form]))]).task.name == form
+
+
+@pytest.mark.parametrize("template", [True, False])
+def test_chats_are_chats_and_the_tokenizer_decides_about_texts(template, tmp_path):
+    turn = {"role": "user", "content": "a"}
+    for row, turns in (
+        ({"messages": [turn]}, False),
+        ({"conversations": [turn]}, False),
+        ({"prompt": "a", "completion": "b"}, template),
+        ({"instruction": "a", "input": "", "output": "b"}, True),
+    ):
+        form = detect_form([str(write_rows(tmp_path / "d.jsonl", [row]))], template)
+        assert (form.task.name, form.turns) == (
+            ("chat", turns) if template or "output" not in row else ("dialogue", False)
+        )
 
 
 def test_a_column_that_only_later_rows_have_counts(tmp_path):
     rows = [{"instruction": "a", "output": "b"}, {"instruction": "a", "input": "c", "output": "b"}]
-    assert detect_form([str(write_rows(tmp_path / "d.jsonl", rows))]).source_fields == ("instruction", "input")
-    assert detect_form([str(write_rows(tmp_path / "d.jsonl", rows[:1]))]).source_fields == ("instruction",)
+    assert detect_form([str(write_rows(tmp_path / "d.jsonl", rows))]).task.source_fields == ("instruction", "input")
+    assert detect_form([str(write_rows(tmp_path / "d.jsonl", rows[:1]))]).task.source_fields == ("instruction",)
 
 
 def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(home, tmp_path, capsys):

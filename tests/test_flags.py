@@ -168,7 +168,7 @@ DEFAULTS = {  # of ours: what is measured without a flag
     "configs/make_tokenizer.py": {"vocab_size": 2048},
 }
 AUDIT = {"inference_prefix.py": (), "plagiarism_detect.py": (), "encode_dialogue.py": ("max_samples", "num_proc")}
-DEFAULTS["audit.py"] = {"min_suffix_length": 20} | {
+DEFAULTS["audit.py"] = {"min_suffix_length": None} | {
     name: value
     for script, only in AUDIT.items()
     for name, value in DEFAULTS[script].items()

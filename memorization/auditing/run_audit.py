@@ -4,19 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from memorization.auditing.forms import describe_form, detect_form
+from memorization.auditing.forms import detect_form
 from memorization.auditing.settings import AuditSettings
 from memorization.detection.indexing import index_training_set
 from memorization.detection.inputs import index_mismatch
 from memorization.detection.personal_data import checked_regions
 from memorization.detection.run_detection import DetectionRun
 from memorization.detection.span_index import read_whole
+from memorization.encoding.chats import ChatRenderer
 from memorization.encoding.encode import encode_task
 from memorization.encoding.kinds import PROBES
 from memorization.encoding.readers import has_held_out_split
-from memorization.encoding.settings import EncodingSettings
+from memorization.encoding.settings import EncodingSettings, default_probes
 from memorization.encoding.stored_sets import FORMAT
 from memorization.encoding.task_rows import sides
+from memorization.encoding.tasks import CHAT
 from memorization.extraction.extract import extract
 from memorization.extraction.kinds import GENERATIONS
 from memorization.models.adapters import adapter_labels
@@ -34,8 +36,6 @@ from memorization.store.files import fingerprints
 from memorization.store.fingerprints import tokenizer_fingerprint
 from memorization.store.locations import encoding_paths, span_index_path
 from memorization.store.manifests import checked, read_manifest
-
-PREFIX_LENGTH = 50  # tokens of a text that are shown
 
 
 def run_audit(settings: AuditSettings) -> Report:
@@ -70,27 +70,30 @@ def prepare_audit(settings: AuditSettings) -> AuditSettings:
     for name in filter(None, (settings.sources[0].plain, settings.extraction.base_model)):
         if architecture_of(load_config(name)) is not CAUSAL:
             raise UserError(f"{name}: reads a source and writes a target; run the stages (docs/encoder-decoder.md)")
-    load_tokenizer(settings.encoding.tokenizer, "--tokenizer")
+    tokenizer = load_tokenizer(settings.encoding.tokenizer, "--tokenizer")
     assert settings.report.output is not None
     check_ours(settings.report.output, "report")
     data = settings.encoding.data
     checked_regions(settings.indexing.regions)
-    task = detect_form(data.paths, data.delimiter, data.encoding)
-    print(f"{data.name}: {describe_form(task)}")
+    template = bool(tokenizer.chat_template or data.chat_template)
+    form = detect_form(data.paths, template, data.encoding)
+    print(f"{data.name}: {form}")
+    if form.task is CHAT and len(form.columns) == 1 and not template:
+        ChatRenderer(tokenizer, settings.encoding.tokenizer)  # says what to do
     if data.held_out == () and not any(map(has_held_out_split, data.paths)):
         print("no --held-out-data: there is no control, so there is no verdict on what is memorized")
     elif data.held_out:
-        of_held_out = detect_form(data.held_out, data.delimiter, data.encoding, "--held-out-data")
-        if of_held_out != task:
+        of_held_out = detect_form(data.held_out, template, data.encoding, "--held-out-data")
+        if of_held_out != form:
             raise UserError(
-                f"{data.held_out[0]}: has the columns of {of_held_out.name}, the training data those of {task.name}; "
-                "give both in one form"
+                f"{data.held_out[0]}: is of the form {' and '.join(of_held_out.columns)}, the training data of "
+                f"{' and '.join(form.columns)}; give both in one form"
             )
     _check_limits(settings)
-    chosen: dict[str, Any] = {"probe": settings.probe or "text"}
-    chosen["prefix_length"] = settings.prefix_length or PREFIX_LENGTH
-    flags = {**settings.encoding.flags, "task": task.name, **chosen}
-    encoding = replace(settings.encoding, data=replace(data, task=task), flags=flags, **chosen)
+    chosen = default_probes(form.task, False, vars(settings))
+    flags = settings.encoding.flags | {"form": list(form.columns)} | chosen
+    encoding = replace(settings.encoding, data=replace(data, task=form.task, chat=form.turns), flags=flags, **chosen)
+    del chosen["min_suffix_length"]
     return replace(
         settings,
         encoding=encoding,

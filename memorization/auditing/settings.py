@@ -9,7 +9,7 @@ from typing import Any
 from memorization.detection.indexing import IndexingSettings, add_region_argument
 from memorization.detection.run_detection import DetectionSettings, add_detection_arguments
 from memorization.encoding.settings import SEED, TEST_SIZE, EncodingSettings, add_sample_arguments
-from memorization.encoding.task_rows import DataSettings
+from memorization.encoding.task_rows import DataSettings, add_special_tokens_argument, add_template_argument
 from memorization.encoding.tasks import TEXT
 from memorization.encoding.text_files import encoding
 from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments
@@ -20,7 +20,9 @@ from memorization.retrieval import IndexSettings
 from memorization.shell.cli import Parser, UserError
 
 NAME = "audit"  # of the encoding, the index and the results
-OF_ENCODING = "train_data held_out_data max_samples encoding tokenizer min_suffix_length near_duplicates".split()
+OF_ENCODING = (
+    "train_data held_out_data max_samples encoding tokenizer near_duplicates chat_template parse_special_tokens".split()
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +30,15 @@ class AuditSettings:
     """What is audited, and the settings of each stage.
 
     sources: the model, or each of several adapters. encoding: without its task, which the form of the data decides, as
-    it does `probe` and `prefix_length` where these are None. dry_run: whether to print only what would be done.
+    it does `probe`, `prefix_length` and `min_suffix_length` where these are None. dry_run: whether to print only what
+    would be done.
     """
 
     sources: list[ModelSource]
     output: Path
     probe: str | None
     prefix_length: int | None
+    min_suffix_length: int | None
     encoding: EncodingSettings
     extraction: ExtractionSettings
     indexing: IndexingSettings
@@ -77,6 +81,8 @@ def add_audit_arguments(parser: Parser) -> None:
     add_extraction_arguments(parser)
     add_sample_arguments(parser)
     parser.add_argument("--encoding", type=encoding, metavar="NAME", help="of text files, as gbk (default: utf-8)")
+    add_template_argument(parser)
+    add_special_tokens_argument(parser)
     add_region_argument(parser)
     add_detection_arguments(parser)
     add_gate_arguments(parser)
@@ -93,7 +99,14 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
     encoded, index, detections = output / "encoding", output / "index", output / "detections"
     held_out = tuple(flags.held_out_data or ())
     data = DataSettings(
-        TEXT, tuple(flags.train_data), flags.max_samples, None, flags.encoding, held_out, "--train-data"
+        TEXT,
+        tuple(flags.train_data),
+        flags.max_samples,
+        encoding=flags.encoding,
+        held_out=held_out,
+        flag="--train-data",
+        parse_special_tokens=flags.parse_special_tokens,
+        chat_template=flags.chat_template,
     )
     of_encoding: dict[str, Any] = {
         "data": data,
@@ -124,6 +137,7 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
         output=output,
         probe=flags.probe,
         prefix_length=flags.prefix_length,
+        min_suffix_length=flags.min_suffix_length,
         encoding=EncodingSettings(**_chosen(EncodingSettings, values) | of_encoding),
         extraction=extraction,
         indexing=IndexingSettings(

@@ -64,6 +64,23 @@ def sides(settings: DataSettings) -> list[DataSettings]:
 OF_DATA = ("label_names", "delimiter", "encoding")  # flags that have no effect without data, beside the columns'
 
 
+def add_template_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that names the template of chats."""
+    parser.add_argument(
+        "--chat-template", metavar="FILE", help="a Jinja template in place of the tokenizer's chat template"
+    )
+
+
+def add_special_tokens_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says what the names of special tokens in texts are."""
+    parser.add_argument(
+        "--parse-special-tokens",
+        action="store_true",
+        help="the name of a special token in a text is that token, as in texts that a chat template has rendered, and "
+        "the tokenizer adds none of its own (default: it is text)",
+    )
+
+
 def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
     """The flags for the data of a task: where it is, how it is written, and which columns hold the fields."""
     whole_or_training = parser.add_mutually_exclusive_group(required=task.made_up is None)
@@ -97,16 +114,9 @@ def add_data_arguments(parser: argparse.ArgumentParser, task: Task) -> None:
             action="store_true",
             help="texts are turns of a chat: `prompt` and `completion`, or Alpaca's `instruction`, `input`, `output`",
         )
-        parser.add_argument(
-            "--chat-template", metavar="FILE", help="a Jinja template in place of the tokenizer's chat template"
-        )
+        add_template_argument(parser)
         return
-    parser.add_argument(
-        "--parse-special-tokens",
-        action="store_true",
-        help="the name of a special token in a text is that token, as in texts that a chat template has rendered, and "
-        "the tokenizer adds none of its own (default: it is text)",
-    )
+    add_special_tokens_argument(parser)
     instruction = parser.add_mutually_exclusive_group()
     for field in task.fields:
         (instruction if field == "instruction" else parser).add_argument(

@@ -99,6 +99,4 @@ CLASSIFICATION = Task(
     classes=(),
 )
 CHAT = Task("chat", source_fields=(), target_field="turn", chat=True)
-# what other programs train on as it stands
-COMPLETION = Task("completion", source_fields=("prompt",), target_field="completion", separator="")
-TEXT = Task("text", source_fields=(), target_field="text", separator="")
+TEXT = Task("text", source_fields=(), target_field="text", separator="")  # as other programs train on it
