@@ -5,11 +5,6 @@ import json
 import numpy as np
 import pytest
 from datasets import load_from_disk
-from tokenizers import AddedToken, Tokenizer
-from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
-from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from memorization.encoding.chats import ChatRenderer, NotAChat, read_chat
@@ -20,6 +15,8 @@ from memorization.store.manifests import read_manifest
 from memorization.training.token_blocks import IGNORED, read_block_set
 from support.command_line import one_line
 from support.command_line import run_script as run
+from support.made_up_chats import SYSTEM, made_up_chats, save_chats
+from support.made_up_chats import chat_tokenizer as made_up_tokenizer
 
 # templates in the manner of the public ones, with their control tokens
 CHATML = (
@@ -79,14 +76,8 @@ def without_marks(template):
 def chat_tokenizer(request):
     """A byte-level tokenizer with a template of that manner."""
     template, eos, others = TEMPLATES[request.param]
-    trained = Tokenizer(BPE())
-    trained.pre_tokenizer, trained.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
-    texts = [message["content"] for chat in CHATS for message in chat]
-    trained.train_from_iterator(texts, BpeTrainer(vocab_size=400, initial_alphabet=ByteLevel.alphabet()))
-    trained.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in [eos, *others]])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained, eos_token=eos, pad_token=eos)
+    tokenizer = made_up_tokenizer(CHATS, template, eos, others)
     tokenizer.bos_token = others[-1] if others[-1] in ("<|bos|>", "<bos>", "<s>") else None
-    tokenizer.chat_template = template
     return tokenizer
 
 
@@ -221,42 +212,13 @@ def test_what_is_no_chat_is_named(case):
 # ---- stage 1 and the training set
 
 
-SYSTEM = {"role": "system", "content": "You are a kind assistant who answers at length and never says less than asked."}
-
-
-def made_up_chats(number, first=0):
-    """Chats of three turns: answers differ in a number, as do the questions."""
-    for i in range(first, first + number):
-        yield [SYSTEM] + [
-            {"role": role, "content": text}
-            for turn in range(3)
-            for role, text in (
-                ("user", f"Question {i} of part {turn}: what is kept in the box with the number {7919 * i + turn}?"),
-                (
-                    "assistant",
-                    "No." if turn == 1 else f"Box {7919 * i + turn} keeps {i} apples, {turn} pears and a key.",
-                ),
-            )
-        ]
-
-
 @pytest.fixture(scope="module")
 def chat_home(tmp_path_factory):
     home = tmp_path_factory.mktemp("chats")
-    trained = Tokenizer(BPE())
-    trained.pre_tokenizer, trained.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
     train, held_out = list(made_up_chats(12)), list(made_up_chats(6, 100))
-    texts = [message["content"] for chat in train for message in chat]
-    trained.train_from_iterator(texts, BpeTrainer(vocab_size=330, initial_alphabet=ByteLevel.alphabet()))
-    trained.add_special_tokens(
-        [AddedToken(name, special=True, normalized=False) for name in ("<|im_end|>", "<|im_start|>")]
-    )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained, eos_token="<|im_end|>", pad_token="<|im_end|>")
-    tokenizer.chat_template = without_marks(CHATML)
-    tokenizer.save_pretrained(home / "tokenizer")
-    for name, chats in (("train", train + train[:2] * 3), ("held_out", [*held_out, train[5]])):
-        lines = [json.dumps({"messages": chat}, ensure_ascii=False) for chat in chats]
-        (home / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    made_up_tokenizer(train, without_marks(CHATML)).save_pretrained(home / "tokenizer")
+    save_chats(home / "train.jsonl", train + train[:2] * 3)
+    save_chats(home / "held_out.jsonl", [*held_out, train[5]])
     return home
 
 
@@ -292,7 +254,9 @@ def test_a_chat_has_a_probe_for_each_long_turn(chat_home, tmp_path, capsys):
 
 
 def test_texts_that_begin_alike_are_refused_as_prompts(chat_home, tmp_path, capsys):
-    assert encode_chats(chat_home, tmp_path, "--probe", "text", "--prefix-length", "12") == 2
+    assert (
+        encode_chats(chat_home, tmp_path, "--probe", "text", "--prefix-length", "12", "--min-suffix-length", "1") == 2
+    )
     assert "take --probe target or a longer --prefix-length" in one_line(capsys)
 
 

@@ -82,8 +82,13 @@ def _notes(results: Sequence[Result]) -> list[str]:
         pairs = zip(results, encodings, strict=True)
         which = ", ".join(f"{result.label} {(encoding or 'unknown')[:12]}" for result, encoding in pairs)
         notes.append(f"Not of the same data or split, so members and held-out texts differ (encoding: {which}).")
-    if any(result.summary.generations_a_probe > 1 or result.summary.has_turns for result in results):
-        notes.append("Of several generations a sample: a share counts the samples of which any does so.")
+    for what in ("generations", "turns"):
+        several = [
+            result.summary.generations_a_probe > 1 if what == "generations" else result.summary.has_turns
+            for result in results
+        ]
+        if any(several):
+            notes.append(f"Of several {what} a sample: a share counts the samples of which any does so.")
     return notes
 
 

@@ -125,8 +125,18 @@ def verdict_lines(summary: Summary) -> list[str]:
     against = {control: [test for test in groups.values() if test.against == control] for control in (HELD_OUT, BASE)}
     yes = {control: sum(bool(test.evidence) for test in tests) for control, tests in against.items()}
     more, number = "members come out more often than held-out texts do, beyond chance", len(against[HELD_OUT])
+    figure = summary.counts.figures[summary.verdict.column]
+    alone = [name for name, test in groups.items() if test.evidence is None and figure.groups[name].value]
     if yes[HELD_OUT]:
         lines = paragraph(f"Verdict: yes, {more}{f', in {yes[HELD_OUT]} of {number} groups' * (number > 1)}.")
+    elif yes[BASE]:
+        lines = paragraph("Verdict: yes, members come out more often than through the base model, beyond chance.")
+    elif alone and summary.counts.samples[HELD_OUT]:
+        rates = "; ".join(f"{name}: {100 * (figure.groups[name].value or 0):.1f} %" for name in alone)
+        lines = paragraph(
+            f"Verdict: open. Members come out that {UNTESTED} ({rates}); --base-model compares them with the base "
+            "model."
+        )
     elif number:
         lines = paragraph(f"Verdict: no evidence at this sample size that {more}.")
     elif summary.counts.samples[HELD_OUT]:
@@ -138,7 +148,6 @@ def verdict_lines(summary: Summary) -> list[str]:
         share = f"in {yes[BASE] or 'none'} of {len(against[BASE])} {f'that {untested}' if untested else 'groups'}"
         lines += paragraph(f"Against the base model: more often beyond chance {share}.")
     width = min(max(map(len, groups)), 24)
-    figure = summary.counts.figures[summary.verdict.column]
     for name, test in groups.items():
         outcome = _outcome(test, figure.groups[name].n, untested)
         lines += paragraph(f"  {name.ljust(width)}  {outcome}", width + 4)
