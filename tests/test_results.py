@@ -12,7 +12,7 @@ from memorization.detection.detections import WHOSE, Ceiling, Labels, Passage
 from memorization.extraction.matches import Near
 from memorization.extraction.scores import Scores
 from memorization.results.comparison import as_latex
-from memorization.results.facts import sampling_scheme
+from memorization.results.facts import sampling_scheme, suspicions
 from memorization.results.formats import Table, escape_markdown, html, latex, markdown, plain, shown, visible
 from memorization.results.result import Result
 from memorization.results.statistics import fisher, holm, mean, paired_difference, rate_difference, wilson
@@ -418,7 +418,10 @@ def test_the_table_shows_every_figure_beside_its_control():
 
 def test_the_verdict_says_yes_or_what_could_have_been_found():
     few = " ".join(summary_text(summarize([ROWS[0], *ROWS[-10:]], FACTS)).split())
-    assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in few
+    assert "Verdict: open. Members come out that cannot be tested against held-out texts: too few of as many" in few
+    assert "copies (members: 100.0 %); --base-model compares them with the base model." in few
+    quiet = summarize([detection(1, duplicates=16), *ROWS[-10:]], FACTS)
+    assert "Verdict: none, members cannot be tested against held-out texts:" in summary_text(quiet)
     memorized = [detection(i, own=60 if i < 15 else None, duplicates=16 if i < 16 else 1) for i in range(900)]
     memorized += [detection(900, duplicates=4)]
     control = [detection(1000 + i, own=60 if i < 8 else None, duplicates=1 if i < 190 else 16) for i in range(200)]
@@ -446,19 +449,61 @@ def test_a_group_without_a_control_is_told_beside_the_base_model():
     rows += [detection(1000 + i, own=9) for i in range(60)]
     before = [msgspec.structs.replace(row, copied=[]) for row in rows]
     text = " ".join(summary_text(summarize(rows, facts(base="b"), before)).split())
-    assert "Verdict: no evidence at this sample size that members" in text
+    assert "Verdict: yes, members come out more often than through the base model, beyond chance." in text
+    alone = " ".join(summary_text(summarize(rows, FACTS)).split())
+    assert "Verdict: open. Members come out that cannot be tested against held-out texts: too few of as many" in alone
+    assert "(16 copies: 100.0 %); --base-model compares them" in alone
     assert "Against the base model: more often beyond chance in 1 of 1 that cannot be tested against held-out" in text
     assert "as many copies; against the base model: yes (p < 0.0001)" in text
     assert "Against the base model: the same samples, McNemar's exact test." in text
     alone = " ".join(summary_text(summarize(rows[:60], facts(base="b"), before[:60])).split())
-    assert "Verdict: none, as there is no control: no held-out texts. Against the base model: more often" in alone
+    assert "Verdict: yes, members come out more often than through the base model, beyond chance. Against" in alone
     assert (
         "more often beyond chance in 2 of 3 groups. 1 copy no evidence" in alone and "members yes (p < 0.0001)" in alone
     )
     assert "if fine-tuning changed nothing any false yes" in alone and "held-out samples of as many" not in alone
     few = " ".join(summary_text(summarize([*rows[:26], rows[-1]], facts(base="b"), [*before[:26], before[-1]])).split())
-    assert "Verdict: none, members cannot be tested against held-out texts: too few of as many copies." in few
+    assert "Verdict: yes, members come out more often than through the base model, beyond chance." in few
     assert "members cannot be tested against held-out texts: too few of as many copies; against the base" in few
+
+
+SUSPICIOUS = {  # what the format of the texts may have to do with it -> what is said
+    "worse than uniform": (
+        {"vocabulary": 4},
+        [2.0] * 9,
+        "the loss of held-out texts, 2.00 nats a token, is worse than",
+    ),
+    "better in the template": ({"losses": (3.0, 1.2)}, [1.0] * 9, "3.00 nats a token as encoded and 1.20 as answers"),
+    "control tokens as text": ({"named": 11}, [1.0] * 9, "11 of 100 samples have the names of control tokens as text"),
+}
+
+
+@pytest.mark.parametrize("case", SUSPICIOUS)
+def test_a_wrong_format_is_suspected_on_top(case):
+    of_texts, losses, message = SUSPICIOUS[case]
+    usual = {
+        "form": "text",
+        "named": 10,
+        "samples": 100,
+        "template_unused": True,
+        "vocabulary": 400,
+        "losses": (1, 0.6),
+    }
+    rows = [scored(i + 1000 * (i % 2), loss=loss, tokens=100) for i, loss in enumerate(losses)]
+    assert not suspicions(summarize(rows, facts(text_form=usual | {"vocabulary": 4000})))
+    summary = summarize(rows, facts(text_form=usual | of_texts))
+    (reason,) = suspicions(summary)
+    assert message in reason and summary_text(summary).startswith(
+        "SUSPECT: the loss" if "loss" in reason else "SUSPECT: 11"
+    )
+
+
+def test_generations_that_end_at_once_and_held_out_texts_that_come_out_are_suspected():
+    silent = [of_generation(detection(i), text="") for i in (*range(5), *range(1000, 1005))]
+    assert "10 of 10 generations end at once" in summary_text(summarize(silent, FACTS))
+    known = [of_generation(detection(i), exact_match=i % 5 < 3) for i in (*range(40), *range(1000, 1040))]
+    text = " ".join(summary_text(summarize(known, FACTS)).split())
+    assert "SUSPECT: 60 % of the held-out texts come out exactly: the model was trained on them" in text
 
 
 def test_a_true_positive_rate_without_a_lower_bound_says_so_in_words():

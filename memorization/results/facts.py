@@ -11,7 +11,7 @@ from memorization.results.summary import HELD_OUT, MEMBERS, Facts, Summary
 NAMES = ("UNCHECKED", "SUSPECT", "NO CONTROL", "SIDES DIFFER", "SHARED PROMPTS", "NOTE")  # of notes, the gravest first
 
 WRONG_FORM = "they are not in the form that the model was trained on"
-FAR, MANY = 0.5, 0.1  # nats a token; a share of the samples
+CLOSE, FAR, MANY = 0.1, 0.5, 0.1  # nats a token, twice; a share of the samples
 DECLARED = "membership as declared by the files"
 
 
@@ -114,7 +114,7 @@ def suspicions(summary: Summary) -> list[str]:
     side = HELD_OUT if summary.counts.samples[HELD_OUT] else MEMBERS
     texts = "held-out texts" if side == HELD_OUT else "members"
     loss = figures["loss"].groups[side].value if "loss" in figures else None
-    if form and loss is not None and loss > log(form["vocabulary"]):
+    if form and loss is not None and loss > log(form["vocabulary"]) + CLOSE:
         uniform = f"that of a uniform guess, {log(form['vocabulary']):.2f}"
         reasons.append(f"the loss of {texts}, {loss:.2f} nats a token, is worse than {uniform}: {WRONG_FORM}")
     if form and form["losses"] and form["losses"][0] > form["losses"][1] + FAR:

@@ -133,10 +133,8 @@ def verdict_lines(summary: Summary) -> list[str]:
         lines = paragraph("Verdict: yes, members come out more often than through the base model, beyond chance.")
     elif alone and summary.counts.samples[HELD_OUT]:
         rates = "; ".join(f"{name}: {100 * (figure.groups[name].value or 0):.1f} %" for name in alone)
-        lines = paragraph(
-            f"Verdict: open. Members come out that {UNTESTED} ({rates}); --base-model compares them with the base "
-            "model."
-        )
+        remedy = "" if summary.base else "; --base-model compares them with the base model"
+        lines = paragraph(f"Verdict: open. Members come out that {UNTESTED} ({rates}){remedy}.")
     elif number:
         lines = paragraph(f"Verdict: no evidence at this sample size that {more}.")
     elif summary.counts.samples[HELD_OUT]:
