@@ -102,6 +102,19 @@ def test_a_killed_audit_goes_on_and_gives_the_same_bytes(home, finished, tmp_pat
     assert one | paths == other | paths
 
 
+def test_several_prefix_lengths_are_results_side_by_side(home, tmp_path):
+    """Each is what an audit of it alone gives."""
+    lengths = {}
+    for name, flags in (("10", ["10"]), ("20", ["20"]), ("both", ["10,20"])):
+        assert run_script(*command(home, tmp_path / name, "--prefix-length", *flags)) == 0
+        lengths[name] = load_results(tmp_path / name).runs if name != "both" else None
+    both = load_results(*(tmp_path / "both" / "detections" / f"k{length}" for length in (10, 20))).runs
+    for alone, one in zip((*lengths["10"], *lengths["20"]), both, strict=True):
+        assert list(alone.rows) == list(one.rows)
+    assert len(both[0].rows[0].generation.prefix) < len(both[1].rows[0].generation.prefix)
+    assert (tmp_path / "both" / "report" / "report.html").is_file()
+
+
 def test_what_is_finished_is_not_done_again(home, finished, monkeypatch, capsys):
     for function in ("run_audit.encode_task", "run_audit.index_training_set"):
         monkeypatch.delattr(f"memorization.auditing.{function}")

@@ -114,6 +114,8 @@ def _as_arguments(flags: dict[str, Any]) -> Iterator[str]:
             yield from (part for limit in values for part in (flag, str(limit)))
         elif value is not None and value is not False and values:
             yield flag
+            if name == "prefix_length":  # several are one value
+                values = [",".join(map(str, values))]
             yield from (str(one) for one in values if one is not True)
 
 

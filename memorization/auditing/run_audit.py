@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from memorization.auditing.forms import detect_form
-from memorization.auditing.settings import AuditSettings
+from memorization.auditing.settings import NAME, AuditSettings
 from memorization.detection.indexing import index_training_set
 from memorization.detection.inputs import index_mismatch
 from memorization.detection.personal_data import checked_regions
@@ -46,6 +46,30 @@ def run_audit(settings: AuditSettings) -> Report:
     settings = prepare_audit(settings)
     if not _is_encoded(settings.encoding):
         encode_task(settings.encoding)
+    several = len(settings.lengths) > 1
+    each = [_of_length(settings, length) for length in settings.lengths] if several else [settings]
+    results = [result for one in each for result in _measure(one)]
+    report = read_report(replace(settings.report, results=results))
+    assert settings.report.output is not None
+    write_report(report, settings.report.output, settings.report.redact)
+    return report
+
+
+def _of_length(settings: AuditSettings, length: int) -> AuditSettings:
+    """The settings for prefixes of one of several lengths, whose results have names of their own."""
+    name, detection = f"{NAME}-k{length}", settings.detection
+    extraction = replace(settings.extraction, prefix_length=length, output_name=name)
+    index = replace(settings.indexing.index, index_xsuffix=name)
+    return replace(
+        settings,
+        extraction=extraction,
+        indexing=replace(settings.indexing, prefix_length=length, index=index),
+        detection=replace(detection, result=detection.result.parent / f"k{length}" / detection.result.name),
+    )
+
+
+def _measure(settings: AuditSettings) -> list[Path]:
+    """Continue, index and compare, for each model; the directories of the results."""
     generations = extract(settings.extraction)
     if not _is_indexed(settings, generations[0]):
         index_training_set(settings.indexing)
@@ -59,10 +83,7 @@ def run_audit(settings: AuditSettings) -> Report:
             detections.detect()
             write_result(detections, _arguments(settings, name))
         results.append(result.parent)
-    report = read_report(replace(settings.report, results=results))
-    assert settings.report.output is not None
-    write_report(report, settings.report.output, settings.report.redact)
-    return report
+    return results
 
 
 def prepare_audit(settings: AuditSettings) -> AuditSettings:

@@ -29,12 +29,14 @@ OF_ENCODING = (
 class AuditSettings:
     """What is audited, and the settings of each stage.
 
-    sources: the model, or each of several adapters. encoding: without its task, which the form of the data decides, as
-    it does `probe`, `prefix_length` and `min_suffix_length` where these are None. dry_run: whether to print only what
+    sources: the model, or each of several adapters. lengths: of prefixes, each of which is asked; none: the usual one.
+    encoding: without its task, which the form of the data decides, as it does `probe`, `prefix_length` and
+    `min_suffix_length` where these are None. dry_run: whether to print only what
     would be done.
     """
 
     sources: list[ModelSource]
+    lengths: tuple[int, ...]
     output: Path
     probe: str | None
     prefix_length: int | None
@@ -78,7 +80,7 @@ def add_audit_arguments(parser: Parser) -> None:
         action="store_true",
         help="only print what would be done: probes, prompts, tokens, memory, and the time by a short measurement",
     )
-    add_extraction_arguments(parser)
+    add_extraction_arguments(parser, several_lengths=True)
     add_sample_arguments(parser)
     parser.add_argument("--encoding", type=encoding, metavar="NAME", help="of text files, as gbk (default: utf-8)")
     add_template_argument(parser)
@@ -94,6 +96,8 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
     if not (flags.model or flags.adapter):
         raise UserError("--model is missing: name the fine-tuned model, or an adapter by --adapter")
     sources = model_sources(flags.model, flags.adapter)
+    lengths = tuple(flags.prefix_length or ())
+    flags.prefix_length = lengths[0] if lengths else None
     output = Path(flags.output)
     values = vars(flags)
     encoded, index, detections = output / "encoding", output / "index", output / "detections"
@@ -134,6 +138,7 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
     extraction = ExtractionSettings(**_chosen(ExtractionSettings, values) | of_extraction)
     return AuditSettings(
         sources=sources,
+        lengths=lengths,
         output=output,
         probe=flags.probe,
         prefix_length=flags.prefix_length,

@@ -50,8 +50,11 @@ class ExtractionSettings:
         return locations.generations_path(self.output_dir, self.dir_name, self.subset_name, self.output_name)
 
 
-def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say how probes are asked; those that name models and paths are the script's."""
+def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: bool = False) -> None:
+    """Add the flags that say how probes are asked; those that name models and paths are the script's.
+
+    several_lengths: whether --prefix-length takes several numbers, as a list.
+    """
     parser.add_argument("--overwrite", action="store_true", help="replace the result of another run")
     parser.add_argument(
         "--unchecked", action="store_true", help="go on with probes that the model was not trained with"
@@ -62,7 +65,15 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the prefix is of: text, of the whole sample; target, of the output, and what stands before it is "
         "given too; source, of what an encoder reads (default: stage 1's)",
     )
-    parser.add_argument("--prefix-length", type=whole(0), help="tokens of a prefix (default: stage 1's)")
+    if several_lengths:
+        parser.add_argument(
+            "--prefix-length",
+            type=_lengths,
+            metavar="TOKENS,...",
+            help="tokens of a prefix, or several numbers, as 0,5,10,20: each is a result (default: 50; of a chat 0)",
+        )
+    else:
+        parser.add_argument("--prefix-length", type=whole(0), help="tokens of a prefix (default: stage 1's)")
     parser.add_argument(
         "--shared-prompts",
         action="store_true",
@@ -106,3 +117,10 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
         default=5,
         help="of the sampling, of tokens and of --members and --held-out (default: %(default)s)",
     )
+
+
+def _lengths(text: str) -> list[int]:
+    lengths = [int(whole(0)(part)) for part in text.split(",")]
+    if len(set(lengths)) < len(lengths):
+        raise argparse.ArgumentTypeError(f"{text}: names a number twice; give different ones, as 0,5,10,20")
+    return lengths
