@@ -14,13 +14,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import peft
 import pytest
+from transformers import AutoModelForCausalLM
 
 from memorization.encoding.made_up import make_articles, make_dialogues, make_reviews, make_translations
 from memorization.encoding.probes import Probes, read_probes
 from memorization.store.files import read_json
 from support.command_line import ROOT, read_jsonl, run_script
 from support.documented_commands import PAGES, commands
+from support.made_up_chats import chat_tokenizer, learn, made_up_chats, random_llama, save_chats
 from support.multilingual_data import dialogues, questions
 from support.tiny_models import save_language_model, save_paraphrase_classifier, save_t5
 from support.training_runs import free_port
@@ -98,8 +101,11 @@ def run_papers_commands(here):
         (here / path.name).symlink_to(path)
     write_data(here)
     tokenizer = ROOT / "configs" / "gpt-neo-small"
-    for name in ("gpt-neo-1.3B", "gpt-neo-125m"):
+    for name in ("gpt-neo-1.3B", "gpt-neo-125m", "llama-3-8b"):
         save_language_model(here / name, tokenizer)
+    write_chat_model(here)
+    for name, base in (("lora-a", "llama-3-8b"), ("lora-b", "llama-3-8b"), ("lora", "qwen-tuned")):
+        save_adapter(here / name, here / base)
     save_t5(here / "flan-t5-base", [row["summary"] + row["document"] for row in make_articles(1, 20, 0, 0)])
     save_paraphrase_classifier(here / "textattack" / "roberta-base-MRPC", tokenizer)
     for command in [*PAPER, "python encode_qa.py"]:
@@ -113,9 +119,6 @@ def write_data(here):
     rows = make_dialogues(seed=3, single=24, fourfold=2, sixteenfold=0)
     for name in ("dialogues.json", "HealthCareMagic-100k.json", "chatdoctor5k.json"):
         (here / name).write_text(json.dumps(rows))
-    for name, seed, single in (("train", 5, 24), ("heldout", 6, 12)):
-        of_side = make_dialogues(seed=seed, single=single, fourfold=0, sixteenfold=0)
-        (here / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of_side))
     chinese = "".join(f'"","{row["input"]}","{row["output"]}"\n' for row in dialogues("Chinese", 20, 1))
     (here / "dialogues.csv").write_text(f"instruction,input,output\n{chinese}", encoding="gbk")
     (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_articles(2, 14, 0, 0)))
@@ -128,6 +131,25 @@ def write_data(here):
     (here / "sst2.csv").write_text(f"sentence,label\n{reviews}")
     text = "The doctor said that the patient should take two pills a day, and then rest for a week. " * 2
     (here / "pairs.jsonl").write_text(json.dumps({"id": 1, "suspicious": text, "source": text}) + "\n")
+
+
+def write_chat_model(here):
+    """Chats to train on and held out, and a model that has learned a little of the first."""
+    train, held_out = list(made_up_chats(24)), list(made_up_chats(12, 100))
+    save_chats(here / "train.jsonl", train)
+    save_chats(here / "heldout.jsonl", held_out)
+    tokenizer = chat_tokenizer(train)
+    model = random_llama(tokenizer)
+    learn(model, tokenizer, train, 3)
+    model.save_pretrained(here / "qwen-tuned")
+    tokenizer.save_pretrained(here / "qwen-tuned")
+
+
+def save_adapter(path, base):
+    """A random adapter on the model in a directory."""
+    model = AutoModelForCausalLM.from_pretrained(base)
+    shape = peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+    peft.get_peft_model(model, shape).save_pretrained(path)
 
 
 def write_probe_file(here):
