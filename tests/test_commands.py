@@ -60,6 +60,7 @@ WRITES = {  # beginning of a script's name -> the directories with its results a
     "inference_prefix": ("memorization_*",),
     "load_to_elastic": ("indexes",),
     "plagiarism_detect": ("results",),
+    "audit": ("audit",),
 }
 BEFORE = {"attention.md": ["make demo"]}  # page -> commands of other pages whose results it takes
 ELSEWHERE = {  # command -> why it is not run here
