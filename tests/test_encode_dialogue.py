@@ -328,7 +328,7 @@ BAD = {
     "all too short": (json.dumps([{**ROWS[0], "output": ""}, ROWS[1]]), ["--prefix-length", "500"], "all 2"),
     "one sample": ('[{"instruction":"a","input":"b","output":"c"}]', [], "only one distinct"),
     "bad share": (json.dumps(ROWS), ["--test-size", "1.5"], "--test-size: must be "),
-    "bad length": (json.dumps(ROWS), ["--prefix-length", "0"], "--prefix-length: must be "),
+    "bad length": (json.dumps(ROWS), ["--prefix-length", "-1"], "--prefix-length: must be "),
     "no number": (json.dumps(ROWS), ["--seed", "x"], "--seed"),
     "no tokenizer": (json.dumps(ROWS), ["--tokenizer", "no/such-tokenizer"], "no/such-tokenizer"),
 }  # fmt: skip

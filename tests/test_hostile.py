@@ -86,7 +86,10 @@ def home(tmp_path_factory):
     manifest_path(base).rename(manifest_path(base_path(path)))
     manifest = json.loads(manifest_path(path).read_text())
     facts = {"base": link(base_path(path), "before", DETECTIONS), "canaries": of_canaries}
-    facts |= {"held_out": {"perplexity": 3.5}, "split": {"near_duplicates": 0.8}}
+    facts |= {
+        "held_out": {"perplexity": 3.5},
+        "split": {"kind": "random", "near_duplicates": 0.8, "comparability": None},
+    }
     manifest["facts"] |= facts
     manifest["arguments"] |= {"dataset": "qa", "ner_model": "names"}
     manifest["made_of"]["generations"] = of_generations

@@ -168,7 +168,7 @@ def test_suffixes_without_a_word_are_counted(here, capsys):
         (["-dir", ".", "-fn", "nothing_prefix.json", "--index-xsuffix", "x"], "tokenized_nothing_prefix: no such file"),
         (["-dir", "tokenized_data", "-fn", "dialogue.json", "--index-xsuffix", "x"], "must be <name>_prefix.json"),
         ([*PAPER, "--index-xsuffix", "x", "--prefix-length", "9999"], "lower --prefix-length"),
-        ([*PAPER, "--index-xsuffix", "x", "--prefix-length", "0"], "--prefix-length: must be"),
+        ([*PAPER, "--index-xsuffix", "x", "--prefix-length", "-1"], "--prefix-length: must be"),
         ([*PAPER, "--index-xsuffix", "Upper Case"], "index name 'Upper Case'"),
         ([*PAPER, "--index-xsuffix", ""], "must not be empty"),
         (PAPER, "--index-xsuffix is needed"),

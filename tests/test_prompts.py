@@ -257,15 +257,15 @@ def test_stage_3_refuses_shared_prompts_too_and_with_the_flag_every_report_says_
     assert read_json(result / "result.json")["facts"]["prompts"] == counted
     assert run_script("report.py", result, "--output", tmp_path / "report", "--fail-above", "another=0.99") == 0
     message = " ".join(capsys.readouterr().out.split())
-    assert message.startswith(note) and "within all limits" in message
-    assert "limit 99 %, though 1 distinct prompt among 20 probes, 0 of which" in message
+    assert note in message and "within all limits" in message
+    assert "limit 99 %, though " in message and "and 1 distinct prompt among 20 probes, 0 of which" in message
     for name in ("summary.md", "summary.tex", "leaks.txt", "report.html"):
         written = (tmp_path / "report" / name).read_text().replace("% ", "")
         assert "SHARED PROMPTS: 1 distinct prompt among 20 probes" in " ".join(written.split()), name
     (run,) = read_json(tmp_path / "report" / "audit.json")["runs"]
     assert run["prompts"] == counted and "SHARED PROMPTS" in [note["name"] for note in run["notes"]]
     cells = list(csv.DictReader((tmp_path / "report" / "summary.csv").open()))
-    assert {row["notes"] for row in cells} == {"SHARED PROMPTS; NOTE"}
+    assert {row["notes"] for row in cells} == {"SUSPECT; SHARED PROMPTS; NOTE"}
 
 
 def test_a_listing_of_other_code_has_its_prompts_counted_by_their_texts(home, tmp_path, capsys):

@@ -59,7 +59,7 @@ def test_what_has_another_identity_has_a_difference(one, other):
 MADE_OF = {"seed": 5, "encoding": "e" * 16, "prefix_length": 50, "trained_on": None, "unchecked": False}
 MADE_OF |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "model": "m"}
 FACTS = {"listing": "abc", "training": None, "base": {"model": "b", "identity": "i", "contents": "c"}}
-FACTS |= {"canaries": "i"}
+FACTS |= {"canaries": "i", "documents": "d"}
 
 
 def described(path, kind=GENERATIONS, text="rows", **facts):
@@ -124,13 +124,14 @@ SETTINGS = {
     "unchecked": False,
 }
 SETTINGS |= {"regions": ["US"], "loop_repeats": 10, "candidates": 10, "generations": "a", "index": "b"}
-ENCODING = {"tokenizer": "t", "min_suffix_length": 20}
+ENCODING = {"tokenizer": "t", "split": "random", "min_suffix_length": 20}
+OF_TEXTS = {"ends": [0], "samples": 3, "special_names": 0, "template_unused": False}
 DESCRIBED = {  # kind -> (made_of, facts, arguments) with nothing but what the stages read
     "training set": ({"tokenizer": "t"}, {}, {}),
     "canaries": ({}, {}, {}),
     "exposures": ({"digits": 4, "trained_on": "e", "unchecked": False}, {}, {}),
     "held-out set": ({"tokenizer": "t"}, {}, {}),
-    "probes": (ENCODING, {"probe": "text", "prefix_length": 50}, {}),
+    "probes": (ENCODING, {"probe": "text", "prefix_length": 50} | OF_TEXTS, {}),
     "probes as text": ({}, {}, {}),
     "model": ({"encoding": "e"}, {}, {}),
     "generations": ({name: MADE_OF[name] for name in MADE_OF if name != "seed"}, FACTS, {}),
@@ -176,6 +177,7 @@ def test_a_manifest_without_what_is_read_of_it_is_refused(tmp_path, kind):
                         "base",
                         "canaries",
                         "prefix_length",
+                        "documents",
                     )
                     and changed.get(name, 1) is None
                 ):

@@ -22,6 +22,7 @@ from memorization.encoding.probes import Probes
 from memorization.encoding.prompt_counts import check_prompts, describe_prompts
 from memorization.encoding.tokenizer_check import tokenizer_agrees
 from memorization.encoding.tokens import TEXT
+from memorization.extraction.decoding import forget_rounding
 from memorization.extraction.engine import Engine, Prompt, TokenScores
 from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
 from memorization.extraction.kinds import GENERATIONS
@@ -320,6 +321,7 @@ def longest_source(source: ModelSource, config: PretrainedConfig, kind: str) -> 
 def load_engine(inputs: Inputs, model: PreTrainedModel) -> Engine:
     """The engine of a model."""
     settings, probes = inputs.settings, inputs.probes
+    forget_rounding(model)  # another adapter may be in use than before
     ends = sorted({inputs.tokenizer.eos_token_id, *probes.ends})
     engine = TransformersEngine(model, ends, settings.decoding, settings.batch_size, inputs.source_length)
     engine.fit(probes, len(probes) * settings.num_samples)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.generation import LogitsProcessor
 
 from memorization.encoding.probes import Probes
-from memorization.extraction.decoding import continue_prefixes, forget_rounding, is_exact, verified_tokens
+from memorization.extraction.decoding import continue_prefixes, is_exact, verified_tokens
 from memorization.extraction.engine import DecodingSettings, Prompt, TokenScores
 from memorization.extraction.memory import Room, in_parts, ran_out
 from memorization.extraction.sampling import GumbelNoise, scheme_processors
@@ -45,7 +45,6 @@ class TransformersEngine:
         source_length: int = WHOLE,
     ) -> None:
         self.model = model
-        forget_rounding(model)  # another adapter may be in use than before
         self._ends, self._decoding, self._source_length = ends, decoding, source_length
         self._exact = is_exact(model) and not decoding.temperature and not model.config.is_encoder_decoder
         self.batch_size = TOGETHER * batch_size if self._exact else batch_size
