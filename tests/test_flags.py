@@ -151,7 +151,7 @@ def test_a_range_says_what_is_in_it(allowed, message):
     assert str(allowed) == message
 
 
-STAGE_1 = {"prefix_length": 50, "min_suffix_length": 20, "test_size": None, "seed": None, "num_proc": 1}
+STAGE_1 = {"prefix_length": None, "min_suffix_length": None, "test_size": None, "seed": None, "num_proc": 1}
 STAGE_1 |= {"max_samples": None, "canaries": 0, "canary_digits": 4}
 BOTH_KINDS = {"goldfish_k": None, "lora_rank": None, "prefix_length": None}
 BOTH_KINDS |= {"memorization_samples": 32, "memorization_steps": None}
@@ -183,10 +183,10 @@ def test_numbers_have_the_defaults_that_are_promised(script, monkeypatch):
 
 
 BEYOND = {
-    "encode_dialogue.py": "max_samples=0 prefix_length=0 min_suffix_length=0 test_size=0 test_size=1 num_proc=0 "
+    "encode_dialogue.py": "max_samples=0 prefix_length=-1 min_suffix_length=0 test_size=0 test_size=1 num_proc=0 "
     "num_proc=1025 canaries=-1 canaries=100001 canary_digits=0 canary_digits=19 seed=-1 seed=4294967296 "
     "near_duplicates=0.09 near_duplicates=1.01",
-    "run_clm.py": "block_size=1 goldfish_k=1 lora_rank=0 memorization_samples=0 memorization_steps=0 prefix_length=0",
+    "run_clm.py": "block_size=1 goldfish_k=1 lora_rank=0 memorization_samples=0 memorization_steps=0 prefix_length=-1",
     "run_seq2seq.py": "max_source_length=1 max_target_length=0",
     "inference_prefix.py": "max_new_tokens=0 batch_size=0 batch_size=2147483648 temperature=1e-9 temperature=-1 "
     "top_k=-1 top_p=0 top_p=1.001 num_samples=0 members=0 held_out=0",
@@ -196,7 +196,7 @@ BEYOND = {
     "configs/make_tokenizer.py": "vocab_size=256",
 }
 SMALLEST = {
-    "encode_dialogue.py": "max_samples=1 prefix_length=1 min_suffix_length=1 test_size=1e-9 seed=0 num_proc=1 "
+    "encode_dialogue.py": "max_samples=1 prefix_length=0 min_suffix_length=1 test_size=1e-9 seed=0 num_proc=1 "
     "canaries=0 canary_digits=1 seed=4294967295 near_duplicates=0.1 near_duplicates=none",
     "run_clm.py": "block_size=2",
     "inference_prefix.py": "max_new_tokens=1 batch_size=1 temperature=0.001 temperature=0 temperature=0.0 top_k=0 "

@@ -33,7 +33,7 @@ MADE_OF = {
     "top_k": 0,
     "top_p": 1.0,
 }
-FACTS = {"listing": "", "training": None, "base": None, "canaries": None}
+FACTS = {"listing": "", "documents": None, "training": None, "base": None, "canaries": None}
 
 
 def rows_of(path, rank=0, ranks=1, keys=KEYS, made_of=MADE_OF, overwrite=False):
