@@ -172,7 +172,7 @@ DEFAULTS["audit.py"] = {"min_suffix_length": None} | {
     name: value
     for script, only in AUDIT.items()
     for name, value in DEFAULTS[script].items()
-    if name in only or not only and name != "prefix_length"  # audit.py takes several
+    if (name in only or not only) and name != "prefix_length"  # there of several lengths, no Range
 }
 
 
