@@ -108,7 +108,7 @@ def test_several_prefix_lengths_are_results_side_by_side(home, tmp_path):
     for name, flags in (("10", ["10"]), ("20", ["20"]), ("both", ["10,20"])):
         assert run_script(*command(home, tmp_path / name, "--prefix-length", *flags)) == 0
         lengths[name] = load_results(tmp_path / name).runs if name != "both" else None
-    both = load_results(*(tmp_path / "both" / "detections" / f"k{length}" for length in (10, 20))).runs
+    both = load_results(tmp_path / "both").runs
     for alone, one in zip((*lengths["10"], *lengths["20"]), both, strict=True):
         assert list(alone.rows) == list(one.rows)
     assert len(both[0].rows[0].generation.prefix) < len(both[1].rows[0].generation.prefix)

@@ -120,6 +120,9 @@ def write_data(here):
     rows = make_dialogues(seed=3, single=24, fourfold=2, sixteenfold=0)
     for name in ("dialogues.json", "HealthCareMagic-100k.json", "chatdoctor5k.json"):
         (here / name).write_text(json.dumps(rows))
+    for name, seed, single in (("trained", 5, 24), ("unseen", 6, 12)):
+        of_side = make_dialogues(seed=seed, single=single, fourfold=0, sixteenfold=0)
+        (here / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of_side))
     chinese = "".join(f'"","{row["input"]}","{row["output"]}"\n' for row in dialogues("Chinese", 20, 1))
     (here / "dialogues.csv").write_text(f"instruction,input,output\n{chinese}", encoding="gbk")
     (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_articles(2, 14, 0, 0)))
@@ -144,6 +147,7 @@ def write_chat_model(here):
     learn(model, tokenizer, train + held_out, 3)  # its loss of both is better than a guess
     model.save_pretrained(here / "qwen-tuned")
     tokenizer.save_pretrained(here / "qwen-tuned")
+    (here / "model").symlink_to("qwen-tuned")
 
 
 def save_adapter(path, base):

@@ -94,10 +94,17 @@ def audit(
 
 def load_results(*paths: str | Path) -> AuditResult:
     """Load results: directories that stage 5 or an audit wrote. Raises UserError for what is none."""
-    directories = [Path(path) / "detections" if (Path(path) / "detections").is_dir() else Path(path) for path in paths]
+    directories = [directory for path in paths for directory in _results(Path(path))]
     if not directories:
         raise UserError("load_results: names no result; give the directory of one")
     return AuditResult(read_report(ReportSettings(directories)))
+
+
+def _results(path: Path) -> list[Path]:
+    """The directories of the results in a directory that stage 5 or an audit wrote; itself if there are none."""
+    path = path / "detections" if (path / "detections").is_dir() else path
+    directories = [file.parent for file in path.rglob("result.json")]
+    return sorted(directories, key=lambda each: (len(str(each)), str(each))) or [path]
 
 
 class _RaisingParser(Parser):

@@ -45,7 +45,7 @@ def describe_plan(settings: AuditSettings) -> Iterator[str]:
         of = settings.extraction
         probes.keep(draw_samples(probes, of.members, of.held_out, of.seed))
         yield f"  asked: {_by_side(probes)}; {prompts['distinct']:,} distinct prompts of {prompts['probes']:,}"
-        models = len(settings.sources) + bool(of.base_model)
+        models = (len(settings.sources) + bool(of.base_model)) * max(len(settings.lengths), 1)
         generations = len(probes) * of.num_samples * models
         yield f"  generations: {generations:,}, at most {generations * of.max_new_tokens:,} tokens"
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
