@@ -77,6 +77,7 @@ STEPS = [  # where an audit is killed: a function, and at which of its calls
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "call"), STEPS, ids=[name.rpartition(".")[2] for name, _ in STEPS])
 def test_a_killed_audit_goes_on_and_gives_the_same_bytes(home, finished, tmp_path, monkeypatch, function, call):
     module, _, name = function.rpartition(".")

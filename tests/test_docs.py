@@ -162,6 +162,7 @@ def test_the_metric_of_docs_needs_its_entry_alone(tmp_path):
     assert any(",members,has_digit,share,10,3,0.3," in line for line in table)
 
 
+@pytest.mark.slow
 def test_the_session_of_docs_is_as_shown(tmp_path, monkeypatch):
     draw = random.Random(0)
     words = [f"w{number}" for number in draw.sample(range(1, 24 * 80 + 1), 24 * 80)]
