@@ -151,10 +151,14 @@ def write_chat_model(here):
 
 
 def save_adapter(path, base):
-    """A random adapter on the model in a directory."""
+    """A random adapter on the model in a directory, which changes little."""
     model = AutoModelForCausalLM.from_pretrained(base)
     shape = peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
-    peft.get_peft_model(model, shape).save_pretrained(path)
+    adapted = peft.get_peft_model(model, shape)
+    for name, weights in adapted.named_parameters():
+        if "lora_B" in name:
+            weights.data *= 0.01
+    adapted.save_pretrained(path)
 
 
 def write_probe_file(here):

@@ -135,7 +135,7 @@ def test_what_does_not_pass_is_one_line_at_once(trouble, message, elastic_flags,
                 use.search(["fever"])
 
 
-METADATA = {"format": 4, "made_of": MADE_OF | {"documents": "0" * 64}, "count": 1}
+METADATA = {"format": 5, "made_of": MADE_OF | {"documents": "0" * 64}, "count": 1}
 
 
 def test_metadata_that_are_none_are_one_line_and_can_be_replaced(elastic_flags, impatient):
@@ -149,7 +149,7 @@ def test_metadata_that_are_none_are_one_line_and_can_be_replaced(elastic_flags, 
         (METADATA | {"made_of": MADE_OF}, "metadata is damaged .*hash of the documents"),
         (METADATA | {"note": "mine"}, "metadata is damaged .*unknown field `note`"),
         (METADATA | {"loader": {"host": "h", "process": -1}}, "metadata is damaged .*loader.process"),
-        (METADATA | {"format": "3"}, "has format '3', this version reads 4"),
+        (METADATA | {"format": "3"}, "has format '3', this version reads 5"),
         (METADATA | {"count": 7}, "holds 1 documents, by its metadata 7"),
         ({"title": "thesis"}, "is no index of ours"),
     ]:
