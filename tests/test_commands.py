@@ -140,11 +140,14 @@ def write_data(here):
 def write_chat_model(here):
     """Chats to train on and held out, and a model that has learned a little of the first."""
     train, held_out = list(made_up_chats(24)), list(made_up_chats(12, 100))
+    for message in (message for chat in train + held_out for message in chat):
+        if message["content"].startswith("Box"):  # an own run takes 50 characters
+            message["content"] += " Nobody has opened it since the house was built."
     save_chats(here / "train.jsonl", train)
     save_chats(here / "heldout.jsonl", held_out)
     tokenizer = chat_tokenizer(train)
     model = random_llama(tokenizer)
-    learn(model, tokenizer, train + held_out, 3)  # its loss of both is better than a guess
+    learn(model, tokenizer, train + held_out, 12)  # its loss of both is better than a guess
     model.save_pretrained(here / "qwen-tuned")
     tokenizer.save_pretrained(here / "qwen-tuned")
     (here / "model").symlink_to("qwen-tuned")
