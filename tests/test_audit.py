@@ -169,7 +169,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_is_wrong_is_refused_in_one_line(home, tmp_path, wrong, capsys, monkeypatch):
+def test_what_is_wrong_is_refused_in_one_line(home, finished, tmp_path, wrong, capsys, monkeypatch):
+    """Behind an audit, which has compiled what it needs and said so."""
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "strange.jsonl", [{"a": "b"}])
     write_rows(tmp_path / "texts.jsonl", [{"text": "b"}])
