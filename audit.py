@@ -12,12 +12,11 @@ long it may take. --fail-above COLUMN=RATE makes it a gate before a release, wit
 """
 
 import argparse
-import sys
 
 from memorization.auditing.dry_run import describe_plan
 from memorization.auditing.run_audit import closing_lines, run_audit
 from memorization.auditing.settings import add_audit_arguments, audit_settings
-from memorization.results.gate import status_and_message
+from memorization.results.gate import print_outcomes
 from memorization.shell.cli import Parser, run
 
 
@@ -28,11 +27,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     report = run_audit(settings)
     print("", *closing_lines(report), "", f"page: {settings.output / 'report' / 'report.html'}", sep="\n")
-    if not report.outcomes:
-        return 0
-    status, message = status_and_message(report.outcomes)
-    print(f"audit.py: {message}" if status else f"\n{message}", file=sys.stderr if status else sys.stdout)
-    return status
+    return print_outcomes("audit.py", report.outcomes)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,9 @@ As the last step before a release, this exits with status 1 where more may come 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from memorization.results.gate import add_gate_arguments, status_and_message
+from memorization.results.gate import add_gate_arguments, print_outcomes
 from memorization.results.report import ReportSettings, read_report, write_report
 from memorization.shell.cli import Parser, run
 
@@ -36,11 +35,7 @@ def main(args: argparse.Namespace) -> int:
     print(report.text(), end="")
     if settings.output:
         print(f"\nwrote {', '.join(write_report(report, settings.output, settings.redact))} in {args.output}")
-    if not report.outcomes:
-        return 0
-    status, message = status_and_message(report.outcomes)
-    print(f"report.py: {message}" if status else f"\n{message}", file=sys.stderr if status else sys.stdout)
-    return status
+    return print_outcomes("report.py", report.outcomes)
 
 
 if __name__ == "__main__":

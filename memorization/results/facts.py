@@ -11,7 +11,8 @@ from memorization.results.summary import HELD_OUT, MEMBERS, Facts, Summary
 NAMES = ("UNCHECKED", "SUSPECT", "NO CONTROL", "SIDES DIFFER", "SHARED PROMPTS", "NOTE")  # of notes, the gravest first
 
 WRONG_FORM = "they are not in the form that the model was trained on"
-CLOSE, FAR, MANY = 0.1, 0.5, 0.1  # nats a token, twice; a share of the samples
+CLOSE, FAR = 0.1, 0.5  # differences of losses, in nats a token
+MANY = 0.1  # a share of the samples
 DECLARED = "membership as declared by the files"
 
 

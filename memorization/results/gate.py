@@ -1,6 +1,7 @@
 """Limits on what may come out, so that a release pipeline can stop (docs/release-gate.md)."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
@@ -136,6 +137,15 @@ def status_and_message(outcomes: Sequence[Outcome]) -> tuple[int, str]:
     over = [outcome for outcome in outcomes if not outcome.holds]
     title = "over the limit" if over else "within all limits"
     return int(bool(over)), f"{title}: {'; '.join(map(_described, over or outcomes))}"
+
+
+def print_outcomes(script: str, outcomes: Sequence[Outcome]) -> int:
+    """Print what came of the limits, if there are any; the exit status of the script."""
+    if not outcomes:
+        return 0
+    status, message = status_and_message(outcomes)
+    print(f"{script}: {message}" if status else f"\n{message}", file=sys.stderr if status else sys.stdout)
+    return status
 
 
 def _described(outcome: Outcome) -> str:
