@@ -164,6 +164,7 @@ WRONG = {
     "no region": (["--regions", "XX"], "--regions XX"),
     "columns of no form": (["--train-data", "strange.jsonl"], "its columns are of no form known here"),
     "sides of two forms": (["--held-out-data", "texts.jsonl"], "is of the form text, the training data of instruction"),
+    "an empty prefix": (["--prefix-length", "10,0"], "--prefix-length 0: gives nothing of a text to go on from"),
     "too few members": (["--members", "1"], "--members 1: the samples are of 2 groups"),
 }
 

@@ -202,6 +202,13 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("history", ["earlier", [["q"]], ["qa"]])
+def test_a_history_that_is_no_pairs_is_named(history):
+    row = {"instruction": "q", "output": "a", "history": history}
+    with pytest.raises(NotAChat, match="`history` is no list of pairs"):
+        read_chat(row, "Alpaca", True)
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_what_is_no_chat_is_named(case):
     row, message = BAD[case]

@@ -112,6 +112,8 @@ def prepare_audit(settings: AuditSettings) -> AuditSettings:
             )
     _check_limits(settings)
     chosen = default_probes(form.task, False, vars(settings))
+    if 0 in settings.lengths and chosen["probe"] != "target":
+        raise UserError(f"--prefix-length 0: gives nothing of a {chosen['probe']} to go on from; add --probe target")
     flags = settings.encoding.flags | {"form": list(form.columns)} | chosen
     encoding = replace(settings.encoding, data=replace(data, task=form.task, chat=form.turns), flags=flags, **chosen)
     del chosen["min_suffix_length"]

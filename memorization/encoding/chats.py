@@ -86,7 +86,10 @@ def _alpaca(row):
     if not all(isinstance(text, str) for text in texts):
         raise NotAChat("`instruction`, `input` or `output` is no text")
     messages = [_message("system", row["system"])] if row.get("system") else []
-    for turns in row.get("history") or []:
+    history = row.get("history") or []
+    if not isinstance(history, list) or any(not isinstance(turns, list) or len(turns) != 2 for turns in history):
+        raise NotAChat("`history` is no list of pairs, a question and its answer each")
+    for turns in history:
         messages += [_message(role, text) for role, text in zip(("user", ASSISTANT), turns, strict=True)]
     question = "\n".join(filter(None, texts[:2]))
     return [*messages, _message("user", question), _message(ASSISTANT, texts[2])]
