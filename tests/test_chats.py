@@ -302,6 +302,7 @@ def test_what_training_learns_of_a_chat(chat_home, tmp_path, loss_on):
 WRONG = {
     "no template": ("bare", (), "the tokenizer has no chat template; name that of the chat model"),
     "no chat": ("tokenizer", ("--train-data", "flat.jsonl"), "has text, which is no form of a chat"),
+    "no answers": ("tokenizer", ("--train-data", "asked.jsonl"), "no chat has a turn of the assistant"),
     "Alpaca": ("tokenizer", ("--train-data", "alpaca.jsonl"), "add --chat if its rows are turns of a chat"),
     "0 tokens of a text": ("tokenizer", ("--probe", "text", "--prefix-length", "0"), "gives nothing of a text"),
     "canaries": ("tokenizer", ("--canaries", "20"), "--canaries: is not for chats"),
@@ -317,6 +318,7 @@ def test_mistakes_are_named_in_a_line(chat_home, tmp_path, capsys, monkeypatch, 
     bare.chat_template = None
     bare.save_pretrained(tmp_path / "bare")
     (tmp_path / "tokenizer").symlink_to(chat_home / "tokenizer")
+    save_chats(tmp_path / "asked.jsonl", [[{"role": "user", "content": "Is anybody there?"}]])
     (tmp_path / "flat.jsonl").write_text('{"text": "hello"}\n')
     (tmp_path / "alpaca.jsonl").write_text('{"instruction": "i", "input": "", "output": "o"}\n')
     data = () if "--train-data" in flags else ("--train-data", chat_home / "train.jsonl")

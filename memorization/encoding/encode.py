@@ -311,6 +311,10 @@ def _stored(ids: np.ndarray, encoded: Encoded | EncodedPairs, split: SampleSplit
 def _facts(settings: EncodingSettings, split: SampleSplit, writer: _Writer) -> dict[str, Any]:
     """The facts of the manifests. Raises UserError if there are no probes, or too few prompts among them."""
     name, kind = settings.data.name, settings.probe
+    if not writer.counts[kind].any() and not writer.too_short[kind]:
+        raise UserError(
+            f"{name}: no chat has a turn of the assistant, so there is nothing to ask for; give some that do"
+        )
     if not writer.counts[kind].any():
         other = "--probe target, " if writer.counts["target"].any() else ""
         raise UserError(
