@@ -139,7 +139,7 @@ def run_of(directory, found, changes=(), base=None, of_canaries=None, **written)
     """The Result of detections. changes: to their facts."""
     manifest = read_manifest(write_detections(directory, found, **written) / "detections.jsonl", DETECTIONS)
     summary = summarize(found, facts(**dict(changes)), base, of_canaries)
-    return Result("name", "label", "directory", summary, found, manifest)
+    return Result("name", "label", "directory", summary, found, manifest, None, None)
 
 
 @pytest.fixture
