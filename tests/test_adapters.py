@@ -20,8 +20,8 @@ from attention_analysis import AttentionSettings, measure_members  # noqa: E402
 from memorization.encoding.probes import Probes  # noqa: E402
 from memorization.extraction.attention import attention_measures  # noqa: E402
 from memorization.extraction.engine import DecodingSettings, Prompt  # noqa: E402
-from memorization.extraction.extract import identify  # noqa: E402
 from memorization.extraction.generations import read_generations  # noqa: E402
+from memorization.extraction.local_models import identify  # noqa: E402
 from memorization.extraction.transformers_engine import TransformersEngine  # noqa: E402
 from memorization.models.adapted import ModelWeights  # noqa: E402
 from memorization.models.adapters import adapter_labels, model_source, model_sources, read_adapter  # noqa: E402
