@@ -45,11 +45,11 @@ class ExtractionSettings:
     temperature: float
     top_k: int
     top_p: float
-    token_scores: bool
     num_samples: int
     seed: int
     adapter: list[str] | None = None
     engine: str = "transformers"
+    token_scores: bool = False  # has no effect
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -126,7 +126,7 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
         help="sample among the likeliest that sum to p (default: %(default)s)",
     )
     parser.add_argument(
-        "--token-scores", action="store_true", help="keep the log probability of every token of a suffix"
+        "--token-scores", action="store_true", help="has no effect: the log probabilities of tokens are always kept"
     )
     parser.add_argument("--num-samples", type=whole(1), default=1, help="generations of a probe (default: %(default)s)")
     parser.add_argument(
