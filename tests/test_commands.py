@@ -23,7 +23,7 @@ from memorization.encoding.probes import Probes, read_probes
 from memorization.store.files import read_json
 from support.command_line import ROOT, read_jsonl, run_script
 from support.documented_commands import PAGES, commands
-from support.made_up_chats import chat_tokenizer, learn, made_up_chats, random_llama, save_chats
+from support.made_up_chats import chat_tokenizer, learn, made_up_chats, random_chat_model, save_chats
 from support.multilingual_data import dialogues, questions
 from support.tiny_models import save_language_model, save_paraphrase_classifier, save_t5
 from support.training_runs import free_port
@@ -146,7 +146,7 @@ def write_chat_model(here):
     save_chats(here / "train.jsonl", train)
     save_chats(here / "heldout.jsonl", held_out)
     tokenizer = chat_tokenizer(train)
-    model = random_llama(tokenizer)
+    model = random_chat_model(tokenizer)
     learn(model, tokenizer, train + held_out, 12)  # its loss of both is better than a guess
     model.save_pretrained(here / "qwen-tuned")
     tokenizer.save_pretrained(here / "qwen-tuned")

@@ -138,7 +138,7 @@ SECRETS = ["anna.petersenzqx@exampleqx.org", "+1 202 555 0143", "17 March 1962",
 
 
 def real_texts():
-    texts = [row["output"] for row in make_dialogues(5, 40, 0, 0)]
+    texts = [row["output"] for row in make_dialogues(5, 80, 0, 0)]
     if DATA.is_file():
         texts += [row["output"] for row in json.loads(DATA.read_text())[:30]]
     return texts
