@@ -46,6 +46,7 @@ SMALLER = {  # part of a command -> what stands for it here
     "--task_weights 1,2": "--task_weights 1,2 --max_steps 3",
     "--fsdp": "--fsdp --max_steps 3",
     "EPOCHS=3": "EPOCHS=1",
+    "bash runs/real_model.sh": "BASE=./qwen-tuned bash runs/real_model.sh",
     "make demo": "bash runs/demo.sh",
     "attention_analysis.py": "attention_analysis.py --matched-tokens 1",
     ".venv/bin/": "",
@@ -125,7 +126,8 @@ def write_data(here):
         (here / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of_side))
     chinese = "".join(f'"","{row["input"]}","{row["output"]}"\n' for row in dialogues("Chinese", 20, 1))
     (here / "dialogues.csv").write_text(f"instruction,input,output\n{chinese}", encoding="gbk")
-    (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_articles(2, 14, 0, 0)))
+    summaries = [{"dialogue": row["document"], "summary": row["summary"]} for row in make_articles(2, 14, 0, 0)]
+    (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in summaries))
     (here / "translations.json").write_text(json.dumps(make_translations(2, 14, 0, 0)))
     (here / "reviews.json").write_text(json.dumps(make_reviews(2, 14, 0, 0)))
     (here / "squad-dev.json").write_text(json.dumps(questions(passages=12, each=2, seed=1)))
