@@ -42,35 +42,35 @@ def window_votes(tuned, base):
 
 def test_a_text_by_hand():
     tuned, base = [-1, -2, -3, -4], [-2, -1, -5, -1]  # shifts 1, -1, 2, -3
-    found = reference_scores([scored(tuned, [1, 0, 0, 0])], [scored(base)])
-    assert found.error_zone == 2 / (2 + 4) and found.weight == 6
+    measured = reference_scores([scored(tuned, [1, 0, 0, 0])], [scored(base)])
+    assert measured.error_zone == 2 / (2 + 4) and measured.weight == 6
     # windows of 2: 0, 1, -1; of 3: 2, -2; of 4 and, as the text has no more, of all longer ones: -1
-    assert found.windows == pytest.approx((1 / 3 + 1 / 2) / 10)
+    assert measured.windows == pytest.approx((1 / 3 + 1 / 2) / 10)
 
 
 @given(texts)
 def test_scores_are_as_their_definitions(texts):
     sides = [[list(side) for side in zip(*text, strict=True)] for text in texts]
-    found = reference_scores([scored(a, greedy) for a, _, greedy in sides], [scored(b) for _, b, _ in sides])
+    measured = reference_scores([scored(a, greedy) for a, _, greedy in sides], [scored(b) for _, b, _ in sides])
     slow = [error_zone(*side) for side in sides]
-    assert found.error_zone == pytest.approx([score for score, _ in slow])
-    assert found.weight == pytest.approx([weight for _, weight in slow])
-    assert found.windows == pytest.approx([window_votes(a, b) for a, b, _ in sides])
+    assert measured.error_zone == pytest.approx([score for score, _ in slow])
+    assert measured.weight == pytest.approx([weight for _, weight in slow])
+    assert measured.windows == pytest.approx([window_votes(a, b) for a, b, _ in sides])
 
 
 def test_a_text_of_which_no_token_in_error_got_worse_is_the_surest():
     """All tokens are greedy, or the others got better, or did not move; a text with one that got worse is under it."""
     tuned = [scored([-1, -1], [1, 1]), scored([-1, -1], [0, 1]), scored([-3, -3], [0, 0]), scored([-1, -3.5], [0, 0])]
-    found = reference_scores(tuned, [scored([-3, -3])] * 4)
-    assert found.error_zone[:3].tolist() == [1, 1, 1] and found.error_zone[3] == 0.8
+    measured = reference_scores(tuned, [scored([-3, -3])] * 4)
+    assert measured.error_zone[:3].tolist() == [1, 1, 1] and measured.error_zone[3] == 0.8
 
 
 def test_what_is_missing_has_no_score():
     """A generation without scores, an engine that does not tell greedy tokens, a probability of 0 under both models."""
     tuned = [None, scored([-1, -2]), scored([-np.inf, -1], [0, 0]), scored([-1, -1], [0, 0])]
-    found = reference_scores(tuned, [scored([-2, -2]), scored([-2, -2]), scored([-np.inf, -2]), None])
-    assert np.isnan(found.error_zone).tolist() == [True, True, False, True] and found.error_zone[2] == 1
-    assert np.isnan(found.windows).tolist() == [True, False, False, True]
+    measured = reference_scores(tuned, [scored([-2, -2]), scored([-2, -2]), scored([-np.inf, -2]), None])
+    assert np.isnan(measured.error_zone).tolist() == [True, True, False, True] and measured.error_zone[2] == 1
+    assert np.isnan(measured.windows).tolist() == [True, False, False, True]
     with pytest.raises(ValueError, match="other tokens"):
         reference_scores([scored([-1])], [scored([-1, -1])])
     assert reference_scores([], []).windows.shape == (0,)

@@ -51,6 +51,8 @@ def open_backend(settings: ExtractionSettings) -> Backend:
     """The Backend that `settings.engine` names. Raises UserError for models that it cannot have."""
     if settings.engine == "transformers":
         return LocalModels(settings)
+    if settings.device_map:
+        raise UserError(f"--device-map: is for --engine transformers; {settings.engine} has its own way, leave it out")
     raise UserError(f"--engine {settings.engine}: is not here yet; {ENGINES}")
 
 
