@@ -71,7 +71,7 @@ def test_what_an_engine_does_not_give_is_missing():
     alone = passed([-1.0, -2.0], [1, 0])
     alone.greedy = alone.scheme = alone.mean = alone.std = None
     row = msgspec.json.encode(scores(alone, "x"))
-    missing = {"log_p_z", "matched_tokens", "extraction_strength", "min_k_plus"}
+    missing = {"log_p_z", "matched_tokens", "extraction_strength", "min_k_plus", "token_greedy", "token_lengths"}
     assert msgspec.json.decode(row).keys() == {*Scores.__struct_fields__} - missing
     again = msgspec.json.decode(row, type=Scores)
     assert (again.log_likelihood, again.min_k) == (-3.0, -2.0)
