@@ -26,7 +26,8 @@ def main(args: argparse.Namespace) -> int:
         print(*describe_plan(settings), sep="\n")
         return 0
     report = run_audit(settings)
-    print("", *closing_lines(report), "", f"page: {settings.output / 'report' / 'report.html'}", sep="\n")
+    page = f"page: {settings.output / 'report' / 'report.html'}"
+    print("", *closing_lines(report), "", page, *report.hidden(), sep="\n")
     return print_outcomes("audit.py", report.outcomes)
 
 
