@@ -128,7 +128,7 @@ def rows_of(samples, places, generations=1):
     for number, (turns, of_sample) in enumerate(zip(samples, places, strict=True)):
         id = number // 2 + 1000 * (number % 2)
         for turn, (own, matched, exact, loss) in sorted(zip(of_sample, turns, strict=True)):
-            scores = Scores(tokens=2, log_likelihood=-2.0 * loss, min_k=-1.0 * loss, zlib_bytes=2, token_log_probs=None)
+            scores = Scores(tokens=2, log_likelihood=-2.0 * loss, min_k=-1.0 * loss, zlib_bytes=2)
             for sample in range(generations):
                 fields = {"own": own, "matched_tokens": matched, "exact_match": exact}
                 fields |= {"scores": None if sample else scores, "turn": turn, "sample": sample}
@@ -144,8 +144,8 @@ def summary_of(rows):
 @given(samples, st.integers(0, 9))
 def test_of_one_turn_a_sample_the_figures_do_not_know(samples, turn):
     single = [turns[:1] for turns in samples]
-    known = rows_of(single, [[0]] * len(single))
-    assert summary_of(rows_of(single, [[turn]] * len(single))) == summary_of(known)
+    of_sample = rows_of(single, [[0]] * len(single))
+    assert summary_of(rows_of(single, [[turn]] * len(single))) == summary_of(of_sample)
 
 
 @pytest.mark.hypothesis
