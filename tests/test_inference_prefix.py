@@ -486,7 +486,7 @@ def test_an_engine_of_two_passes_is_checked_against_itself(stage, finished, tmp_
 def test_an_engine_that_is_none_is_refused_with_the_choices(stage, tmp_path, capsys):
     for engine in ("vlm", tmp_path / "missing.jsonl", "localhost:8000"):
         message = refused(capsys, stage, tmp_path, "--engine", engine)
-        assert f"'{engine}': no such engine or file; name transformers, vllm, the address of a server" in message
+        assert f"--engine {engine}: no such engine or file; name transformers" in message
 
 
 def of_a_text(stage):

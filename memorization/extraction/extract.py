@@ -29,7 +29,7 @@ from memorization.extraction.local_models import LocalModels
 from memorization.extraction.matches import exact_match, match_texts, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.extraction.secret_ranks import write_exposures
-from memorization.extraction.settings import ENGINES, ExtractionSettings
+from memorization.extraction.settings import ExtractionSettings
 from memorization.extraction.template_losses import losses_in_template
 from memorization.models.adapters import ModelSource
 from memorization.models.limits import context_length
@@ -40,6 +40,8 @@ from memorization.store import locations, manifests
 from memorization.store.files import fingerprint, replacing
 from memorization.store.manifests import Link
 from memorization.store.rows import Rows
+
+ENGINES = "transformers or a file of generations"  # in a message
 
 
 class BaseModel(NamedTuple):
@@ -58,7 +60,7 @@ def open_backend(settings: ExtractionSettings) -> Backend:
         raise UserError(f"--device-map: is for --engine transformers; {settings.engine} has its own way, leave it out")
     if Path(settings.engine).is_file():
         return DeclaredModel(settings)
-    raise UserError(f"--engine {settings.engine}: is not here yet; {ENGINES}")
+    raise UserError(f"--engine {settings.engine}: no such engine or file; name {ENGINES}")
 
 
 def extract(settings: ExtractionSettings) -> list[Path]:
