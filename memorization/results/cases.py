@@ -23,8 +23,8 @@ KINDS = (  # of cases, the most telling first
 )
 ORDER = (
     f"The most telling are, in this order: {'; '.join(KINDS)}; others, drawn at random. Of each kind but the last "
-    "those with the longest run come first. A quarter of the places is for held-out texts, the control; what one side does "
-    "not need, the other gets. Several runs have equally many places."
+    "those with the longest run come first. A quarter of the places is for held-out texts, the control; what one "
+    "side does not need, the other gets. Several runs have equally many places."
 )
 SEED = 0  # of the draw
 LENGTHS = 1 << 32  # more than a run can have
