@@ -43,6 +43,7 @@ SYLLABLES = """a act al an at ble bo by car cat co com con day de der dis do dow
     na ness no not now of off on one or our out pain pan per port pre pro re rest sa se side sion so stand
     take ter the time tion to ty un up us ve was way we well work you""".split()
 NAME = "scale"
+FIELDS = ("id", "turn", "member", "duplicates", "cluster", "prefix", "suffix")  # that rows take from probes
 DECODING = {"prefix_length": 50, "temperature": 0.0, "top_k": 0, "top_p": 1.0}
 OF_MODEL = {"training": None, "base": None, "canaries": None}  # nothing is known of one
 
@@ -140,12 +141,11 @@ def append(probes, rows, batches):
     for _, positions in batches:
         made = []
         for probe in probes[positions.start : positions.stop]:
-            ids = probe.pop("suffix_ids")[:100]
-            del probe["prefix_ids"]
+            ids = probe["suffix_ids"][:100]
+            of_probe = {name: probe[name] for name in FIELDS}
             made.append(
                 Generation(
-                    **probe,
-                    turn=0,
+                    **of_probe,
                     sample=0,
                     text=probe["suffix"][:400],
                     generation_ids=ids,
@@ -193,18 +193,21 @@ def detections(directory):
     """Stage 5's rows from beginning to end, each beside its own suffix and ten candidates, without aligning any."""
     rows = StoredRows(generations_path(directory, NAME, NAME, NAME), GENERATIONS, Generation)
     keys = [row.key for row in rows]
-    candidates = [Candidate(id, 10.0, None) for id in range(10)]
+    others = [Candidate(10**9 + number, 10.0, None) for number in range(9)]
 
     def detection(row):
-        run, span = SuffixRun(400, (0, 400), (0, 400)), (0, 400)
-        of_own = {"sample": row.id, "cluster": row.cluster, "sample_span": (100, 500)}
-        copied = CopiedRun(length=400, generation_span=span, holders=1, members=1, **of_own)
-        passages = [Passage(row.id, "verbatim", (0, 400), (0, 400), None)]
+        end = len(row.text)
+        run, span = SuffixRun(end, (0, end), (0, end)), (0, end)
+        of_own = {"sample": row.id, "cluster": row.cluster, "sample_span": (100, 100 + end)}
+        copied = CopiedRun(length=end, generation_span=span, holders=1, members=1, **of_own)
+        passages = [Passage(row.id, "verbatim", span, span, None)]
         labels = Labels("verbatim", "verbatim", "verbatim", passages)
         own = OwnSuffix("verbatim", run, passages)
         fields = {"longest_common_run": copied, "copied": [copied], "repeats": 1, "personal": []}
         fields |= {"entities_agree": None, "ceiling": None, "paper": None}
-        return Detection(generation=row, **fields, candidates=candidates, own=own, labels=labels)
+        return Detection(
+            generation=row, **fields, candidates=[Candidate(row.id, 11.0, row.suffix), *others], own=own, labels=labels
+        )
 
     path = detections_path(directory / "results", NAME, NAME)
     settings = {"profile": "paper", "direction": "pan", "candidates": 10, "span_length": 50, "loop_repeats": 10}
