@@ -163,7 +163,7 @@ DEFAULTS = {  # of ours: what is measured without a flag
     | {"temperature": 0, "top_k": 0, "top_p": 1, "members": None, "held_out": None},
     "load_to_elastic.py": {"prefix_length": None, "jobs": None, "shards": None, "replicas": None},
     "plagiarism_detect.py": {"candidates": 10, "span_length": 50, "loop_repeats": 10, "jobs": None},
-    "report.py": {},
+    "report.py": {"cases": 10_000},
     "attention_analysis.py": {"matched_tokens": None, "samples": None, "batch_size": 8, "boot": 2000, "seed": 5},
     "configs/make_tokenizer.py": {"vocab_size": 2048},
 }
