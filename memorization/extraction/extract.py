@@ -17,6 +17,7 @@ from memorization.encoding.kinds import TextForm, split_rule
 from memorization.encoding.probe_file import FileProbes
 from memorization.encoding.tokens import TEXT
 from memorization.extraction.backend import Backend, ModelIdentity, OpenModel
+from memorization.extraction.endpoint_models import EndpointModels
 from memorization.extraction.engine import Engine, Prompt, TokenScores
 from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
 from memorization.extraction.inputs import Inputs, read_inputs
@@ -50,6 +51,8 @@ def open_backend(settings: ExtractionSettings) -> Backend:
     """The Backend that `settings.engine` names. Raises UserError for models that it cannot have."""
     if settings.engine == "transformers":
         return LocalModels(settings)
+    if settings.engine.startswith(("http://", "https://")):
+        return EndpointModels(settings)
     raise UserError(f"--engine {settings.engine}: is not here yet; {ENGINES}")
 
 

@@ -58,7 +58,7 @@ def read_inputs(
     probes = open_probes(settings)
     for name, config in configs.items():
         check_architecture(name, config, probes)
-    tokenizers = _tokenizers(settings, sources, probes)
+    tokenizers = _tokenizers(settings, sources, probes, bool(configs))
     plain = configs.get(sources[0].plain)
     source_length = min(longest_source(source, plain, probes.kind) for source in sources) if plain else WHOLE
     documents = _documents_digest(probes)
@@ -129,10 +129,10 @@ def _draw(settings: ExtractionSettings, probes: Probes) -> dict[str, int | None]
 
 
 def _tokenizers(
-    settings: ExtractionSettings, sources: Sequence[ModelSource], probes: Probes
+    settings: ExtractionSettings, sources: Sequence[ModelSource], probes: Probes, are_here: bool
 ) -> list[PreTrainedTokenizerBase]:
     """The tokenizer of each model. Raises UserError if one, or the base model's, makes other tokens of the probes'
-    texts."""
+    texts. are_here: whether the models are, and with them the base model's tokenizer."""
 
     def load(name, remedy, option=None):
         tokenizer = hub.load_tokenizer(name, option)
@@ -145,7 +145,7 @@ def _tokenizers(
 
     option, remedy = None if settings.token_path else "--token-path", "name the right one by --token-path"
     tokenizers = [load(settings.token_path or source.tokenizer, remedy, option) for source in sources]
-    if settings.base_model:
+    if settings.base_model and are_here:
         load(settings.base_model, "name another base model")
     return tokenizers
 

@@ -50,6 +50,8 @@ class ExtractionSettings:
     seed: int
     adapter: list[str] | None = None
     engine: str = "transformers"
+    max_requests: int | None = None
+    max_tokens: int | None = None
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -76,6 +78,12 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
         default="transformers",
         metavar="transformers|vllm|URL|FILE",
         help="what runs the model (default: %(default)s, in this process)",
+    )
+    parser.add_argument(
+        "--max-requests", type=whole(1), metavar="N", help="the most requests of a run to --engine URL (default: any)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=whole(1), metavar="N", help="and the most tokens, those of prompts included (default: any)"
     )
     parser.add_argument(
         "--probe",
