@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/constraints.txt
+unexport PYTHONDONTWRITEBYTECODE # else every process would compile what it imports, for seconds
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow fuzz lint clean

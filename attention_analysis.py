@@ -32,6 +32,7 @@ from memorization.extraction.attention import attention_measures
 from memorization.extraction.generations import read_generations
 from memorization.extraction.inputs import longest_source
 from memorization.extraction.local_models import identify
+from memorization.extraction.settings import add_device_map_argument
 from memorization.models.adapted import ModelWeights
 from memorization.models.adapters import model_source
 from memorization.models.loading import load_config
@@ -75,6 +76,7 @@ class AttentionSettings:
     batch_size: int
     boot: int
     seed: int
+    device_map: str | None = None
 
 
 class MemberMeasures(NamedTuple):
@@ -202,7 +204,9 @@ def measure_members(
         if rows.mine:
             print(f"loading {source.name}", flush=True)
             device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-            model = stack.enter_context(ModelWeights(source.plain, "float32", device).using(source.adapter))
+            model = stack.enter_context(
+                ModelWeights(source.plain, "float32", settings.device_map or device).using(source.adapter)
+            )
             model.set_attn_implementation("eager")
         for _, batch in tqdm(rows.mine, desc="attention", unit="batch"):
             of_batch = probes[batch.start : batch.stop]
@@ -240,6 +244,7 @@ if __name__ == "__main__":
         "--samples", type=whole(1), help="of each task, so many members, drawn as stage 3 draws (default: all)"
     )
     parser.add_argument("--batch-size", type=whole(1), default=8, help="members at a time (default: %(default)s)")
+    add_device_map_argument(parser)
     parser.add_argument(
         "--boot", type=whole(100, 1_000_000), default=2000, help="draws of the bootstrap (default: %(default)s)"
     )

@@ -4,8 +4,10 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 
 import msgspec
+import numpy as np
 import pytest
 import transformers
 
@@ -95,10 +97,40 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         assert row.near == near(row.generation_ids, probe["suffix_ids"], 12)
         suffix = probe["suffix_ids"][:12]
         (tokens,) = token_scores(model, [probe["prefix_ids"]], [suffix])
-        alone, kept = (msgspec.to_builtins(of) for of in (scores(tokens, tokenizer.decode(suffix)), row.scores))
-        assert kept.pop("token_log_probs") is alone.pop("token_log_probs") is None
+        alone = scores(tokens, tokenizer.decode(suffix))
+        assert row.scores.log_probs == pytest.approx(alone.log_probs, rel=1e-4)
+        assert row.scores.greedy.tolist() == alone.greedy.tolist() == tokens.greedy.tolist()
+        said = [row.suffix[begin:end] for begin, end in pairwise([0, *np.cumsum(row.scores.lengths)])]
+        assert said == [tokenizer.decode(token) for token in suffix]
+        alone, kept = (
+            {name: value for name, value in msgspec.to_builtins(of).items() if not name.startswith("token_")}
+            for of in (alone, row.scores)
+        )
         assert kept == pytest.approx(alone, rel=1e-4) and row.scores.matched_tokens == row.matched_tokens
     assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0, 0): row.text for row in rows}
+
+
+def test_a_model_that_memory_does_not_hold_gives_the_same_rows(stage, finished, tmp_path, monkeypatch):
+    """With a memory that holds its embeddings alone, the layers come from disk."""
+    size = (stage / "model" / "model.safetensors").stat().st_size
+    monkeypatch.setattr("memorization.models.loading.rank_memory", lambda: {"cpu": size})
+    places = []
+
+    def watched(*arguments):
+        model = load_for_generation(*arguments)
+        places.extend(weight.device.type for weight in model.parameters())
+        return model
+
+    monkeypatch.setattr("memorization.models.adapted.load_for_generation", watched)
+    assert infer(stage, tmp_path, "--device-map", "auto") == 0
+    assert set(places) == {"cpu", "meta"}
+    assert result(tmp_path).read_bytes() == finished.read_bytes()
+    assert read_generations(result(tmp_path))[1].identity == read_generations(finished)[1].identity
+
+
+def test_a_device_map_is_for_a_model_in_this_process(stage, tmp_path, capsys):
+    assert infer(stage, tmp_path, "--device-map", "auto", "--engine", "http://localhost:1") == 2
+    assert "--device-map: is for --engine transformers" in one_line(capsys)
 
 
 def test_the_manifest_says_what_made_the_generations(stage, finished):
@@ -119,7 +151,6 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "top_p": 1.0,
         "num_samples": 1,
         "seed": None,
-        "token_scores": False,
         "engine": "transformers",
         "engine_version": transformers.__version__,
         "dtype": "float32",
@@ -320,8 +351,8 @@ def test_the_scheme_is_scored_whatever_is_generated_and_each_probe_once(stage, f
     )  # a random model's three likeliest have none of the words
     assert all(-1e9 < row.scores.log_p_z == row.scores.log_likelihood for row in whole)
     for row in greedy:
-        assert len(row.scores.token_log_probs) == 12
-        assert sum(row.scores.token_log_probs) == pytest.approx(row.scores.log_likelihood)
+        assert len(row.scores.log_probs) == 12
+        assert sum(row.scores.log_probs) == pytest.approx(row.scores.log_likelihood)
     assert [row.scores is None for row in sampled] == [False, True] * len(whole)
     for row, other in zip(sampled[::2], greedy, strict=True):
         assert row.scores.log_likelihood == pytest.approx(other.scores.log_likelihood)

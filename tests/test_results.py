@@ -255,7 +255,7 @@ def test_columns_without_data_are_left_out():
 
 def scored(id, log_p_z=-1.0, loss=1.0, tokens=50, matched=0, **fields):
     """A detection with a Near and the Scores of a suffix of so many tokens."""
-    of_tokens = {"tokens": tokens, "matched_tokens": matched, "extraction_strength": 0.5, "token_log_probs": None}
+    of_tokens = {"tokens": tokens, "matched_tokens": matched, "extraction_strength": 0.5}
     logs = {"log_likelihood": "-inf" if loss is None else -loss * tokens, "log_p_z": log_p_z, "min_k": -1.0}
     scores = Scores(**of_tokens, **logs, min_k_plus=-0.5, zlib_bytes=100)
     near = Near(edit_similarity=matched / tokens, rouge_l=0.25, common_run=matched, near_copy=matched > 45)

@@ -128,7 +128,7 @@ def rows_of(samples, places, generations=1):
     for number, (turns, of_sample) in enumerate(zip(samples, places, strict=True)):
         id = number // 2 + 1000 * (number % 2)
         for turn, (own, matched, exact, loss) in sorted(zip(of_sample, turns, strict=True)):
-            scores = Scores(tokens=2, log_likelihood=-2.0 * loss, min_k=-1.0 * loss, zlib_bytes=2, token_log_probs=None)
+            scores = Scores(tokens=2, log_likelihood=-2.0 * loss, min_k=-1.0 * loss, zlib_bytes=2)
             for sample in range(generations):
                 fields = {"own": own, "matched_tokens": matched, "exact_match": exact}
                 fields |= {"scores": None if sample else scores, "turn": turn, "sample": sample}

@@ -16,7 +16,7 @@ from memorization.store.manifests import Count, Manifest, Positive
 from memorization.store.rows import Id, Key
 
 REMEDY = "run plagiarism_detect.py again"
-FORMAT = 9  # of these rows; raise it when a field or its meaning changes
+FORMAT = 10  # of these rows; raise it when a field or its meaning changes
 
 Span = tuple[Count, Count]  # [start, end) in characters
 # What more than ten clusters hold belongs to nobody in particular (a hotline, a web page). Ten is the count up to which
@@ -166,7 +166,7 @@ class Detection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     Spans are not empty and lie within their texts: in the generation, and where they are of its own suffix, in that.
     """
 
-    generation: Generation  # without the token_log_probs of its scores
+    generation: Generation
     candidates: list[Candidate]
     longest_common_run: CopiedRun | None  # with any training text, however short
     copied: list[CopiedRun]  # every run over the span length (SpanIndex.copied)

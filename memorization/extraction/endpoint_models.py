@@ -44,7 +44,9 @@ class EndpointModels:
                 "audit.py --tokenizer)"
             )
         if settings.dtype != "auto":
-            raise UserError(f"--dtype {settings.dtype}: the server decides in which precision it computes; leave it out")
+            raise UserError(
+                f"--dtype {settings.dtype}: the server decides in which precision it computes; leave it out"
+            )
         self.sources: Sequence[ModelSource] = [ModelSource(settings.model_path)]
 
     @cached_property
@@ -85,9 +87,7 @@ class EndpointModels:
         print(f"asking {source.name} at {self._endpoint.url}: {_estimate(inputs)}", flush=True)
         ends = sorted({tokenizer.eos_token_id, *probes.ends})
         journals, decoding = settings.path.parent, settings.decoding
-        engine = EndpointEngine(
-            self._endpoint, source.name, tokenizer, ends, decoding, settings.batch_size, journals
-        )
+        engine = EndpointEngine(self._endpoint, source.name, tokenizer, ends, decoding, settings.batch_size, journals)
         identified = self._identify(source, engine.abilities.remark)
         for reason in dict.fromkeys([*engine.not_computed.values(), engine.abilities.remark]):
             if reason:

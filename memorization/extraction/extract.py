@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 from msgspec import UNSET
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
@@ -51,6 +52,8 @@ def open_backend(settings: ExtractionSettings) -> Backend:
     """The Backend that `settings.engine` names. Raises UserError for models that it cannot have."""
     if settings.engine == "transformers":
         return LocalModels(settings)
+    if settings.device_map:
+        raise UserError(f"--device-map: is for --engine transformers; {settings.engine} has its own way, leave it out")
     if settings.engine.startswith(("http://", "https://")):
         return EndpointModels(settings)
     raise UserError(f"--engine {settings.engine}: is not here yet; {ENGINES}")
@@ -209,7 +212,6 @@ def _made_of(inputs: Inputs, model: ModelIdentity, engine: Engine, is_base: bool
         **{field: getattr(settings, field) for field in ("max_new_tokens", "temperature", "top_k", "top_p")},
         "num_samples": settings.num_samples,
         "seed": settings.seed if settings.temperature else None,
-        "token_scores": settings.token_scores,
         **engine.identity,
         "format": FORMAT,
         "unchecked": other_encoding,
@@ -314,9 +316,15 @@ def generation_row(
         reach=Reach(min(len(suffix), most), min(len(reached), len(probe["suffix"]))),
         text=continuation if isinstance(continuation, str) else decode(tokenizer, continuation),
         generation_ids=[] if isinstance(continuation, str) else continuation,
-        scores=token_scores and scores(token_scores, reached, settings.token_scores),
+        scores=token_scores and scores(token_scores, reached, _token_lengths(probe, most)),
         **matches,
     )
+
+
+def _token_lengths(probe: dict[str, Any], most: int) -> np.ndarray | None:
+    """The characters of each of the first tokens of a probe's suffix; None where their places are not known."""
+    starts = probe.get("suffix_starts")
+    return None if starts is None else np.diff(starts, append=len(probe["suffix"]))[:most]
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:

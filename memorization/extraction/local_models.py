@@ -66,7 +66,8 @@ class LocalModels:
             if self._weights is not None:
                 self._weights.release()  # there may be no room for both
             dtype = self._dtypes[source.plain == self.sources[0].plain]
-            self._weights, self._directory = ModelWeights(source.plain, dtype, inputs.state.device), directory
+            device = inputs.settings.device_map or inputs.state.device
+            self._weights, self._directory = ModelWeights(source.plain, dtype, device), directory
         return self._weights
 
 

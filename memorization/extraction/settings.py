@@ -21,7 +21,7 @@ def engine_name(text: str) -> str:
 @dataclass(frozen=True)
 class ExtractionSettings:
     """Stage 3's flags (inference_prefix.py --help). adapter: None for none; then a model_path is needed. engine: as of
-    engine_name."""
+    engine_name. device_map: None for a device a process."""
 
     model_path: str | None
     token_path: str | None
@@ -45,11 +45,12 @@ class ExtractionSettings:
     temperature: float
     top_k: int
     top_p: float
-    token_scores: bool
     num_samples: int
     seed: int
     adapter: list[str] | None = None
     engine: str = "transformers"
+    token_scores: bool = False  # has no effect
+    device_map: str | None = None
     max_requests: int | None = None
     max_tokens: int | None = None
 
@@ -79,6 +80,7 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
         metavar="transformers|vllm|URL|FILE",
         help="what runs the model (default: %(default)s, in this process)",
     )
+    add_device_map_argument(parser)
     parser.add_argument(
         "--max-requests", type=whole(1), metavar="N", help="the most requests of a run to --engine URL (default: any)"
     )
@@ -134,7 +136,7 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
         help="sample among the likeliest that sum to p (default: %(default)s)",
     )
     parser.add_argument(
-        "--token-scores", action="store_true", help="keep the log probability of every token of a suffix"
+        "--token-scores", action="store_true", help="has no effect: the log probabilities of tokens are always kept"
     )
     parser.add_argument("--num-samples", type=whole(1), default=1, help="generations of a probe (default: %(default)s)")
     parser.add_argument(
@@ -142,6 +144,16 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
         type=whole(0, SEEDS),
         default=5,
         help="of the sampling, of tokens and of --members and --held-out (default: %(default)s)",
+    )
+
+
+def add_device_map_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says where the weights of a model lie."""
+    parser.add_argument(
+        "--device-map",
+        choices=["auto"],
+        help="auto: spread the model over the GPUs of this machine, and what they do not hold, slowly, over its memory "
+        "and disk (default: whole on the GPU of each process)",
     )
 
 

@@ -112,7 +112,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), s
             "ner_model",
         )
     }
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 9}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 10}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | {"top_k": 0, "top_p": 1.0}
