@@ -45,7 +45,11 @@ class Completions:
     ) -> Question:
         """For what follows a prompt, up to so many tokens: token ids, or a text. more: how to choose tokens."""
         ends = self.ends if ends is None else ends
-        body = {"model": self.model, "prompt": ids if self.by_ids else self.text(ids), "max_tokens": new_tokens}
+        body: dict[str, Any] = {
+            "model": self.model,
+            "prompt": ids if self.by_ids else self.text(ids),
+            "max_tokens": new_tokens,
+        }
         body |= {**EXTENSIONS, "stop_token_ids": [*ends]} if self.extensions else {}
 
         def read(answer: Answer) -> list[int] | str:

@@ -66,6 +66,11 @@ def read_inputs(
     most = np.inf if context is None else context - settings.max_new_tokens
     longest = min((_longest_prefix(config, settings.max_new_tokens) for config in configs.values()), default=most)
     too_long = probes.leave_out(longest - virtual)
+    if not configs and probes.longest_prefix > most:
+        raise UserError(
+            f"prefixes of {probes.longest_prefix} and {settings.max_new_tokens} new tokens are longer than the context "
+            f"of {context} tokens; lower --max-new-tokens or --prefix-length"
+        )
     for name, config in configs.items():
         read, length = min(probes.longest_source, source_length), probes.longest_prefix + virtual
         greatest = 0 if sources[0].adapter and config is plain else probes.greatest_id  # adapters may have more tokens
