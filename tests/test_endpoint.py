@@ -320,42 +320,44 @@ def test_a_run_writes_the_rows_of_the_model_here(home, serve, here, tmp_path, ca
     ]
 
 
-def of_probes(bodies):
-    """The bodies that are not of the handshake."""
-    return [body for body in bodies if body["max_tokens"] == NEW or len(body["prompt"]) == 6 + NEW]
+def of_probes(bodies, probes):
+    """The bodies that are not of the handshake, nor of other forms of the texts."""
+    asked = [(probe["prefix_ids"], NEW) for probe in probes]
+    asked += [(probe["prefix_ids"] + probe["suffix_ids"][:NEW], 1) for probe in probes]
+    return [body for body in bodies if (body["prompt"], body["max_tokens"]) in asked]
 
 
-def test_a_reached_budget_is_one_line_and_a_larger_one_goes_on(home, serve, here, tmp_path, capsys):
+def test_a_reached_budget_is_one_line_and_a_larger_one_goes_on(home, serve, here, probes, tmp_path, capsys):
     server = serve()
     assert infer(home, server, tmp_path, "--max-requests", 40) == 2
     assert "--max-requests 40: is reached; with a larger one, the same command goes on" in one_line(capsys)
     assert not result(tmp_path).exists() and 0 < len(server.asked) <= 40
     assert infer(home, server, tmp_path, "--max-tokens", 300) == 2
     assert "--max-tokens 300: is reached" in one_line(capsys)
-    assert infer(home, server, tmp_path, "--max-requests", 90) == 0
+    assert infer(home, server, tmp_path, "--max-requests", 200) == 0
     assert [row.text for row in read_generations(result(tmp_path))[0]] == [row.text for row in here]
-    bodies = of_probes(server.asked)
+    bodies = of_probes(server.asked, probes)
     assert len(bodies) == 40 and max(map(bodies.count, bodies)) == 1
 
 
-def test_a_run_that_was_stopped_asks_nothing_twice(home, serve, here, tmp_path, capsys):
+def test_a_run_that_was_stopped_asks_nothing_twice(home, serve, here, probes, tmp_path, capsys):
     server = serve()
-    server.fault = lambda body, number: "500" if len(server.asked) > 40 else None
+    server.fault = lambda body, number: "500" if len(server.asked) > 40 else None  # in a batch
     assert infer(home, server, tmp_path) == 2
     assert "answers with status 500, 6 times" in one_line(capsys)
     server.fault = lambda body, number: None
     assert infer(home, server, tmp_path) == 0
     assert [row.text for row in read_generations(result(tmp_path))[0]] == [row.text for row in here]
-    answered = of_probes(server.answered)
+    answered = of_probes(server.answered, probes)
     assert len(answered) == 40 and max(map(answered.count, answered)) == 1
 
 
 @pytest.mark.slow
-def test_a_killed_run_asks_nothing_twice(home, serve, here, tmp_path):
+def test_a_killed_run_asks_nothing_twice(home, serve, here, probes, tmp_path):
     server, started = serve(), []
 
     def kill(body, number):
-        if len(of_probes(server.answered)) == 25:
+        if len(of_probes(server.answered, probes)) == 25:
             started[0].send_signal(signal.SIGKILL)
             return "dropped"
         return None
@@ -367,7 +369,7 @@ def test_a_killed_run_asks_nothing_twice(home, serve, here, tmp_path):
     server.fault = lambda body, number: None
     assert infer(home, server, tmp_path, "--batch-size", 1) == 0
     assert [row.text for row in read_generations(result(tmp_path))[0]] == [row.text for row in here]
-    answered = of_probes(server.answered)
+    answered = of_probes(server.answered, probes)
     # the one that was sent before the kill came back to nobody
     assert len(answered) <= 41 and sum(answered.count(body) > 1 for body in answered) <= 2
 

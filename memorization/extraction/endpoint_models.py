@@ -92,7 +92,7 @@ class EndpointModels:
         for reason in dict.fromkeys([*engine.not_computed.values(), engine.abilities.remark]):
             if reason:
                 print(f"{source.name}: {reason}")
-        yield OpenModel(engine, identified)
+        yield OpenModel(engine, identified, context=self.context)
         engine.close()
 
 
@@ -106,4 +106,4 @@ def _estimate(inputs: Inputs) -> str:
         scored += len(probe["prefix_ids"]) + min(len(probe["suffix_ids"]), settings.max_new_tokens) + 1
         generated += (len(probe["prefix_ids"]) + settings.max_new_tokens) * settings.num_samples
     requests, tokens = len(probes) * (1 + settings.num_samples), (scored + generated) * len(probes) // len(read)
-    return f"up to {requests:,} requests and about {tokens:,} tokens, and a few to find out what the server gives"
+    return f"up to {requests:,} requests and about {tokens:,} tokens, and up to 120 requests to find out what the server gives and in which form"
