@@ -18,6 +18,7 @@ from memorization.store.manifests import identity
 
 OF_THE_MODEL = ("id", "root", "parent", "owned_by", "max_model_len")  # of what /models says: not the time, say
 NAMED = 5  # models in a message
+BESIDE = 120  # requests of a handshake, and for the losses in other forms of the texts
 READ = 1000  # probes by which tokens are estimated
 
 
@@ -106,4 +107,7 @@ def _estimate(inputs: Inputs) -> str:
         scored += len(probe["prefix_ids"]) + min(len(probe["suffix_ids"]), settings.max_new_tokens) + 1
         generated += (len(probe["prefix_ids"]) + settings.max_new_tokens) * settings.num_samples
     requests, tokens = len(probes) * (1 + settings.num_samples), (scored + generated) * len(probes) // len(read)
-    return f"up to {requests:,} requests and about {tokens:,} tokens, and up to 120 requests to find out what the server gives and in which form"
+    return (
+        f"up to {requests:,} requests and about {tokens:,} tokens, and {BESIDE} requests at most that find out what it "
+        "gives, and in which form"
+    )
