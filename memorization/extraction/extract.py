@@ -22,6 +22,7 @@ from memorization.encoding.tokens import TEXT
 from memorization.extraction.backend import Backend, ModelIdentity, OpenModel
 from memorization.extraction.engine import Engine, Prompt, TokenScores
 from memorization.extraction.file_engine import DeclaredModel
+from memorization.extraction.form_losses import losses_by_form
 from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
 from memorization.extraction.inputs import Inputs, read_inputs
 from memorization.extraction.kinds import GENERATIONS, GreedyCheck
@@ -30,7 +31,6 @@ from memorization.extraction.matches import exact_match, match_texts, matched_to
 from memorization.extraction.scores import scores
 from memorization.extraction.secret_ranks import write_exposures
 from memorization.extraction.settings import ExtractionSettings
-from memorization.extraction.template_losses import losses_in_template
 from memorization.models.adapters import ModelSource
 from memorization.models.limits import context_length
 from memorization.models.passes import virtual_ids
@@ -266,7 +266,7 @@ def _text_form(inputs: Inputs, opened: OpenModel) -> TextForm:
     facts = probes.manifest.facts
     if "scores" not in opened.engine.not_computed:
         context = context_length(config) if config else None
-        losses = losses_in_template(opened.engine, inputs.tokenizer, probes, context)
+        losses = losses_by_form(opened.engine, inputs.tokenizer, probes, context)
     return TextForm(
         form=probes.manifest.made_of.get("form", TEXT),
         named=facts["special_names"],
