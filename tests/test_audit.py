@@ -1,8 +1,12 @@
 """audit.py: what the stages give one by one, in one command; killed anywhere it gives the same; errors come at once."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +16,7 @@ from memorization.auditing.forms import detect_form
 from memorization.encoding.made_up import make_articles, make_dialogues, make_questions, make_reviews, make_translations
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json
-from support.command_line import ROOT, one_line, run_script
+from support.command_line import ROOT, TWO_RANKS, one_line, run_script
 from support.tiny_models import save_language_model
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
@@ -101,6 +105,46 @@ def test_a_killed_audit_goes_on_and_gives_the_same_bytes(home, finished, tmp_pat
     one, other = (read_json(path / "report" / "audit.json")["runs"][0] for path in both)
     paths = dict.fromkeys(("name", "label", "directory"))
     assert one | paths == other | paths
+
+
+def holders(path):
+    """The processes that have a file open."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if link.samefile(path):
+                yield int(link.parts[2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True], ids=["whole", "a rank is killed"])
+def test_two_ranks_give_what_one_gives(home, finished, warm_python, tmp_path, killed):
+    """A rank that is killed ends the other; the same command goes on."""
+    two = [warm_python / "torchrun", *TWO_RANKS, ROOT / command(home, "")[0], *command(home, tmp_path / "audit")[1:]]
+    if killed:
+        launch = subprocess.Popen(list(map(str, two)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        generations = tmp_path / "audit" / "memorization_audit" / "audit"
+        while not (locks := [*generations.glob(".*.1.partial.memorization-lock")]):
+            assert launch.poll() is None, launch.stderr.read()
+        os.kill(next(holders(locks[0])), signal.SIGKILL)
+        launch.communicate()
+        assert launch.returncode and not (tmp_path / "audit" / "report").exists()
+    done = subprocess.run(list(map(str, two)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("page: ") == 1, done.stdout
+    for file in SAME:
+        assert (tmp_path / "audit" / file).read_bytes() == (finished / file).read_bytes(), file
+    one, other = (read_json(path / "report" / "audit.json")["runs"][0] for path in (tmp_path / "audit", finished))
+    paths = dict.fromkeys(("name", "label", "directory"))
+    assert one | paths == other | paths
+
+
+@pytest.mark.slow
+def test_a_mistake_is_told_once_by_two_ranks(home, warm_python, tmp_path):
+    two = [warm_python / "torchrun", *TWO_RANKS, ROOT / "audit.py", *command(home, tmp_path / "audit")[1:]]
+    for flags, message in ((["--train-data", "nowhere.jsonl"], "no such file"), (["--dry-run"], "takes one process")):
+        done = subprocess.run(list(map(str, [*two, *flags])), capture_output=True, text=True)
+        assert done.returncode and done.stderr.count(message) == 1, done.stderr
+    assert not (tmp_path / "audit").exists()
 
 
 def test_several_prefix_lengths_are_results_side_by_side(home, tmp_path):
