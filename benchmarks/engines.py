@@ -97,7 +97,7 @@ def main(args):
             cells = [f"{number / t:.3g} | {limit / t:.0%}" for t, limit in zip(taken, bounds, strict=True)]
             total = sum(taken)
             row = [batch_size, number, name, *cells, f"{number / total:.3g}", f"{plain / total:.2f}"]
-            print("|", *" | ".join(map(str, row)).split(), "|")
+            print(f"| {' | '.join(map(str, row))} |")
     if "vLLM" not in seconds:
         print("\nvLLM is not installed here: name the Python of its environment by --vllm")
 
