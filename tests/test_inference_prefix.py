@@ -15,6 +15,7 @@ from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction.backend import OpenModel
 from memorization.extraction.decoding import continue_prefixes
+from memorization.extraction.form_losses import FORMS
 from memorization.extraction.generations import FORMAT, read_generations, read_listing
 from memorization.extraction.kinds import EXPOSURES, GENERATIONS
 from memorization.extraction.local_models import LocalModels, identify
@@ -159,6 +160,8 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "unchecked": False,
     }
     assert manifest.rows == 11
+    losses = manifest.facts["text_form"].pop("losses")
+    assert losses.keys() == {"as encoded", *FORMS}
     assert manifest.facts == {
         "listing": fingerprint(finished.with_suffix(".txt")),
         "tokenizer": probes.tokenizer,
@@ -170,7 +173,6 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
             "samples": probes.manifest.facts["samples"],
             "template_unused": False,
             "vocabulary": manifest.facts["text_form"]["vocabulary"],
-            "losses": None,
         },
         "documents": of_members.hex(),
         "prompts": {"probes": 11, "distinct": 11, "own": 11},
@@ -205,6 +207,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
             raise KeyboardInterrupt
         return token_scores(*args)
 
+    monkeypatch.setattr("memorization.extraction.extract.losses_by_form", lambda *_: None)  # which takes calls too
     monkeypatch.setattr("memorization.extraction.transformers_engine.TOGETHER", 1)
     monkeypatch.setattr("memorization.extraction.transformers_engine.token_scores", killed_at_the_third_batch)
     assert infer(stage, tmp_path) == 130
@@ -395,6 +398,7 @@ def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, m
     assert not result(tmp_path / "cut").exists() and not locations.base_path(result(tmp_path / "cut")).exists()
     with monkeypatch.context() as patch:
         patch.setattr("memorization.extraction.transformers_engine.token_scores", killed)  # nothing is scored again
+        patch.setattr("memorization.extraction.extract.losses_by_form", lambda *_: None)  # but a few answers
         assert infer(stage, tmp_path / "cut", *flags) == 0
     for path in (result, lambda out: locations.base_path(result(out))):
         assert path(tmp_path / "cut").read_bytes() == path(tmp_path / "whole").read_bytes()
@@ -405,7 +409,7 @@ class Texts:
 
     batch_size = 5
     identity = {"engine": "texts", "engine_version": "1"}
-    not_computed = dict.fromkeys(("scores", "matched_tokens", "exact_match", "near"), "the engine gives texts alone")
+    not_computed = dict.fromkeys(("scores", "matched_tokens"), "the engine gives texts alone")
 
     def score(self, probes):
         return [None] * len(probes)
@@ -424,7 +428,8 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     canaries = {"canaries": "the engine does not run the model in this process"}
     assert manifest.facts["not_computed"] == Texts.not_computed | canaries
     assert (note := f"exposures of canaries: not computed, as {canaries['canaries']}") in capsys.readouterr().out
-    assert all(row.scores is row.near is row.exact_match is None and not row.generation_ids for row in rows)
+    assert all(row.scores is row.matched_tokens is None and not row.generation_ids for row in rows)
+    assert all(row.exact_match and row.near.near_copy for row in rows)  # by their texts
     index = "--indexes", tmp_path / "indexes", "--index-xsuffix", "i"
     assert run_script("load_to_elastic.py", "-dir", stage, "-fn", "dialogue_prefix.json", *index) == 0
     detect = (
@@ -444,11 +449,10 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     printed = " ".join(capsys.readouterr().out.split())
     assert printed.count("min-k %++: not computed, as the engine gives texts alone") == 2  # the table and the report
     assert printed.count(note) == 2
-    assert (
-        not {"loss", "min_k", "exact_match"} & read_json(tmp_path / "m" / "dialogue" / "result.json")["scores"].keys()
-    )
+    scores = read_json(tmp_path / "m" / "dialogue" / "result.json")["scores"]
+    assert not {"loss", "min_k", "matched_tokens"} & scores.keys()
     csv = (tmp_path / "report" / "summary.csv").read_text()
-    assert ",own," in csv and ",loss," not in csv and ",exact_match," not in csv
+    assert ",own," in csv and ",loss," not in csv and ",matched_tokens," not in csv and ",exact_match," in csv
 
 
 class Parted(TransformersEngine):
@@ -486,7 +490,7 @@ def test_an_engine_of_two_passes_is_checked_against_itself(stage, finished, tmp_
 def test_an_engine_that_is_none_is_refused_with_the_choices(stage, tmp_path, capsys):
     for engine in ("vlm", tmp_path / "missing.jsonl", "localhost:8000"):
         message = refused(capsys, stage, tmp_path, "--engine", engine)
-        assert f"'{engine}': no such engine or file; name transformers, vllm, the address of a server" in message
+        assert f"--engine {engine}: no such engine or file; name transformers" in message
 
 
 def of_a_text(stage):
