@@ -314,8 +314,9 @@ def generation_row(
         matched, text, tokens = None, continuation, []
         exact, close = match_texts(text, reached, probe["suffix"], partial(tokenizer.encode, add_special_tokens=False))
     else:
-        matched, text, tokens = matched_tokens(continuation, suffix), decode(tokenizer, continuation), continuation
-        exact, close = exact_match(continuation, suffix, most), near(continuation, suffix, most)
+        text, tokens, reachable = decode(tokenizer, continuation), continuation, continuation[:most]
+        matched, exact = matched_tokens(reachable, suffix), exact_match(reachable, suffix, most)
+        close = near(reachable, suffix, most)
     return Generation(
         **{name: probe[name] for name in ("id", "turn", "member", "duplicates", "cluster", "prefix", "suffix")},
         sample=sample,

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from accelerate import PartialState
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
@@ -20,6 +19,7 @@ from memorization.models import hub
 from memorization.models.adapters import ModelSource, adapter_labels
 from memorization.models.limits import WHOLE, context_length, source_limit
 from memorization.models.loading import CAUSAL, architecture_of
+from memorization.models.ranks import ranks
 from memorization.models.trained import model_made_of
 from memorization.shell.cli import UserError
 from memorization.store.manifests import TextDigest
@@ -80,7 +80,7 @@ def read_inputs(
     prompts = probes.prompts(source_length)
     check_prompts(prompts, str(probes.path), probes.kind, settings.shared_prompts)
     drawn = _draw(settings, probes)
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = ranks(needed=True)
     runs = [
         Inputs(each, state, tokenizer, probes, prompts, source_length, too_long, drawn, documents)
         for each, tokenizer in zip(_settings_of(settings, sources), tokenizers, strict=True)

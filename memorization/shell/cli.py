@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -120,6 +121,8 @@ def run(main: Callable[..., int | None], *args: Any) -> NoReturn:
     except KeyboardInterrupt as error:
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
     except Exception as error:
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(20)  # what all ranks raise is printed once: the launcher ends the others after the first
         message, status = _message_and_status(error)
     with suppress(OSError):  # nobody reads it
         print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
