@@ -42,6 +42,8 @@ class ExtractionSettings:
     engine: str = "transformers"
     token_scores: bool = False  # has no effect
     device_map: str | None = None
+    max_requests: int | None = None
+    max_tokens: int | None = None
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -88,6 +90,12 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
         "elsewhere (docs/stages.md)",
     )
     add_device_map_argument(parser)
+    parser.add_argument(
+        "--max-requests", type=whole(1), metavar="N", help="the most requests of a run to --engine URL (default: any)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=whole(1), metavar="N", help="and the most tokens, those of prompts included (default: any)"
+    )
     parser.add_argument(
         "--probe",
         choices=["text", "source", "target"],
