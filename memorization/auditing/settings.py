@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from memorization.encoding.task_rows import DataSettings, add_special_tokens_arg
 from memorization.encoding.tasks import TEXT
 from memorization.encoding.text_files import encoding
 from memorization.extraction.extract import open_backend
-from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments
+from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments, add_model_arguments
 from memorization.models.adapters import ModelSource
 from memorization.results.gate import add_gate_arguments
 from memorization.results.report import ReportSettings
-from memorization.retrieval import IndexSettings
+from memorization.retrieval import IndexSettings, add_server_arguments
 from memorization.shell.cli import Parser, UserError
 
 NAME = "audit"  # of the encoding, the index and the results
@@ -52,19 +52,7 @@ class AuditSettings:
 
 def add_audit_arguments(parser: Parser) -> None:
     """Add all flags of an audit."""
-    parser.add_argument("--model", help="the fine-tuned model: path or hub name; with --adapter, its base model")
-    parser.add_argument(
-        "--adapter",
-        nargs="+",
-        metavar="DIR",
-        help="an adapter of peft (LoRA ...) on it, or several; without --model on the base model that it names",
-    )
-    parser.add_argument("--tokenizer", help="its tokenizer: path or hub name (default: the adapter's, --model's)")
-    parser.add_argument(
-        "--base-model",
-        help="the model before fine-tuning: the same with it, to compare: path or hub name; an adapter's own is not "
-        "loaded twice",
-    )
+    add_model_arguments(parser, "--model", "--tokenizer")
     parser.add_argument(
         "--train-data", nargs="+", required=True, metavar="PATH", help="what it was trained on: files or data sets"
     )
@@ -89,6 +77,9 @@ def add_audit_arguments(parser: Parser) -> None:
     add_region_argument(parser)
     add_detection_arguments(parser)
     add_gate_arguments(parser)
+    group = parser.add_argument_group("index", "on an Elasticsearch server if one is named, else in --output")
+    group.add_argument("--index-xsuffix", metavar="NAME", default=NAME, help="its name there (default: %(default)s)")
+    add_server_arguments(group)
     parser.set_defaults(paraphrase_model="none")
 
 
@@ -151,12 +142,12 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
         indexing=IndexingSettings(
             directory=encoded,
             name=NAME,
-            index=IndexSettings(NAME, index),
+            index=replace(IndexSettings.of(flags), indexes=index),
             prefix_length=flags.prefix_length,
             probe=flags.probe,
             regions=flags.regions,
             jobs=flags.jobs,
-            recreate=False,
+            recreate=flags.overwrite,
             flags=values,
         ),
         detection=DetectionSettings.of(
