@@ -267,6 +267,20 @@ def test_generations_that_were_cut_earlier_than_declared_are_told(stage, tokeniz
     assert message in manifest.facts["declared"] and not any(row.exact_match for row in generations)
 
 
+@pytest.mark.parametrize("tokens", [False, True])
+def test_of_longer_generations_than_declared_the_beginning_decides(stage, tokenizer, tmp_path, tokens):
+    rows = [
+        {"id": probe["id"], "generation": decode(tokenizer, ids)} | ({"generation_ids": ids} if tokens else {})
+        for probe, _, ids in planted(stage)
+    ]
+    file = write_file(tmp_path / "said.jsonl", rows)
+    assert infer(stage, tmp_path, file, "--max-new-tokens", NEW // 2) == 0
+    generations, _ = read_generations(result(tmp_path))
+    kinds = [kind for _, kind, _ in planted(stage)]
+    assert [row.exact_match for row in generations] == [kind != "none" for kind in kinds]
+    assert {row.matched_tokens for row in generations if row.exact_match} == {NEW // 2 if tokens else None}
+
+
 # ---- the audit
 
 

@@ -32,7 +32,12 @@ REMEDIES = {  # for errors of the system; any other gets "name another path"
     (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS): "its file system can't do that; name another directory",
 }
 LOOP = re.compile("Symlink loop from ['\"](.*)['\"]", re.DOTALL)  # what Path.resolve says before Python 3.13
-SECRETS = ("ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN")  # environment variables that nothing may show
+SECRETS = (
+    "ELASTIC_API_KEY",
+    "ELASTIC_PASSWORD",
+    "HF_TOKEN",
+    "OPENAI_API_KEY",
+)  # environment variables that nothing may show
 
 for _name, _mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
     if getattr(sys, _name) is None:  # closed: else the next file that is opened would get its number, and its output
