@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memorization.extraction.matches import longest_common_token_run, near
-from memorization.extraction.scores import Scores, discoverable, least, queries_needed, scores
+from memorization.extraction.scores import Scores, discoverable, least, least_log_p_z, scores
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=14)
 
@@ -105,13 +105,13 @@ def test_what_is_reached_exactly_is_reached_and_the_ends_are_right():
     assert discoverable(0.0, 1, 0.9) and not discoverable(-np.inf, 10**9, 0.5)
 
 
-def test_probabilities_too_small_for_a_float_keep_their_order():
-    """n = ln 2 / p_z, to first order; p_z = e^-2000 is 0 as a float."""
-    assert queries_needed(-2000.0, 0.5) == pytest.approx(2000 + math.log(math.log(2)), abs=1e-9)
-    assert queries_needed(-30.0 + 1e-12, 0.5) == pytest.approx(queries_needed(-30.0 - 1e-12, 0.5), abs=1e-9)
-    for p_z in (0.3, 1e-5, 1e-12):
-        needed = math.log1p(-0.9) / math.log1p(-p_z)
-        assert queries_needed(math.log(p_z), 0.9) == pytest.approx(math.log(needed), abs=1e-9)
+@pytest.mark.parametrize("chance", [0.5, 0.9, 1e-6])
+def test_the_least_probability_solves_the_equation(chance):
+    """p_z = -ln(1 - p) / n, to first order."""
+    for n in (1, 2, 7, 1000):
+        assert 1 - (1 - math.exp(least_log_p_z(n, chance))) ** n == pytest.approx(chance, rel=1e-6)
+    for n in (10**9, 10**300):
+        assert least_log_p_z(n, chance) == pytest.approx(math.log(-math.log1p(-chance)) - math.log(n), abs=1e-6)
 
 
 @given(st.floats(-5000, 0), st.floats(-5000, 0), st.integers(1, 10**6), st.integers(1, 10**6), st.booleans())

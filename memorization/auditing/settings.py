@@ -160,7 +160,9 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
         detection=DetectionSettings.of(
             flags, generations=extraction.path, result=detections / "detections.jsonl", probes=None, indexes=index
         ),
-        report=ReportSettings([], (output / "report").resolve(), (), tuple(flags.fail_above), flags.redact),
+        report=ReportSettings(
+            [], (output / "report").resolve(), (), tuple(flags.fail_above), flags.redact, flags.cases
+        ),
         dry_run=flags.dry_run,
     )
 

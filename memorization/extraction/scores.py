@@ -111,21 +111,18 @@ def least(values: np.ndarray) -> float:
     return np.partition(values, number - 1)[:number].mean()
 
 
-def queries_needed(log_p_z: np.ndarray | float, chance: float) -> np.ndarray:
-    """The natural logarithm of the number of queries, a real one, that give a suffix at least once with a chance.
-
-    log_p_z: -inf for a probability of 0. chance: in (0, 1). Solves 1 - (1 - p_z)^n = chance (Hayes et
-    al. 2025) without leaving the logarithms: p_z may be far below what a float can hold.
-    """
-    log_p_z = np.asarray(log_p_z, float)
-    with np.errstate(divide="ignore", over="ignore"):
-        rate = np.where(log_p_z < -30, log_p_z, np.log(-np.log1p(-np.exp(np.maximum(log_p_z, -30)))))
-    return np.log(-np.log1p(-chance)) - rate
-
-
 def discoverable(log_p_z: np.ndarray | float, queries: int, chance: float) -> np.ndarray:
-    """Whether a suffix is (n, p)-discoverable, n `queries` and p `chance`; arguments as of queries_needed."""
-    return queries_needed(log_p_z, chance) <= np.log(queries) + 1e-9  # what is reached exactly is reached
+    """Whether a suffix is (n, p)-discoverable, n `queries` and p `chance`.
+
+    log_p_z: -inf for a probability of 0. chance: in (0, 1).
+    """
+    return np.asarray(log_p_z) >= least_log_p_z(queries, chance)
+
+
+def least_log_p_z(queries: int, chance: float) -> float:
+    """The least log p_z of a suffix that is discoverable: solves 1 - (1 - p_z)^n = chance (Hayes et al. 2025)."""
+    rate = np.log(-np.log1p(-chance)) - math.log(queries) - 1e-9  # what is reached exactly is reached
+    return float(np.log(-np.expm1(-np.exp(rate))))
 
 
 def _log(value: float) -> Log:

@@ -5,6 +5,9 @@ import msgspec
 from memorization.detection.detections import Ceiling, CopiedRun, Detection, Labels, OwnSuffix, PersonalItem, SuffixRun
 from memorization.detection.kinds import DETECTIONS
 from memorization.extraction.generations import Generation
+from memorization.results.cases import CaseIndex, Cases
+from memorization.results.leaks import leaks
+from memorization.results.sample_texts import sample_texts
 from memorization.results.summary import Facts
 from memorization.store.manifests import write_manifest
 
@@ -88,6 +91,23 @@ def _copied(length, holders, members, sample, start=5, cluster=None):
         cluster=sample if cluster is None else cluster,
         sample_span=(start, start + length),
     )
+
+
+def case_index(rows):
+    """The CaseIndex of rows."""
+    index = CaseIndex()
+    assert len([*index.watch(rows)]) == len(rows)
+    return index
+
+
+def every_case(rows):
+    """All rows as Cases."""
+    return Cases(rows, sample_texts(rows))
+
+
+def leaks_of_all(name, rows, span_length=FACTS.span_length):
+    """The section of leaks.txt of rows that are all shown."""
+    return leaks(name, every_case(rows), case_index(rows).leaking, span_length)
 
 
 def write_detections(directory, rows, generations=(), training=None, index=(), split=None, **made_of):
