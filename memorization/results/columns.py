@@ -20,6 +20,7 @@ WITH_BASE = {  # shown beside the base model
     "within_100_50",
 }
 TITLES = {  # of the blocks of the table but the first
+    "records": "Recognized as members one by one, with 5 % false discoveries:",
     "pass": "From one pass over each suffix, given its prefix (greedy decoding):",
     "queries": "(n, p)-discoverable: n queries, each sampled with {scheme}, give the suffix at least once with a "
     "chance of p or more:",
@@ -277,9 +278,40 @@ def _longest(row: Any, whose: str) -> int:
 
 
 def _of_all(row: Any) -> None:
-    """The value of a column that summarize computes from other columns."""
+    """The value of a column that summarize computes from other columns, or from two models."""
 
 
+def recognizable_members(score: str) -> Column:
+    """The column of samples that a score, by its heading, tells from held-out ones (records.recognize)."""
+    return Column(
+        "recognizable",
+        "recognizable",
+        "share",
+        _of_all,
+        f"{score} is so high that of as many members at most 5 % are expected to be as sure by chance: p against held-out "
+        "samples, Benjamini and Hochberg 1995",
+        "records",
+    )
+
+
+EZ = Column(
+    "ez",
+    "EZ to base",
+    "score",
+    _of_all,
+    "of the tokens that greedy decoding does not give, how much likelier fine-tuning made them, in all of their changes",
+    needs="scores.matched_tokens",
+    weight=lambda row: 1.0,
+)
+WBC = Column(
+    "wbc",
+    "WBC to base",
+    "score",
+    _of_all,
+    "of the runs of 2 to 40 tokens the share that fine-tuning made likelier",
+    needs="scores.log_likelihood",
+    weight=lambda row: 1.0,
+)
 RATIO = Column(  # Mireshghallah et al. 2022
     "ratio",
     "ratio to base",
