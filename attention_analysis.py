@@ -184,9 +184,11 @@ def measure_members(
         raise UserError(f"{probes.path}: is another encoding than that of {path}; name the right --tokenized-dir")
     memorized: dict[tuple[int, int], bool] = {}
     for row in generations:
-        if row.exact_match is None or row.matched_tokens is None:
+        exact, least = row.exact_match, settings.matched_tokens
+        if least is not None:
+            exact = None if row.matched_tokens is None else row.matched_tokens >= least
+        if exact is None:
             raise UserError(f"{path}: row {row.id} does not say what matches; run inference_prefix.py again")
-        exact = row.exact_match if settings.matched_tokens is None else row.matched_tokens >= settings.matched_tokens
         memorized[row.key[:2]] = memorized.get(row.key[:2], False) or exact
     has_row = [key in memorized for key in zip(probes.ids.tolist(), probes.turns.tolist(), strict=True)]
     with_row = probes.members & np.array(has_row)

@@ -405,7 +405,7 @@ class Texts:
 
     batch_size = 5
     identity = {"engine": "texts", "engine_version": "1"}
-    not_computed = dict.fromkeys(("scores", "matched_tokens", "exact_match", "near"), "the engine gives texts alone")
+    not_computed = dict.fromkeys(("scores", "matched_tokens"), "the engine gives texts alone")
 
     def score(self, probes):
         return [None] * len(probes)
@@ -424,7 +424,8 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     canaries = {"canaries": "the engine does not run the model in this process"}
     assert manifest.facts["not_computed"] == Texts.not_computed | canaries
     assert (note := f"exposures of canaries: not computed, as {canaries['canaries']}") in capsys.readouterr().out
-    assert all(row.scores is row.near is row.exact_match is None and not row.generation_ids for row in rows)
+    assert all(row.scores is row.matched_tokens is None and not row.generation_ids for row in rows)
+    assert all(row.exact_match and row.near.near_copy for row in rows)  # by their texts
     index = "--indexes", tmp_path / "indexes", "--index-xsuffix", "i"
     assert run_script("load_to_elastic.py", "-dir", stage, "-fn", "dialogue_prefix.json", *index) == 0
     detect = (
@@ -444,11 +445,10 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     printed = " ".join(capsys.readouterr().out.split())
     assert printed.count("min-k %++: not computed, as the engine gives texts alone") == 2  # the table and the report
     assert printed.count(note) == 2
-    assert (
-        not {"loss", "min_k", "exact_match"} & read_json(tmp_path / "m" / "dialogue" / "result.json")["scores"].keys()
-    )
+    scores = read_json(tmp_path / "m" / "dialogue" / "result.json")["scores"]
+    assert not {"loss", "min_k", "matched_tokens"} & scores.keys()
     csv = (tmp_path / "report" / "summary.csv").read_text()
-    assert ",own," in csv and ",loss," not in csv and ",exact_match," not in csv
+    assert ",own," in csv and ",loss," not in csv and ",matched_tokens," not in csv and ",exact_match," in csv
 
 
 class Parted(TransformersEngine):

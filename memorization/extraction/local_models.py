@@ -49,6 +49,8 @@ class LocalModels:
     @contextmanager
     def opened(self, source: ModelSource, inputs: Inputs) -> Iterator[OpenModel]:
         settings, probes = inputs.settings, inputs.probes
+        if inputs.state.is_main_process:
+            print(f"loading {source.name}", flush=True)
         with self._weights_of(source, inputs).using(source.adapter) as model:
             self._dtypes[False] = str(model.dtype).removeprefix("torch.")
             if source.adapter:

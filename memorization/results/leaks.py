@@ -60,8 +60,9 @@ def leaks(name: str, cases: Cases, leaking: LeakingMembers, span_length: int) ->
         parts.append(f"\n{number}. {_title(generation, samples)}, a run of {run.length} characters{remarks}\n")
         parts.append(_texts(generation, [run.generation_span], suffix, in_suffix))
     for row in sorted(exact.values(), key=lambda row: (-(row.generation.matched_tokens or 0), row.generation.id)):
-        generation = row.generation
-        parts.append(f"\n- {_title(generation, samples)}, exact match of {generation.matched_tokens} tokens\n")
+        generation, tokens = row.generation, row.generation.matched_tokens
+        of_tokens = f" of {tokens} tokens" if tokens else ""  # they are not known of a text alone
+        parts.append(f"\n- {_title(generation, samples)}, exact match{of_tokens}\n")
         parts.append(_texts(generation, [item.generation_span for item in _own_items(row)], generation.suffix))
     alone = [row for row in others if row.generation.id not in leaking.exact]
     return "".join([*parts, *_personal(alone, samples, len(leaking.personal - leaking.run - leaking.exact))])
