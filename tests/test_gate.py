@@ -139,7 +139,7 @@ def run_of(directory, detections, changes=(), base=None, of_canaries=None, **wri
     """The Result of detections. changes: to their facts."""
     manifest = read_manifest(write_detections(directory, detections, **written) / "detections.jsonl", DETECTIONS)
     summary = summarize(detections, facts(**dict(changes)), base, of_canaries)
-    return Result("name", "label", "directory", summary, detections, manifest, None, None)
+    return Result("name", "label", "directory", summary, detections, manifest, None, None, None)
 
 
 @pytest.fixture

@@ -288,8 +288,8 @@ def recognizable_members(score: str) -> Column:
         "recognizable",
         "share",
         _of_all,
-        f"{score} is so high that of as many members at most 5 % are expected to be as sure by chance: p against held-out "
-        "samples, Benjamini and Hochberg 1995",
+        f"{score} is so much higher than of held-out samples that at most 5 % of the samples found are false (by p, "
+        "Benjamini and Hochberg 1995)",
         "records",
     )
 
@@ -299,7 +299,8 @@ EZ = Column(
     "EZ to base",
     "score",
     _of_all,
-    "of the tokens that greedy decoding does not give, how much likelier fine-tuning made them, in all of their changes",
+    "of the tokens that greedy decoding does not give, the share of all changes in log probability by fine-tuning that "
+    "makes them likelier",
     needs="scores.matched_tokens",
     weight=lambda row: 1.0,
 )
@@ -308,7 +309,7 @@ WBC = Column(
     "WBC to base",
     "score",
     _of_all,
-    "of the runs of 2 to 40 tokens the share that fine-tuning made likelier",
+    "the share of runs of 2 to 40 tokens that fine-tuning made likelier",
     needs="scores.log_likelihood",
     weight=lambda row: 1.0,
 )

@@ -1,8 +1,7 @@
 """Columns measured over groups of samples, from one pass over the detections."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from memorization.results import statistics
 from memorization.results.columns import Column
 from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, BaseFigure, Counts, Estimate, Figure, Mean, Rate
+from memorization.shell.parallel import batches
 
 KEYS = ("id", "turn", "sample", "member", "duplicates", "cluster")  # of a generation
 BATCH = 1000  # rows in memory together
@@ -92,15 +92,9 @@ class Collector:
 def collect(rows: Iterable[Any], columns: Sequence[Column]) -> SampleValues:
     """The values of detections, which may be any iterable: no row is kept but for a batch."""
     collector = Collector(columns)
-    for batch in batches(rows):
+    for batch in batches(rows, BATCH):
         collector.add(batch)
     return collector.samples()
-
-
-def batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    rows = iter(rows)
-    while batch := list(islice(rows, BATCH)):
-        yield batch
 
 
 def group_samples(samples: SampleValues) -> dict[str, Array]:

@@ -28,12 +28,13 @@ from memorization.results.columns import (
     score_columns,
     without_loops,
 )
-from memorization.results.counts import Collector, Groups, batches, compare_base, count_columns, group_samples
+from memorization.results.counts import BATCH, Collector, Groups, compare_base, count_columns, group_samples
 from memorization.results.records import RecordTable, classify_records, is_recognizable, recognize
 from memorization.results.roc import measure_scores
 from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, CanarySummary, Counts, Facts, Summary, Verdict
 from memorization.results.verdict import compare_groups, verdict_column
+from memorization.shell.parallel import batches
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 
@@ -138,11 +139,12 @@ def measure(
     tuned_values = Collector([*every, *scores, *paired, *curves, *bounded])
     of_base = None
     if base is None:
-        for batch in batches(watched()):
+        for batch in batches(watched(), BATCH):
             tuned_values.add(batch)
     else:
         base_values = Collector([*tables["counts"], *(score for score in scores if score.name == "loss")])
-        for batch, of_batch in zip_longest(batches(watched()), batches(base), fillvalue=()):
+        nothing: list[Detection] = []
+        for batch, of_batch in zip_longest(batches(watched(), BATCH), batches(base, BATCH), fillvalue=nothing):
             if [row.key for row in batch] != [row.key for row in of_batch]:
                 raise ValueError("the base model's detections are of other probes")
             base_values.add(of_batch)
