@@ -73,6 +73,8 @@ ELSEWHERE = {  # command -> why it is not run here
     "ELASTIC_TEST_URL=http://localhost:9200 make test-slow": "runs this test",
     "make demo ELASTIC_URL=http://localhost:9200": "needs a server; test_load_to_elastic.py runs stage 4 with one",
     "python encode_titles.py --data papers.jsonl": "of a task that a reader writes; test_encoding_tasks.py runs it",
+    "python inference_prefix.py --engine said.jsonl --model-path acme/chat-7b --token-path ./gpt-neo-1.3B "
+    "--max-new-tokens 100": "of generations that a reader has; test_file_engine.py runs it",
     "python benchmarks/known_answers.py --languages": "takes minutes; test_known_answers.py runs what it is made of",
     ".venv/bin/python docs/picture.py demo/report/report.html docs/page.png --case case-1-29-0": "of a case",
 }

@@ -20,8 +20,10 @@ from memorization.encoding.kinds import TextForm, split_rule
 from memorization.encoding.probe_file import FileProbes
 from memorization.encoding.tokens import TEXT
 from memorization.extraction.backend import Backend, ModelIdentity, OpenModel
+from memorization.extraction.endpoint_models import EndpointModels
 from memorization.extraction.engine import Engine, Prompt, TokenScores
 from memorization.extraction.file_engine import DeclaredModel
+from memorization.extraction.form_losses import losses_by_form
 from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
 from memorization.extraction.inputs import Inputs, read_inputs
 from memorization.extraction.kinds import GENERATIONS, GreedyCheck
@@ -29,8 +31,7 @@ from memorization.extraction.local_models import LocalModels
 from memorization.extraction.matches import exact_match, match_texts, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.extraction.secret_ranks import write_exposures
-from memorization.extraction.settings import ENGINES, ExtractionSettings
-from memorization.extraction.template_losses import losses_in_template
+from memorization.extraction.settings import ExtractionSettings
 from memorization.models.adapters import ModelSource
 from memorization.models.limits import context_length
 from memorization.models.passes import virtual_ids
@@ -40,6 +41,8 @@ from memorization.store import locations, manifests
 from memorization.store.files import fingerprint, replacing
 from memorization.store.manifests import Link
 from memorization.store.rows import Rows
+
+ENGINES = "transformers, the address of a server (http://...) or a file of generations"  # in a message
 
 
 class BaseModel(NamedTuple):
@@ -56,9 +59,11 @@ def open_backend(settings: ExtractionSettings) -> Backend:
         return LocalModels(settings)
     if settings.device_map:
         raise UserError(f"--device-map: is for --engine transformers; {settings.engine} has its own way, leave it out")
+    if settings.engine.startswith(("http://", "https://")):
+        return EndpointModels(settings)
     if Path(settings.engine).is_file():
         return DeclaredModel(settings)
-    raise UserError(f"--engine {settings.engine}: is not here yet; {ENGINES}")
+    raise UserError(f"--engine {settings.engine}: no such engine or file; name {ENGINES}")
 
 
 def extract(settings: ExtractionSettings) -> list[Path]:
@@ -263,8 +268,8 @@ def _text_form(inputs: Inputs, opened: OpenModel) -> TextForm:
     probes, config, losses = inputs.probes, opened.config, None
     facts = probes.manifest.facts
     if "scores" not in opened.engine.not_computed:
-        context = context_length(config) if config else None
-        losses = losses_in_template(opened.engine, inputs.tokenizer, probes, context)
+        context = opened.context or (context_length(config) if config else None)
+        losses = losses_by_form(opened.engine, inputs.tokenizer, probes, context)
     return TextForm(
         form=probes.manifest.made_of.get("form", TEXT),
         named=facts["special_names"],
@@ -309,8 +314,9 @@ def generation_row(
         matched, text, tokens = None, continuation, []
         exact, close = match_texts(text, reached, probe["suffix"], partial(tokenizer.encode, add_special_tokens=False))
     else:
-        matched, text, tokens = matched_tokens(continuation, suffix), decode(tokenizer, continuation), continuation
-        exact, close = exact_match(continuation, suffix, most), near(continuation, suffix, most)
+        text, tokens, reachable = decode(tokenizer, continuation), continuation, continuation[:most]
+        matched, exact = matched_tokens(reachable, suffix), exact_match(reachable, suffix, most)
+        close = near(reachable, suffix, most)
     return Generation(
         **{name: probe[name] for name in ("id", "turn", "member", "duplicates", "cluster", "prefix", "suffix")},
         sample=sample,

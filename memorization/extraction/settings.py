@@ -5,23 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memorization.extraction.engine import DecodingSettings
-from memorization.shell.flags import SEEDS, Range, whole
+from memorization.shell.flags import SEEDS, Range, text, whole
 from memorization.store import locations
-
-ENGINES = "name transformers, vllm, the address of a server (http://...) or a file of generations"
-
-
-def engine_name(text: str) -> str:
-    """What --engine takes: transformers, vllm, an address, or the path of a file."""
-    if text in ("transformers", "vllm") or text.startswith(("http://", "https://")) or Path(text).is_file():
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r}: no such engine or file; {ENGINES}")
 
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """Stage 3's flags (inference_prefix.py --help). adapter: None for none; then a model_path is needed. engine: as of
-    engine_name. device_map: None for a device a process."""
+    """Stage 3's flags (inference_prefix.py --help). adapter: None for none; then a model_path is needed. engine: what
+    extract.open_backend takes. device_map: None for a device a process."""
 
     model_path: str | None
     token_path: str | None
@@ -51,6 +42,8 @@ class ExtractionSettings:
     engine: str = "transformers"
     token_scores: bool = False  # has no effect
     device_map: str | None = None
+    max_requests: int | None = None
+    max_tokens: int | None = None
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -73,12 +66,19 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
     )
     parser.add_argument(
         "--engine",
-        type=engine_name,
+        type=text,
         default="transformers",
-        metavar="transformers|vllm|URL|FILE",
-        help="what runs the model (default: %(default)s, in this process)",
+        metavar="NAME|FILE",
+        help="what runs the model: transformers, in this process (default), or a file of generations that were made "
+        "elsewhere (docs/stages.md)",
     )
     add_device_map_argument(parser)
+    parser.add_argument(
+        "--max-requests", type=whole(1), metavar="N", help="the most requests of a run to --engine URL (default: any)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=whole(1), metavar="N", help="and the most tokens, those of prompts included (default: any)"
+    )
     parser.add_argument(
         "--probe",
         choices=["text", "source", "target"],
