@@ -105,7 +105,10 @@ def _notes(results: Sequence[Result]) -> list[str]:
 def _files(report: Report, masked: bool) -> dict[str, str | bytes]:
     """The contents of all files, by name."""
     results, notes, outcomes, maps, chosen = report
-    cases = [read_cases(result.rows, result.case_index, one) for result, one in zip(results, chosen, strict=True)]
+    cases = [
+        read_cases(result.rows, result.case_index, one, result.base)
+        for result, one in zip(results, chosen, strict=True)
+    ]
     if masked:
         regions = (result.summary.facts.regions for result in results)
         cases = [redact.redacted(of_result, of) for of_result, of in zip(cases, regions, strict=True)]

@@ -25,7 +25,8 @@ from memorization.store.rows import StoredRows, base_rows
 class Result(NamedTuple):
     """name: what tells it from the others of the report. label: the same where it is short, else a shorter one.
 
-    rows: may be of many gigabytes, and read from disk one by one. case_index: of the rows.
+    rows: may be of many gigabytes, and read from disk one by one. case_index: of the rows. base: the same rows through
+    the base model, None without.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Result(NamedTuple):
     plotted: Plotted
     records: RecordTable
     case_index: CaseIndex
+    base: Sequence[Detection] | None = None
 
 
 def read_results(paths: Sequence[Path]) -> list[Result]:
@@ -59,7 +61,7 @@ def read_results(paths: Sequence[Path]) -> list[Result]:
         of_base = base and checked_rows(base_path(file), base, manifest)
         summary, plotted, records = measure(watched, facts, of_base, canaries)
         where = visible(str(file.parent))
-        results.append(Result(name, label, where, summary, rows, manifest, plotted, records, index))
+        results.append(Result(name, label, where, summary, rows, manifest, plotted, records, index, base))
     return results
 
 
