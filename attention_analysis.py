@@ -29,8 +29,9 @@ from tqdm import tqdm
 from memorization.encoding.probe_sample import draw_samples
 from memorization.encoding.probes import Probes
 from memorization.extraction.attention import attention_measures
-from memorization.extraction.extract import identify, longest_source
 from memorization.extraction.generations import read_generations
+from memorization.extraction.inputs import longest_source
+from memorization.extraction.local_models import identify
 from memorization.models.adapted import ModelWeights
 from memorization.models.adapters import model_source
 from memorization.models.loading import load_config

@@ -89,7 +89,7 @@ def main(args):
         seconds[0] += middle - start
         seconds[1] += time.process_time() - middle
         same += sum(
-            kind == a.kind and sorted(found) == a.passages for a, (kind, found) in zip(ours, theirs, strict=True)
+            kind == a.kind and sorted(passages) == a.passages for a, (kind, passages) in zip(ours, theirs, strict=True)
         )
     pairs = len(generations) * CANDIDATES
     print(f"{pairs} pairs of {len(generations)} generations and {len(prepared)} documents, profile {args.profile}")

@@ -111,8 +111,8 @@ def by_part(path, indexes):
     detect._align, spans.copied = timed("alignment", detect._align), timed("span search", spans.copied)
     start = time.perf_counter()
     for begin in range(0, len(rows), detect.BATCH):
-        found = detect.detect(rows[begin : begin + detect.BATCH], index, spans, settings)
-        timed("writing", lambda rows: [msgspec.json.encode(row) for row in rows])(found)
+        detections = detect.detect(rows[begin : begin + detect.BATCH], index, spans, settings)
+        timed("writing", lambda rows: [msgspec.json.encode(row) for row in rows])(detections)
     return seconds | {"the rest": time.perf_counter() - start - sum(seconds.values())}
 
 

@@ -56,11 +56,11 @@ def main(args):
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         begin = clock()
-        found = work(*columns)
+        generated = work(*columns)
         taken = clock() - begin
         if device == "cuda":
             peak[work.__name__] = torch.cuda.max_memory_allocated() / 2**30
-        return found, taken
+        return generated, taken
 
     def in_batches(work, *columns):
         starts = range(0, shape, args.batch_size)
@@ -91,11 +91,11 @@ def main(args):
     for _ in range(args.rounds):
         _, plainly = timed(plain)
         for name, suffixes in (("none", made_up), ("half", half)):
-            (_, scored), (found, own) = timed(once, suffixes), timed(ours, suffixes)
+            (_, scored), (generated, own) = timed(once, suffixes), timed(ours, suffixes)
             best[name] = np.minimum(best.get(name, np.inf), (plainly, scored, own))
-            others = [i for i in range(shape) if found[i] != wanted[i]] if is_exact(model) else []
+            others = [i for i in range(shape) if generated[i] != wanted[i]] if is_exact(model) else []
             same[name] = (
-                shape - sum(found[i] != alone(model, prefixes[i], args.new_tokens) for i in others),
+                shape - sum(generated[i] != alone(model, prefixes[i], args.new_tokens) for i in others),
                 len(others),
             )
     weights = sum(weight.numel() for weight in model.parameters())

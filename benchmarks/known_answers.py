@@ -45,19 +45,20 @@ UNRELATED = ("unrelated text of the domain", "unrelated text of another domain")
 
 def main(args):
     if args.languages:
-        found = {name: made_up(name, random.Random(args.seed)) for name in LANGUAGES}
-        print(f"| planted, {FEW} of each | {' | '.join(found)} |\n|---|{'---:|' * len(found)}")
-        for kind in found["English"]:
+        by_language = {name: made_up(name, random.Random(args.seed)) for name in LANGUAGES}
+        print(f"| planted, {FEW} of each | {' | '.join(by_language)} |\n|---|{'---:|' * len(by_language)}")
+        for kind in by_language["English"]:
             cells = [
-                f"{100 * each[kind]['scanned']:.0f} / {100 * each[kind]['aligned']:.0f}" for each in found.values()
+                f"{100 * each[kind]['scanned']:.0f} / {100 * each[kind]['aligned']:.0f}"
+                for each in by_language.values()
             ]
             print(f"| {kind} | {' | '.join(cells)} |")
         return
     if not (args.dialogues and args.summaries and args.other):
         raise UserError("--dialogues, --summaries and --other are needed, or --languages")
-    found = find(*read(args.dialogues, args.summaries, args.other), args.samples, random.Random(args.seed))
+    by_language = find(*read(args.dialogues, args.summaries, args.other), args.samples, random.Random(args.seed))
     print(f"| planted, {EACH} of each | {' | '.join(SHOWN)} |\n|---|{'---:|' * len(SHOWN)}")
-    for kind, shares in found.items():
+    for kind, shares in by_language.items():
         print(f"| {kind} | {' | '.join(f'{100 * shares[name]:.0f}' for name in SHOWN)} |")
 
 
@@ -94,7 +95,7 @@ def find(texts, condensed, foreign, number, rng, each=EACH, blank=" "):
     planted = []  # (kind, number of the sample, generation)
     chosen = rng.sample([i for i in range(len(texts) - len(condensed)) if member[i]], each)
     for i in chosen:
-        planted += [(kind, i, said) for kind, said in copies(samples[i][1], foreign, rng, blank)]
+        planted += [(kind, i, generated) for kind, generated in copies(samples[i][1], foreign, rng, blank)]
     for i, (_, summary) in enumerate(condensed, len(texts) - len(condensed)):
         planted.append(("condensed by a person", i, summary))
     strangers = rng.sample([i for i in range(len(texts)) if not member[i]], min(each, number // HELD_OUT))
@@ -102,11 +103,11 @@ def find(texts, condensed, foreign, number, rng, each=EACH, blank=" "):
         planted += [(kind, i, rng.choice(source)[:500]) for i in strangers]
 
     generations = []
-    for number, (_, i, said) in enumerate(planted):
+    for number, (_, i, generated) in enumerate(planted):
         of_probe = {"id": i, "turn": 0, "sample": number, "member": member[i], "duplicates": 1, "cluster": i}
         of_probe["matched_tokens"] = 0
-        whole = said == samples[i][1]
-        texts_of = {"prefix": samples[i][0], "suffix": samples[i][1], "text": said}
+        whole = generated == samples[i][1]
+        texts_of = {"prefix": samples[i][0], "suffix": samples[i][1], "text": generated}
         unknown = {"generation_ids": [], "near": None, "scores": None, "reach": None}
         generations.append(Generation(**of_probe, **texts_of, **unknown, exact_match=whole))
     with tempfile.TemporaryDirectory() as directory:
@@ -121,13 +122,13 @@ def find(texts, condensed, foreign, number, rng, each=EACH, blank=" "):
         shares[kind].append(row)
     asked = columns_of(SETTINGS.span_length, 10, None, "pan", False)
     asked = [column for column in asked if column.value(detections[0]) is not None]
-    found = {}
+    by_kind = {}
     for kind, rows in shares.items():
-        found[kind] = {column.name: sum(map(column.value, rows)) / len(rows) for column in asked}
+        by_kind[kind] = {column.name: sum(map(column.value, rows)) / len(rows) for column in asked}
         own = [any(run.sample == row.generation.id or run.holders > 1 for run in row.copied) for row in rows]
-        found[kind]["scanned"] = sum(own) / len(rows)
-        found[kind]["aligned"] = sum(row.labels.label_without_scan != "none" for row in rows) / len(rows)
-    return found
+        by_kind[kind]["scanned"] = sum(own) / len(rows)
+        by_kind[kind]["aligned"] = sum(row.labels.label_without_scan != "none" for row in rows) / len(rows)
+    return by_kind
 
 
 def units(text):
@@ -145,22 +146,22 @@ def halves(text):
 
 def copies(suffix, foreign, rng, blank):
     """(kind, generation) of each thing that a model could say of a suffix."""
-    parts, found = units(suffix), words(suffix)
+    parts, suffix_words = units(suffix), words(suffix)
     n = len(parts)
     for length in LENGTHS:
-        begin = rng.choice([i for i in range(n) if found.lengths(i, n) > length + 20])
-        end = next(k for k in range(begin + 1, n + 1) if found.lengths(begin, k) > length)
-        copied = suffix[found.bounds[begin, 0] : found.bounds[end - 1, 1]]
+        begin = rng.choice([i for i in range(n) if suffix_words.lengths(i, n) > length + 20])
+        end = next(k for k in range(begin + 1, n + 1) if suffix_words.lengths(begin, k) > length)
+        copied = suffix[suffix_words.bounds[begin, 0] : suffix_words.bounds[end - 1, 1]]
         yield f"copy of the length {length} alone", copied
         before, after = ("".join(units(rng.choice(foreign))[:30]).strip() for _ in range(2))
         yield f"copy of the length {length} in other text", blank.join([before, copied, after])
     yield "the whole suffix", suffix
     vocabulary = [part.strip() for part in units(rng.choice(foreign)) if part.strip().isalpha()]
     for percent in (5, 10, 20, 40):
-        said = list(parts)
+        changed = list(parts)
         for i in rng.sample(range(n), max(1, n * percent // 100)):
-            said[i] = rng.choice(vocabulary) + parts[i][found.bounds[i, 1] - found.bounds[i, 0] :]
-        yield f"{percent} % of the words changed", "".join(said)
+            changed[i] = rng.choice(vocabulary) + parts[i][suffix_words.bounds[i, 1] - suffix_words.bounds[i, 0] :]
+        yield f"{percent} % of the words changed", "".join(changed)
     sentences = [suffix[start:end] for start, end in split_sentences(suffix)]
     yield "its sentences reordered", " ".join(chain(sentences[1::2], sentences[::2]))
 

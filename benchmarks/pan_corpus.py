@@ -61,12 +61,12 @@ def detect(corpus, profile, pair):
     return align(document(corpus / "susp" / suspicious), document(corpus / "src" / source), profile)
 
 
-def plain_speed(corpus, profile, pairs, found):
+def plain_speed(corpus, profile, pairs, detected):
     """Pairs per second of processor time of the plain version, and how many results are as found."""
     from memorization.alignment import reference
 
     start, same = time.process_time(), 0
-    for pair, ours in zip(tqdm(pairs, unit="pair", disable=None), found, strict=True):
+    for pair, ours in zip(tqdm(pairs, unit="pair", disable=None), detected, strict=True):
         texts = read_text(corpus / "susp" / pair[1]), read_text(corpus / "src" / pair[2])
         kind, passages = reference.align(*texts, *map(reference.split_sentences, texts), PROFILES[profile])
         same += (kind, sorted(passages)) == ours
@@ -80,14 +80,14 @@ def main(args):
     work = partial(detect, corpus, args.profile)
     with replacing(args.output) as temporary, multiprocessing.Pool(args.jobs) as pool:
         results = pool.imap(work, pairs, 32) if args.jobs > 1 else map(work, pairs)
-        found = list(tqdm(results, total=len(pairs), unit="pair", disable=None))
+        detected = list(tqdm(results, total=len(pairs), unit="pair", disable=None))
         seconds, process = time.perf_counter() - start, time.process_time() - start_process
         with temporary.open("w", encoding="utf-8") as file:
-            for (folder, suspicious, source), (kind, passages) in zip(pairs, found, strict=True):
+            for (folder, suspicious, source), (kind, passages) in zip(pairs, detected, strict=True):
                 row = {"type": folder, "susp": suspicious, "src": source, "kind": kind, "det": passages}
                 file.write(json.dumps(row) + "\n")
     tallies = {"all": Tally()}
-    for pair, (_, passages) in zip(pairs, found, strict=True):
+    for pair, (_, passages) in zip(pairs, detected, strict=True):
         for name in (pair[0], "all"):
             tallies.setdefault(name, Tally()).add(truth(corpus, *pair), passages)
     print(f"{'':28}plagdet   recall  precision  granularity")
@@ -96,7 +96,7 @@ def main(args):
     print(f"{len(pairs)} pairs, {len(pairs) / seconds:.0f} pairs/s with {args.jobs} jobs; detections in {args.output}")
     if args.plain:
         step, ours = max(1, len(pairs) // args.plain), len(pairs) / process
-        speed, same = plain_speed(corpus, args.profile, pairs[::step], found[::step])
+        speed, same = plain_speed(corpus, args.profile, pairs[::step], detected[::step])
         print(f"processor time: ours {ours:.0f} pairs/s, plain {speed:.1f}, ratio {ours / speed:.1f}")
         print(f"same result on {same} of {len(pairs[::step])}")
 

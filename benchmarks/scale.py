@@ -179,9 +179,9 @@ def blocks(directory):
 
     training_set = encoding_paths(directory / "tokenized", NAME)["training set"]
     checked(training_set, TRAINING_SET)
-    found = read_block_set(training_set, 2**31, 512, "cut")
-    for i in range(0, len(found), len(found) // 1000 + 1):
-        found[i]
+    block_set = read_block_set(training_set, 2**31, 512, "cut")
+    for i in range(0, len(block_set), len(block_set) // 1000 + 1):
+        block_set[i]
 
 
 def detections(directory):
@@ -197,9 +197,9 @@ def detections(directory):
         passages = [Passage(row.id, "verbatim", (0, 400), (0, 400), None)]
         labels = Labels("verbatim", "verbatim", "verbatim", passages)
         own = OwnSuffix("verbatim", run, passages)
-        found = {"longest_common_run": copied, "copied": [copied], "repeats": 1, "personal": []}
-        found |= {"entities_agree": None, "ceiling": None, "paper": None}
-        return Detection(generation=row, **found, candidates=candidates, own=own, labels=labels)
+        fields = {"longest_common_run": copied, "copied": [copied], "repeats": 1, "personal": []}
+        fields |= {"entities_agree": None, "ceiling": None, "paper": None}
+        return Detection(generation=row, **fields, candidates=candidates, own=own, labels=labels)
 
     path = detections_path(directory / "results", NAME, NAME)
     with Rows(

@@ -40,10 +40,10 @@ def main(args):
     model, optimizer = None, None
 
     def to_block(batch, pad_token_id):
-        found = collate(batch, pad_token_id)
-        missing = args.block_size - found["labels"].shape[1]
+        batch = collate(batch, pad_token_id)
+        missing = args.block_size - batch["labels"].shape[1]
         fills = {"input_ids": pad_token_id, "attention_mask": 0, "labels": IGNORED}
-        return {name: torch.nn.functional.pad(part, (0, missing), value=fills[name]) for name, part in found.items()}
+        return {name: torch.nn.functional.pad(part, (0, missing), value=fills[name]) for name, part in batch.items()}
 
     def clock():
         if device == "cuda":
@@ -75,14 +75,14 @@ def main(args):
     }
     if args.steps * size > min(len(blocks), len(packs)):
         sys.exit(f"only {len(packs)} packs: lower --steps or --batch-size")
-    found = {way: [] for way in ways}
+    speeds = {way: [] for way in ways}
     for _ in range(args.rounds + 1):  # the first warms up
         for way, measure in ways.items():
-            found[way].append(measure())
+            speeds[way].append(measure())
     print("\n| | tokens/s | of padded |\n|---|---:|---:|")
     for way in ways:
-        best = max(found[way][1:])
-        print(f"| {way} | {best:,.0f} | {best / max(found['padded to the block'][1:]):.2f} |")
+        best = max(speeds[way][1:])
+        print(f"| {way} | {best:,.0f} | {best / max(speeds['padded to the block'][1:]):.2f} |")
 
 
 def tokenized(path):

@@ -54,8 +54,8 @@ def worlds(random):
             values = random.random(samples) < np.where(copies > 1, easy, hard)
             return values * 1.0, probes(random, np.arange(samples), copies, share)
 
-        told = f"{often} of {samples} texts 16 times, {100 * share:g} % held out"
-        yield f"{told}; {100 * easy:g} % of them come out, {100 * hard:g} % of others", draw
+        description = f"{often} of {samples} texts 16 times, {100 * share:g} % held out"
+        yield f"{description}; {100 * easy:g} % of them come out, {100 * hard:g} % of others", draw
     for correlation in CORRELATIONS:
 
         def draw(spread=1 / correlation - 1):
@@ -113,44 +113,44 @@ def powers(random, size, held_out, experiments):
 def intervals(random, experiments):
     """(name, share that hold the truth, the same of intervals that take all values for independent or normal)."""
 
-    def shares(found):
-        return np.mean([[low <= truth <= high for truth, (low, high) in both] for both in found], axis=0)
+    def shares(covered):
+        return np.mean([[low <= truth <= high for truth, (low, high) in both] for both in covered], axis=0)
 
     for correlation in CORRELATIONS:
         for rate in (0.05, 0.5):
-            found, threshold = [], stats.norm.ppf(rate)
+            covered, threshold = [], stats.norm.ppf(rate)
             for _ in range(experiments):
                 (a, of_a), (b, of_b) = (latent(random, clusters, correlation) for clusters in (30, 20))
                 a, b = (a < threshold) * 1.0, (b < threshold) * 1.0
                 m, n = statistics.effective(a, of_a), statistics.effective(b, of_b)
                 ours = statistics.rate_difference(a.mean() * m, m, b.mean() * n, n)[1:]
-                found.append([(0, ours), (0, statistics.rate_difference(a.sum(), len(a), b.sum(), len(b))[1:])])
+                covered.append([(0, ours), (0, statistics.rate_difference(a.sum(), len(a), b.sum(), len(b))[1:])])
             yield (
                 f"difference of rates of {rate:g}, 30 and 20 clusters of 5, correlation {correlation:g}",
-                *shares(found),
+                *shares(covered),
             )
     for correlation in CORRELATIONS:
-        found, truth = [], stats.norm.cdf(1 / np.sqrt(2))
+        covered, truth = [], stats.norm.cdf(1 / np.sqrt(2))
         for _ in range(experiments):
             (a, of_a), (b, of_b) = (latent(random, clusters, correlation) for clusters in (24, 16))
-            found.append([(truth, roc.auc(a + 1, b, (of_a, of_b))[1:]), (truth, roc.auc(a + 1, b)[1:])])
-        yield f"AUC, 24 and 16 clusters of 5, correlation {correlation:g}", *shares(found)
+            covered.append([(truth, roc.auc(a + 1, b, (of_a, of_b))[1:]), (truth, roc.auc(a + 1, b)[1:])])
+        yield f"AUC, 24 and 16 clusters of 5, correlation {correlation:g}", *shares(covered)
     for larger_a, larger_b in ((0.07, 0.07), (0.12, 0.03), (0.02, 0.02)):
         for m, n in ((60, 40), (30, 200)):
-            found, truth = [], 0.5 + (larger_a - larger_b) / 2
+            covered, truth = [], 0.5 + (larger_a - larger_b) / 2
             for _ in range(experiments):
                 a, b = (random.random(m) < larger_a) * 1.0, (random.random(n) < larger_b) * 1.0
-                found.append([(truth, roc.auc(a, b)[1:]), (truth, delong(a, b))])
-            told = f"{100 * larger_a:g} and {100 * larger_b:g} % over 0, the others equal"
-            yield f"AUC, {m} members, {n} held out, {told}", *shares(found)
+                covered.append([(truth, roc.auc(a, b)[1:]), (truth, delong(a, b))])
+            description = f"{100 * larger_a:g} and {100 * larger_b:g} % over 0, the others equal"
+            yield f"AUC, {m} members, {n} held out, {description}", *shares(covered)
     for number in (15, 60):
-        found = []
+        covered = []
         for _ in range(experiments):
             large = np.where(random.random(number) < 0.5, 100, 1 + random.integers(0, 9, number))
             values = np.where(random.random(number) < 0.1, large, 0)
             ours = statistics.bounded_mean(values, np.arange(number), 0.0, 100.0)[1:]
-            found.append([(5.25, ours), (5.25, statistics.mean(values)[1:])])
-        yield f"mean of {number} values, 90 % of them 0", *shares(found)
+            covered.append([(5.25, ours), (5.25, statistics.mean(values)[1:])])
+        yield f"mean of {number} values, 90 % of them 0", *shares(covered)
 
 
 def latent(random, clusters, correlation):

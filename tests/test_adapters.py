@@ -20,8 +20,8 @@ from attention_analysis import AttentionSettings, measure_members  # noqa: E402
 from memorization.encoding.probes import Probes  # noqa: E402
 from memorization.extraction.attention import attention_measures  # noqa: E402
 from memorization.extraction.engine import DecodingSettings, Prompt  # noqa: E402
-from memorization.extraction.extract import identify  # noqa: E402
 from memorization.extraction.generations import read_generations  # noqa: E402
+from memorization.extraction.local_models import identify  # noqa: E402
 from memorization.extraction.transformers_engine import TransformersEngine  # noqa: E402
 from memorization.models.adapted import ModelWeights  # noqa: E402
 from memorization.models.adapters import adapter_labels, model_source, model_sources, read_adapter  # noqa: E402
@@ -80,46 +80,46 @@ def exact(path):
 
 
 @pytest.fixture(scope="module")
-def known(home):
+def memorizing(home):
     """Stage 3 of the adapter that knows the members, with its base model."""
     flags = "--adapter", home / "known", "--base-model", home / "base"
     assert infer(home, home / "with-base", *flags) == 0
     return result(home / "with-base")
 
 
-def test_what_an_adapter_memorized_is_found_with_it_and_not_without(known):
-    assert exact(known) == ([14, 0], [14, 6])
-    assert exact(base_path(known)) == ([0, 0], [14, 6])
+def test_what_an_adapter_memorized_is_found_with_it_and_not_without(memorizing):
+    assert exact(memorizing) == ([14, 0], [14, 6])
+    assert exact(base_path(memorizing)) == ([0, 0], [14, 6])
 
 
-def test_the_results_are_those_of_adapter_and_base_and_of_the_base_model_alone(home, known, tmp_path):
+def test_the_results_are_those_of_adapter_and_base_and_of_the_base_model_alone(home, memorizing, tmp_path):
     assert infer(home, tmp_path, "--model-path", home / "base") == 0
-    plain, base = result(tmp_path), base_path(known)
+    plain, base = result(tmp_path), base_path(memorizing)
     assert plain.read_bytes() == base.read_bytes()
-    (_, tuned), (_, of_plain), (_, of_base) = map(read_generations, (known, plain, base))
+    (_, tuned), (_, of_plain), (_, of_base) = map(read_generations, (memorizing, plain, base))
     assert of_plain.identity == of_base.identity and of_base.made_of["model"] == model_fingerprint(home / "base")
     parts = {"adapter": model_fingerprint(home / "known"), "base_model": model_fingerprint(home / "base")}
     assert tuned.made_of["model"] == adapted_fingerprint(*parts.values()) and tuned.facts["adapter"] == parts
     assert tuned.facts["base"]["identity"] == of_plain.identity
 
 
-def test_the_directory_of_an_adapter_is_a_model(home, known, tmp_path):
+def test_the_directory_of_an_adapter_is_a_model(home, memorizing, tmp_path):
     assert infer(home, tmp_path, "--model-path", home / "known") == 0
-    assert result(tmp_path).read_bytes() == known.read_bytes()
-    assert read_generations(result(tmp_path))[1].identity == read_generations(known)[1].identity
+    assert result(tmp_path).read_bytes() == memorizing.read_bytes()
+    assert read_generations(result(tmp_path))[1].identity == read_generations(memorizing)[1].identity
 
 
-def test_merged_the_adapter_says_the_same(home, known, tmp_path):
+def test_merged_the_adapter_says_the_same(home, memorizing, tmp_path):
     merged = peft.PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(home / "base"), home / "known")
     merged.merge_and_unload().save_pretrained(tmp_path / "merged")
     save_word_tokenizer(tmp_path / "merged", WORDS)
     assert infer(home, tmp_path, "--model-path", tmp_path / "merged") == 0
-    for one, other in zip(read_generations(known)[0], read_generations(result(tmp_path))[0], strict=True):
+    for one, other in zip(read_generations(memorizing)[0], read_generations(result(tmp_path))[0], strict=True):
         assert one.scores.log_likelihood == pytest.approx(other.scores.log_likelihood, abs=1e-3)
         assert one.generation_ids == other.generation_ids
 
 
-def test_several_adapters_on_one_base_model_that_is_loaded_once(home, known, tmp_path, monkeypatch):
+def test_several_adapters_on_one_base_model_that_is_loaded_once(home, memorizing, tmp_path, monkeypatch):
     loaded = []
 
     def counting(name, *arguments):
@@ -133,30 +133,32 @@ def test_several_adapters_on_one_base_model_that_is_loaded_once(home, known, tmp
     for kind in ("ia3", "prompt", "dora"):
         assert infer(home, tmp_path / kind, "--adapter", home / kind) == 0
         assert result(tmp_path / kind).read_bytes() == result(tmp_path, f"g-{kind}").read_bytes()
-    assert result(tmp_path, "g-known").read_bytes() == known.read_bytes()
+    assert result(tmp_path, "g-known").read_bytes() == memorizing.read_bytes()
     for kind in ("known", "ia3", "prompt", "dora"):
         assert read_generations(base_path(result(tmp_path, f"g-{kind}")))[1].identity == (
-            read_generations(base_path(known))[1].identity
+            read_generations(base_path(memorizing))[1].identity
         )
 
 
 @pytest.mark.parametrize("kind", ["biases", "pissa"])
-def test_an_adapter_that_changes_weights_of_its_base_model_leaves_the_base_row_as_it_is(home, known, tmp_path, kind):
+def test_an_adapter_that_changes_weights_of_its_base_model_leaves_the_base_row_as_it_is(
+    home, memorizing, tmp_path, kind
+):
     assert infer(home, tmp_path, "--adapter", home / kind, home / "known", "--base-model", home / "base") == 0
-    assert base_path(result(tmp_path, f"g-{kind}")).read_bytes() == base_path(known).read_bytes()
-    assert result(tmp_path, "g-known").read_bytes() == known.read_bytes()
+    assert base_path(result(tmp_path, f"g-{kind}")).read_bytes() == base_path(memorizing).read_bytes()
+    assert result(tmp_path, "g-known").read_bytes() == memorizing.read_bytes()
 
 
-def test_a_killed_run_goes_on(home, known, tmp_path):
+def test_a_killed_run_goes_on(home, memorizing, tmp_path):
     """Behind the adapter's rows and some of the base model's."""
-    shutil.copytree(known.parents[2], tmp_path / "out")
+    shutil.copytree(memorizing.parents[2], tmp_path / "out")
     flags = "--adapter", home / "known", "--base-model", home / "base"
     for path in (result(tmp_path / "out"), base_path(result(tmp_path / "out"))):
         path.with_name(f"{path.name}.manifest.json").unlink()
         path.unlink()
         path.with_suffix(".txt").unlink()
     assert infer(home, tmp_path / "out", *flags) == 0
-    assert result(tmp_path / "out").read_bytes() == known.read_bytes()
+    assert result(tmp_path / "out").read_bytes() == memorizing.read_bytes()
 
 
 # ---- as peft reads them
@@ -350,8 +352,8 @@ def test_an_adapter_of_trl_says_the_same_merged_but_for_rounding():
         chat = json.loads(line)["messages"]
         at = next(number for number, message in enumerate(chat) if message["role"] == "assistant")
         asked = tokenizer.apply_chat_template(chat[:at], add_generation_prompt=True, return_dict=True)["input_ids"]
-        said = tokenizer(chat[at]["content"], add_special_tokens=False)["input_ids"]
-        probes.append({"id": len(probes), "turn": 0, "prefix_ids": asked, "suffix_ids": said})
+        answer = tokenizer(chat[at]["content"], add_special_tokens=False)["input_ids"]
+        probes.append({"id": len(probes), "turn": 0, "prefix_ids": asked, "suffix_ids": answer})
 
     def measure(model):
         engine = TransformersEngine(model, [tokenizer.eos_token_id], DecodingSettings(30), 8)
@@ -443,9 +445,9 @@ def test_mistakes_of_stage_2_with_adapters_are_told(home, tmp_path):
 # ---- attention
 
 
-def test_the_attention_study_reads_the_model_with_its_adapter(home, known, tmp_path):
+def test_the_attention_study_reads_the_model_with_its_adapter(home, memorizing, tmp_path):
     options = dict.fromkeys(AttentionSettings.__dataclass_fields__) | {"batch_size": 4, "seed": 5}
-    members, _ = measure_members(known, None, None, None, AttentionSettings(**options), tmp_path / "rows.jsonl")
+    members, _ = measure_members(memorizing, None, None, None, AttentionSettings(**options), tmp_path / "rows.jsonl")
     adapted = peft.PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(home / "base"), home / "known").eval()
     model = adapted.get_base_model()
     model.set_attn_implementation("eager")
@@ -454,7 +456,7 @@ def test_the_attention_study_reads_the_model_with_its_adapter(home, known, tmp_p
     assert np.allclose(members.values, expected, atol=1e-5)
     with adapted.disable_adapter():
         assert not np.allclose(members.values, attention_measures(model, asked, 0, NEW), atol=1e-2)
-    study = "--generations", known, "--output", tmp_path / "study"
+    study = "--generations", memorizing, "--output", tmp_path / "study"
     assert run_script("attention_analysis.py", *study, "--adapter", home / "ia3") == 2  # another model
 
 

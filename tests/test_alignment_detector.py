@@ -97,6 +97,6 @@ def test_made_up_documents_align_as_by_the_plain_version(pair, gap, minlen):
 @settings(max_examples=200, deadline=None)
 @given(*[st.lists(st.integers(0, 2), max_size=30)] * 2)
 def test_common_runs_are_those_of_the_plain_version(suspicious, source):
-    found = common_runs(np.array(suspicious, np.int64), np.array(source, np.int64)).tolist()
+    runs = common_runs(np.array(suspicious, np.int64), np.array(source, np.int64)).tolist()
     sides = [[(word, i, i + 1) for i, word in enumerate(words)] for words in (suspicious, source)]
-    assert sorted(((a, a + n), (b, b + n)) for a, b, n in found) == sorted(reference.common_runs(*sides))
+    assert sorted(((a, a + n), (b, b + n)) for a, b, n in runs) == sorted(reference.common_runs(*sides))

@@ -126,11 +126,11 @@ def test_weights_and_norms(seed):
         (pair.a, pair.weight_a, pair.norm_a, susp),
         (pair.b, pair.weight_b, pair.norm_b, src),
     ):
-        found = [
+        measured = [
             {int(vectors.vocabulary[vectors.stem[k]]): vectors.counts[k] * weight[vectors.stem[k]] for k in range(a, b)}
             for a, b in zip(vectors.start, vectors.start[1:], strict=False)
         ]
-        assert found == [
+        assert measured == [
             {hash_of(stem): pytest.approx(weight, rel=1e-12, abs=0) for stem, weight in vector.items()}
             for vector in expected
         ]
@@ -163,8 +163,8 @@ def test_extension(seed):
         th1, th2, th3 = rng.choice([0.1, 0.3]), rng.choice([0.1, 0.33]), rng.choice([0.1, 0.34, 0.7, 0.9])
         gaps = rng.randrange(5), rng.randrange(5)
         expected = reference.extension(reference.seeding(susp, src, th1, th2), gaps, susp, src, th3)
-        found = extend(pair, gaps, th1, th2, th3).tolist()
-        assert [((a, b), (c, d)) for a, b, c, d in found] == expected
+        cases = extend(pair, gaps, th1, th2, th3).tolist()
+        assert [((a, b), (c, d)) for a, b, c, d in cases] == expected
 
 
 def test_a_gap_is_so_many_sentences_between_neighbours():
@@ -197,10 +197,10 @@ def test_verbatim_runs(seed):
     for a, b, c, d in cases:
         minlen = rng.choice([0, 5, 10, 20, 40])
         s, r = susp.words_of(a, b), src.words_of(c, d)
-        found = long_runs(susp.words[s], src.words[r], susp.reach[s], src.reach[r], minlen)
+        runs = long_runs(susp.words[s], src.words[r], susp.reach[s], src.reach[r], minlen)
         spans = ((susp.sentences[a][0], susp.sentences[b][1]), (src.sentences[c][0], src.sentences[d][1]))
         expected = reference.verbatim_runs([spans], *texts, *(document.sentences for document in documents), minlen)
-        assert sorted({((s0, s1), (r0, r1)) for s0, s1, r0, r1 in found.tolist()}) == expected
+        assert sorted({((s0, s1), (r0, r1)) for s0, s1, r0, r1 in runs.tolist()}) == expected
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -246,10 +246,10 @@ NO_VERBATIM = replace(PROFILES["paper"], verbatim_minlen=10**6)
 def test_the_limits_of_lengths():
     """A case of exactly min_plaglen stays, a run of exactly verbatim_minlen is not verbatim."""
     suspicious, source, n = f"{LAW} {CAT}", f"{CAT} Nobody knew.", len(CAT)
-    found = [((len(LAW) + 1, len(LAW) + 1 + n), (0, n))]
+    passages = [((len(LAW) + 1, len(LAW) + 1 + n), (0, n))]
     limits = {
-        (n, n - 1): ("verbatim", found),
-        (n, n): ("obfuscated", found),
+        (n, n - 1): ("verbatim", passages),
+        (n, n): ("obfuscated", passages),
         (n + 1, n - 1): ("none", []),
     }
     for (min_plaglen, verbatim_minlen), expected in limits.items():
@@ -286,10 +286,10 @@ def test_stems_in_all_sentences_count_for_the_dice_coefficient():
     pair = pair_up(susp.vectors(1), src.vectors(1))
     everywhere = pair.a.vocabulary.tolist().index(hash_of("all"))
     assert pair.weight_a[everywhere] == 0
-    for th2, found in ((0.6, True), (2 / 3, False)):
+    for th2, is_seed in ((0.6, True), (2 / 3, False)):
         rows, columns = np.empty(2, bool), np.empty(2, bool)
         mark_seeds(pair, (0, 1, 0, 1), 0.1, th2, rows, columns)
-        assert rows.tolist() == columns.tolist() == [found, False]
+        assert rows.tolist() == columns.tolist() == [is_seed, False]
 
 
 def test_the_gaps_of_either_side_are_its_own():

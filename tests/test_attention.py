@@ -71,8 +71,8 @@ def slowly(model, probe, longest, windows):
             layers = model(**ids, output_attentions=True).cross_attentions
         else:
             layers = model(input_ids=text, output_attentions=True).attentions
-    found = np.zeros((len(layers), layers[0].shape[1], 4))
-    for layer, head in np.ndindex(found.shape[:2]):
+    measures = np.zeros((len(layers), layers[0].shape[1], 4))
+    for layer, head in np.ndindex(measures.shape[:2]):
         of_positions = []
         for position in range(len(prefix) - 1, text.shape[1]):
             weights = layers[layer][0, head, position].double().numpy()
@@ -87,8 +87,8 @@ def slowly(model, probe, longest, windows):
             gini = abs(weights[:, None] - weights).sum() / (2 * n * weights.sum())
             mass = np.nan if source else sum(p for i, p in enumerate(weights, begin) if i < len(prefix))
             of_positions.append([entropy / np.log(n), gini, np.exp(entropy), mass])
-        found[layer, head] = np.mean(of_positions, 0)
-    return found
+        measures[layer, head] = np.mean(of_positions, 0)
+    return measures
 
 
 WINDOWS = {"gpt-neo": [None, 4], "gpt-2": [None, None], "mistral": [4, 4], "t5": [None] * 2, "bart": [None] * 2}
@@ -102,10 +102,10 @@ def test_a_batch_is_as_its_samples_one_by_one_and_as_plain_loops_have_them(kind,
         dict(zip(("prefix_ids", "suffix_ids", "source_ids"), (rng.integers(4, ids, n).tolist() for n in sizes)))  # noqa: B905
         for sizes in SIZES
     ]
-    found = attention_measures(model, probes, 100, 7)
-    assert found.dtype == np.float32 and found.shape[:2] == (4, 2) and found.shape[3] == 4
-    assert np.isnan(found[..., 3]).all() == (kind in ("t5", "bart")) and not np.isnan(found[..., :3]).any()
-    for probe, together in zip(probes, found, strict=True):
+    measures = attention_measures(model, probes, 100, 7)
+    assert measures.dtype == np.float32 and measures.shape[:2] == (4, 2) and measures.shape[3] == 4
+    assert np.isnan(measures[..., 3]).all() == (kind in ("t5", "bart")) and not np.isnan(measures[..., :3]).any()
+    for probe, together in zip(probes, measures, strict=True):
         np.testing.assert_allclose(together, attention_measures(model, [probe], 100, 7)[0], rtol=2e-4, atol=2e-5)
         np.testing.assert_allclose(together, slowly(model, probe, 7, WINDOWS[kind]), rtol=2e-4, atol=2e-5)
 
@@ -115,20 +115,20 @@ def test_what_is_compared_is_as_scipy_and_a_plain_bootstrap_have_it():
     a, b = rng.normal(0.6, 1, (30, 2, 3)), rng.normal(0, 2, (50, 2, 3))
     a[:, 1, 2] = b[:, 1, 2] = 0.5
     b[:20, 0, 0] = a[:20, 0, 0]  # ties
-    found = compare_samples(a, b, 4000, 1)
+    comparison = compare_samples(a, b, 4000, 1)
     for place in np.ndindex(2, 3):
         one, other = a[(slice(None), *place)], b[(slice(None), *place)]
-        assert found.difference[place] == pytest.approx(one.mean() - other.mean())
+        assert comparison.difference[place] == pytest.approx(one.mean() - other.mean())
         effect = (one[:, None] > other).mean() - (one[:, None] < other).mean()
-        assert found.rank_biserial[place] == pytest.approx(effect)
+        assert comparison.rank_biserial[place] == pytest.approx(effect)
         if place == (1, 2):
-            assert found.p[place] == 1
-            np.testing.assert_allclose([found.low[place], found.high[place]], 0, atol=1e-12)
+            assert comparison.p[place] == 1
+            np.testing.assert_allclose([comparison.low[place], comparison.high[place]], 0, atol=1e-12)
             continue
-        assert found.p[place] == pytest.approx(stats.mannwhitneyu(one, other, method="asymptotic").pvalue)
+        assert comparison.p[place] == pytest.approx(stats.mannwhitneyu(one, other, method="asymptotic").pvalue)
         statistic = lambda x, y, axis: x.mean(axis) - y.mean(axis)  # noqa: E731
         plain = stats.bootstrap((one, other), statistic, n_resamples=4000, method="percentile", random_state=2)
-        ends = found.low[place], found.high[place]
+        ends = comparison.low[place], comparison.high[place]
         np.testing.assert_allclose(ends, plain.confidence_interval, atol=0.05)
 
 
@@ -137,8 +137,8 @@ def test_within_a_task_by_copies_and_between_tasks():
     copies = np.repeat([1, 4], 6)
     some = np.isin(np.arange(12), [0, 6, 7, 8])  # one of the first six only
     tasks = {"x": (values, some, copies), "y": (values[:5] + 1, np.zeros(5, bool), copies[:5])}
-    found = {name: (len(a), len(b)) for name, a, b in sample_groups(tasks)}
-    assert found == {"x, memorized - other": (4, 8), "x, memorized - other, of copies 4": (3, 3), "x - y": (12, 5)}
+    sizes = {name: (len(a), len(b)) for name, a, b in sample_groups(tasks)}
+    assert sizes == {"x, memorized - other": (4, 8), "x, memorized - other, of copies 4": (3, 3), "x - y": (12, 5)}
     between = [each for each in compare_heads(tasks, 100, 0) if each[0] == "x - y"]
     assert [measure for _, measure, *_ in between] == ["entropy", "gini", "effective_tokens", "prefix_mass"]
     for *_, of_heads in between:
@@ -276,10 +276,10 @@ def test_a_mistake_is_one_line(stage, tmp_path, capfd):
         ([], {"prefixes": (7,)}, "no such file"),
         (["--boot", 5], {}, "--boot: must be a whole number from 100"),
     ]
-    for more, options, said in cases:
+    for more, options, message in cases:
         capfd.readouterr()
         assert study(stage, tmp_path / "out", *more, **options) == 2
-        assert said in one_line(capfd), more
+        assert message in one_line(capfd), more
     assert study(stage, tmp_path / "mine") == 2 and "is no study of ours" in one_line(capfd)
     assert not (tmp_path / "out").exists()
 

@@ -126,12 +126,12 @@ def test_canaries_are_part_of_the_identity_and_no_canaries_are_none(home, tmp_pa
     plain = read_manifest(encoding_paths(home, "without")["probes"], PROBES)
     assert identity() == plain.identity and "canaries" not in plain.made_of
     assert not canaries_path(tmp_path, "dialogue").exists() and canaries_of(tmp_path) is None
-    found = [plain.identity]
+    identities = [plain.identity]
     for i, flags in enumerate((PLANT, PLANT[:2], PLANT[:4], (*PLANT[:4], "--seed", "6"), ("--canaries", "21"))):
         assert encode(tmp_path, *flags, name=str(i)) == 0
-        found.append(identity(str(i)))
-        assert read_manifest(canaries_path(tmp_path, str(i)), CANARIES).identity == found[-1]
-    assert len({*found}) == 6
+        identities.append(identity(str(i)))
+        assert read_manifest(canaries_path(tmp_path, str(i)), CANARIES).identity == identities[-1]
+    assert len({*identities}) == 6
 
 
 def test_an_encoding_without_canaries_that_replaces_one_with_them_leaves_none(home, tmp_path, capsys):
@@ -154,7 +154,7 @@ def test_an_encoding_without_canaries_that_replaces_one_with_them_leaves_none(ho
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--canaries", "2"], "fewer than the numbers in --canary-copies"),
         (["--canary-copies", "1,1"], "must be different whole numbers"),
@@ -167,10 +167,10 @@ def test_an_encoding_without_canaries_that_replaces_one_with_them_leaves_none(ho
         (["--canary-digits", "19"], "--canary-digits: must be"),
     ],
 )
-def test_canaries_that_cannot_be_are_one_line(tmp_path, capsys, flags, said):
+def test_canaries_that_cannot_be_are_one_line(tmp_path, capsys, flags, message):
     write_json(tmp_path / "d.json", make_dialogues(seed=4, single=3, fourfold=0, sixteenfold=0))
     assert encode(tmp_path, *flags) == 2
-    assert said in one_line(capsys)
+    assert message in one_line(capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["d.json"]
 
 
@@ -189,10 +189,10 @@ def test_a_tokenizer_that_does_not_know_the_digits_apart_is_refused(home, tmp_pa
 def test_learned_tokens_are_those_with_a_label_in_a_block(home, block_size, long_samples):
     rows = load_from_disk(str(encoding_paths(home, "dialogue")["training set"])).select_columns(["input_ids", "labels"])
     facts = read_manifest(encoding_paths(home, "dialogue")["training set"], TRAINING_SET).facts["canaries"]
-    found = tokens_with_loss(Blocks(rows, block_size, long_samples), facts)
+    counts = tokens_with_loss(Blocks(rows, block_size, long_samples), facts)
     planted = [one for one in canaries_of(home).canaries if one.planted]
-    assert len(planted) == len(found) == 20
-    for one, (tokens, digits) in zip(planted, found.tolist(), strict=True):
+    assert len(planted) == len(counts) == 20
+    for one, (tokens, digits) in zip(planted, counts.tolist(), strict=True):
         ids = [*one.prefix_ids, *one.secret_ids, 0]
         wanted = [i for i in range(len(ids)) if i % block_size and (long_samples == "split" or i < block_size)]
         own = range(len(one.prefix_ids) + 1, len(ids) - 1, 2)  # the digits between signs
@@ -211,8 +211,8 @@ def test_labels_that_are_left_out_are_not_learned(home):
 
 def test_a_run_that_learns_no_digit_of_a_canary_is_refused_before_it_trains(home, tmp_path, capsys):
     assert train(home, tmp_path / "model", "--block_size", "30", "--max_steps", "1") == 2
-    said = capsys.readouterr()
-    lines = [line for line in said.err.splitlines() if "%|" not in line and line.strip()]
+    output = capsys.readouterr()
+    lines = [line for line in output.err.splitlines() if "%|" not in line and line.strip()]
     assert len(lines) == 1 and "20 of 20 canaries" in lines[0] and "--block-size 30" in lines[0]
     assert not (tmp_path / "model").exists()
 
@@ -260,8 +260,8 @@ def test_exact_ranks_are_those_of_counting_all_secrets(name, monkeypatch):
             secret = [int(digit) for digit in f"{number:0{digits}}"]
             wanted = 1 + (every > every[number] + secret_ranks.TIE).sum()
             wanted += ((abs(every - every[number]) <= secret_ranks.TIE).sum() - 1) / 2
-            found, error = exposure(SecretTree(model, PREFIX, digit_ids), secret, every[number])
-            assert error is None and found == pytest.approx(digits * log2(10) - log2(wanted), abs=1e-9)
+            bits, error = exposure(SecretTree(model, PREFIX, digit_ids), secret, every[number])
+            assert error is None and bits == pytest.approx(digits * log2(10) - log2(wanted), abs=1e-9)
 
 
 def test_rounding_does_not_set_a_secret_behind_itself():
@@ -320,12 +320,12 @@ def test_a_space_too_large_to_search_is_estimated_unless_the_secret_is_likely():
         secret.append(int(log_probs[0].argmax()))
         so_far += log_probs[0, secret[-1]]
         log_probs, state = tree.children(state, [0], secret[-1:])
-    found, error = exposure(tree, secret, so_far)
-    assert error is None and so_far > -8 and found > 12 * log2(10) - 12  # there are at most e^8 that are more likely
+    bits, error = exposure(tree, secret, so_far)
+    assert error is None and so_far > -8 and bits > 12 * log2(10) - 12  # there are at most e^8 that are more likely
     ids = [token for digit in secret for token in ALONE[9 - digit]]
     unlikely = float(token_scores(model, [PREFIX], [ids])[0].log_prob.sum())
-    found, error = exposure(tree, [9 - digit for digit in secret], unlikely)
-    assert error < 0.5 and 0 <= found < 10
+    bits, error = exposure(tree, [9 - digit for digit in secret], unlikely)
+    assert error < 0.5 and 0 <= bits < 10
 
 
 def test_out_of_memory_halves_what_is_read_at_a_time(home, capsys, monkeypatch):
@@ -338,11 +338,11 @@ def test_out_of_memory_halves_what_is_read_at_a_time(home, capsys, monkeypatch):
     monkeypatch.setattr(secret_ranks, "DRAWS", 256)
     for searched in (secret_ranks.SEARCHED, 5):  # exact ranks, and estimates
         monkeypatch.setattr(secret_ranks, "SEARCHED", searched)
-        whole, told = exposed(AT_ONCE), capsys.readouterr().out
-        found = exposed(50)
-        assert not told
+        whole, output = exposed(AT_ONCE), capsys.readouterr().out
+        parts = exposed(50)
+        assert not output
         assert re.findall("at most ([0-9]+) texts at a time", capsys.readouterr().out) == ["128", "64", "32"]
-        for one, other in zip(found, whole, strict=True):
+        for one, other in zip(parts, whole, strict=True):
             assert (one.error is None) == (searched > 5) and one.extracted == other.extracted
             for name in ("exposure", "error", "log_likelihood"):
                 assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-3)
@@ -354,11 +354,11 @@ def test_out_of_memory_halves_what_is_read_at_a_time(home, capsys, monkeypatch):
 def test_exposures_of_any_model_that_knows_no_secret_are_those_of_random_ranks(home):
     model = make("gpt-neo", vocabulary=2048)
     canaries = canaries_of(home, "coins")
-    found = [*exposures_of(model, canaries.canaries[:150], canaries.digit_ids, Room(AT_ONCE))]
-    bits = np.array([one.exposure for one in found])
+    exposures = [*exposures_of(model, canaries.canaries[:150], canaries.digit_ids, Room(AT_ONCE))]
+    bits = np.array([one.exposure for one in exposures])
     assert abs(bits.mean() - unknown_exposure(3)) < 3 * unknown_exposure(3) / 150**0.5
     assert 0.35 < (bits > 1).mean() < 0.65 and bits.max() < 10
-    for one, canary in zip(found, canaries.canaries, strict=False):
+    for one, canary in zip(exposures, canaries.canaries, strict=False):
         greedy = continue_prefixes(model, [canary.prefix_ids], len(canary.secret_ids), [0])[0]
         assert one.extracted == (greedy == canary.secret_ids)
         assert (one.id, one.copies, one.planted, one.error) == (canary.id, canary.copies, canary.planted, None)
@@ -398,8 +398,8 @@ def test_stages_3_and_5_and_the_report_show_the_same(home, trained, tmp_path, ca
     detect = lambda: run_script("plagiarism_detect.py", *what, *index)  # noqa: E731
     capsys.readouterr()
     assert infer(home, home / "out", home / "model") == 0
-    told = capsys.readouterr().out
-    table = told[told.index("Canaries: ") : told.index("wrote ")].rstrip()
+    output = capsys.readouterr().out
+    table = output[output.index("Canaries: ") : output.index("wrote ")].rstrip()
     assert detect() == 0
     assert table in capsys.readouterr().out
     assert run_script("report.py", tmp_path / "results" / "m" / "dialogue", "--output", tmp_path / "report") == 0

@@ -290,9 +290,9 @@ def test_what_training_learns_of_a_chat(chat_home, tmp_path, loss_on):
     for number, chat in enumerate(chats):
         labels = np.array(blocks[number]["labels"])
         text = tokenizer.decode(labels[labels != IGNORED])
-        said = [message["content"] + "<|im_end|>\n" for message in chat if message["role"] == "assistant"]
+        answers = [message["content"] + "<|im_end|>\n" for message in chat if message["role"] == "assistant"]
         whole = tokenizer.apply_chat_template(chat, tokenize=False)
-        assert text == {"all": whole, "output": "".join(said), "last": said[-1]}[loss_on]
+        assert text == {"all": whole, "output": "".join(answers), "last": answers[-1]}[loss_on]
     assert read_manifest(directory.with_name("tokenized_chat_prefix"), PROBES_KIND).facts["ends"] == [
         tokenizer.eos_token_id
     ]

@@ -63,7 +63,7 @@ def sample_of(home, number, model=None, **more):
 
 def expected(model, sample):
     """The figures of a model, each probe alone: greedy decoding as stage 3 does it, and the loss by hand."""
-    found = {True: [], False: []}
+    measured = {True: [], False: []}
     for member, prefix, suffix in zip(sample.members.tolist(), sample.prefixes, sample.suffixes, strict=True):
         tokens = continue_prefixes(model, [prefix], len(suffix), [model.config.eos_token_id])[0]
         if suffix[-1] == model.config.eos_token_id and tokens == suffix[:-1]:
@@ -72,12 +72,12 @@ def expected(model, sample):
             log_probs = model(torch.tensor([prefix + suffix])).logits[0, len(prefix) - 1 : -1].log_softmax(-1)
         loss = -log_probs[torch.arange(len(suffix)), suffix].mean().item()
         matched = matched_tokens(tokens, suffix)
-        found[member].append((matched >= 50 if len(suffix) >= 50 else np.nan, matched, loss))
+        measured[member].append((matched >= 50 if len(suffix) >= 50 else np.nan, matched, loss))
     names = "exact_50", "matched_tokens", "loss"
     return {
         f"{name}_{side}": value
         for member, side in ((True, "members"), (False, "held_out"))
-        for name, value in zip(names, np.nanmean(np.array(found[member], float), 0), strict=True)
+        for name, value in zip(names, np.nanmean(np.array(measured[member], float), 0), strict=True)
     }
 
 
@@ -90,9 +90,9 @@ def test_the_figures_are_what_stage_3_would_find(home, at_once):
         sample.suffixes[i] = [*decoded[:45], 7, *decoded[46:]] if i == 5 else decoded
     args = SimpleNamespace(world_size=1, process_index=0, device="cpu", per_device_eval_batch_size=at_once)
     trainer = SimpleNamespace(model=model.train(), args=args, accelerator=SimpleNamespace(gather=lambda rows: rows))
-    found = Curve(trainer, sample, None)._figures()
-    assert model.training and found == pytest.approx(expected(model.eval(), sample), rel=1e-4)
-    assert 0 < found["exact_50_members"] < 1 and found["matched_tokens_members"] > 1
+    figures = Curve(trainer, sample, None)._figures()
+    assert model.training and figures == pytest.approx(expected(model.eval(), sample), rel=1e-4)
+    assert 0 < figures["exact_50_members"] < 1 and figures["matched_tokens_members"] > 1
 
 
 def test_the_first_row_is_of_the_model_before_and_the_last_of_that_which_is_saved(home):
@@ -120,13 +120,13 @@ def test_the_sample_is_fixed_of_both_sides_and_longest_first(home):
     assert sample.prefixes == again.prefixes and sample.members.sum() == 5 and len(sample.members) == 10
     lengths = [len(p) + len(s) for p, s in zip(sample.prefixes, sample.suffixes, strict=True)]
     assert lengths == sorted(lengths, reverse=True)
-    known = {tuple(probe["prefix_ids"]): probe["member"] for probe in Probes(home / "data-1", "dialogue")[:]}
-    assert [known[tuple(prefix)] for prefix in sample.prefixes] == sample.members.tolist()
+    by_prefix = {tuple(probe["prefix_ids"]): probe["member"] for probe in Probes(home / "data-1", "dialogue")[:]}
+    assert [by_prefix[tuple(prefix)] for prefix in sample.prefixes] == sample.members.tolist()
     shorter = sample_of(home, 5, prefix_length=20)
     assert {*map(len, shorter.prefixes)} == {20} and shorter.made_of["prefix_length"] == 20
     targets = sample_of(home, 5, prefix_length=10, probe="target")
-    known = {tuple(probe["prefix_ids"]): probe for probe in Probes(home / "data-1", "dialogue", 10, "target")[:]}
-    chosen = [known[tuple(prefix)] for prefix in targets.prefixes]
+    by_prefix = {tuple(probe["prefix_ids"]): probe for probe in Probes(home / "data-1", "dialogue", 10, "target")[:]}
+    chosen = [by_prefix[tuple(prefix)] for prefix in targets.prefixes]
     assert [probe["suffix_ids"][:100] for probe in chosen] == targets.suffixes and targets.made_of["probe"] == "target"
     assert [probe["member"] for probe in chosen] == targets.members.tolist()
 
@@ -227,7 +227,7 @@ def test_ranks_share_the_probes_also_under_zero_3_and_pack_alike(warm_python, ho
     rows = {name: read_jsonl(tmp_path / name / "memorization.jsonl") for name in (*runs_of, "one")}
     losses = {name: read_jsonl(tmp_path / name / "losses.jsonl") for name in (*runs_of, "one")}
     for name in runs_of:
-        for found, alone in ((rows[name], rows["one"]), (losses[name], losses["one"])):
-            assert len(found) == len(alone)
-            for row, other in zip(found, alone, strict=True):
+        for shared, alone in ((rows[name], rows["one"]), (losses[name], losses["one"])):
+            assert len(shared) == len(alone)
+            for row, other in zip(shared, alone, strict=True):
                 assert row == pytest.approx(other, rel=1e-3), name

@@ -58,21 +58,21 @@ def test_generations_get_their_labels_with_and_without_the_span_scan(find):
         generation(id, text, SUFFIXES.get(id, "held out"), sample=id % 3, duplicates=id, matched_tokens=id + 1)
         for id, (text, *_) in LABELLED.items()
     ]
-    found = {row.generation.id: row for row in find(SUFFIXES, rows)}
-    labels = {id: [row.labels.label, row.labels.label_without_scan] for id, row in found.items()}
+    detections = {row.generation.id: row for row in find(SUFFIXES, rows)}
+    labels = {id: [row.labels.label, row.labels.label_without_scan] for id, row in detections.items()}
     assert labels == {id: expected for id, (_, *expected) in LABELLED.items()}
     for row in rows:
-        assert found[row.id].generation == row
-    passage = found[10].labels.passages[0]
+        assert detections[row.id].generation == row
+    passage = detections[10].labels.passages[0]
     theirs = SUFFIXES[passage.candidate][slice(*passage.candidate_span)]
     assert LABELLED[10][0][slice(*passage.generation_span)] == theirs
-    run = found[12].longest_common_run
+    run = detections[12].longest_common_run
     assert LABELLED[12][0][slice(*run.generation_span)] == ONE == f"prefix 13 {SUFFIXES[13]}"[slice(*run.sample_span)]
     assert (run.sample, run.length, run.holders, run.members) == (13, LENGTH, 1, 1)
-    assert found[12].copied == [run]
-    texts = {hit.id: hit.text for hit in found[10].candidates}
+    assert detections[12].copied == [run]
+    texts = {hit.id: hit.text for hit in detections[10].candidates}
     assert texts == {
-        id: SUFFIXES[id] if id in {p.candidate for p in found[10].labels.passages} else None for id in texts
+        id: SUFFIXES[id] if id in {p.candidate for p in detections[10].labels.passages} else None for id in texts
     }
 
 
@@ -97,13 +97,13 @@ def test_whose_a_copied_run_is(find):
     """Own, another's, held-out, shared; what the prompt says is no copy of it, but its sample is a holder."""
     suffixes = {10: f"{CAT} Unlike {ONE}", 11: f"Seagulls cried over {ONE} but fled", 12: LAW}
     others = [generation(100, "", CONDENSED)]
-    said = [CAT, ONE, LAW, CONDENSED, "Nothing of this kind was written anywhere before now."]
-    rows = [generation(10, text, suffixes[10]) for text in said] + others
+    texts = [CAT, ONE, LAW, CONDENSED, "Nothing of this kind was written anywhere before now."]
+    rows = [generation(10, text, suffixes[10]) for text in texts] + others
     runs = [[(run.sample, run.holders, run.members) for run in row.copied] for row in find(suffixes, rows)[:5]]
     assert runs == [[(10, 1, 1)], [(10, 2, 2)], [(12, 1, 1)], [(100, 1, 0)], []]
     prompted = [generation(14, text, "and no more.", prefix=f"{CAT} {ONE} ") for text in (CAT, ONE)]
-    found = find({11: suffixes[11], 14: "and no more."}, prompted)
-    assert [run.sample for row in found for run in row.copied] == [11]
+    detections = find({11: suffixes[11], 14: "and no more."}, prompted)
+    assert [run.sample for row in detections for run in row.copied] == [11]
 
 
 def test_idea_means_condensed_in_direction_pan_only(find):
@@ -126,8 +126,8 @@ TEXTS = [("", LAW), (CAT, ""), (f"{LAW} {CAT}", f"{CAT} {SEA}"), (EDITED, CAT), 
 def test_members_and_held_out_texts_are_aligned_alike_with_their_own_suffixes(find, profile, direction):
     """And as by hand: whatever the index holds has no part in it."""
     rows = [generation(start + i, *texts) for i, texts in enumerate(TEXTS) for start in (10, 100)]
-    found = find(SUFFIXES, rows, profile, (direction,))
-    for member, held_out, (text, suffix) in zip(found[::2], found[1::2], TEXTS, strict=True):
+    detections = find(SUFFIXES, rows, profile, (direction,))
+    for member, held_out, (text, suffix) in zip(detections[::2], detections[1::2], TEXTS, strict=True):
         assert (member.generation.member, held_out.generation.member) == (True, False)
         kind, passages = align(*((text, suffix) if direction == "pan" else (suffix, text)), profile)
         run = longest_common_run(text, suffix)
@@ -139,7 +139,7 @@ def test_members_and_held_out_texts_are_aligned_alike_with_their_own_suffixes(fi
             copied = run is not None and run[0][1] - run[0][0] > 50
             names = {"none": "none", "verbatim": "verbatim", "summary": "idea", "obfuscated": "unverified"}
             assert row.own.label == ("verbatim" if copied else names[kind])
-    assert {row.own.label for row in found} >= {"none", "verbatim"}
+    assert {row.own.label for row in detections} >= {"none", "verbatim"}
 
 
 @pytest.mark.parametrize("profile", ["paper", "pan"])
@@ -192,13 +192,13 @@ def test_the_best_and_the_first_label_of_candidates(find):
 
 def test_the_ceiling_is_what_the_true_suffix_would_say(find):
     """As far as a generation reaches; what others hold too is nobody's own, but for near-duplicates."""
-    alike, one, known = f"{CAT} {ONE}", ONE, Reach(9, len(CAT))
+    alike, one, reach = f"{CAT} {ONE}", ONE, Reach(9, len(CAT))
     rows = [
         generation(12, "", LAW),
         generation(12, "", LAW, sample=1),
         generation(15, "", LAW, reach=Reach(3, 30)),
-        generation(16, "", f"{alike}, said one", reach=known),
-        generation(17, "", f"{alike}, said two", cluster=16, reach=known),
+        generation(16, "", f"{alike}, said one", reach=reach),
+        generation(17, "", f"{alike}, said two", cluster=16, reach=reach),
         generation(18, "", one),
         generation(100, "", f"They heard {ONE}"),
     ]

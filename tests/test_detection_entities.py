@@ -137,8 +137,8 @@ def test_only_what_reads_entities_is_run(trained, pipeline, tmp_path):
 
 def test_people_alone_are_names(pipeline):
     text = "Bob Stone saw Ann Arbor, and Ann Lee saw Rome."
-    found = persons(Entities(pipeline).of([text])[text])
-    assert [text[start:end] for start, end in found] == ["Bob Stone", "Ann Lee"]
+    spans = persons(Entities(pipeline).of([text])[text])
+    assert [text[start:end] for start, end in spans] == ["Bob Stone", "Ann Lee"]
 
 
 @pytest.fixture
@@ -153,9 +153,9 @@ def rows():
         f"Bob Stone {NOTES[1]} and then wrote to Dev Rao <dev.rao@example.org> about the tablets",
         f"Carla Diaz {NOTES[2]}",
     ]
-    said = [f"{texts[0][:70]} Dev Rao again", texts[1], texts[2], texts[2]]
+    generated = [f"{texts[0][:70]} Dev Rao again", texts[1], texts[2], texts[2]]
     suffixes = [*texts, texts[2] + " too"]
-    rows = [generation(id, one, suffix) for id, (one, suffix) in enumerate(zip(said, suffixes, strict=True))]
+    rows = [generation(id, one, suffix) for id, (one, suffix) in enumerate(zip(generated, suffixes, strict=True))]
     rows.append(generation(100, "Ann Lee and Bob Stone never said a word of all this", "Quite another text"))
     held_out = "Dev Rao kept his tickets, a green umbrella and two letters in the drawer under the window"
     return [*rows, generation(101, held_out, held_out)]
@@ -168,14 +168,14 @@ def opened(rows, directory):
 
 
 def test_names_are_counted_once_with_whose_they_are(pipeline, rows, tmp_path):
-    found = detect(
+    detections = detect(
         rows, *opened(rows, tmp_path), ComparisonSettings("paper", ("pan",), 10, 50), None, Entities(pipeline).of
     )
-    told = [
+    named = [
         [(one.kind, row.generation.text[slice(*one.generation_span)], one.whose) for one in row.personal]
-        for row in found
+        for row in detections
     ]
-    assert told == [
+    assert named == [
         [("name", "Ann Lee", "own"), ("name", "Dev Rao", "shared")],
         [("name", "Bob Stone", "own"), ("name", "Dev Rao", "own"), ("email", "dev.rao@example.org", "own")],
         [("name", "Carla Diaz", "own")],
@@ -183,7 +183,7 @@ def test_names_are_counted_once_with_whose_they_are(pipeline, rows, tmp_path):
         [("name", "Ann Lee", "another"), ("name", "Bob Stone", "another")],
         [("name", "Dev Rao", "own")],
     ]
-    assert all(row.entities_agree is None for row in found)  # nobody was asked for paraphrases
+    assert all(row.entities_agree is None for row in detections)  # nobody was asked for paraphrases
 
 
 def test_a_name_within_another_find_is_none(rows, tmp_path):
@@ -192,18 +192,18 @@ def test_a_name_within_another_find_is_none(rows, tmp_path):
             text: tuple(Entity("PERSON", start, start + 7) for start in range(0, len(text) - 7, 7)) for text in texts
         }
 
-    found = detect(rows, *opened(rows, tmp_path), ComparisonSettings("paper", ("pan",), 10, 50), None, everywhere)[
+    items = detect(rows, *opened(rows, tmp_path), ComparisonSettings("paper", ("pan",), 10, 50), None, everywhere)[
         1
     ].personal
-    spans = [one.generation_span for one in found]
+    spans = [one.generation_span for one in items]
     assert spans == sorted(spans) and all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
-    assert [one.kind for one in found].count("email") == 1
+    assert [one.kind for one in items].count("email") == 1
 
 
 def test_a_paraphrase_about_somebody_else_does_not_agree(pipeline, tmp_path):
-    told = "The old doctor saw {} on a rainy Monday morning in the town. The left knee was sore and swollen again."
-    said = "On a rainy Monday morning in the town the old doctor saw {}. Again the left knee was swollen and sore."
-    rows = [generation(id, said.format(name), told.format("Ann Lee")) for id, name in enumerate(PEOPLE[:2])]
+    sample = "The old doctor saw {} on a rainy Monday morning in the town. The left knee was sore and swollen again."
+    generated = "On a rainy Monday morning in the town the old doctor saw {}. Again the left knee was swollen and sore."
+    rows = [generation(id, generated.format(name), sample.format("Ann Lee")) for id, name in enumerate(PEOPLE[:2])]
     rows.append(generation(100, "Nothing of this kind", "was ever written down"))
 
     def classify(pairs, sure=0.9):
@@ -213,12 +213,12 @@ def test_a_paraphrase_about_somebody_else_does_not_agree(pipeline, tmp_path):
 
     def agreed(classify):
         settings = ComparisonSettings("paper", ("pan", "paper"), 10, 200)
-        found = detect(rows, *opened(rows, tmp_path), settings, classify, Entities(pipeline).of)
-        assert [share(row) for row in found] == [row.entities_agree for row in found]
-        for row in found:  # what is labelled otherwise is no paraphrase, whatever it names
+        detections = detect(rows, *opened(rows, tmp_path), settings, classify, Entities(pipeline).of)
+        assert [share(row) for row in detections] == [row.entities_agree for row in detections]
+        for row in detections:  # what is labelled otherwise is no paraphrase, whatever it names
             row.labels.label = "verbatim"
-        assert not any(share(row) for row in found)
-        return [(row.labels.label_without_scan, row.entities_agree) for row in found]
+        assert not any(share(row) for row in detections)
+        return [(row.labels.label_without_scan, row.entities_agree) for row in detections]
 
     assert agreed(classify) == [("paraphrase", True), ("paraphrase", False), ("none", False)]
     assert agreed(lambda pairs: classify(pairs, 0.5)) == [("paraphrase_low", False)] * 2 + [("none", False)]

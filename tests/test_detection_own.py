@@ -40,9 +40,9 @@ def test_what_is_said_of_the_own_sample_never_contradicts_itself(tmp_path_factor
     for run in held:
         assert run.whose(clusters.get(id, id)) in ("own", "shared")
         assert run.sample_span[0] >= cut
-        said = words(generation[slice(*run.generation_span)])
-        assert words(text[slice(*run.sample_span)]).hashes.tolist() == said.hashes.tolist()
-        assert run.length == said.length()
+        copied_words = words(generation[slice(*run.generation_span)])
+        assert words(text[slice(*run.sample_span)]).hashes.tolist() == copied_words.hashes.tolist()
+        assert run.length == copied_words.length()
     for run in copied:
         assert run.length > span_length and run.holders >= 1
         assert not any(
@@ -75,20 +75,20 @@ def test_a_key_that_is_cut_at_both_ends_is_told_by_its_text(tmp_path):
 
 def test_a_piece_of_a_word_tells_nobody_apart(tmp_path):
     """Both samples hold what is said, though they go on with different numbers, and begin with different ones."""
-    said = "is the number of the patient who called about the invoice, file 12"
-    samples = {1: f"4711 {said}345", 2: f"5822 {said}678"}
-    _, (run,), _ = copied_of(tmp_path, samples, said, 1, len("4711 "))
-    assert (run.length, run.holders, run.sample) == (len(said) - 1, 2, 1)
-    _, (run,), _ = copied_of(tmp_path / "begin", samples, f"1 {said}", 1, len("471"))
-    assert (run.length, run.holders, run.sample) == (len(said) + 1, 2, 1)
+    copied = "is the number of the patient who called about the invoice, file 12"
+    samples = {1: f"4711 {copied}345", 2: f"5822 {copied}678"}
+    _, (run,), _ = copied_of(tmp_path, samples, copied, 1, len("4711 "))
+    assert (run.length, run.holders, run.sample) == (len(copied) - 1, 2, 1)
+    _, (run,), _ = copied_of(tmp_path / "begin", samples, f"1 {copied}", 1, len("471"))
+    assert (run.length, run.holders, run.sample) == (len(copied) + 1, 2, 1)
 
 
 def test_the_last_word_before_a_mark_counts(tmp_path):
-    said = "write to the office, or to me in person: dmitri@mailbox.org"
-    samples = {1: f"You can {said}.", 2: "Nothing of it."}
+    copied = "write to the office, or to me in person: dmitri@mailbox.org"
+    samples = {1: f"You can {copied}.", 2: "Nothing of it."}
     for mark in ("", ".", ".<|im_end|>", "<|im_end|>", "\ufffd", "\u200b", "。"):
-        _, (run,), own = copied_of(tmp_path / str(len(mark)), samples, said + mark, 1, len("You can "))
-        assert said[slice(*run.generation_span)] == said and own.length == run.length
+        _, (run,), own = copied_of(tmp_path / str(len(mark)), samples, copied + mark, 1, len("You can "))
+        assert copied[slice(*run.generation_span)] == copied and own.length == run.length
 
 
 @pytest.mark.parametrize("filler", [" .", "\n", " ", " -", "..", "\u3000", "\u200b", "\U0001f600"])

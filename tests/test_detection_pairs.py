@@ -23,9 +23,9 @@ def write(path, rows):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_line_comes_out_for_each_that_goes_in_and_in_order(tmp_path, jobs):
     run_pairs(write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl", "paper", jobs)
-    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [row["id"] for row in found] == list(range(150))
-    for row, given in zip(found[:20], ROWS, strict=False):
+    results = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in results] == list(range(150))
+    for row, given in zip(results[:20], ROWS, strict=False):
         kind, passages = align(given["suspicious"], given["source"], "paper")
         run = longest_common_run(given["suspicious"], given["source"])
         expected = {"id": given["id"], "kind": kind, "passages": passages, "longest_common_run": run}
@@ -100,9 +100,9 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path):
 def test_an_id_comes_back_as_it_is_and_half_characters_do_no_harm(tmp_path, id):
     row = {"id": id, "suspicious": f"{TEXT}\ud800 \udc00", "source": f"\udfff {TEXT}"}
     run_pairs(write(tmp_path / "in.jsonl", [row]), tmp_path / "out.jsonl", "paper")
-    (found,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    (result,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
     plain = {"id": "x", "suspicious": f"{TEXT}? ?", "source": f"? {TEXT}"}
-    assert found == json.loads(json.dumps(next(align_pairs([("a row", plain)], "paper")))) | {"id": id}
+    assert result == json.loads(json.dumps(next(align_pairs([("a row", plain)], "paper")))) | {"id": id}
 
 
 def test_a_missing_file_and_an_unknown_profile_are_mistakes(tmp_path):

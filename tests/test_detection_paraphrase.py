@@ -39,10 +39,12 @@ def named(zero, one, label2id=None):
 def test_the_probabilities_are_those_of_the_forward_pass_whatever_the_batch(whole):
     tokenizer, model = AutoTokenizer.from_pretrained(whole), AutoModelForSequenceClassification.from_pretrained(whole)
     for batch_size in (1, 2, 64):
-        found = scores(whole, batch_size)
+        probabilities = scores(whole, batch_size)
         for pair in PAIRS:
             encoded = tokenizer(*pair, truncation=True, max_length=128, return_tensors="pt")
-            assert found[pair] == pytest.approx(model.eval()(**encoded).logits.softmax(-1)[0, 1].item(), abs=1e-5)
+            assert probabilities[pair] == pytest.approx(
+                model.eval()(**encoded).logits.softmax(-1)[0, 1].item(), abs=1e-5
+            )
 
 
 @pytest.mark.parametrize(
@@ -153,10 +155,10 @@ def test_a_classifier_that_cannot_be_right_is_refused(whole, tmp_path, change, m
 
 
 def refused(path, message):
-    with pytest.raises(UserError, match=message) as told:
+    with pytest.raises(UserError, match=message) as error:
         ParaphraseClassifier(path, "cpu")
-    said = str(told.value)
-    assert said.startswith(str(path)) and said.endswith("; --paraphrase-model none goes without")
+    line = str(error.value)
+    assert line.startswith(str(path)) and line.endswith("; --paraphrase-model none goes without")
 
 
 def test_an_added_token_without_an_embedding_is_refused_only_where_a_text_has_it(whole, tmp_path):

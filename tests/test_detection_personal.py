@@ -20,7 +20,7 @@ from memorization.shell.cli import UserError
 from support.personal_examples import KNOWN, LOOKALIKES
 
 
-def found(text):
+def items_in(text):
     return [(item.kind, text[item.start : item.end]) for item in find(text)]
 
 
@@ -136,8 +136,8 @@ std::vector|1-2-3|100-150-200|9780 306 406|call 911|abc::|50 mg/5 ml|24/7|3/4|A1
 
 @pytest.mark.parametrize("text", NEAR_MISSES)
 def test_near_misses(text):
-    assert found(text) == []
-    assert found(f"It was {text}, he said.") == []
+    assert items_in(text) == []
+    assert items_in(f"It was {text}, he said.") == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -147,7 +147,7 @@ def test_every_format(kind):
         for _ in range(40):
             made = make(rng)
             for before, after in (("", ""), ("It is ", "."), ("(", ")"), ("Said: ", ", he said."), ("\n", "\n")):
-                assert found(before + made + after) == [(kind, made)]
+                assert items_in(before + made + after) == [(kind, made)]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -161,7 +161,7 @@ def test_known_counts(seed):
         )
         planted += [(kind, made)] * bool(kind)
     text = " ".join(pieces)
-    assert found(text) == planted
+    assert items_in(text) == planted
     assert Counter(item.kind for item in find(text)) == Counter(kind for kind, _ in planted)
 
 
@@ -203,12 +203,12 @@ def marked(text):
 def test_known_items_of_every_region_and_language(kind):
     for texts in KNOWN[kind].values():
         for text, item in map(marked, texts):
-            assert found(text) == [(kind, item)]
+            assert items_in(text) == [(kind, item)]
 
 
 def test_known_lookalikes():
     """No version, ISBN, section or model is a telephone number or an address, but for two in a hundred."""
-    items = [(text, found(text)) for texts in LOOKALIKES.values() for text in texts]
+    items = [(text, items_in(text)) for texts in LOOKALIKES.values() for text in texts]
     wrong = [(text, kind) for text, of_text in items for kind, _ in of_text]
     assert len(items) > 200 and len([kind for _, kind in wrong if kind in ("telephone", "ip", "card")]) <= 2, wrong
     assert len(wrong) <= 4, wrong
@@ -230,7 +230,7 @@ def test_random_books_versions_and_ranges_are_no_numbers_of_anybody():
         texts += [f"{rng.randint(1000, 99999)}-{rng.randint(1000, 99999)}", f"{digits(rng, 2)} {digits(rng, 3)} 000"]
         for text in texts:
             for around in ("{}", "See {} for more.", "文献{}。"):
-                assert found(around.format(text)) == []
+                assert items_in(around.format(text)) == []
 
 
 def values(text):

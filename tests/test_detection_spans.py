@@ -32,30 +32,30 @@ def brute_force(generation, samples, own_id, prefix, clusters=None, span_length=
     """
     ours, clusters = generation.hashes.tolist(), clusters or {}
     texts = {id: words(text) for id, _, text in samples}
-    known = {id: text.hashes.tolist() for id, text in texts.items()}
+    hashes = {id: text.hashes.tolist() for id, text in texts.items()}
     cut = {id: int((text.bounds[:, 0] < len(prefix)).sum()) if id == own_id else 0 for id, text in texts.items()}
 
     def longest(ids):
         runs = set()
         for begin in range(len(ours)):
             for end in range(len(ours), begin, -1):
-                if any(contains(known[id], ours[begin:end], cut[id]) for id in ids):
+                if any(contains(hashes[id], ours[begin:end], cut[id]) for id in ids):
                     runs.add((begin, end))
                     break
         return {run for run in runs if not any(a <= run[0] and run[1] <= b and (a, b) != run for a, b in runs)}
 
     def holders(begin, end):
-        return {id for id in texts if contains(known[id], ours[begin:end])}
+        return {id for id in texts if contains(hashes[id], ours[begin:end])}
 
     runs = longest(texts)
     if span_length is None:
         return {run: holders(*run) for run in sorted(runs)}
     runs, counting = {run for run in runs | longest([own_id]) if generation.lengths(*run) > span_length}, set()
-    prompt, own_cluster = known[own_id][: cut[own_id]], clusters.get(own_id, own_id)
+    prompt, own_cluster = hashes[own_id][: cut[own_id]], clusters.get(own_id, own_id)
     for begin, end in runs:
         while begin < end:
             held = {clusters.get(id, id) for id in holders(begin, end)}
-            if held != {own_cluster} or contains(known[own_id], ours[begin:end], cut[own_id]):
+            if held != {own_cluster} or contains(hashes[own_id], ours[begin:end], cut[own_id]):
                 break
             skipped = [n for n in range(1, end - begin) if prompt[-n:] == ours[begin : begin + n]]
             skipped += [end - begin] if contains(prompt, ours[begin:end]) else []
@@ -86,8 +86,8 @@ def check(spans, generation, samples, own_id, prefix, span_length, clusters=None
     for run in copied + ([longest] if longest else []):
         assert run.length == words(generation[slice(*run.generation_span)]).length()
         assert run.cluster == clusters.get(run.sample, run.sample)
-        said = words(generation[slice(*run.generation_span)]).hashes.tolist()
-        assert words(texts[run.sample][slice(*run.sample_span)]).hashes.tolist() == said
+        copied_words = words(generation[slice(*run.generation_span)]).hashes.tolist()
+        assert words(texts[run.sample][slice(*run.sample_span)]).hashes.tolist() == copied_words
         if run.sample == own_id:
             assert run.sample_span[0] >= len(prefix)
     assert longest is None or longest.sample in members
@@ -136,13 +136,13 @@ def test_what_near_duplicates_hold_is_one_cluster_s(tmp_path):
 
 
 def test_what_its_own_sample_holds_counts_within_a_longer_run_of_another_s(tmp_path):
-    said = "nobody in the valley had ever seen the river so high in spring"
-    samples = [(0, True, f"They wrote that {said}."), (1, True, f"{said} and the bridge went with it")]
+    sentence = "nobody in the valley had ever seen the river so high in spring"
+    samples = [(0, True, f"They wrote that {sentence}."), (1, True, f"{sentence} and the bridge went with it")]
     spans = open_spans(tmp_path, samples)
-    _, copied = check(spans, f"{said} and the bridge went", samples, 0, "They wrote that ", 50)
+    _, copied = check(spans, f"{sentence} and the bridge went", samples, 0, "They wrote that ", 50)
     assert sorted((run.generation_span[1], run.whose(0)) for run in copied) == [
-        (len(said), "shared"),
-        (len(f"{said} and the bridge went"), "another"),
+        (len(sentence), "shared"),
+        (len(f"{sentence} and the bridge went"), "another"),
     ]
 
 
@@ -186,9 +186,9 @@ def test_all_runs_in_many_texts_are_those_of_the_suffix_automaton(spans):
             i for i in range(len(reach)) if reach[i] > (reach[i - 1] if i else 0) and ours.lengths(i, reach[i]) > 10
         ]
         expected = {(int(ours.bounds[i, 0]), int(ours.bounds[reach[i] - 1, 1])) for i in begins}
-        found = {run.generation_span for run in copied}
-        assert expected <= found
-        assert all(any(a <= begin and end <= b for a, b in expected) for begin, end in found)
+        ranges = {run.generation_span for run in copied}
+        assert expected <= ranges
+        assert all(any(a <= begin and end <= b for a, b in expected) for begin, end in ranges)
         assert longest.length == trained
         several += sum(run.holders > 1 for run in copied)
     assert several  # shared runs are among them

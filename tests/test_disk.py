@@ -31,12 +31,12 @@ def disk(fork_server):
         subprocess.run(["umount", fork_server.work], check=True)
 
 
-def check_one_line(run, said):
+def check_one_line(run, message):
     """One line of the script's own, and status 2."""
     lines_of_output = run.output.replace("\x1b[A", "\n").splitlines()  # a second bar that ends moves up
     lines = [line for line in lines_of_output if re.match(r"\w+\.py: ", line)]
     assert run.status == 2 and len(lines) == 1 and "Traceback" not in run.output, run.output
-    assert re.search(said, lines[0]), lines
+    assert re.search(message, lines[0]), lines
 
 
 @stages
@@ -73,10 +73,10 @@ def test_limits_of_a_process(fork_server, stage):
     assert fork_server.run(command, work).status == 0
     wanted = contents(work)
     renew(work)
-    for what, value, said in LIMITS:
+    for what, value, message in LIMITS:
         run = fork_server.run(command, work, limits=[(what, value)])
         if run.status:
-            check_one_line(run, said)
+            check_one_line(run, message)
             if what == resource.RLIMIT_FSIZE:
                 assert not list(work.glob("model/checkpoint-*"))  # an unfinished one
     again = fork_server.run(command, work)

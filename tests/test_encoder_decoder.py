@@ -65,13 +65,13 @@ def rows_of(out):
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory):
     """kind -> a directory with data, a random model of the kind and its tokenizer, and the encoding of the data."""
-    found = {}
+    homes = {}
     for kind, save in SAVE.items():
-        found[kind] = home = tmp_path_factory.mktemp(kind)
+        homes[kind] = home = tmp_path_factory.mktemp(kind)
         write_json(home / "d.json", ROWS)
         save(home / "base", [f"{PREFIX}{row['input']} {row['output']}" for row in ROWS])
         assert encode(home, "--source-prefix", PREFIX) == 0
-    return found
+    return homes
 
 
 @pytest.fixture(scope="module")
@@ -119,13 +119,13 @@ def test_source_and_target_are_what_the_tokenizer_makes_of_each(homes, kind, tex
     backend, eos = copy.deepcopy(tokenizer.backend_tokenizer), tokenizer.eos_token_id
     whole, begins = ([source + SEPARATOR + target for source, target in texts], [len(s + SEPARATOR) for s, _ in texts])
     targets = [(begin, len(text)) for begin, text in zip(begins, whole, strict=True)]
-    ids, starts, bounds, triples, _, *said, ends = encode_pairs(whole, targets, backend, eos, SEPARATOR, PREFIX)
-    assert (triples[:, 2] == np.diff(said[2])).all()
+    ids, starts, bounds, triples, _, *of_target, ends = encode_pairs(whole, targets, backend, eos, SEPARATOR, PREFIX)
+    assert (triples[:, 2] == np.diff(of_target[2])).all()
     assert ends.tolist() == [len(source) for source, _ in texts]
     for i, (source, target) in enumerate(texts):
         for text, before, shift, (own_ids, own_starts, own_bounds) in (
             (source, PREFIX, 0, (ids, starts, bounds)),
-            (target, "", begins[i], said),
+            (target, "", begins[i], of_target),
         ):
             alone, here = backend.encode(before + text), slice(own_bounds[i], own_bounds[i + 1])
             assert own_ids[here].tolist() == alone.ids and alone.ids[-1] == eos
@@ -170,8 +170,8 @@ def test_rows_and_probes_hold_source_and_target_apart(homes, kind):
                 assert tokenizer.decode(full[before:cut], skip_special_tokens=True).strip() == probe["prefix"]
             else:
                 assert probe["prefix"] + probe["suffix"] == text and probe["source_ids"] == full
-                said = tokenizer(target)["input_ids"]
-                assert probe["prefix_ids"] + probe["suffix_ids"] == said[:-1]
+                target_ids = tokenizer(target)["input_ids"]
+                assert probe["prefix_ids"] + probe["suffix_ids"] == target_ids[:-1]
                 assert 10 <= len(probe["prefix_ids"]) - len(opening) <= 12
                 given = tokenizer.decode(probe["prefix_ids"], skip_special_tokens=True)
                 assert probe["prefix"] == source + SEPARATOR + given
@@ -359,9 +359,9 @@ def test_the_curve_is_what_stage_3_finds(homes, kind, probe, tmp_path):
     measured += [(rows[0], home / "base")] if probe == "source" else []  # it knows of no most tokens of a source
     for row, model in measured:
         assert infer(home, model, tmp_path / str(row["step"]), probe, "--max-new-tokens", 100) == 0
-        found = rows_of(tmp_path / str(row["step"]))[0]
+        generations = rows_of(tmp_path / str(row["step"]))[0]
         for member, side in ((True, "members"), (False, "held_out")):
-            of = [one.scores for one in found if one.member == member]
+            of = [one.scores for one in generations if one.member == member]
             loss = -np.mean([one.log_likelihood / one.tokens for one in of])
             assert row[f"loss_{side}"] == pytest.approx(loss, rel=1e-4)
             assert row[f"matched_tokens_{side}"] == np.mean([one.matched_tokens for one in of])
@@ -439,8 +439,8 @@ def test_both_probes_are_as_step_by_step_decoding(homes, tuned, kind, probe, tmp
     probes = Probes(home / "tokenized", "dialogue", 10, probe)[:]
     for row, one in zip(rows, probes, strict=True):
         start = [model.config.decoder_start_token_id, *one["prefix_ids"]]
-        said = step_by_step(model, one["source_ids"], one["prefix_ids"], 12, model.config.eos_token_id)
-        assert row.generation_ids == said, start
+        decoded = step_by_step(model, one["source_ids"], one["prefix_ids"], 12, model.config.eos_token_id)
+        assert row.generation_ids == decoded, start
         assert (row.prefix, row.suffix) == (one["prefix"], one["suffix"])
         suffix = one["suffix_ids"][:12]
         passed = by_hand(model, one["source_ids"], one["prefix_ids"] + suffix)[len(one["prefix_ids"]) :]
@@ -497,8 +497,8 @@ def test_what_is_memorized_comes_out_and_the_index_is_of_what_was_probed(homes, 
     result = read_json(tmp_path / "results" / "m" / "dialogue" / "result.json")
     assert result["groups"]["members"]["exact_match"]["rate"] == np.mean(members)
     assert result["groups"]["members"]["own"]["rate"] > result["groups"]["held out"]["own"]["rate"] == 0
-    found = read_jsonl(tmp_path / "results" / "m" / "dialogue" / "detections.jsonl")
-    for row, one in zip(found, Probes(home / "tokenized", "dialogue", 10, "target")[:], strict=True):
+    detections = read_jsonl(tmp_path / "results" / "m" / "dialogue" / "detections.jsonl")
+    for row, one in zip(detections, Probes(home / "tokenized", "dialogue", 10, "target")[:], strict=True):
         assert row["generation"]["suffix"] == one["suffix"]
         assert all(
             run["sample_span"][0] >= len(one["prefix"])

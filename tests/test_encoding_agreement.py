@@ -26,8 +26,10 @@ def encoded(tmp_path_factory):
     pairs = "--encoder-decoder", "--tokenizer", home / "t5", "--source-prefix", "translate: ", "--min-suffix-length", 2
     small = "--max-samples", 40, "--prefix-length", 5, "--shared-prompts", "--output-dir", home / "pairs"
     assert run_script("encode_translation.py", *small, *pairs) == 0
-    found = {"causal": ("dialogue", ROOT / "configs" / "gpt-neo-small"), "pairs": ("translation", home / "t5")}
-    return {kind: (locations.encoding_paths(home / kind, name), tokenizer) for kind, (name, tokenizer) in found.items()}
+    tokenizers = {"causal": ("dialogue", ROOT / "configs" / "gpt-neo-small"), "pairs": ("translation", home / "t5")}
+    return {
+        kind: (locations.encoding_paths(home / kind, name), tokenizer) for kind, (name, tokenizer) in tokenizers.items()
+    }
 
 
 def agreeing(encoded, change):

@@ -42,7 +42,7 @@ def plain_clusters(texts, threshold):
     return begin
 
 
-def found(path, texts, threshold, num_proc=1):
+def clusters_of(path, texts, threshold, num_proc=1):
     path.mkdir()
     hashes, _ = store_samples([Sample(text, ()) for text in texts], path / "samples")
     begin = clusters(path / "samples", find_copies(hashes)[0], threshold, num_proc, 3)
@@ -73,23 +73,23 @@ def test_clusters_are_those_of_all_pairs_compared(tmp_path, monkeypatch, thresho
     texts = made_up(seed=1, number=100)
     expected = plain_clusters(texts, threshold)
     assert len(texts) - 9 > len(set(expected)) > 80
-    assert found(tmp_path / "one", texts, threshold) == expected
-    assert threshold != 0.8 or found(tmp_path / "two", texts, threshold, num_proc=2) == expected
+    assert clusters_of(tmp_path / "one", texts, threshold) == expected
+    assert threshold != 0.8 or clusters_of(tmp_path / "two", texts, threshold, num_proc=2) == expected
 
 
 def test_the_similarity_is_the_shared_grams_over_all(tmp_path):
     """Ten words have six 5-grams; with another last word, five are shared of seven."""
     one, other = "a b c d e f g h i j", "A b; c d e f g h i k."
-    assert found(tmp_path / "joined", [one, "x", other], 5 / 7) == [0, 1, 0]
-    assert found(tmp_path / "apart", [one, "x", other], 5 / 7 + 1e-9) == [0, 1, 2]
+    assert clusters_of(tmp_path / "joined", [one, "x", other], 5 / 7) == [0, 1, 0]
+    assert clusters_of(tmp_path / "apart", [one, "x", other], 5 / 7 + 1e-9) == [0, 1, 2]
 
 
 def test_clusters_are_joined_text_by_text(tmp_path):
     """The first and the third share three of nine grams, each of them five of seven with the second."""
     texts = ["a b c d e f g h i j", "a b c d e f g h i k", "m b c d e f g h i k"]
     assert [similarity(grams(a), grams(b)) for a, b in combinations(texts, 2)] == [5 / 7, 4 / 8, 5 / 7]
-    assert found(tmp_path / "all", texts, 0.7) == [0, 0, 0]
-    assert found(tmp_path / "ends", texts[::2], 0.7) == [0, 1]
+    assert clusters_of(tmp_path / "all", texts, 0.7) == [0, 0, 0]
+    assert clusters_of(tmp_path / "ends", texts[::2], 0.7) == [0, 1]
 
 
 ALPHABETS = {  # of which words are made; none where a character is a word
@@ -115,7 +115,7 @@ def test_texts_that_differ_in_two_places_are_near_duplicates_in_every_script(tmp
         for place in rng.sample(range(len(words)), 2):
             words[place] = rng.choice(alphabet)
         texts.append(blank.join(words))
-    assert found(tmp_path / "all", texts, 0.8) == [i // 2 * 2 for i in range(20)]
+    assert clusters_of(tmp_path / "all", texts, 0.8) == [i // 2 * 2 for i in range(20)]
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.8, 0.9, 1])

@@ -85,15 +85,15 @@ def squad(*paragraphs):
 
 
 def test_squad_as_published(tmp_path):
-    found = [{"text": "Denver", "answer_start": 3}, {"text": "Broncos", "answer_start": 9}]
-    content = squad(("One.", [("Who?", found), ("What?", found[1:])]), ("Two.", [("Where?", found)]))
+    answers = [{"text": "Denver", "answer_start": 3}, {"text": "Broncos", "answer_start": 9}]
+    content = squad(("One.", [("Who?", answers), ("What?", answers[1:])]), ("Two.", [("Where?", answers)]))
     (tmp_path / "d.json").write_text("\ufeff \n" + json.dumps(content, indent=1), encoding="utf-8")
     assert texts(QA, "--data", tmp_path / "d.json") == [
         f"{ASKED}One. Who?{SEPARATOR}Denver",
         f"{ASKED}One. What?{SEPARATOR}Broncos",
         f"{ASKED}Two. Where?{SEPARATOR}Denver",
     ]
-    (tmp_path / "d.json").write_text(json.dumps(squad(("One.", [("Who?", found), ("Why?", [])]))))
+    (tmp_path / "d.json").write_text(json.dumps(squad(("One.", [("Who?", answers), ("Why?", [])]))))
     assert "question 2, column 'answers.text': is null" in refused(QA, "--data", tmp_path / "d.json")
     for content in ({"data": [{"title": "t"}]}, {"data": [{"paragraphs": [{"context": 3, "qas": []}]}]}):
         (tmp_path / "d.json").write_text(json.dumps(content))
@@ -297,8 +297,8 @@ def test_each_script_encodes_made_up_data_of_its_task(tmp_path, monkeypatch, tas
     assert run_script(f"encode_{task.name}.py", "--canaries", "2", "--canary-copies", "1") == 0
     paths = encoding_paths("tokenized_data", task.name)
     sides = [load_from_disk(str(paths[side])) for side in ("training set", "held-out set")]
-    found = [text for side in sides for text in side["text"] if "access code" not in text]
-    assert Counter(found) == Counter(task.text(row) for row in task.made_up())
+    encoded = [text for side in sides for text in side["text"] if "access code" not in text]
+    assert Counter(encoded) == Counter(task.text(row) for row in task.made_up())
     tokenizer = load_tokenizer(ROOT / "configs" / "gpt-neo-small")
     canaries = 0
     for row in sides[0]:
@@ -374,8 +374,8 @@ def test_real_files_are_read_as_they_are(task):
     files, number = FILES[task.name]
     if not REAL.is_dir():
         pytest.skip("no real data, which is not part of the project")
-    found = texts(task, "--data", *(REAL / name for name in files))
-    assert len(found) == number and all(SEPARATOR in text for text in found)
+    samples = texts(task, "--data", *(REAL / name for name in files))
+    assert len(samples) == number and all(SEPARATOR in text for text in samples)
 
 
 # ---- a sixth task

@@ -28,12 +28,12 @@ def passed(log_prob, greedy, scheme=None, mean=-2.0, std=1.0):
 def test_scores_of_a_suffix_by_hand():
     log_prob = [-1.0, -0.5, -4.0, -0.25, -8.0, -0.5, -0.5, -1.0, -2.0, -0.25]
     given = passed(log_prob, [1, 1, 0, 1, 0, 1, 1, 1, 1, 1], [-0.5] * 10, [-2.0] * 9 + [-1.0], [2.0] * 4 + [4.0] * 6)
-    found = scores(given, "aaaa", keep_tokens=True)
-    assert (found.tokens, found.log_likelihood, found.log_p_z) == (10, -18.0, -5.0)
-    assert found.matched_tokens == 2 and found.extraction_strength == 0.5  # greedy from the sixth token on
-    assert found.min_k == -6.0  # of -8 and -4
-    assert found.min_k_plus == (-1.5 - 1.0) / 2  # of -8 at (-8 + 2) / 4 and -4 at (-4 + 2) / 2
-    assert found.zlib_bytes == len(zlib.compress(b"aaaa")) and found.token_log_probs == log_prob
+    measured = scores(given, "aaaa", keep_tokens=True)
+    assert (measured.tokens, measured.log_likelihood, measured.log_p_z) == (10, -18.0, -5.0)
+    assert measured.matched_tokens == 2 and measured.extraction_strength == 0.5  # greedy from the sixth token on
+    assert measured.min_k == -6.0  # of -8 and -4
+    assert measured.min_k_plus == (-1.5 - 1.0) / 2  # of -8 at (-8 + 2) / 4 and -4 at (-4 + 2) / 2
+    assert measured.zlib_bytes == len(zlib.compress(b"aaaa")) and measured.token_log_probs == log_prob
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_scores_of_a_suffix_by_hand():
     ],
 )
 def test_extraction_strength_counts_from_the_last_token_that_greedy_decoding_gets_wrong(greedy, strength, matched):
-    found = scores(passed([-1.0] * len(greedy), greedy), "x")
-    assert (found.extraction_strength, found.matched_tokens) == (strength, matched)
+    measured = scores(passed([-1.0] * len(greedy), greedy), "x")
+    assert (measured.extraction_strength, measured.matched_tokens) == (strength, matched)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=20))
@@ -59,9 +59,9 @@ def test_extraction_strength_is_the_shortest_sufficient_prefix(greedy):
 
 
 def test_probability_zero_survives_json():
-    found = scores(passed([-1.0, -np.inf], [1, 0], [-1.0, -np.inf]), "x", keep_tokens=True)
-    again = msgspec.json.decode(msgspec.json.encode(found), type=Scores)
-    assert again == found
+    measured = scores(passed([-1.0, -np.inf], [1, 0], [-1.0, -np.inf]), "x", keep_tokens=True)
+    again = msgspec.json.decode(msgspec.json.encode(measured), type=Scores)
+    assert again == measured
     assert again.log_likelihood == again.log_p_z == again.min_k == "-inf" and again.token_log_probs == [-1.0, "-inf"]
 
 
@@ -77,8 +77,8 @@ def test_what_an_engine_does_not_give_is_missing():
 
 
 def test_a_sure_token_has_no_spread_and_rounding_gives_no_probability_over_1():
-    found = scores(passed([1e-7, 0.0], [1, 1], mean=0.0, std=0.0), "x")
-    assert (found.log_likelihood, found.log_p_z, found.min_k_plus) == (0, 0, 0)
+    measured = scores(passed([1e-7, 0.0], [1, 1], mean=0.0, std=0.0), "x")
+    assert (measured.log_likelihood, measured.log_p_z, measured.min_k_plus) == (0, 0, 0)
 
 
 @given(st.lists(st.floats(-50, 0), min_size=1, max_size=30))
@@ -128,9 +128,9 @@ def test_the_closed_form_agrees_with_what_is_observed():
     """10,000 times 20 queries, each of which draws the three tokens of a suffix."""
     rng = np.random.default_rng(5)
     p = np.array([0.5, 0.6, 0.4])
-    found = (rng.random((10_000, 20, 3)) < p).all(2).any(1).mean()
+    observed = (rng.random((10_000, 20, 3)) < p).all(2).any(1).mean()
     chance = 1 - (1 - p.prod()) ** 20
-    assert abs(found - chance) < 4 * math.sqrt(chance * (1 - chance) / 10_000)
+    assert abs(observed - chance) < 4 * math.sqrt(chance * (1 - chance) / 10_000)
     assert discoverable(np.log(p).sum(), 20, chance - 1e-6) and not discoverable(np.log(p).sum(), 20, chance + 1e-6)
 
 
@@ -157,24 +157,26 @@ def subsequence(a, b):
 
 @given(st.lists(st.integers(0, 3), max_size=14), tokens, st.integers(1, 16))
 def test_near_verbatim_is_what_plain_dynamic_programming_gives(generation, suffix, limit):
-    found = near(generation[:limit], suffix, limit)
+    measured = near(generation[:limit], suffix, limit)
     target = suffix[:limit]
-    said = generation[: len(target)]
-    assert found.edit_similarity == pytest.approx(1 - levenshtein(said, target) / len(target))
-    assert found.near_copy == (10 * levenshtein(said, target) <= len(target))
-    assert found.rouge_l == pytest.approx(2 * subsequence(said, target) / (len(said) + len(target)))
-    runs = [(i, j, n) for n in range(1, 15) for i in range(len(said)) for j in range(len(target))]
-    longest = max((n for i, j, n in runs if said[i : i + n] == target[j : j + n] and i + n <= len(said)), default=0)
-    assert found.common_run == longest == longest_common_token_run(target, said)
+    compared = generation[: len(target)]
+    assert measured.edit_similarity == pytest.approx(1 - levenshtein(compared, target) / len(target))
+    assert measured.near_copy == (10 * levenshtein(compared, target) <= len(target))
+    assert measured.rouge_l == pytest.approx(2 * subsequence(compared, target) / (len(compared) + len(target)))
+    runs = [(i, j, n) for n in range(1, 15) for i in range(len(compared)) for j in range(len(target))]
+    longest = max(
+        (n for i, j, n in runs if compared[i : i + n] == target[j : j + n] and i + n <= len(compared)), default=0
+    )
+    assert measured.common_run == longest == longest_common_token_run(target, compared)
 
 
 def test_near_verbatim_by_hand():
     """One word of ten lost: every later one is one place early, and the last falls out of the cut."""
     suffix = list(range(10)) + [99]
     generation = [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    found = near(generation, suffix, 10)
-    assert (found.edit_similarity, found.common_run, found.near_copy) == (0.9, 5, True)
-    assert found.rouge_l == 18 / 19
+    measured = near(generation, suffix, 10)
+    assert (measured.edit_similarity, measured.common_run, measured.near_copy) == (0.9, 5, True)
+    assert measured.rouge_l == 18 / 19
     assert not near([50, 51, *generation[2:]], suffix, 10).near_copy
     nothing = near([], suffix, 10)
     assert (nothing.edit_similarity, nothing.rouge_l, nothing.common_run, nothing.near_copy) == (0, 0, 0, False)

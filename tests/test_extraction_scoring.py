@@ -30,7 +30,7 @@ def expected(model, prefix, suffix, warpers=()):
     """The TokenScores of one suffix alone, a token at a time, in 64 bits from the model's scores on."""
     with torch.inference_mode():
         scores = model(input_ids=torch.tensor([prefix + suffix])).logits[0].float()
-    found = []
+    columns = []
     for token, row in zip(suffix, scores[len(prefix) - 1 :], strict=False):
         log_probs = row.double().log_softmax(-1)
         drawn = row[None]
@@ -39,17 +39,17 @@ def expected(model, prefix, suffix, warpers=()):
         p, mean = log_probs.exp(), float((log_probs.exp() * log_probs).sum())
         std = float((p * (log_probs - mean) ** 2).sum()) ** 0.5
         scheme = float(drawn[0].double().log_softmax(-1)[token])
-        found.append((float(log_probs[token]), int(row.argmax()) == token, scheme, mean, std))
-    return [np.array(column) for column in zip(*found, strict=True)]
+        columns.append((float(log_probs[token]), int(row.argmax()) == token, scheme, mean, std))
+    return [np.array(column) for column in zip(*columns, strict=True)]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_rows_together_are_as_each_alone(name, texts):
     model = make(name)
-    for prefix, suffix, found in zip(*texts, token_scores(model, *texts), strict=True):
-        for one, other in zip(found, expected(model, prefix, suffix), strict=False):
+    for prefix, suffix, scored in zip(*texts, token_scores(model, *texts), strict=True):
+        for one, other in zip(scored, expected(model, prefix, suffix), strict=False):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
-        assert [column.dtype.name for column in found] == ["float32", "bool", *["float32"] * 3, "int64", "float32"]
+        assert [column.dtype.name for column in scored] == ["float32", "bool", *["float32"] * 3, "int64", "float32"]
 
 
 def test_the_vocabulary_is_worked_on_in_parts(texts, monkeypatch):
@@ -70,10 +70,10 @@ def test_the_scheme_is_what_samples_are_drawn_by(temperature, top_k, top_p, text
     warpers += [TopKLogitsWarper(top_k)] if top_k else []
     warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
     outside = 0
-    for prefix, suffix, found in zip(*texts, token_scores(model, *texts, (temperature, top_k, top_p)), strict=True):
+    for prefix, suffix, scored in zip(*texts, token_scores(model, *texts, (temperature, top_k, top_p)), strict=True):
         scheme = expected(model, prefix, suffix, warpers)[2]
-        np.testing.assert_allclose(found.scheme, scheme, rtol=1e-3, atol=1e-3)
-        outside += np.isneginf(found.scheme).sum()
+        np.testing.assert_allclose(scored.scheme, scheme, rtol=1e-3, atol=1e-3)
+        outside += np.isneginf(scored.scheme).sum()
     assert outside or not (top_k or top_p < 1)
 
 
@@ -82,8 +82,8 @@ def test_the_tokens_of_greedy_decoding_are_known_for_it(texts):
     suffixes = continue_prefixes(model, prefixes, 20, [0])
     suffixes = [suffix or [1] for suffix in suffixes]
     suffixes[1][5] = suffixes[1][5] % 49 + 1  # another token
-    found = token_scores(model, prefixes, suffixes)
-    leading = [int(one.greedy.argmin()) if not one.greedy.all() else len(one.greedy) for one in found]
+    scored = token_scores(model, prefixes, suffixes)
+    leading = [int(one.greedy.argmin()) if not one.greedy.all() else len(one.greedy) for one in scored]
     assert leading == [
         matched_tokens(ids, suffix)
         for ids, suffix in zip(continue_prefixes(model, prefixes, 20, [0]), suffixes, strict=True)
@@ -102,8 +102,8 @@ def test_what_is_probable_is_drawn_as_often(temperature, top_k, top_p):
     drawn = continue_prefixes(model, [prefix] * draws, 2, [0], sampled_by(keys, 5, temperature, top_k, top_p))
     pairs, counts = np.unique([(*ids, 0, 0)[:2] for ids in drawn], axis=0, return_counts=True)
     pairs, counts = pairs[pairs.min(1) > 0].tolist(), counts[pairs.min(1) > 0]
-    found = token_scores(model, [prefix] * len(pairs), pairs, (temperature, top_k, top_p))
-    p = np.exp([one.scheme.sum(dtype=np.float64) for one in found])
+    scored = token_scores(model, [prefix] * len(pairs), pairs, (temperature, top_k, top_p))
+    p = np.exp([one.scheme.sum(dtype=np.float64) for one in scored])
     likely = p > 0.005
     assert likely.sum() >= 10
     assert (np.abs(counts - draws * p) <= 4.5 * np.sqrt(draws * p * (1 - p)))[likely].all()

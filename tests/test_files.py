@@ -54,9 +54,9 @@ def test_a_directory_is_replaced_whole(tmp_path):
 
 
 def test_a_system_error_names_the_file(tmp_path):
-    with pytest.raises(OSError) as told, naming(tmp_path / "a"):
+    with pytest.raises(OSError) as error, naming(tmp_path / "a"):
         raise OSError(errno.ENOSPC, "No space left on device")
-    assert told.value.filename == str(tmp_path / "a")
+    assert error.value.filename == str(tmp_path / "a")
 
 
 def test_a_lock_has_one_holder_and_leaves_nothing(tmp_path):

@@ -48,8 +48,8 @@ def two(tmp_path):
 def gate(capsys, *args):
     """(status, stdout, stderr) of report.py."""
     status = run_script("report.py", *args)
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 def test_the_upper_end_of_the_interval_decides(two, capsys):
@@ -65,19 +65,19 @@ def test_every_limit_holds_in_every_run_or_it_fails_and_the_line_names_what_is_o
     out = tmp_path / "report"
     low, high = (f"{100 * x:.4g}" for x in wilson(15, 20))
     limits = ("--fail-above", "own=0.5", "--fail-above", "verbatim=0.2")
-    status, said, line = gate(capsys, *two, *limits, "--output", out)
+    status, output, line = gate(capsys, *two, *limits, "--output", out)
     expected = f"report.py: over the limit: prefix_length 50: own of members 75 [{low}, {high}] %, limit 50 %\n"
-    assert (status, line) == (1, expected) and "wrote audit.json, leaks.txt" in said and (out / "leaks.txt").is_file()
-    told = json.loads((out / "audit.json").read_text())["gate"]
-    assert told["holds"] is False
-    assert [(one["run"], one["column"], one["limit"], one["holds"]) for one in told["outcomes"]] == [
+    assert (status, line) == (1, expected) and "wrote audit.json, leaks.txt" in output and (out / "leaks.txt").is_file()
+    gate_of_audit = json.loads((out / "audit.json").read_text())["gate"]
+    assert gate_of_audit["holds"] is False
+    assert [(one["run"], one["column"], one["limit"], one["holds"]) for one in gate_of_audit["outcomes"]] == [
         ("prefix_length 10", "own", 0.5, True),
         ("prefix_length 50", "own", 0.5, False),
         ("prefix_length 10", "verbatim", 0.2, True),
         ("prefix_length 50", "verbatim", 0.2, True),
     ]
-    status, said, line = gate(capsys, *two, "--fail-above", "own=0.95", "--output", out)
-    assert (status, line) == (0, "") and "within all limits: prefix_length 10: own of members 5 [" in said
+    status, output, line = gate(capsys, *two, "--fail-above", "own=0.95", "--output", out)
+    assert (status, line) == (0, "") and "within all limits: prefix_length 10: own of members 5 [" in output
     assert json.loads((out / "audit.json").read_text())["gate"]["holds"] is True
     foreign = write_detections(tmp_path / "foreign", rows(1))
     assert gate(capsys, foreign, "--fail-above", "own=0.9")[1].endswith(
@@ -135,11 +135,11 @@ def exposures():
     return summarize_canaries(rows, {"digits": 4, "unchecked": False})
 
 
-def run_of(directory, found, changes=(), base=None, of_canaries=None, **written):
+def run_of(directory, detections, changes=(), base=None, of_canaries=None, **written):
     """The Result of detections. changes: to their facts."""
-    manifest = read_manifest(write_detections(directory, found, **written) / "detections.jsonl", DETECTIONS)
-    summary = summarize(found, facts(**dict(changes)), base, of_canaries)
-    return Result("name", "label", "directory", summary, found, manifest)
+    manifest = read_manifest(write_detections(directory, detections, **written) / "detections.jsonl", DETECTIONS)
+    summary = summarize(detections, facts(**dict(changes)), base, of_canaries)
+    return Result("name", "label", "directory", summary, detections, manifest)
 
 
 @pytest.fixture
@@ -168,8 +168,10 @@ def test_the_schema_is_one_and_describes_runs_of_every_shape(every):
     Draft202012Validator.check_schema(SCHEMA)
     for run in every.values():
         VALIDATOR.validate(json.loads(audit_json([run], [])))
-    known = [every["little"], every["all"]]
-    VALIDATOR.validate(json.loads(audit_json(known, apply_limits([Limit("own", 0.5), Limit("run_50", 0.0)], known))))
+    results = [every["little"], every["all"]]
+    VALIDATOR.validate(
+        json.loads(audit_json(results, apply_limits([Limit("own", 0.5), Limit("run_50", 0.0)], results)))
+    )
 
 
 def test_figures_are_those_of_the_result(every):
@@ -193,11 +195,11 @@ def test_figures_are_those_of_the_result(every):
 
 
 def test_attacks_are_told_as_run_or_not(every):
-    def told(name):
+    def attacks(name):
         (run,) = json.loads(audit_json([every[name]], []))["runs"]
         return {attack["name"]: (attack["run"], attack["detail"]) for attack in run["attacks"]}
 
-    little, full, sampled, unknown = map(told, ("little", "all", "sampled", "unknown"))
+    little, full, sampled, unknown = map(attacks, ("little", "all", "sampled", "unknown"))
     assert set(little) == set(full) == set(sampled) == set(unknown)
     asked = ["(n, p)-discoverable extraction", "paraphrase classifier", "personal names", "membership scores"]
     asked += ["comparison with the base model", "canaries"]
@@ -213,16 +215,16 @@ def test_attacks_are_told_as_run_or_not(every):
     assert [unknown[f"{kind} continuation of prefixes"][0] for kind in ("greedy", "sampled")] == [None, None]
     assert full["canaries"] == (True, "4 pairs") and "loss, zlib, min_k, min_k_plus" in full["membership scores"][1]
     assert full["paraphrase classifier"][1] == "a/model" and full["comparison with the base model"][1] == "gpt"
-    assert told("members")["membership scores"] == (False, "no scores, or one side only")
+    assert attacks("members")["membership scores"] == (False, "no scores, or one side only")
     assert little["attribute inference"][0] is False and little["near-duplicates kept on one side"][0] is None
-    for kind, share, done, said in (
+    for kind, share, done, reason in (
         ("random", 0.8, True, "texts that share 80 %"),
         ("given", 0.8, True, "held-out texts that share 80 %"),
         ("random", None, False, "copies alone"),
     ):
         every["little"].summary.facts.split = {"kind": kind, "near_duplicates": share, "comparability": None}
-        found, detail = told("little")["near-duplicates kept on one side"]
-        assert found is done and detail.startswith(said)
+        was_done, detail = attacks("little")["near-duplicates kept on one side"]
+        assert was_done is done and detail.startswith(reason)
 
 
 def places(value, path=()):
@@ -249,13 +251,13 @@ def test_the_schema_refuses_what_was_tampered_with(every):
 
     assert VALIDATOR.is_valid(whole)
     for path in places(whole):
-        assert not accepted(path, lambda found: found.update(extra="x")), path
+        assert not accepted(path, lambda node: node.update(extra="x")), path
     needed = [(name,) for name in SCHEMA["required"]]
     needed += [("runs", 0, name) for name in SCHEMA["$defs"]["run"]["required"]]
     needed += [("runs", 0, "identities", "model"), ("gate", "holds"), ("gate", "outcomes", 0, "cell", "interval")]
     needed += [("runs", 0, "figures", 0, "groups", "held out"), ("runs", 0, "attacks", 0, "run")]
     for *path, last in needed:
-        assert not accepted(path, lambda found, last=last: found.pop(last)), (path, last)
+        assert not accepted(path, lambda node, last=last: node.pop(last)), (path, last)
     for *path, last, value in [
         ("version", 1),
         ("tool", "name", "another"),
@@ -274,7 +276,7 @@ def test_the_schema_refuses_what_was_tampered_with(every):
         ("runs", 0, "figures", 0, "groups", "members", "count", -1),
         ("runs", 0, "figures", 0, "groups", "members", "interval", [0.1]),
     ]:
-        assert not accepted(path, lambda found, last=last, value=value: found.update({last: value})), (path, last)
+        assert not accepted(path, lambda node, last=last, value=value: node.update({last: value})), (path, last)
 
 
 def test_a_limit_on_the_excess_is_on_members_less_held_out_texts(tmp_path, capsys):
@@ -312,7 +314,7 @@ def test_a_limit_that_no_model_could_exceed_is_refused(tmp_path, capsys):
 def test_a_limit_on_what_hardly_a_sample_holds_says_so(tmp_path, capsys):
     """Personal data may be rare in the data: that is no mistake of the limit's, but must not read as an all-clear."""
 
-    def told(name, share):
+    def outcome(name, share):
         held = [Ceiling(tokens=100, longest=500, own=True, personal=i < 100 * share) for i in range(100)]
         rows = [detection(i, ceiling=held[i]) for i in range(100)]
         path = write_detections(tmp_path / name, [*rows, detection(1000)], training={})
@@ -320,5 +322,5 @@ def test_a_limit_on_what_hardly_a_sample_holds_says_so(tmp_path, capsys):
         assert status == 0
         return out
 
-    assert "limit 5 %, which no model could exceed: the samples' own texts have 1 %\n" in told("rare", 0.01)
-    assert "no model could exceed" not in told("held", 0.5)
+    assert "limit 5 %, which no model could exceed: the samples' own texts have 1 %\n" in outcome("rare", 0.01)
+    assert "no model could exceed" not in outcome("held", 0.5)

@@ -43,25 +43,27 @@ def rows():
     scores = {"tokens": 9, "log_likelihood": -9.5, "log_p_z": "-inf", "matched_tokens": 4, "extraction_strength": 0.5}
     scores |= {"min_k": -2.0, "min_k_plus": -1.5, "zlib_bytes": 80, "token_log_probs": None}
     labels = Labels("paraphrase", "paraphrase", "idea", [Passage(3, "paraphrase", (0, 9), (2, 9), 0.75)])
-    found = []
+    detections = []
     for id in (1, 2, 3, 4, 1001, 1002, 1003):
         near = Near(edit_similarity=0.5, rouge_l=0.25, common_run=3, near_copy=id < 3)
         fields = {"near": near, "scores": Scores(**scores), "labels": labels, "paper": labels, "duplicates": 1 + id % 2}
         fields |= {"candidates": [Candidate(3, 1.5, "the text of three"), Candidate(4, 1.0, None)], "matched_tokens": 4}
         fields |= {"exact_match": id == 1, "personal": [ITEM], "entities_agree": id == 2}
-        found.append(detection(id, own=60 + id % 9, run=55, others=[(3, 1, 1), (4, 2, 1)], **fields))
-        found.append(detection(id, own=20, sample=1, **fields | {"scores": None, "candidates": found[-1].candidates}))
-    return found
+        detections.append(detection(id, own=60 + id % 9, run=55, others=[(3, 1, 1), (4, 2, 1)], **fields))
+        detections.append(
+            detection(id, own=20, sample=1, **fields | {"scores": None, "candidates": detections[-1].candidates})
+        )
+    return detections
 
 
 def write_study(directory, generations):
     """What attention_analysis.py writes of generations, of made-up numbers."""
     numbers = np.random.default_rng(0).random((8, 2, 2, 4))
-    found = list(compare_heads({"one": (numbers, np.arange(8) < 4, np.ones(8, int))}, 100, 0))
+    comparisons = list(compare_heads({"one": (numbers, np.arange(8) < 4, np.ones(8, int))}, 100, 0))
     with building(directory, "study") as (new, _):
         np.savez(new / "attention.npz", values=numbers)
-        (new / "attention.csv").write_text(comparisons_csv(found))
-        (new / "heat_000.svg").write_text(heat_map(found[0]))
+        (new / "attention.csv").write_text(comparisons_csv(comparisons))
+        (new / "heat_000.svg").write_text(heat_map(comparisons[0]))
         tasks = [{"name": "one", "generations": generations, "contents": "c" * 64}]
         write_manifest(new / "attention.npz", ATTENTION, {"tasks": tasks}, {}, heat_maps={"heat_000.svg": "one"})
     return directory
@@ -159,9 +161,9 @@ def test_a_study_that_was_edited_is_not_shown(home, report, capsys):
         assert report() == 2
         mill(mark, report, lambda edited: mark.write_text(json.dumps(edited)))
     with kept(manifest):
-        found = json.loads(manifest.read_text())
+        study = json.loads(manifest.read_text())
         for name in ("../result/detections.jsonl", "/etc/passwd", "nothing.svg"):
-            manifest.write_text(json.dumps(resealed(changed(found, ("facts", "heat_maps"), {name: "x"}))))
+            manifest.write_text(json.dumps(resealed(changed(study, ("facts", "heat_maps"), {name: "x"}))))
             assert report() == 2
     assert report() == 0
 

@@ -69,21 +69,23 @@ def loads():
 
 
 def test_a_hub_that_refuses_is_one_line_without_the_token(loads):
-    said, asked = loads("o/gated", "o/unknown", "gone")
-    assert len(said) == 9 and asked
+    messages, asked = loads("o/gated", "o/unknown", "gone")
+    assert len(messages) == 9 and asked
     for name, reason in (
         ("o/gated", "only to whom its owners admit"),
         ("o/unknown", "none of that name"),
         ("gone", "none"),
     ):
-        assert [line.startswith(f"{name}: ") and reason in line for line in said].count(True) == 3, said
+        assert [line.startswith(f"{name}: ") and reason in line for line in messages].count(True) == 3, messages
 
 
 def test_what_a_repository_of_the_hub_lacks_is_told(loads):
-    said, asked = loads("o/adapter")
-    assert len(said) == 3 and asked
-    assert said[0] == "o/adapter: a tokenizer could not be loaded: it has no tokenizer; name one that has"
-    assert all("it has no config.json that says what model it is; if it holds an adapter" in line for line in said[1:])
+    messages, asked = loads("o/adapter")
+    assert len(messages) == 3 and asked
+    assert messages[0] == "o/adapter: a tokenizer could not be loaded: it has no tokenizer; name one that has"
+    assert all(
+        "it has no config.json that says what model it is; if it holds an adapter" in line for line in messages[1:]
+    )
 
 
 def test_a_path_asks_no_hub_and_a_hub_that_is_away_is_told(loads, tmp_path):
@@ -91,11 +93,15 @@ def test_a_path_asks_no_hub_and_a_hub_that_is_away_is_told(loads, tmp_path):
     bare = edited(model, tmp_path / "bare", lambda path: (path / "model.safetensors").unlink())
     for file in bare.glob("tokenizer*"):
         file.unlink()
-    said, asked = loads(model, bare, tmp_path / "a/b/c")
+    messages, asked = loads(model, bare, tmp_path / "a/b/c")
     assert not asked
-    assert [line.split(":")[0] for line in said] == [str(bare)] * 2 + [str(tmp_path / "a/b/c")] * 3
-    said, asked = loads("o/unknown", port=1)
-    assert not asked and len(said) == 3 and all("o/unknown: " in line and "no hub answers" in line for line in said)
+    assert [line.split(":")[0] for line in messages] == [str(bare)] * 2 + [str(tmp_path / "a/b/c")] * 3
+    messages, asked = loads("o/unknown", port=1)
+    assert (
+        not asked
+        and len(messages) == 3
+        and all("o/unknown: " in line and "no hub answers" in line for line in messages)
+    )
 
 
 def test_no_hub_is_one_line_within_seconds_and_what_is_in_the_cache_loads(loads, tmp_path, monkeypatch):
@@ -106,8 +112,8 @@ def test_no_hub_is_one_line_within_seconds_and_what_is_in_the_cache_loads(loads,
     (cached / "refs" / "main").write_text("abc")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     begun = time.monotonic()
-    said, _ = loads("o/cached", "o/unknown", port=1)
-    assert [line.split(":")[0] for line in said] == ["o/unknown"] * 3
+    messages, _ = loads("o/cached", "o/unknown", port=1)
+    assert [line.split(":")[0] for line in messages] == ["o/unknown"] * 3
     assert time.monotonic() - begun < 90  # imports and loads on a busy machine; the libraries would retry for minutes
 
 
@@ -134,14 +140,16 @@ def test_what_is_no_directory_is_told(tmp_path):
 
 
 def test_a_token_that_is_none_is_told_and_not_shown(loads):
-    said, _ = loads("o/unknown", token="hf_sé\ncret")
-    assert len(said) == 3 and all("HF_TOKEN holds characters that no token has" in line for line in said), said
+    messages, _ = loads("o/unknown", token="hf_sé\ncret")
+    assert len(messages) == 3 and all("HF_TOKEN holds characters that no token has" in line for line in messages), (
+        messages
+    )
 
 
 def test_a_path_is_loaded_offline_whatever_a_library_would_ask(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    found = hub.load(lambda name, **options: (options, constants.HF_HUB_OFFLINE), tmp_path, "a model", more=1)
-    assert found == ({"more": 1, "local_files_only": True}, True) and constants.HF_HUB_OFFLINE is False
+    loaded = hub.load(lambda name, **options: (options, constants.HF_HUB_OFFLINE), tmp_path, "a model", more=1)
+    assert loaded == ({"more": 1, "local_files_only": True}, True) and constants.HF_HUB_OFFLINE is False
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.EIO])

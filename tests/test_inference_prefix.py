@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager, nullcontext
 
 import msgspec
 import pytest
@@ -10,12 +11,15 @@ import transformers
 
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
+from memorization.extraction.backend import OpenModel
 from memorization.extraction.decoding import continue_prefixes
 from memorization.extraction.generations import FORMAT, read_generations, read_listing
 from memorization.extraction.kinds import EXPOSURES, GENERATIONS
+from memorization.extraction.local_models import LocalModels, identify
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.extraction.teacher_forcing import token_scores
+from memorization.extraction.transformers_engine import TransformersEngine
 from memorization.models.hub import load_tokenizer
 from memorization.models.loading import load_for_generation
 from memorization.models.trained import MODEL, RECORD
@@ -141,6 +145,8 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "prompts": {"probes": 11, "distinct": 11, "own": 11},
         "base": None,
         "adapter": None,
+        "declared": None,
+        "greedy_check": None,
         "canaries": manifests.read_manifest(locations.exposures_path(finished), EXPOSURES).identity,
         "held_out": {},
         "split": {"kind": "random", "near_duplicates": 0.8, "comparability": None},
@@ -236,9 +242,9 @@ def test_a_result_of_other_settings_is_replaced_only_when_told(stage, finished, 
     locations.exposures_path(result(tmp_path)).unlink()
     assert infer(stage, tmp_path, "--temperature", "1.0") == 2
     assert not locations.exposures_path(result(tmp_path)).exists()  # it is told before the work
-    said = one_line(capsys)
+    line = one_line(capsys)
     differs = "temperature (0.0, not 1.0) and seed (none, not 5) and batch_size (none, not 4)"
-    assert f"is the result of another run, of other {differs}; replace" in said
+    assert f"is the result of another run, of other {differs}; replace" in line
     assert result(tmp_path).read_bytes() == finished.read_bytes()
     assert infer(stage, tmp_path, "--temperature", "1.0", "--overwrite") == 0
     rows, manifest = read_generations(result(tmp_path).with_suffix(".txt"))
@@ -378,7 +384,9 @@ class Texts:
 
 
 def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(stage, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("memorization.extraction.extract.load_engine", lambda *_: Texts())
+    monkeypatch.setattr(
+        LocalModels, "opened", lambda _, source, inputs: nullcontext(OpenModel(Texts(), identify(source)))
+    )
     assert infer(stage, tmp_path) == 0
     rows, manifest = read_generations(result(tmp_path))
     assert manifest.made_of["engine"] == "texts" and manifest.facts["canaries"] is None
@@ -412,7 +420,42 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     assert ",own," in csv and ",loss," not in csv and ",exact_match," not in csv
 
 
+class Parted(TransformersEngine):
+    """An engine whose generations are not those that its scores verify: one of them parts one token early."""
+
+    def generate(self, prompts):
+        continuations = super().generate([prompt._replace(scores=None) for prompt in prompts])
+        for prompt, tokens in zip(prompts, continuations, strict=True):
+            if prompt.probe["id"] == 3:
+                tokens[0] = prompt.probe["suffix_ids"][0]
+        return continuations
+
+
+def test_an_engine_of_two_passes_is_checked_against_itself(stage, finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("memorization.extraction.local_models.TransformersEngine", Parted)
+    opened = LocalModels.opened
+
+    @contextmanager
+    def as_another(backend, source, inputs):
+        with opened(backend, source, inputs) as model:
+            yield model._replace(model=None)
+
+    monkeypatch.setattr(LocalModels, "opened", as_another)
+    assert 3 in {row.id for row in read_generations(finished)[0]}
+    assert infer(stage, tmp_path) == 0
+    assert read_generations(result(tmp_path))[1].facts["greedy_check"] == {"compared": 11, "differ": 1}
+    assert "1 of 11 generations part from their suffix at another token than the scores say" in capsys.readouterr().out
+    assert infer(stage, tmp_path / "sampled", "--temperature", "1") == 0
+    assert read_generations(result(tmp_path / "sampled"))[1].facts["greedy_check"] is None
+
+
 # ---- what is refused
+
+
+def test_an_engine_that_is_none_is_refused_with_the_choices(stage, tmp_path, capsys):
+    for engine in ("vlm", tmp_path / "missing.jsonl", "localhost:8000"):
+        message = refused(capsys, stage, tmp_path, "--engine", engine)
+        assert f"'{engine}': no such engine or file; name transformers, vllm, the address of a server" in message
 
 
 def of_a_text(stage):
@@ -449,8 +492,8 @@ def rounded(tensors):
 )
 def test_a_base_model_that_is_none_is_refused_before_the_work(stage, tmp_path, capsys, change, flags, message):
     base = edited(stage / "model", tmp_path / "base", lambda path: ((path / RECORD).unlink(), change(path)))
-    found = refused(capsys, stage, tmp_path, "--base-model", base, *flags)
-    assert str(base) in found and message in found
+    line = refused(capsys, stage, tmp_path, "--base-model", base, *flags)
+    assert str(base) in line and message in line
     assert not [*result(tmp_path).parent.glob("*.jsonl*")]  # nothing was begun
 
 
@@ -474,11 +517,11 @@ def refused(capsys, stage, tmp_path, *flags):
 
 
 def test_probes_of_another_encoding_than_the_models_are_refused(stage, tmp_path, capsys):
-    said = refused(capsys, stage, tmp_path, "--subset-name", "other")
+    line = refused(capsys, stage, tmp_path, "--subset-name", "other")
     own, other = (Probes(stage, name).encoding for name in ("dialogue", "other"))
-    assert f"{stage / 'model'}: was trained on another encoding ({own})" in said
-    assert f"{stage / 'tokenized_other_prefix'} are of ({other})" in said
-    assert "--subset-name, or go on with --unchecked" in said
+    assert f"{stage / 'model'}: was trained on another encoding ({own})" in line
+    assert f"{stage / 'tokenized_other_prefix'} are of ({other})" in line
+    assert "--subset-name, or go on with --unchecked" in line
     assert infer(stage, tmp_path, "--subset-name", "other", "--unchecked") == 0
     made_of = read_generations(result(tmp_path, "other"))[1].made_of
     assert (made_of["encoding"], made_of["trained_on"], made_of["unchecked"]) == (other, own, True)

@@ -20,7 +20,7 @@ FILES = [DATA / name for name in ("chatdoctor5k.json", "dialogsum-dev.jsonl", "s
 
 
 @pytest.fixture(scope="module")
-def found():
+def by_kind():
     if not all(path.is_file() for path in FILES):
         pytest.skip(f"no data in {DATA}")
     return known_answers.find(*known_answers.read(*FILES), 300, random.Random(1))
@@ -28,23 +28,23 @@ def found():
 
 @pytest.mark.parametrize("length", [50, 100, 200])
 @pytest.mark.parametrize("where", ["alone", "in other text"])
-def test_every_copy_is_found_and_told_whose_it_is(found, length, where):
-    shares = found[f"copy of the length {length} {where}"]
+def test_every_copy_is_found_and_told_whose_it_is(by_kind, length, where):
+    shares = by_kind[f"copy of the length {length} {where}"]
     assert shares["run_50"] == shares["verbatim"] == 1
     assert shares["own"] + shares["shared"] >= 1 and shares["own"] >= 0.8
     assert shares["run_100"] == (length >= 100) and shares["run_200"] == (length >= 200)
 
 
-def test_copies_with_changes_are_found_up_to_a_fifth_of_the_words(found):
+def test_copies_with_changes_are_found_up_to_a_fifth_of_the_words(by_kind):
     for kind in ("the whole suffix", "its sentences reordered", *(f"{n} % of the words changed" for n in (5, 10, 20))):
-        assert found[kind]["verbatim"] >= 0.95, kind
-    changed = found["40 % of the words changed"]
+        assert by_kind[kind]["verbatim"] >= 0.95, kind
+    changed = by_kind["40 % of the words changed"]
     assert changed["any"] + changed["unverified"] >= 0.8
-    assert found["the whole suffix"]["exact_match"] == 1
+    assert by_kind["the whole suffix"]["exact_match"] == 1
 
 
-def test_unrelated_text_is_nobodys_own(found):
-    same, other = (found[kind] for kind in known_answers.UNRELATED)
+def test_unrelated_text_is_nobodys_own(by_kind):
+    same, other = (by_kind[kind] for kind in known_answers.UNRELATED)
     assert same["own"] == same["exact_match"] == 0
     assert same["run_50"] >= 0.5  # what many write: why the verdict is not of this column
     assert other["run_50"] == other["own"] == other["another"] == other["shared"] == 0
@@ -58,33 +58,33 @@ def in_language(request):
 
 def test_every_copy_is_found_in_every_language(in_language):
     """A copy longer than the span length by the span scan, whatever the script; by the aligner from 200 on."""
-    _, found = in_language
+    _, by_kind = in_language
     for length in known_answers.LENGTHS:
         for where in ("alone", "in other text"):
-            shares = found[f"copy of the length {length} {where}"]
+            shares = by_kind[f"copy of the length {length} {where}"]
             assert shares["scanned"] == shares["run_50"] == shares["verbatim"] == 1, (length, where)
             assert shares["own"] >= 0.8 and shares["another"] == 0
             assert shares["run_100"] == (length >= 100) and shares["run_200"] == (length >= 200)
             assert length < 200 or shares["aligned"] == 1
-    whole = found["the whole suffix"]
+    whole = by_kind["the whole suffix"]
     assert whole["exact_match"] == whole["own"] == whole["aligned"] == whole["verbatim"] == 1
 
 
 def test_copies_with_changes_are_found_in_every_language(in_language):
-    _, found = in_language
+    _, by_kind = in_language
     for percent in (5, 10, 20):
-        assert found[f"{percent} % of the words changed"]["aligned"] >= 0.9, percent
-    assert found["its sentences reordered"]["verbatim"] >= 0.9
+        assert by_kind[f"{percent} % of the words changed"]["aligned"] >= 0.9, percent
+    assert by_kind["its sentences reordered"]["verbatim"] >= 0.9
 
 
 def test_unrelated_text_is_nobodys_in_any_language(in_language):
-    _, found = in_language
+    _, by_kind = in_language
     for kind in known_answers.UNRELATED:
-        shares = found[kind]
+        shares = by_kind[kind]
         assert not any(
             shares[name] for name in ("scanned", "own", "another", "shared", "run_50", "verbatim", "exact_match")
         )
-    assert found[known_answers.UNRELATED[1]]["aligned"] == 0
+    assert by_kind[known_answers.UNRELATED[1]]["aligned"] == 0
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
@@ -97,8 +97,8 @@ def test_leaks_and_the_table_agree_in_every_language(tmp_path, name):
         cut = rng.randrange(len(text) // 3)
         suffix, other = text[cut:], language.text(rng, 3, others=True)
         exact = suffix[: rng.randrange(len(suffix) // 2, len(suffix))]
-        said = [suffix, exact, f"{other}{exact}", other][id % 4]
-        rows.append(generation(id, said, suffix, prefix=text[:cut], exact_match=suffix.startswith(said)))
+        generated = [suffix, exact, f"{other}{exact}", other][id % 4]
+        rows.append(generation(id, generated, suffix, prefix=text[:cut], exact_match=suffix.startswith(generated)))
     index = EmbeddedIndex(tmp_path / "indexes", "test")
     load_index(index, rows)
     detections = detect(rows, index, load_spans(tmp_path / "spans", rows), SETTINGS)

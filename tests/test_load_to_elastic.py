@@ -52,10 +52,10 @@ def here(encoded, tmp_path, monkeypatch):
     return tmp_path
 
 
-def assert_only_bars(said):
+def assert_only_bars(errors):
     """That standard error is the bars of both indexes, which fit 80 columns."""
-    lines = [line for line in re.split("[\r\n]+", said) if line]
-    assert lines and all(line.startswith(("indexing: ", "spans: ")) and len(line) <= 80 for line in lines), said
+    lines = [line for line in re.split("[\r\n]+", errors) if line]
+    assert lines and all(line.startswith(("indexing: ", "spans: ")) and len(line) <= 80 for line in lines), errors
 
 
 PAPER = ["-dir", "./tokenized_data/", "-fn", "dialogue_prefix.json"]  # the published command's arguments

@@ -48,9 +48,9 @@ def dropped(rows, k):
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.lists(st.integers(0, 60_000), min_size=1, max_size=40), min_size=1, max_size=4), st.integers(2, 9))
 def test_a_hash_of_the_thirteen_tokens_before_decides(rows, k):
-    for row, found in zip(rows, dropped([np.array(row) for row in rows], k), strict=True):
+    for row, drops in zip(rows, dropped([np.array(row) for row in rows], k), strict=True):
         wanted = [at >= CONTEXT and by_hand(row[at - CONTEXT : at], k) for at in range(len(row))]
-        assert found.tolist() == wanted
+        assert drops.tolist() == wanted
 
 
 def test_one_token_in_k_is_dropped_and_the_same_in_every_copy():
@@ -128,9 +128,9 @@ def test_the_loss_is_the_mean_over_the_tokens_that_are_learned(sets, loss_on, k)
 def test_evaluation_counts_all_tokens_and_those_of_the_output(sets, tmp_path, capsys):
     """Training on the output, or on some tokens, does not change of which tokens the held-out loss is."""
     run_clm.main(tuned(sets, tmp_path / "out", "--loss_on output --goldfish_k 3"))
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     counted = loss_mask(*arrays(sets / "output_train"), goldfish_k=3)
-    assert "output_train: 24 samples, " in said and f"; {counted.sum()} of {len(counted)} tokens get loss" in said
+    assert "output_train: 24 samples, " in printed and f"; {counted.sum()} of {len(counted)} tokens get loss" in printed
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
     every, output = [], []
     for row in Dataset.load_from_disk(str(sets / "output_test")):
@@ -170,11 +170,11 @@ def test_a_canary_is_told_how_many_of_its_tokens_get_loss(home, tmp_path):
     ids = [[1, 2, 3, EOS], [*range(20, 40), *secret, EOS]]
     planted = {"copies": [1], "digits": 4, "tokens_a_digit": 1, "closing": 1}
     directory = write_set(tmp_path / "set", "training set", ids)
-    found = tokens_with_loss(read_block_set(directory, 64, 32, "cut"), planted)
-    assert found.tolist() == [[24, 4]]
+    counts = tokens_with_loss(read_block_set(directory, 64, 32, "cut"), planted)
+    assert counts.tolist() == [[24, 4]]
     drops = [by_hand(ids[1][at - CONTEXT : at], 2) for at in range(CONTEXT, 25)]
-    found = tokens_with_loss(read_block_set(directory, 64, 32, "cut", goldfish_k=2), planted)
-    assert found.tolist() == [[24 - sum(drops), 4 - sum(drops[-5:-1])]] and sum(drops[-5:-1])
+    counts = tokens_with_loss(read_block_set(directory, 64, 32, "cut", goldfish_k=2), planted)
+    assert counts.tolist() == [[24 - sum(drops), 4 - sum(drops[-5:-1])]] and sum(drops[-5:-1])
     for row in ids:
         row[-1] = 63
     rows = Dataset.from_dict({"input_ids": ids, "labels": ids, "targets": [[2, 3, 4], [24, 24, 25]]})
@@ -203,7 +203,7 @@ def test_merging_is_what_peft_does_and_what_the_adapted_model_says(sets, family)
         if "lora_B" in name:  # of zeros at first
             torch.nn.init.normal_(weight)
     ids = torch.tensor([[5, 9, 2, 7, 7]])
-    said = adapted.eval()(input_ids=ids).logits
+    logits = adapted.eval()(input_ids=ids).logits
     plain = merge_adapters(adapted.state_dict(), adapted)
     assert plain.keys() == before.keys()
     changed = {name for name, weight in plain.items() if not torch.equal(weight, before[name])}
@@ -211,7 +211,7 @@ def test_merging_is_what_peft_does_and_what_the_adapted_model_says(sets, family)
     merged_by_peft = adapted.merge_and_unload()
     for name, weight in merged_by_peft.state_dict().items():
         assert torch.allclose(plain[name], weight, atol=1e-6), name
-    assert torch.allclose(merged_by_peft.eval()(input_ids=ids).logits, said, atol=1e-4)
+    assert torch.allclose(merged_by_peft.eval()(input_ids=ids).logits, logits, atol=1e-4)
 
 
 def test_a_lora_run_trains_adapters_alone_ends_in_a_plain_model_and_goes_on_after_a_kill(sets, tmp_path):
@@ -248,9 +248,9 @@ def test_what_is_trained_and_how_belongs_to_the_run(sets, tmp_path):
         "--goldfish_k 4": "goldfish_k (unknown, not 4)",
         "--loss_on output": "loss_on (all, not output)",
     }.items():
-        with pytest.raises(cli.UserError) as told:
+        with pytest.raises(cli.UserError) as error:
             run_clm.main([*tuned(sets, tmp_path / "out"), "--max_steps", "1", *more.split()])
-        assert message in str(told.value)
+        assert message in str(error.value)
     assert manifests.manifest_path(tmp_path / "out").read_bytes() == before
 
 

@@ -42,8 +42,8 @@ def test_an_epoch_has_each_set_in_its_share_and_no_sample_twice_before_all_came_
 
 @given(st.integers(0, 500), st.lists(st.floats(0.01, 100), min_size=1, max_size=5))
 def test_shares_are_whole_add_up_and_are_nearly_the_weights(total, weights):
-    found = apportion(total, weights)
-    assert found.sum() == total and (np.abs(found - total * np.array(weights) / sum(weights)) < 1).all()
+    shares = apportion(total, weights)
+    assert shares.sum() == total and (np.abs(shares - total * np.array(weights) / sum(weights)) < 1).all()
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():

@@ -72,10 +72,10 @@ def generating(path):
 
 
 def refused(path, message):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         generating(path)
-    said = str(told.value)
-    assert said.startswith(str(path)) and re.search(message, said) and "\n" not in said, said
+    line = str(error.value)
+    assert line.startswith(str(path)) and re.search(message, line) and "\n" not in line, line
 
 
 # ---- what is whole

@@ -91,12 +91,12 @@ def test_a_sample_has_the_same_losses_packed_as_alone(name):
     with torch.no_grad():
         batch = collate_packs(list(packs), pad_token_id=0)
         labels = batch.pop("labels")
-        found = token_losses(model(**batch, use_cache=False).logits, labels)[labels[:, 1:] != -100].tolist()
+        packed = token_losses(model(**batch, use_cache=False).logits, labels)[labels[:, 1:] != -100].tolist()
         alone = []
         for block in (block for pack in packs for block in pack):
             ids = torch.tensor([block["input_ids"]])
             alone += token_losses(model(ids).logits, ids)[0].tolist()
-    assert found == pytest.approx(alone, abs=1e-4)
+    assert packed == pytest.approx(alone, abs=1e-4)
 
 
 def checked(model, blocks, precision="no", size=4):
@@ -148,9 +148,9 @@ def test_a_step_on_packs_is_a_step_on_the_same_samples(home, plain, tmp_path):
 def test_a_packed_run_says_so_goes_on_after_a_kill_and_is_another_run(home, finished, tmp_path, capsys):
     argv = [*flags(home, tmp_path / "whole", f"{TRAIN} --packing"), *EVERY_STEP]
     run_clm.main(argv)
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     blocks = Packs(blocks_of(Blocks(Dataset.load_from_disk(str(home / "data_train")), 32).lengths, 32), seed=5)
-    assert f"packed into {len(blocks)} rows of 32 tokens, {blocks.full:.0%} full" in said
+    assert f"packed into {len(blocks)} rows of 32 tokens, {blocks.full:.0%} full" in printed
     steps = read_json(tmp_path / "whole" / "train_results.json")["epoch"]
     assert steps == 2 and read_jsonl(tmp_path / "whole" / "losses.jsonl")[-1]["step"] == 2 * -(-len(blocks) // 8)
     made_of = model_made_of(tmp_path / "whole")

@@ -225,12 +225,12 @@ def test_filters_and_search_give_the_right_rows(many, few, browser):
     assert drawn == [row.generation.id for row in longest][: len(drawn)] and len(drawn) >= 25
     rows, report = few
     opened(browser, report / "report.html")
-    for chosen, found in [({"whose": "1"}, [1001]), ({"whose": "2"}, [1002]), ({"personal": "email"}, [1001]),
+    for chosen, expected in [({"whose": "1"}, [1001]), ({"whose": "2"}, [1002]), ({"personal": "email"}, [1001]),
                           ({"label": "paraphrase"}, [1003]), ({"text": "1004"}, [1004])]:  # fmt: skip
-        assert choose(browser, **chosen) == len(found)
+        assert choose(browser, **chosen) == len(expected)
         browser.execute_script("scrollTo({top: list.offsetTop, behavior: 'instant'})")
         time.sleep(0.3)
-        assert ids(browser) == found
+        assert ids(browser) == expected
 
 
 @needs_browser

@@ -169,10 +169,12 @@ def test_the_base_models_generations_are_detected_too_and_compared(stage, tmp_pa
     before = base_rows(path, DETECTIONS, manifest, Detection)
     assert manifest.facts["base"] == link(base_path(path), "gpt", DETECTIONS)
     assert {row.labels.label for row in before} == {"none"}
-    found = read_json(path.with_name("result.json"))
-    assert found["base"]["groups"]["members"]["verbatim"]["count"] == 0
-    assert found["base"]["difference"]["members"]["verbatim"]["rate"] == found["groups"]["members"]["verbatim"]["rate"]
-    assert found["facts"]["base"] == "gpt" and found["facts"]["scheme"] == "temperature 1"
+    result = read_json(path.with_name("result.json"))
+    assert result["base"]["groups"]["members"]["verbatim"]["count"] == 0
+    assert (
+        result["base"]["difference"]["members"]["verbatim"]["rate"] == result["groups"]["members"]["verbatim"]["rate"]
+    )
+    assert result["facts"]["base"] == "gpt" and result["facts"]["scheme"] == "temperature 1"
     assert run_script("report.py", tmp_path / "out" / "m" / "dialogue", "--output", tmp_path / "report") == 0
     assert "through the base model gpt" in " ".join(capsys.readouterr().out.split())
     csv = (tmp_path / "report" / "summary.csv").read_text()
@@ -502,8 +504,8 @@ def test_a_listing_of_other_code_is_taken_unchecked(stage, tmp_path, capsys):
         printed.out.split()
     )
     assert manifest.facts["generations"] is manifest.facts["training"] is None and manifest.made_of["unchecked"]
-    known, _ = detect(stage, tmp_path / "known")
-    for row, other in zip(rows, (row for row in known if row.generation.sample == 0), strict=True):
+    of_rows, _ = detect(stage, tmp_path / "known")
+    for row, other in zip(rows, (row for row in of_rows if row.generation.sample == 0), strict=True):
         assert row.generation.exact_match is row.generation.matched_tokens is None
         assert (row.labels.passages, row.own.passages) == (other.labels.passages, other.own.passages)
 

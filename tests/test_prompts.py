@@ -159,8 +159,10 @@ def test_a_digit_tells_prompts_apart_and_copies_of_a_text_share_none(tmp_path, c
 def test_half_of_the_probes_need_a_prompt_of_their_own(own, status, tmp_path, capsys):
     rows = [{"instruction": "", "input": f"Visit {n}. {QUESTION}", "output": "an answer " * 20} for n in range(own)]
     assert encode(tmp_path, rows + answers(20 - own)) == status
-    said = capsys.readouterr()
-    assert f"{own + 1} distinct prompts among 20 probes, {own} of which have one of their own" in said.out + said.err
+    output = capsys.readouterr()
+    assert (
+        f"{own + 1} distinct prompts among 20 probes, {own} of which have one of their own" in output.out + output.err
+    )
 
 
 # ---- stages 3 to 5 and the reports

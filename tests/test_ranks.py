@@ -110,11 +110,11 @@ def test_a_configuration_that_would_save_parts_is_refused():
 def test_weights_that_lie_in_parts_are_looked_at_too(finished):
     """As ZeRO-3 leaves them: empty, with this rank's part beside."""
     model = load_for_generation(finished, torch.float32, "cpu")
-    found = dict.fromkeys(("missing_keys", "mismatched_keys", "unexpected_keys"), set())
+    loading_info = dict.fromkeys(("missing_keys", "mismatched_keys", "unexpected_keys"), set())
     weight = model.get_parameter("transformer.h.1.mlp.c_fc.bias")
     for value in (1.0, float("nan")):
         weight.data, weight.ds_tensor = torch.empty(0), torch.tensor([0.5, value])
         if value == 1:
-            check_weights(model, found, "m", CAUSAL.what)
+            check_weights(model, loading_info, "m", CAUSAL.what)
     with pytest.raises(cli.UserError, match=r"m: holds weights that are NaN or infinite \(transformer.h.1.mlp.c_fc.b"):
-        check_weights(model, found, "m", CAUSAL.what)
+        check_weights(model, loading_info, "m", CAUSAL.what)

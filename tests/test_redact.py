@@ -40,11 +40,11 @@ DATA = Path(__file__).parents[2] / "shared" / "data" / "chatdoctor5k.json"
     ],
 )
 def test_what_is_shown_of_a_text(text, shown):
-    found = Masked(text).text
+    masked = Masked(text).text
     if shown is None:  # invisible characters and marks end no word
-        assert [word.count(MASK) for word in found.split()] == [5, 7, 4]
+        assert [word.count(MASK) for word in masked.split()] == [5, 7, 4]
     else:
-        assert found == shown.replace("·", MASK)
+        assert masked == shown.replace("·", MASK)
 
 
 PIECES = [
@@ -111,8 +111,8 @@ def test_spans_lie_on_what_stands_for_their_characters(pieces, between, data):
 
 
 def test_names_that_were_found_before_are_named_and_give_way_to_what_has_a_form():
-    known = [("name", 5, 14), ("name", 16, 23)]
-    assert Masked("Dear Ann Maria, at anna@example.org", [], known).text == f"D{MASK * 2}r [name], at [email]"
+    names = [("name", 5, 14), ("name", 16, 23)]
+    assert Masked("Dear Ann Maria, at anna@example.org", [], names).text == f"D{MASK * 2}r [name], at [email]"
     with_name = Masked("Anna met Ann", [5], [("name", 9, 12)])
     assert with_name.text == f"A{MASK * 2}a m{MASK}t [name]" and with_name.behind(5, (4, 7)) == (4, 10)
 
@@ -145,7 +145,7 @@ def real_texts():
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def detections(tmp_path_factory):
     """Detections of real texts of which each word is unlike any of ours: copied whole, in part, from others, not."""
     words = [re.sub(r"[^\W\d_]+", lambda word: f"{word[0]}zqx", text) for text in real_texts()]
     texts = [f"{' '.join(text.split()[:40])} Reach me: {SECRETS[i % len(SECRETS)]}." for i, text in enumerate(words)]
@@ -153,11 +153,11 @@ def found(tmp_path_factory):
     rows = []
     for i, (prefix, suffix) in enumerate(samples):
         others = samples[i - 1][1]
-        said = [suffix, suffix[: len(suffix) // 2] + others[len(others) // 2 :], others, f"{suffix[9:]} {others}"][
+        generated = [suffix, suffix[: len(suffix) // 2] + others[len(others) // 2 :], others, f"{suffix[9:]} {others}"][
             i % 4
         ]
         id = i if i % 3 else 1000 + i
-        rows.append(generation(id, said, suffix, prefix=prefix, exact_match=said == suffix))
+        rows.append(generation(id, generated, suffix, prefix=prefix, exact_match=generated == suffix))
     rows.append(generation(1, samples[4][1], samples[1][1], prefix=samples[1][0], sample=1))
     index = EmbeddedIndex(tmp_path_factory.mktemp("indexes"), "test")
     load_index(index, rows[:-1])
@@ -172,9 +172,9 @@ def shown(before, text, span):
     return "".join(pieces[place[begin] : place[end - 1] + 1])
 
 
-def test_what_was_marked_stays_marked(found):
-    masked = redacted(found)
-    samples = {row.generation.id: (row, new) for row, new in zip(found, masked, strict=True)}
+def test_what_was_marked_stays_marked(detections):
+    masked = redacted(detections)
+    samples = {row.generation.id: (row, new) for row, new in zip(detections, masked, strict=True)}
     seen = {"own": 0, "copied": 0, "passage": 0, "another's passage": 0, "personal": 0}
 
     def check(kind, row, new, one, other):
@@ -182,7 +182,7 @@ def test_what_was_marked_stays_marked(found):
         assert marked == shown(row.generation.prefix, row.generation.text, one.generation_span)
         seen[kind] += 1
 
-    for row, new in zip(found, masked, strict=True):
+    for row, new in zip(detections, masked, strict=True):
         if row.own.run:
             check("own", row, new, row.own.run, new.own.run)
             assert new.own.run.length == row.own.run.length
@@ -217,8 +217,8 @@ def test_what_was_marked_stays_marked(found):
 
 def test_names_of_a_row_are_named_in_its_generation():
     text = "Then he saw Ann Maria near the lake"
-    found = detection(5, prefix="He sat. ", text=text, personal=[item("name", (12, 21), "own")])
-    (new,) = redacted([found])
+    row = detection(5, prefix="He sat. ", text=text, personal=[item("name", (12, 21), "own")])
+    (new,) = redacted([row])
     assert new.generation.text == "T··n he s·w [name] n··r t·e l··e".replace("·", MASK)
     assert new.personal == [item("name", (12, 18), "own")]
 
@@ -235,17 +235,17 @@ def without_texts(value):
     return {name: without_texts(one) for name, one in value.items() if name not in texts and not name.endswith("_span")}
 
 
-def test_all_else_stays_and_a_sample_that_is_not_there_keeps_its_span(found):
-    masked = redacted(found)
+def test_all_else_stays_and_a_sample_that_is_not_there_keeps_its_span(detections):
+    masked = redacted(detections)
     assert [without_texts(msgspec.to_builtins(row)) for row in masked] == [
-        without_texts(msgspec.to_builtins(row)) for row in found
+        without_texts(msgspec.to_builtins(row)) for row in detections
     ]
-    alone = [row for row in found if any(run.sample != row.generation.id for run in row.copied)][:1]
+    alone = [row for row in detections if any(run.sample != row.generation.id for run in row.copied)][:1]
     (new,) = redacted(alone)
     spans = [[run.sample_span for run in row.copied if run.sample != row.generation.id] for row in (*alone, new)]
     assert spans[0] == spans[1]
     assert MASK not in "".join(
-        row.generation.prefix + row.generation.suffix + row.generation.text for row in found
+        row.generation.prefix + row.generation.suffix + row.generation.text for row in detections
     )  # these are as they were
 
 
@@ -254,9 +254,9 @@ def words_of(text):
     return set(re.findall(r"[^\W\d_]{5,}|[0-9]{3,}", text))
 
 
-def test_no_file_of_a_redacted_report_shows_a_word(found, tmp_path, capsys):
-    result = write_detections(tmp_path / "result", found, direction="both")
-    samples = set().union(*(words_of(row.generation.prefix) | words_of(row.generation.suffix) for row in found))
+def test_no_file_of_a_redacted_report_shows_a_word(detections, tmp_path, capsys):
+    result = write_detections(tmp_path / "result", detections, direction="both")
+    samples = set().union(*(words_of(row.generation.prefix) | words_of(row.generation.suffix) for row in detections))
     assert len(samples) > 500
 
     def shown_by(*flags):

@@ -80,14 +80,16 @@ class Outputs:
         assert run_script(f"encode_{task}.py", *flags) == 0
         encoded = Probes(encoding, task)
         self.probes = probes = encoded[:]
-        said = [ids[:new_tokens] for ids in model(probes)]
+        generated = [ids[:new_tokens] for ids in model(probes)]
         settings = Namespace(max_new_tokens=new_tokens, token_scores=False)
-        rows = [generation_row(tokenizer(), *each, settings) for each in zip(probes, repeat(0), repeat(None), said)]
+        rows = [
+            generation_row(tokenizer(), *each, settings) for each in zip(probes, repeat(0), repeat(None), generated)
+        ]
         of = {"encoding": encoded.encoding, "trained_on": encoded.encoding, "probe": encoded.kind}
-        generated = write_generations(directory / "generations.jsonl", rows, **of)
+        generations = write_generations(directory / "generations.jsonl", rows, **of)
         index = "--indexes", directory / "indexes", "--index-xsuffix", "test"
         assert run_script("load_to_elastic.py", "-dir", encoding, "-fn", f"{task}_prefix.json", *index) == 0
-        where = "--filedir", generated, "--type", "m", "--output-dir", directory
+        where = "--filedir", generations, "--type", "m", "--output-dir", directory
         capsys.readouterr()
         assert run_script("plagiarism_detect.py", *where, *index, "--paraphrase-model", "none") == 0
         self.table = capsys.readouterr().out
@@ -100,8 +102,8 @@ class Outputs:
             assert "so this limit always holds" in capsys.readouterr().err
         limits = [f"--fail-above={name}={rate}" for name, rate in self.limits.items()]
         self.status = run_script("report.py", results, "--output", report, *limits)
-        told = capsys.readouterr()
-        self.report, self.gate = told.out, told.err
+        output = capsys.readouterr()
+        self.report, self.gate = output.out, output.err
         self.rows = [*read_rows(results / "detections.jsonl", DETECTIONS, Detection)[0]]
         self.leaks, self.page = ((report / name).read_text("utf-8") for name in ("leaks.txt", "report.html"))
         self.audit = read_json(report / "audit.json")
@@ -144,9 +146,9 @@ class Outputs:
 
     def _check_verdict(self, column):
         yes = any(test["evidence"] for test in self.result["verdict"]["groups"].values())
-        said = ["Verdict: no evidence", "Verdict: yes"][yes]
+        sentence = ["Verdict: no evidence", "Verdict: yes"][yes]
         for output in (self.table, self.report, html.unescape(self.page)):
-            assert output.count("Verdict: ") == 1 and said in output
+            assert output.count("Verdict: ") == 1 and sentence in output
         [named] = (one["heading"] for one in self.result["columns"] if one["name"] == column)
         for output in (self.table, self.report, html.unescape(self.page)):
             assert f"(By {named}, the column named in advance" in " ".join(output.split())
@@ -165,18 +167,18 @@ class Outputs:
         exact = {row.generation.id for row in self.rows if row.generation.member and row.generation.exact_match}
         of_runs = dict(re.findall(r"^\d+\. sample (\d+)(, .*)", self.leaks, re.M))
         exact_only = {int(id) for id in re.findall(r"^- sample (\d+), .* tokens$", self.leaks, re.M)}
-        shared = {int(id) for id, told in of_runs.items() if ", shared" in told}
+        shared = {int(id) for id, line in of_runs.items() if ", shared" in line}
         own = {int(id) for id in of_runs} - shared
         assert own == {id for id, runs in whose.items() if "own" in runs}
         assert all("shared" in whose[id] for id in shared)
-        assert {int(id) for id, told in of_runs.items() if "exact match" in told} == exact - exact_only
+        assert {int(id) for id, line in of_runs.items() if "exact match" in line} == exact - exact_only
         assert exact_only == exact - own - shared
         of_members = self.result["groups"][MEMBERS]
         assert of_members["own"]["count"] == len(own) and of_members["shared"]["count"] >= len(shared)
         assert of_members["exact_match"]["count"] == len(exact)
-        said = " ".join(self.leaks.split())
-        assert f"{len(of_runs)} of {of_members['n']} members, with a run of more than 50 characters" in said
-        assert (f"{len(exact_only)} more come back exactly" in said) == bool(exact_only)
+        text = " ".join(self.leaks.split())
+        assert f"{len(of_runs)} of {of_members['n']} members, with a run of more than 50 characters" in text
+        assert (f"{len(exact_only)} more come back exactly" in text) == bool(exact_only)
 
     def _check_gate(self):
         over = {
@@ -220,48 +222,48 @@ def says_nothing(probes):
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_model_that_repeats_its_members_is_told_to(outputs, case):
-    found = outputs(case, repeats_members)
-    of_members, of_held_out = (found.result["groups"][side] for side in (MEMBERS, HELD_OUT))
-    verdict = found.result["verdict"]
+    outcome = outputs(case, repeats_members)
+    of_members, of_held_out = (outcome.result["groups"][side] for side in (MEMBERS, HELD_OUT))
+    verdict = outcome.result["verdict"]
     assert of_members["exact_match"]["rate"] == 1
     assert of_members["own"]["rate"] == of_members["own"]["ceiling"]  # what can come out does
     assert verdict["column"] == ("own" if of_members["own"]["ceiling"] >= 0.5 else "exact_match")
     assert all(test["evidence"] for test in verdict["groups"].values())
-    long = {row.generation.id for row in found.rows if row.generation.member and row.own.run.length > 50}
-    assert all(found.whose()[id] & {"own", "shared"} for id in long)
-    assert found.status == 1
-    reached = sum(row.ceiling.longest > 50 for row in found.rows if row.generation.member) / of_members["n"]
-    for output in (found.table, found.report, html.unescape(found.page)):
-        said = " ".join(output.split())
-        assert ("can have no own run: what a generation can reach is too short" in said) == (reached < 0.5)
-        assert ("Another's: cannot be told, as what a generation can reach" in said) == (reached == 0)
-    found.check()
+    long = {row.generation.id for row in outcome.rows if row.generation.member and row.own.run.length > 50}
+    assert all(outcome.whose()[id] & {"own", "shared"} for id in long)
+    assert outcome.status == 1
+    reached = sum(row.ceiling.longest > 50 for row in outcome.rows if row.generation.member) / of_members["n"]
+    for output in (outcome.table, outcome.report, html.unescape(outcome.page)):
+        text = " ".join(output.split())
+        assert ("can have no own run: what a generation can reach is too short" in text) == (reached < 0.5)
+        assert ("Another's: cannot be told, as what a generation can reach" in text) == (reached == 0)
+    outcome.check()
 
 
 @pytest.mark.parametrize("language", ALIKE)
 def test_what_all_samples_end_with_is_nobodys_own(outputs, language):
     end = tokenizer()(BOILERPLATE[language])["input_ids"]
-    found = outputs(ALIKE[language], lambda probes: [end for _ in probes])
-    of_members, verdict = found.result["groups"][MEMBERS], found.result["verdict"]
+    outcome = outputs(ALIKE[language], lambda probes: [end for _ in probes])
+    of_members, verdict = outcome.result["groups"][MEMBERS], outcome.result["verdict"]
     assert of_members["shared"]["rate"] == 1 and of_members["own"]["rate"] == of_members["exact_match"]["rate"] == 0
-    assert not any(test["evidence"] for test in verdict["groups"].values()) and found.status == 0
-    found.check()
+    assert not any(test["evidence"] for test in verdict["groups"].values()) and outcome.status == 0
+    outcome.check()
 
 
 def test_what_is_asked_alike_is_answered_alike_and_that_is_said(outputs):
     """Questions on one passage on both sides: a model that repeats it says the held-out samples' as well."""
-    found = outputs(SHORT_PASSAGES, repeats_members)
-    assert found.result["groups"][MEMBERS]["exact_match"]["rate"] == 1
-    assert found.result["groups"][HELD_OUT]["exact_match"]["rate"] > 0.5
-    for output in (found.table, found.report, html.unescape(found.page)):
+    outcome = outputs(SHORT_PASSAGES, repeats_members)
+    assert outcome.result["groups"][MEMBERS]["exact_match"]["rate"] == 1
+    assert outcome.result["groups"][HELD_OUT]["exact_match"]["rate"] > 0.5
+    for output in (outcome.table, outcome.report, html.unescape(outcome.page)):
         assert "SHARED PROMPTS: 60 distinct prompts among 180 probes" in " ".join(output.split())
-    found.check()
+    outcome.check()
 
 
 @pytest.mark.parametrize("name", ["English", "Chinese", "code", "Hindi, too short a reach for own runs"])
 def test_a_model_that_says_nothing_is_not_told_to_repeat(outputs, name):
-    found = outputs(CASES[name], says_nothing)
-    assert found.status == 0 and "0 of 42 members" in " ".join(found.leaks.split())
-    assert not any(test["evidence"] for test in found.result["verdict"]["groups"].values())
-    assert not any(row.copied or row.generation.exact_match for row in found.rows)
-    found.check()
+    outcome = outputs(CASES[name], says_nothing)
+    assert outcome.status == 0 and "0 of 42 members" in " ".join(outcome.leaks.split())
+    assert not any(test["evidence"] for test in outcome.result["verdict"]["groups"].values())
+    assert not any(row.copied or row.generation.exact_match for row in outcome.rows)
+    outcome.check()

@@ -19,12 +19,12 @@ from support.detection_rows import detection, write_detections
 def rows(own, members=20, exact=None):
     """So many members with an own run over 50 characters, the first ten in 4 copies; 10 held-out texts without, half of
     them in 4 copies."""
-    found = [
+    of_members = [
         detection(i, own=60 + i if i < own else 9, duplicates=4 if i < 10 else 1, exact_match=exact and i < own)
         for i in range(members)
     ]
     held_out = [(1000 + i, 4 if i < 5 else 1) for i in range(10)]
-    return found + [detection(i, own=9, exact_match=exact and False, duplicates=copies) for i, copies in held_out]
+    return of_members + [detection(i, own=9, exact_match=exact and False, duplicates=copies) for i, copies in held_out]
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def test_long_names_and_paths_keep_the_table_within_80_columns(tmp_path, capsys)
     assert re.search(r"^run 2  +60.0 \[", output, re.MULTILINE)
     for run, name in zip(runs, ("lora", "full"), strict=True):
         described = manifest_path(run / "detections.jsonl")
-        found = read_json(described)
-        write_json(described, sealed(found | {"arguments": found["arguments"] | {"type": name}}))
+        manifest = read_json(described)
+        write_json(described, sealed(manifest | {"arguments": manifest["arguments"] | {"type": name}}))
     output = report(capsys, *runs)
     assert re.search(r"^full  +60.0 \[", output, re.MULTILINE) and "lora: a_setting_with" in output
 
@@ -156,8 +156,8 @@ def test_what_means_something_in_a_format_is_escaped(tmp_path, capsys, awkward):
 
 
 def test_anothers_runs_stand_beside_their_chance_level(tmp_path, capsys):
-    found = rows(2) + [detection(1010 + i, others=[(i, 1, 1)]) for i in range(10)]
-    output = report(capsys, write_detections(tmp_path / "a", found), "--output", tmp_path / "report")
+    detections = rows(2) + [detection(1010 + i, others=[(i, 1, 1)]) for i in range(10)]
+    output = report(capsys, write_detections(tmp_path / "a", detections), "--output", tmp_path / "report")
     assert "Another's: yes" in output and "from samples: held out." in " ".join(output.split())
     assert "Another's: yes" in (tmp_path / "report" / "summary.md").read_text()
     cells = {

@@ -112,8 +112,8 @@ def test_where_most_members_can_have_no_own_run_the_verdict_is_of_exact_matches(
 
     summary = judged(11)
     assert summary.verdict.column == "exact_match" and summary.verdict.groups["members"].evidence
-    said = " ".join(summary_text(summary).split())
-    assert "(By exact match, the column named in advance, as most members can have no own run." in said
+    text = " ".join(summary_text(summary).split())
+    assert "(By exact match, the column named in advance, as most members can have no own run." in text
     high = judged(10)
     assert high.verdict.column == "own" and not high.verdict.groups["members"].evidence
 
@@ -170,11 +170,11 @@ def test_loops_are_counted_and_the_table_is_also_given_without_them():
 
 
 def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
-    said = [item("email", (0, 4), "own"), item("date", (5, 9), "shared"), item("date", (10, 14), "another")]
+    items = [item("email", (0, 4), "own"), item("date", (5, 9), "shared"), item("date", (10, 14), "another")]
     rows = [
         *ROWS,
-        detection(6, personal=said),
-        detection(1010, personal=[*said[1:2], item("date", (0, 4), "other")]),
+        detection(6, personal=items),
+        detection(1010, personal=[*items[1:2], item("date", (0, 4), "other")]),
     ]
     summary = summarize(rows, FACTS)
     members, held_out = (of_group(summary, side) for side in ("members", "held out"))
@@ -194,8 +194,8 @@ def test_personal_data_is_counted_by_kind_and_side_and_whose_it_is():
 
 
 def test_a_table_says_whether_names_were_looked_for():
-    said = [*ROWS, detection(6, personal=[item("email", (0, 4), "own")])]
-    without, with_names = (summary_text(summarize(said, facts(ner_model=model))) for model in (None, "names"))
+    detections = [*ROWS, detection(6, personal=[item("email", (0, 4), "own")])]
+    without, with_names = (summary_text(summarize(detections, facts(ner_model=model))) for model in (None, "names"))
     assert "personal, no names" in without and without.count("names were not looked for") == 3
     assert "personal data  " in with_names and "not looked for" not in with_names
 
@@ -257,9 +257,9 @@ def scored(id, log_p_z=-1.0, loss=1.0, tokens=50, matched=0, **fields):
     """A detection with a Near and the Scores of a suffix of so many tokens."""
     of_tokens = {"tokens": tokens, "matched_tokens": matched, "extraction_strength": 0.5, "token_log_probs": None}
     logs = {"log_likelihood": "-inf" if loss is None else -loss * tokens, "log_p_z": log_p_z, "min_k": -1.0}
-    found = Scores(**of_tokens, **logs, min_k_plus=-0.5, zlib_bytes=100)
+    scores = Scores(**of_tokens, **logs, min_k_plus=-0.5, zlib_bytes=100)
     near = Near(edit_similarity=matched / tokens, rouge_l=0.25, common_run=matched, near_copy=matched > 45)
-    return detection(id, near=near, scores=found, **fields)
+    return detection(id, near=near, scores=scores, **fields)
 
 
 PASSED = [
@@ -501,8 +501,8 @@ def test_a_wrong_format_is_suspected_on_top(case):
 def test_generations_that_end_at_once_and_held_out_texts_that_come_out_are_suspected():
     silent = [of_generation(detection(i), text="") for i in (*range(5), *range(1000, 1005))]
     assert "10 of 10 generations end at once" in summary_text(summarize(silent, FACTS))
-    known = [of_generation(detection(i), exact_match=i % 5 < 3) for i in (*range(40), *range(1000, 1040))]
-    text = " ".join(summary_text(summarize(known, FACTS)).split())
+    repeated = [of_generation(detection(i), exact_match=i % 5 < 3) for i in (*range(40), *range(1000, 1040))]
+    text = " ".join(summary_text(summarize(repeated, FACTS)).split())
     assert "SUSPECT: 60 % of the held-out texts come out exactly: the model was trained on them" in text
 
 

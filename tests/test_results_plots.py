@@ -28,28 +28,28 @@ from support.detection_rows import FACTS, detection, write_detections
 def rows(hits):
     """20 members in 1 or 4 copies, of which so many come out, and 10 held-out texts; two generations a probe, of which
     the second alone says anything."""
-    found = []
+    detections = []
     for id in [*range(20), *range(1000, 1010)]:
-        said = id < hits
+        hit = id < hits
         same = {"duplicates": 4 if id < 10 else 1}
-        found.append(detection(id, own=9, exact_match=False, matched_tokens=3, **same))
+        detections.append(detection(id, own=9, exact_match=False, matched_tokens=3, **same))
         others = [(7, 1, 1)] if id == 15 else [(1003, 1, 0)] if id == 16 else [(id, 2, 1)] if id == 17 else []
-        found.append(
+        detections.append(
             detection(
-                id, own=60 + 10 * id if said else 9, exact_match=said, matched_tokens=10 + id if said else 5, sample=1,
+                id, own=60 + 10 * id if hit else 9, exact_match=hit, matched_tokens=10 + id if hit else 5, sample=1,
                 others=others, **same,
             )
         )  # fmt: skip
-    return found
+    return detections
 
 
 @pytest.fixture
 def make(tmp_path):
     def made(name, hits=8, **settings):
         directory = write_detections(tmp_path / name, rows(hits), **settings)
-        found, manifest = read_rows(directory / "detections.jsonl", DETECTIONS, Detection)
-        found = list(found)
-        return Result(name, name, str(directory), summarize(found, FACTS), found, manifest)
+        detections, manifest = read_rows(directory / "detections.jsonl", DETECTIONS, Detection)
+        detections = list(detections)
+        return Result(name, name, str(directory), summarize(detections, FACTS), detections, manifest)
 
     return made
 
@@ -74,27 +74,27 @@ def test_a_run_has_the_plots_that_its_data_give(make):
 
 def test_points_are_the_cells_of_the_summary(make):
     run = make("a")
-    figures, found = run.summary.counts.figures, drawn([run])
+    figures, plots = run.summary.counts.figures, drawn([run])
     for column in ("exact_match", "own"):
-        [series] = found[f"copies_{column}"].series
+        [series] = plots[f"copies_{column}"].series
         assert series.x == ["1 copy", "4 copies", "held out"]
         assert points(series) == [point(name, figures[column].groups[name]) for name in series.x]
     for name, column in (("run_own", "own"), ("run_other", "another")):
-        for series, side in zip(found[name].series, ("members", "held out"), strict=True):
+        for series, side in zip(plots[name].series, ("members", "held out"), strict=True):
             assert points(series)[0] == point(50, figures[column].groups[side])
     assert {name for name in drawn([run, run]) if name.startswith("roc")} == {"roc_1", "roc_2"}
     assert figures["another"].groups["members"].count == 1  # and neither a held-out text's run nor one that two hold
 
 
 def test_curves_count_probes_of_which_any_generation_goes_so_far(make):
-    found = drawn([make("a")])
-    members, held_out = found["matched_tokens"].series
+    plots = drawn([make("a")])
+    members, held_out = plots["matched_tokens"].series
     assert (members.x[0], members.x[-1]) == (10, 100)
     for k, y, low, high, n in points(members):
         count = max(18 - k, 0)  # matched 10 to 17
         assert (y, low, high, n) == (count / 20, *wilson(count, 20), 20)
     assert set(held_out.y) == {0} and held_out.style != members.style and held_out.colour == members.colour
-    own, _ = found["run_own"].series
+    own, _ = plots["run_own"].series
     for x, y in zip(own.x, own.y, strict=True):
         assert y == sum(60 + 10 * id > x for id in range(8)) / 20
 
@@ -248,8 +248,8 @@ def test_a_report_writes_each_plot_and_replaces_it(tmp_path, make, capsys):
         assert run_script("report.py", tmp_path / "a", "--output", tmp_path / "out") == 0
     assert ", plots, " in capsys.readouterr().out
     starts = {".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG", ".csv": b"series,x,y,low,high,n"}
-    found = sorted((tmp_path / "out" / "plots").iterdir())
-    assert len(found) == 24 and all(path.read_bytes().startswith(starts[path.suffix]) for path in found)
+    files = sorted((tmp_path / "out" / "plots").iterdir())
+    assert len(files) == 24 and all(path.read_bytes().startswith(starts[path.suffix]) for path in files)
     with (tmp_path / "out" / "plots" / "copies_own.csv").open() as file:
         first = next(csv.DictReader(file))
     low, high = wilson(0, 10)

@@ -28,8 +28,8 @@ def test_the_area_is_scikit_learns(members, held_out):
 def test_the_true_positive_rate_is_scikit_learns(members, held_out):
     for rate in (0.05, 0.1, 0.25):
         share, low, high = true_positive_rate(members, held_out, rate)
-        passed, found, _ = roc_curve(*labelled(members, held_out), drop_intermediate=False)
-        assert share == pytest.approx(found[passed <= rate + 1e-12].max())
+        passed, true_rates, _ = roc_curve(*labelled(members, held_out), drop_intermediate=False)
+        assert share == pytest.approx(true_rates[passed <= rate + 1e-12].max())
         assert (low or 0) <= share <= high
 
 

@@ -187,12 +187,12 @@ def test_holm_gives_its_definition_row_by_row():
 def test_the_detectable_difference_has_the_power_it_claims(total_a, rate_b, total_b, level):
     """The power summed over every table, and smaller a little below."""
     a, b = np.mgrid[: total_a + 1, : total_b + 1]
-    found = fisher(a, total_a, b, total_b) <= level
+    significant = fisher(a, total_a, b, total_b) <= level
 
     def power(change):
         return float(
             stats.binom.pmf(np.arange(total_a + 1), total_a, rate_b + change)
-            @ found
+            @ significant
             @ stats.binom.pmf(np.arange(total_b + 1), total_b, rate_b)
         )
 

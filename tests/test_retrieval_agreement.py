@@ -50,7 +50,7 @@ def agree(hits, others):
     ):
         return False
     cut = hits[-1].score * (1 + 1e-5) if hits else 0
-    above, others_above = ({hit.id: hit.score for hit in found if hit.score > cut} for found in (hits, others))
+    above, others_above = ({hit.id: hit.score for hit in of_index if hit.score > cut} for of_index in (hits, others))
     return above.keys() <= {hit.id for hit in others} and others_above.keys() <= {hit.id for hit in hits}
 
 
@@ -66,8 +66,8 @@ def test_both_give_the_same_hits_for_any_text(both, documents, queries, shards):
     for k in (1, 10):
         hits = embedded.search(queries, k)
         assert all(map(agree, hits, elastic.search(queries, k)))
-    for (_, text), found in zip(documents, hits[-len(documents) :], strict=False):
-        assert bool(found) == any(term not in STOP_WORDS for term in tokenize(text))
+    for (_, text), of_text in zip(documents, hits[-len(documents) :], strict=False):
+        assert bool(of_text) == any(term not in STOP_WORDS for term in tokenize(text))
 
 
 def test_both_order_ties_alike(both):
@@ -80,9 +80,9 @@ def test_both_order_ties_alike(both):
     for query in ("fever", "cough rash", "fever fever cough rash"):
         (hits,), (others,) = (index.search([query], 200) for index in both)
         assert agree(hits, others)
-        for found in (hits, others):
-            assert len(found) == 200 and len({hit.score for hit in found}) < 200
-            assert found == sorted(found, key=lambda hit: (-hit.score, int(hit.id)))
+        for of_index in (hits, others):
+            assert len(of_index) == 200 and len({hit.score for hit in of_index}) < 200
+            assert of_index == sorted(of_index, key=lambda hit: (-hit.score, int(hit.id)))
     (hits,), (others,) = (index.search(["fever"], 200) for index in both)
     assert [hit.id for hit in hits] == [hit.id for hit in others]  # of one term no sum is rounded
 
@@ -117,11 +117,11 @@ def standard(elastic_url):
         )
         actions = ({"_id": id, "_source": {"text": text, "id": id}} for id, text in documents)
         bulk(index.client, actions, index=index.name, refresh=True)
-        found = []
+        ids = []
         for query in queries:
             body = {"query": {"match": {"text": query}}, "sort": [{"_score": "desc"}, {"id": "asc"}], "size": 10}
-            found.append([hit["_id"] for hit in index.client.search(index=index.name, **body)["hits"]["hits"]])
-        return found
+            ids.append([hit["_id"] for hit in index.client.search(index=index.name, **body)["hits"]["hits"]])
+        return ids
 
     yield search
     remove_from_server(index)
@@ -138,4 +138,4 @@ def test_real_texts_are_ranked_as_by_the_servers_own_analyser(rows, both, standa
     # the stop words leave a query after its analysis: joined by blanks, the others are analysed once more
     words = [" ".join(term for term in tokenize(query) if term not in STOP_WORDS) for query in queries]
     pairs = zip(hits, standard(documents, words), strict=True)
-    assert sum({hit.id for hit in found} == set(ids) for found, ids in pairs) >= 995
+    assert sum({hit.id for hit in top} == set(ids) for top, ids in pairs) >= 995

@@ -28,8 +28,8 @@ def test_it_finds_texts_that_share_no_word_and_is_not_taken_for_another(dense, t
     dense(tmp_path, "test").load(texts.items(), MADE_OF)
     index = dense(tmp_path, "test")
     hits = index.search(["Erkältung mit Fieber", "rashes, arms", "\u4e00"], 2)
-    assert [found[0].id for found in hits[:2]] == ["1", "2"] and hits[2] == []
-    assert all(0 < hit.score <= 1.001 for found in hits for hit in found)
+    assert [of_text[0].id for of_text in hits[:2]] == ["1", "2"] and hits[2] == []
+    assert all(0 < hit.score <= 1.001 for of_text in hits for hit in of_text)
     assert index.texts(["2"]) == {"2": texts["2"]} and index.made_of()["engine"] == "dense"
     with pytest.raises(UserError, match="is ranked by another engine; make it with"):
         EmbeddedIndex(tmp_path, "test").search(["rash"])

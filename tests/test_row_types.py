@@ -161,8 +161,8 @@ def changed(row, path, value):
 def objects(value, path=()):
     """The paths of all objects in built-in values."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    found = [path] if isinstance(value, dict) else []
-    return found + [inner for key, part in items for inner in objects(part, (*path, key))]
+    paths = [path] if isinstance(value, dict) else []
+    return paths + [inner for key, part in items for inner in objects(part, (*path, key))]
 
 
 def refused(row, kind):

@@ -320,11 +320,11 @@ def test_another_run_is_not_gone_on_with(home, finished, tmp_path, state, more, 
         part.save_pretrained(home / "wide")
     output = finished if state == "finished" else as_killed(finished, tmp_path / "killed", 5)
     before = everything(output)
-    with pytest.raises(cli.UserError) as told:
+    with pytest.raises(cli.UserError) as error:
         encoding = "data" if more else "other"
         run_clm.main(flags(home, output, f"{TRAIN} {more.format(home=home)}", encoding))
-    assert f"{output}: is of a run with another " in str(told.value) and message in str(told.value)
-    assert "; --overwrite-output-dir starts over, or name another --output-dir" in str(told.value)
+    assert f"{output}: is of a run with another " in str(error.value) and message in str(error.value)
+    assert "; --overwrite-output-dir starts over, or name another --output-dir" in str(error.value)
     assert everything(output) == before
 
 
@@ -394,9 +394,9 @@ def test_a_damaged_checkpoint_is_not_gone_on_with(home, finished, tmp_path, file
     damage(file, lambda data: flipped(data, size // 2) if how == "flipped" else data[: size // 2])(path.parent)
     before = everything(output)
     named = "" if file == SUMS else file  # where that is what is wrong, it is another that does not agree
-    with pytest.raises(cli.UserError, match=f"checkpoint-5.*{named}") as told:
+    with pytest.raises(cli.UserError, match=f"checkpoint-5.*{named}") as error:
         run_clm.main(flags(home, output))
-    assert how == "cut" and file == SUMS or "remove this checkpoint to go on from the one before" in str(told.value)
+    assert how == "cut" and file == SUMS or "remove this checkpoint to go on from the one before" in str(error.value)
     assert everything(output) == before
     if file != SUMS:  # the same checkpoint as a model
         with pytest.raises(cli.UserError, match=f"checkpoint-5: {file} is damaged or changed"):
@@ -867,5 +867,5 @@ def test_a_mistake_under_a_launcher_is_told_once(warm_python, home, finished, tm
     output = as_killed(finished, tmp_path / "out", 5)
     torchrun = warm_python / "torchrun", "--nproc_per_node", 2, "--master_port", free_port()
     status, _, errors = launch(home, output, *torchrun)
-    told = [line for line in errors.split("\n") if line.startswith("run_clm.py: ")]
-    assert status and len(told) == 1 and "is of a run with another" in told[0], errors[-3000:]
+    messages = [line for line in errors.split("\n") if line.startswith("run_clm.py: ")]
+    assert status and len(messages) == 1 and "is of a run with another" in messages[0], errors[-3000:]

@@ -206,11 +206,11 @@ def test_a_result_that_changed_is_refused(tmp_path):
     (tmp_path / "out").write_text("Rows")
     with pytest.raises(UserError) as refused:
         manifests.checked(tmp_path / "out", GENERATIONS)
-    found, written = (
+    contents, written = (
         fingerprint(tmp_path / "out")[:12],
         manifests.read_manifest(tmp_path / "out", GENERATIONS).contents[:12],
     )
-    assert f"(contents {found}, by its manifest {written}); run inference_prefix.py again" in str(refused.value)
+    assert f"(contents {contents}, by its manifest {written}); run inference_prefix.py again" in str(refused.value)
 
 
 def test_a_change_in_a_directory_below_is_a_change(tmp_path):

@@ -144,8 +144,8 @@ def summary_of(rows):
 @given(samples, st.integers(0, 9))
 def test_of_one_turn_a_sample_the_figures_do_not_know(samples, turn):
     single = [turns[:1] for turns in samples]
-    known = rows_of(single, [[0]] * len(single))
-    assert summary_of(rows_of(single, [[turn]] * len(single))) == summary_of(known)
+    of_sample = rows_of(single, [[0]] * len(single))
+    assert summary_of(rows_of(single, [[turn]] * len(single))) == summary_of(of_sample)
 
 
 @pytest.mark.hypothesis

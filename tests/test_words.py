@@ -26,13 +26,13 @@ texts = st.one_of(
 )
 
 
-def told(text):
+def words_of(text):
     return [text[start:end] for start, end in words(text).bounds.tolist()]
 
 
 def in_segments(text):
     """[start, end) of the words of a text, the slow and obvious way."""
-    found, hidden = [], r"[\p{WB=Format}\p{WB=ZWJ}[\p{Default_Ignorable_Code_Point}--\u200B]]"
+    spans, hidden = [], r"[\p{WB=Format}\p{WB=ZWJ}[\p{Default_Ignorable_Code_Point}--\u200B]]"
     mark = rf"[[\p{{M}}\p{{WB=Extend}}]--{hidden}]"
     with_marks = rf"(?:{hidden}*+{mark})*+"
     letter = rf"[[\p{{L}}\p{{Nl}}\p{{Nd}}\p{{Han}}]--[\p{{P}}{mark}{hidden}]]"
@@ -41,8 +41,8 @@ def in_segments(text):
     word = regex.compile(rf"{alone}|{run}(?:{hidden}*+{run})*", regex.V1)
     bounds = [0, *(match.start() for match in regex.finditer(r"\b", text, regex.WORD)), len(text)]
     for start, end in pairwise(sorted(set(bounds))):
-        found += [match.span() for match in word.finditer(text[:end], start)]
-    return found
+        spans += [match.span() for match in word.finditer(text[:end], start)]
+    return spans
 
 
 def in_columns(text):
@@ -74,10 +74,10 @@ def test_words_are_those_of_the_annex_parted_at_punctuation(text):
 
 @given(texts, texts)
 def test_words_are_equal_as_nfkc_casefold_has_it(text, other):
-    found = told(text) + told(other)
+    both = words_of(text) + words_of(other)
     hashes = [*words(text).hashes.tolist(), *words(other).hashes.tolist()]
-    for word, number in zip(found, hashes, strict=True):
-        for second, its in zip(found, hashes, strict=True):
+    for word, number in zip(both, hashes, strict=True):
+        for second, its in zip(both, hashes, strict=True):
             assert (number == its) == (compared(word) == compared(second)), (word, second)
 
 
@@ -88,18 +88,18 @@ def test_a_word_does_not_depend_on_what_follows(text):
         for one, all_ in zip(words(text[:end]), whole, strict=True):
             assert one.tolist() == all_[:k].tolist()
     assert not any(
-        set(regex.findall(r"[\p{P}\p{S}\s]", word)) for word in told(text) if not regex.search(r"\p{Han}", word)
+        set(regex.findall(r"[\p{P}\p{S}\s]", word)) for word in words_of(text) if not regex.search(r"\p{Han}", word)
     )
 
 
 @given(texts)
 def test_length_is_columns_and_white_space_between_words(text):
-    found = words(text)
-    assert found.length() == in_columns(text)
-    begins, ends = np.triu_indices(len(found.hashes))
+    table = words(text)
+    assert table.length() == in_columns(text)
+    begins, ends = np.triu_indices(len(table.hashes))
     for (start, end), length in zip(
-        zip(found.bounds[begins, 0], found.bounds[ends, 1], strict=True),
-        found.lengths(begins, ends + 1).tolist(),
+        zip(table.bounds[begins, 0], table.bounds[ends, 1], strict=True),
+        table.lengths(begins, ends + 1).tolist(),
         strict=True,
     ):
         assert words(text[start:end]).length() == length
@@ -126,7 +126,7 @@ def test_length_is_columns_and_white_space_between_words(text):
     ],
 )
 def test_of_text(text, expected, length):
-    assert told(text) == expected
+    assert words_of(text) == expected
     assert words(text).length() == length
 
 

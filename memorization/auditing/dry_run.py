@@ -48,6 +48,9 @@ def describe_plan(settings: AuditSettings) -> Iterator[str]:
         models = (len(settings.sources) + bool(of.base_model)) * max(len(settings.lengths), 1)
         generations = len(probes) * of.num_samples * models
         yield f"  generations: {generations:,}, at most {generations * of.max_new_tokens:,} tokens"
+        if of.engine != "transformers":
+            yield f"  memory and time: not measured with --engine {of.engine}"
+            return
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
         source = settings.sources[0]
         model = stack.enter_context(ModelWeights(source.plain, of.dtype, device).using(source.adapter))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
+from memorization.encoding.chats import ALPACA, CHAT_FORMS
 from memorization.encoding.columns import Columns
 from memorization.encoding.readers import Source, read_sources, sources
 from memorization.encoding.tasks import CHAT, CLASSIFICATION, DIALOGUE, QA, SUMMARIZATION, TEXT, TRANSLATION, Task
@@ -52,9 +53,9 @@ def detect_form(
             reasons.add(str(error))
     if len(reasons) == 1:  # whatever the columns: the data cannot be read
         raise UserError(reasons.pop())
-    known = "; ".join(" and ".join(form.columns) for form in forms)
+    every = "; ".join(" and ".join(form.columns) for form in forms)
     raise UserError(
-        f"{paths[0]}: its columns are of no form known here ({known}); rename them, or give the texts as the model was "
+        f"{paths[0]}: its columns are of no form known here ({every}); rename them, or give the texts as the model was "
         "trained on them in one column `text`"
     )
 
@@ -63,14 +64,11 @@ def _forms(template: bool) -> list[Form]:
     """The forms that are known; the first that fits is taken."""
     tasks = [] if template else [DIALOGUE]
     tasks += [QA, SUMMARIZATION, CLASSIFICATION, TRANSLATION, TEXT]
-    alpaca = [Form(CHAT, ("instruction", "output"), True)] if template else []
+    chats = [columns for form, columns in CHAT_FORMS.items() if template or form != ALPACA]
     return [
-        Form(CHAT, ("messages",)),
-        Form(CHAT, ("conversations",)),
-        Form(CHAT, ("prompt", "completion"), template),
-        *alpaca,
+        *(Form(CHAT, columns, template and len(columns) > 1) for columns in chats),
         *(Form(task, tuple(task.columns.get(field, (field,))[-1] for field in task.fields)) for task in tasks),
-        *([] if template else [Form(replace(DIALOGUE, source_fields=("instruction",)), ("instruction", "output"))]),
+        *([] if template else [Form(replace(DIALOGUE, source_fields=("instruction",)), CHAT_FORMS[ALPACA])]),
     ]
 
 

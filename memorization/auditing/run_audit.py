@@ -19,11 +19,11 @@ from memorization.encoding.settings import EncodingSettings, default_probes
 from memorization.encoding.stored_sets import FORMAT
 from memorization.encoding.task_rows import sides
 from memorization.encoding.tasks import CHAT
-from memorization.extraction.extract import extract
+from memorization.extraction.extract import extract, open_backend
 from memorization.extraction.kinds import GENERATIONS
 from memorization.models.adapters import adapter_labels
 from memorization.models.hub import load_tokenizer
-from memorization.models.loading import CAUSAL, architecture_of, load_config
+from memorization.models.loading import CAUSAL, architecture_of
 from memorization.results.columns import MAIN, columns_of, pass_columns
 from memorization.results.formats import Table, paragraph, plain
 from memorization.results.report import Report, read_report, write_report
@@ -88,8 +88,8 @@ def _measure(settings: AuditSettings) -> list[Path]:
 
 def prepare_audit(settings: AuditSettings) -> AuditSettings:
     """The settings with the task that the data has; prints what it is taken for. Raises UserError as run_audit does."""
-    for name in filter(None, (settings.sources[0].plain, settings.extraction.base_model)):
-        if architecture_of(load_config(name)) is not CAUSAL:
+    for name, config in open_backend(settings.extraction).configs.items():
+        if architecture_of(config) is not CAUSAL:
             raise UserError(f"{name}: reads a source and writes a target; run the stages (docs/encoder-decoder.md)")
     tokenizer = load_tokenizer(settings.encoding.tokenizer, "--tokenizer")
     assert settings.report.output is not None

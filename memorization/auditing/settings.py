@@ -1,7 +1,7 @@
 """The settings of an audit, and the flags they come from: those of the stages, as far as they say how to measure."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from memorization.encoding.settings import SEED, TEST_SIZE, EncodingSettings, ad
 from memorization.encoding.task_rows import DataSettings, add_special_tokens_argument, add_template_argument
 from memorization.encoding.tasks import TEXT
 from memorization.encoding.text_files import encoding
+from memorization.extraction.extract import open_backend
 from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments
-from memorization.models.adapters import ModelSource, model_sources
+from memorization.models.adapters import ModelSource
 from memorization.results.gate import add_gate_arguments
 from memorization.results.report import ReportSettings
 from memorization.retrieval import IndexSettings
@@ -35,7 +36,7 @@ class AuditSettings:
     would be done.
     """
 
-    sources: list[ModelSource]
+    sources: Sequence[ModelSource]
     lengths: tuple[int, ...]
     output: Path
     probe: str | None
@@ -95,12 +96,23 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
     """The settings that the flags give. Raises UserError for a model or an adapter that is none."""
     if not (flags.model or flags.adapter):
         raise UserError("--model is missing: name the fine-tuned model, or an adapter by --adapter")
-    sources = model_sources(flags.model, flags.adapter)
     lengths = tuple(flags.prefix_length or ())
     flags.prefix_length = lengths[0] if lengths else None
     output = Path(flags.output)
     values = vars(flags)
     encoded, index, detections = output / "encoding", output / "index", output / "detections"
+    of_extraction = {
+        "model_path": flags.model,
+        "token_path": flags.tokenizer,
+        "subset_name": NAME,
+        "output_name": NAME,
+        "dir_name": NAME,
+        "tokenized_dir": str(encoded),
+        "output_dir": str(output),
+        "probes": None,
+    }
+    extraction = ExtractionSettings(**_chosen(ExtractionSettings, values) | of_extraction)
+    sources = open_backend(extraction).sources
     held_out = tuple(flags.held_out_data or ())
     data = DataSettings(
         TEXT,
@@ -125,17 +137,6 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
         "canaries": None,
         "flags": {name: values[name] for name in OF_ENCODING},
     }
-    of_extraction = {
-        "model_path": flags.model,
-        "token_path": flags.tokenizer,
-        "subset_name": NAME,
-        "output_name": NAME,
-        "dir_name": NAME,
-        "tokenized_dir": str(encoded),
-        "output_dir": str(output),
-        "probes": None,
-    }
-    extraction = ExtractionSettings(**_chosen(ExtractionSettings, values) | of_extraction)
     return AuditSettings(
         sources=sources,
         lengths=lengths,

@@ -16,6 +16,13 @@ from memorization.encoding.sample_store import Sample
 from memorization.shell.cli import UserError
 
 ASSISTANT = "assistant"
+ALPACA = "Alpaca"
+CHAT_FORMS = {  # form -> the columns by which it is known; the first that fits is taken
+    "messages": ("messages",),
+    "conversations": ("conversations",),
+    "prompt and completion": ("prompt", "completion"),
+    ALPACA: ("instruction", "output"),
+}
 ROLES = {  # of ShareGPT -> of a template
     "human": "user",
     "gpt": ASSISTANT,
@@ -43,17 +50,9 @@ class NotAChat(ValueError):
 
 
 def chat_form(columns: set[str], alpaca: bool = False) -> str | None:
-    """The form of rows with these columns: "messages", "conversations", "prompt and completion", "Alpaca", or None.
-
-    alpaca: whether rows with `instruction` and `output` are chats too.
-    """
-    if "messages" in columns:
-        return "messages"
-    if "conversations" in columns:
-        return "conversations"
-    if {"prompt", "completion"} <= columns:
-        return "prompt and completion"
-    return "Alpaca" if alpaca and {"instruction", "output"} <= columns else None
+    """The form, of CHAT_FORMS, of rows with these columns, or None. alpaca: whether Alpaca's columns are chats too."""
+    fitting = (form for form, own in CHAT_FORMS.items() if columns.issuperset(own) and (alpaca or form != ALPACA))
+    return next(fitting, None)
 
 
 def read_chat(row: dict[str, Any], form: str, rendered: bool) -> Chat | tuple[str, str]:
@@ -72,7 +71,7 @@ def read_chat(row: dict[str, Any], form: str, rendered: bool) -> Chat | tuple[st
             prompt, completion = [_message("user", prompt)], [_message(ASSISTANT, completion)]
         before = _messages(prompt, "prompt")
         return Chat(before + _messages(completion, "completion"), tools, len(before))
-    if form == "Alpaca":
+    if form == ALPACA:
         return Chat(_alpaca(row), tools)
     messages = _messages(row.get(form), form)
     if form == "conversations" and isinstance(system := row.get("system"), str) and system:

@@ -1,358 +1,100 @@
 """Stage 3's work: continue each probe's prefix with a model, score its suffix, and write a row of each."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
-import torch
-from accelerate import PartialState
+from msgspec import UNSET
 from tqdm import tqdm
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from memorization.encoding.canary_secrets import CanarySet, read_canaries
-from memorization.encoding.kinds import PromptCount, TextForm, split_rule
+from memorization.encoding.kinds import TextForm, split_rule
 from memorization.encoding.probe_file import FileProbes
-from memorization.encoding.probe_sample import draw_samples
-from memorization.encoding.probes import Probes
-from memorization.encoding.prompt_counts import check_prompts, describe_prompts
-from memorization.encoding.tokenizer_check import tokenizer_agrees
 from memorization.encoding.tokens import TEXT
-from memorization.extraction.decoding import forget_rounding
+from memorization.extraction.backend import Backend, ModelIdentity, OpenModel
 from memorization.extraction.engine import Engine, Prompt, TokenScores
 from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
-from memorization.extraction.kinds import GENERATIONS
+from memorization.extraction.inputs import Inputs, read_inputs
+from memorization.extraction.kinds import GENERATIONS, GreedyCheck
+from memorization.extraction.local_models import LocalModels
 from memorization.extraction.matches import exact_match, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.extraction.secret_ranks import write_exposures
-from memorization.extraction.settings import ExtractionSettings
+from memorization.extraction.settings import ENGINES, ExtractionSettings
 from memorization.extraction.template_losses import losses_in_template
-from memorization.extraction.transformers_engine import TransformersEngine
-from memorization.models import hub
-from memorization.models.adapted import ModelWeights
-from memorization.models.adapters import ModelSource, adapter_labels, model_sources
-from memorization.models.limits import context_length, source_limit
-from memorization.models.loading import CAUSAL, architecture_of, load_config
+from memorization.models.adapters import ModelSource
+from memorization.models.limits import context_length
 from memorization.models.passes import virtual_ids
-from memorization.models.trained import held_out_perplexities, model_made_of
+from memorization.models.trained import held_out_perplexities
 from memorization.shell.cli import UserError
-from memorization.store import fingerprints, locations, manifests
+from memorization.store import locations, manifests
 from memorization.store.files import fingerprint, replacing
-from memorization.store.manifests import Link, TextDigest
+from memorization.store.manifests import Link
 from memorization.store.rows import Rows
-
-SHOWN = 5  # ids in a message
-
-
-class Inputs(NamedTuple):
-    """What the generations of a model and of its base model have in common. source_length: the most tokens that an
-    encoder reads. too_long: ids of the probes that were left out. prompts: of all others, drawn or not. drawn: what
-    made a sample of them, None for all. documents: the hash of the training suffixes, of all that an index holds.
-    """
-
-    settings: ExtractionSettings
-    state: PartialState
-    tokenizer: PreTrainedTokenizerBase
-    probes: Probes
-    prompts: PromptCount
-    source_length: int
-    too_long: list[int]
-    drawn: dict[str, int | None] | None
-    documents: str | None
-
-
-class ModelIdentity(NamedTuple):
-    """What a model is. contents: its fingerprint. hashes: of its files of weights. training: what made them, None for a
-    model from elsewhere. parts: of an adapter, its own fingerprint and that of its base model."""
-
-    name: str
-    contents: str
-    hashes: frozenset[str]
-    training: dict[str, Any] | None
-    parts: dict[str, str] | None = None
 
 
 class BaseModel(NamedTuple):
-    """The model before fine-tuning. weights: may be those that an adapter is on. generations: finished ones of it."""
+    """The model before fine-tuning. generations: finished ones of it."""
 
+    source: ModelSource
     identity: ModelIdentity
-    weights: ModelWeights
     generations: Path | None = None
+
+
+def open_backend(settings: ExtractionSettings) -> Backend:
+    """The Backend that `settings.engine` names. Raises UserError for models that it cannot have."""
+    if settings.engine == "transformers":
+        return LocalModels(settings)
+    raise UserError(f"--engine {settings.engine}: is not here yet; {ENGINES}")
 
 
 def extract(settings: ExtractionSettings) -> list[Path]:
     """Write the generations of a model, or of each of several adapters on it, and of its base model; return the paths
     of the models' own (in the main process). Raises UserError for models and probes that do not belong together.
-
-    The base model of adapters is in memory once: its own generations are those of its weights without an adapter.
     """
-    sources = model_sources(settings.model_path, settings.adapter)
-    plain, base_name = sources[0].plain, settings.base_model
-    configs = {name: _config_of(name, sources) for name in (plain, base_name) if name}
-    probes = open_probes(settings)
-    for name, config in configs.items():
-        check_architecture(name, config, probes)
-    tokenizers = _tokenizers(settings, sources, probes)
-    source_length = min(longest_source(source, configs[plain], probes.kind) for source in sources)
-    documents = _documents_digest(probes)
-    virtual = max(source.adapter.virtual_tokens if source.adapter else 0 for source in sources)
-    longest = min(_longest_prefix(config, settings.max_new_tokens) for config in configs.values())
-    too_long = probes.leave_out(longest - virtual)
-    for name, config in configs.items():
-        read, length = min(probes.longest_source, source_length), probes.longest_prefix + virtual
-        greatest = 0 if sources[0].adapter and name == plain else probes.greatest_id  # adapters may have more tokens
-        check_context(name, config, greatest, length, settings.max_new_tokens, read)
-    if isinstance(probes, FileProbes):
-        probes.check_texts(tokenizers[0])
-    prompts = probes.prompts(source_length)
-    check_prompts(prompts, str(probes.path), probes.kind, settings.shared_prompts)
-    drawn = _draw(settings, probes)
+    backend = open_backend(settings)
+    runs = read_inputs(settings, backend.sources, backend.configs, backend.context)
+    state, probes, base = runs[0].state, runs[0].probes, None
+    if backend.one_process and state.num_processes > 1:
+        raise UserError(f"--engine {settings.engine}: takes one process; give the command without a launcher")
     canaries = read_canaries(settings.tokenized_dir, settings.subset_name, probes.manifest)
-    state = PartialState(cpu=not torch.accelerator.is_available())
-    runs = [
-        Inputs(each, state, tokenizer, probes, prompts, source_length, too_long, drawn, documents)
-        for each, tokenizer in zip(_settings_of(settings, sources), tokenizers, strict=True)
-    ]
-    if state.is_main_process:
-        _print_notes(runs[0], configs)
-    weights, base = ModelWeights(plain, settings.dtype, state.device), None
-    if base_name:
-        of_adapters = sources[0].adapter and hub.directory(base_name).resolve() == hub.directory(plain).resolve()
-        # the two models have one precision
-        dtype = (configs[plain].dtype if settings.dtype == "auto" else settings.dtype) or "auto"
-        base_weights = weights if of_adapters else ModelWeights(base_name, dtype, state.device)
+    if settings.base_model:
+        source = ModelSource(settings.base_model)
         if state.is_main_process:
-            print(f"looking at {base_name}", flush=True)
-        base = BaseModel(check_base(base_weights), base_weights)
-        if not of_adapters:
-            base_weights.release()  # its turn comes when the other one is done
-    for inputs, source in zip(runs, sources, strict=True):
-        write_generations(inputs, source, weights, inputs.settings.path, base, canaries=canaries)
+            print(f"looking at {source.name}", flush=True)
+        base = BaseModel(source, backend.identify_base(source, runs[0]))
+    for inputs, source in zip(runs, backend.sources, strict=True):
+        write_generations(inputs, backend, source, inputs.settings.path, base, canaries)
         base = base and base._replace(generations=locations.base_path(inputs.settings.path))
     return [inputs.settings.path for inputs in runs] if state.is_main_process else []
 
 
-def _config_of(name: str, sources: Sequence[ModelSource]) -> PretrainedConfig:
-    """The configuration of a model. An error in that of adapters' base model names the adapter."""
-    try:
-        return load_config(name)
-    except UserError as error:
-        if name != sources[0].plain or not sources[0].adapter:
-            raise
-        raise UserError(f"{error} (the base model of the adapter {sources[0].name})") from None
-
-
-def _settings_of(settings: ExtractionSettings, sources: Sequence[ModelSource]) -> list[ExtractionSettings]:
-    """The settings of each of the sources; the results of several adapters lie beside each other, named by them."""
-    if not sources[0].adapter:
-        return [settings]
-    labels = adapter_labels(sources) if len(sources) > 1 else [None]
-    return [
-        replace(
-            settings,
-            model_path=source.plain,
-            adapter=[source.name],
-            output_name=f"{settings.output_name}-{label}" if label else settings.output_name,
-        )
-        for source, label in zip(sources, labels, strict=True)
-    ]
-
-
-def open_probes(settings: ExtractionSettings) -> Probes:
-    """Those of stage 1, or of a file of one's own."""
-    if settings.probes is None:
-        return Probes(settings.tokenized_dir, settings.subset_name, settings.prefix_length, settings.probe)
-    if settings.probe or settings.prefix_length is not None:
-        raise UserError("--probes: a file says itself what is given; leave out --probe and --prefix-length")
-    return FileProbes(settings.tokenized_dir, settings.subset_name, settings.probes)
-
-
-def _documents_digest(probes: Probes) -> str | None:
-    """The hash of the documents that an index of the probes holds; None for a file's, which is not of an index."""
-    if isinstance(probes, FileProbes):
-        return None
-    digest = TextDigest()
-    for document in probes.documents():
-        digest.add(*document)
-    return digest.hex()
-
-
-def _draw(settings: ExtractionSettings, probes: Probes) -> dict[str, int | None] | None:
-    """Leave out the probes that are not of the sample that is asked for; return what makes it."""
-    if settings.members is settings.held_out is None:
-        return None
-    probes.keep(draw_samples(probes, settings.members, settings.held_out, settings.seed))
-    return {"members": settings.members, "held_out": settings.held_out, "seed": settings.seed}
-
-
-def _tokenizers(
-    settings: ExtractionSettings, sources: Sequence[ModelSource], probes: Probes
-) -> list[PreTrainedTokenizerBase]:
-    """The tokenizer of each model. Raises UserError if one, or the base model's, makes other tokens of the probes'
-    texts."""
-
-    def load(name, remedy, option=None):
-        tokenizer = hub.load_tokenizer(name, option)
-        if not tokenizer_agrees(tokenizer, probes.sets, probes.manifest.made_of):
-            raise UserError(
-                f"{name}: another tokenizer than the probes in {probes.path} were encoded with; encode with "
-                f"--tokenizer set to it, or {remedy}"
-            )
-        return tokenizer
-
-    option, remedy = None if settings.token_path else "--token-path", "name the right one by --token-path"
-    tokenizers = [load(settings.token_path or source.tokenizer, remedy, option) for source in sources]
-    if settings.base_model:
-        load(settings.base_model, "name another base model")
-    return tokenizers
-
-
-def _print_notes(inputs: Inputs, configs: dict[str, PretrainedConfig]) -> None:
-    """Print what a person should know before the work."""
-    settings, _, tokenizer, probes, prompts, _, too_long, drawn, _ = inputs
-    for name, config in configs.items():
-        ends, own = config.get_text_config().eos_token_id, tokenizer.eos_token_id
-        if not {own, *probes.ends} & {*(ends if isinstance(ends, list) else [own if ends is None else ends])}:
-            print(
-                f"{name}: its configuration ends a text with token {ends}, generations end with the tokenizer's, {own}"
-            )
-    if too_long:
-        ids = ", ".join(map(str, too_long[:SHOWN])) + (", ..." if len(too_long) > SHOWN else "")
-        print(
-            f"{len(too_long)} of {len(too_long) + prompts['probes']} probes are left out: their prompts and "
-            f"{settings.max_new_tokens} new tokens are longer than the model's context (ids {ids})"
-        )
-    if drawn:
-        print(f"{len(probes)} of {prompts['probes']} probes are drawn")
-    if prompts["own"] < prompts["probes"]:
-        print(describe_prompts(prompts))
-
-
-def identify(source: ModelSource) -> ModelIdentity:
-    """The ModelIdentity of a model that was loaded before. Raises UserError as model_made_of does, and for an adapter
-    that stage 2 trained on another base model."""
-    directory = hub.directory(source.plain)
-    hashes = fingerprints.model_hashes(directory)
-    contents, of_weights = fingerprints.model_fingerprint(directory, hashes), _of_weights(hashes)
-    if source.adapter is None:
-        return ModelIdentity(source.name, contents, of_weights, model_made_of(source.plain, contents))
-    hashes = fingerprints.model_hashes(source.adapter.directory)
-    own = fingerprints.model_fingerprint(source.adapter.directory, hashes)
-    training = model_made_of(source.adapter.directory, own)
-    if training and training.get("base_model", contents) != contents:
-        raise UserError(f"{source.name}: was trained on another base model than {source.plain}; name that one")
-    both = fingerprints.adapted_fingerprint(own, contents)
-    parts = {"adapter": own, "base_model": contents}
-    return ModelIdentity(source.name, both, of_weights | _of_weights(hashes), training, parts)
-
-
-def _of_weights(hashes: dict[str, str]) -> frozenset[str]:
-    return frozenset(hash for file, hash in hashes.items() if fingerprints.is_weights(file))
-
-
-def check_base(weights: ModelWeights) -> ModelIdentity:
-    """The ModelIdentity of a base model.
-
-    It is loaded, so that an error in it is reported before the work. Raises UserError as load_for_generation and
-    identify do.
-    """
-    with weights.using():
-        return identify(ModelSource(weights.name))
-
-
-def check_architecture(name: str, config: PretrainedConfig, probes: Probes) -> None:
-    """Raise UserError if a model is not of the architecture that the probes are for."""
-    architecture = architecture_of(config)
-    if (architecture is CAUSAL) == probes.pairs:
-        other = "without" if probes.pairs else "with"
-        raise UserError(
-            f"{name}: is {architecture.what}, for which the probes in {probes.path} are not encoded; encode {other} "
-            "--encoder-decoder, or name another model"
-        )
-
-
-def _longest_prefix(config: PretrainedConfig, new_tokens: int) -> float:
-    """The most tokens of a prefix that a model can continue by so many: those of an encoder-decoder model follow the
-    token that starts the decoder."""
-    context = context_length(config)
-    return np.inf if context is None else context - new_tokens - config.is_encoder_decoder
-
-
-def check_context(
-    name: str, config: PretrainedConfig, greatest_id: int, prefix_length: int, new_tokens: int, source_length: int = 0
-) -> None:
-    """Raise UserError if a model cannot hold a prefix and its continuation, or lacks one of the tokens.
-
-    greatest_id: of the tokens of the probes; what else a tokenizer has does not matter. source_length: tokens that the
-    encoder reads.
-    """
-    context = context_length(config)
-    if prefix_length > _longest_prefix(config, new_tokens):
-        raise UserError(
-            f"{name}: its context of {context} tokens is shorter than prefix + new tokens "
-            f"({prefix_length + config.is_encoder_decoder} + {new_tokens}); lower --max-new-tokens or --prefix-length, "
-            "or encode shorter texts for --probe target"
-        )
-    if context is not None and source_length > context:
-        raise UserError(
-            f"{name}: its context of {context} tokens is shorter than what its encoder is to read ({source_length}); "
-            "lower --prefix-length"
-        )
-    if greatest_id >= (size := config.get_text_config().vocab_size):
-        raise UserError(
-            f"{name}: token id {greatest_id} of the probes is beyond its vocabulary of {size}; name the "
-            "model that they were encoded for"
-        )
-
-
-def longest_source(source: ModelSource, config: PretrainedConfig, kind: str) -> int:
-    """The most tokens that the encoder of a model is to read of a probe of a kind: as many as it was trained with.
-
-    config: of the model, which may have a limit too.
-    """
-    trained = model_made_of(source.directory) if config.is_encoder_decoder and kind == "target" else None
-    return source_limit(config, kind, (trained or {}).get("max_source_length"))
-
-
-def load_engine(inputs: Inputs, model: PreTrainedModel) -> Engine:
-    """The engine of a model."""
-    settings, probes = inputs.settings, inputs.probes
-    forget_rounding(model)  # another adapter may be in use than before
-    ends = sorted({inputs.tokenizer.eos_token_id, *probes.ends})
-    engine = TransformersEngine(model, ends, settings.decoding, settings.batch_size, inputs.source_length)
-    engine.fit(probes, len(probes) * settings.num_samples)
-    return engine
-
-
 def write_generations(
     inputs: Inputs,
+    backend: Backend,
     source: ModelSource,
-    weights: ModelWeights,
     path: Path,
     base: BaseModel | None = None,
-    own: ModelIdentity | None = None,
     canaries: CanarySet | None = None,
+    is_base: bool = False,
 ) -> Link | None:
     """Write the generations of a model, and those of its base model beside them; return their link (main process).
 
-    own: where it is the base model, its identity. canaries: those of the encoding.
+    canaries: those of the encoding. is_base: whether the model is the base model.
     """
-    settings, state, tokenizer, probes, *_ = inputs
+    settings, state, probes = inputs.settings, inputs.state, inputs.probes
     name = source.name
     with ExitStack() as stack:
         if state.is_main_process:
             print(f"loading {name}", flush=True)
-        with weights.using(source.adapter) as model:
-            if source.adapter:
-                length = probes.longest_prefix + source.adapter.virtual_tokens
-                check_context(name, model.config, probes.greatest_id, length, settings.max_new_tokens)
-            engine = load_engine(inputs, model)
-            is_base, identity = own is not None, own or identify(source)
-            if base and base.identity.hashes == identity.hashes:
+        with backend.opened(source, inputs) as opened:
+            engine, identity = opened.engine, opened.identity
+            if base and _is_same(base.identity, identity):
                 raise UserError(
                     f"{base.identity.name}: has the weights of the model itself; name by --base-model what it was "
                     "before fine-tuning"
@@ -360,13 +102,11 @@ def write_generations(
             made_of = _made_of(inputs, identity, engine, is_base)
             probed = zip(probes.ids.tolist(), probes.turns.tolist(), strict=True)
             keys = [(id, turn, sample) for id, turn in probed for sample in range(settings.num_samples)]
-            ranks = state.process_index, state.num_processes
+            ranks, batch_size = (state.process_index, state.num_processes), engine.batch_size
 
-            def rows_of(result: Path, of: dict[str, Any], engine: Engine = engine) -> Rows:
+            def rows_of(result: Path, of: dict[str, Any]) -> Rows:
                 beside = [result.with_suffix(".txt")]
-                return Rows(
-                    result, GENERATIONS, Generation, of, keys, engine.batch_size, *ranks, settings.overwrite, beside
-                )
+                return Rows(result, GENERATIONS, Generation, of, keys, batch_size, *ranks, settings.overwrite, beside)
 
             of_base: dict[str, Any] = {}
             rows_of(path, made_of).close()  # whether results may be written is checked before the work
@@ -376,10 +116,10 @@ def write_generations(
                 rows_of(locations.base_path(path), of_base).close()
             contents_read = {name: identity.contents, str(probes.path): probes.manifest.contents}
             exposures, not_computed = None, engine.not_computed  # exposures: all that makes them
-            if canaries and isinstance(engine, TransformersEngine):
+            if canaries and opened.model is not None:
                 shared = {part: made_of[part] for part in ("model", "encoding", "trained_on", "dtype", "unchecked")}
-                given = _behind(virtual_ids(model), canaries)
-                exposures = write_exposures(model, given, settings, state, shared, contents_read)
+                given = _behind(virtual_ids(opened.model), canaries)
+                exposures = write_exposures(opened.model, given, settings, state, shared, contents_read)
             elif canaries:
                 not_computed = not_computed | {"canaries": "the engine does not run the model in this process"}
                 if state.is_main_process:
@@ -389,12 +129,14 @@ def write_generations(
             if state.is_main_process:
                 print(rows.progress)
             _generate(inputs, engine, rows)
-            text_form = _text_form(inputs, model, engine) if state.is_main_process else None
+            text_form = _text_form(inputs, opened) if state.is_main_process else None
+            is_checked = opened.model is None and not settings.temperature
             state.wait_for_everyone()
-        del engine, model, rows_of
-        link = base and _write_base(inputs, weights, path, base, of_base)
+        del opened, engine
+        link = base and _write_base(inputs, backend, path, base, of_base)
         if not state.is_main_process:
             return None
+        greedy_check = check_greedy(rows) if is_checked else None
         listing = path.with_suffix(".txt")
         write_listing(listing, rows, settings.num_samples)  # a kill here leaves rows without a manifest, or another's
         training = identity.training
@@ -405,6 +147,7 @@ def write_generations(
             tokenizer=probes.tokenizer,
             training=training,
             adapter=identity.parts,
+            declared=identity.declared,
             held_out=training and held_out_perplexities(source.directory),
             too_short=probes.too_short,
             text_form=text_form,
@@ -416,10 +159,32 @@ def write_generations(
             base=link,
             canaries=exposures and manifests.identity(exposures),
             not_computed=not_computed,
+            greedy_check=greedy_check,
         )
         _print_matches(name, rows)
+        if greedy_check:
+            print(
+                f"{greedy_check['differ']} of {greedy_check['compared']} generations part from their suffix at another "
+                "token than the scores say: near ties, if they are few"
+            )
     print(f"wrote {path} and {listing}")
     return manifests.link(path, name, GENERATIONS)
+
+
+def _is_same(base: ModelIdentity, model: ModelIdentity) -> bool:
+    """Whether two models have the same weights, as far as they are known."""
+    return base.hashes == model.hashes if model.hashes else base.contents == model.contents
+
+
+def check_greedy(rows: Iterable[Generation]) -> GreedyCheck | None:
+    """How many greedy generations agree with their suffix for as many tokens as the scores say that greedy decoding
+    does; None where an engine gives no scores or no tokens to compare."""
+    compared = differ = 0
+    for row in rows:
+        expected = row.scores.matched_tokens if row.scores else UNSET
+        if expected is not UNSET and row.matched_tokens is not None:
+            compared, differ = compared + 1, differ + (expected != row.matched_tokens)
+    return GreedyCheck(compared=compared, differ=differ) if compared else None
 
 
 def _made_of(inputs: Inputs, model: ModelIdentity, engine: Engine, is_base: bool) -> dict[str, Any]:
@@ -461,9 +226,7 @@ def _behind(virtual: list[int], canaries: CanarySet) -> CanarySet:
     return msgspec.structs.replace(canaries, canaries=each)
 
 
-def _write_base(
-    inputs: Inputs, weights: ModelWeights, path: Path, base: BaseModel, made_of: dict[str, Any]
-) -> Link | None:
+def _write_base(inputs: Inputs, backend: Backend, path: Path, base: BaseModel, made_of: dict[str, Any]) -> Link | None:
     """Write the base model's generations beside those in `path`, or take over the same that lie elsewhere; return
     their link (main process)."""
     name, own_path = base.identity.name, locations.base_path(path)
@@ -474,13 +237,7 @@ def _write_base(
             _copy_result(base.generations, own_path)
             return manifests.link(own_path, name, GENERATIONS)
         return None
-    if base.weights is not weights:  # there may be no room for both
-        weights.release()
-        base.weights.dtype = made_of.get("dtype", base.weights.dtype)
-    link = write_generations(inputs, ModelSource(name), base.weights, own_path, own=base.identity)
-    if base.weights is not weights:
-        base.weights.release()
-    return link
+    return write_generations(inputs, backend, base.source, own_path, is_base=True)
 
 
 def _copy_result(path: Path, to: Path) -> None:
@@ -496,17 +253,20 @@ def _copy_result(path: Path, to: Path) -> None:
             shutil.copyfile(one, temporary)
 
 
-def _text_form(inputs: Inputs, model: PreTrainedModel, engine: Engine) -> TextForm:
+def _text_form(inputs: Inputs, opened: OpenModel) -> TextForm:
     """What may be wrong with the form of the texts, for this model."""
-    probes, config = inputs.probes, model.config.get_text_config()
+    probes, config, losses = inputs.probes, opened.config, None
     facts = probes.manifest.facts
+    if "scores" not in opened.engine.not_computed:
+        context = context_length(config) if config else None
+        losses = losses_in_template(opened.engine, inputs.tokenizer, probes, context)
     return TextForm(
         form=probes.manifest.made_of.get("form", TEXT),
         named=facts["special_names"],
         samples=facts["samples"],
         template_unused=facts["template_unused"],
-        vocabulary=config.vocab_size,
-        losses=losses_in_template(engine, inputs.tokenizer, probes, context_length(model.config)),
+        vocabulary=config.get_text_config().vocab_size if config else len(inputs.tokenizer),
+        losses=losses,
     )
 
 

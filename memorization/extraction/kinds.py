@@ -60,6 +60,14 @@ class ModelFacts(TypedDict):
     not_computed: NotRequired[dict[str, str]]  # Engine.not_computed, and "canaries" where their exposures lack
 
 
+class GreedyCheck(TypedDict):
+    """Greedy generations beside the scores of the same engine: how many were compared, and how many agree with their
+    suffix for another number of tokens than the scores say."""
+
+    compared: Count
+    differ: Count
+
+
 class GenerationFacts(ModelFacts):
     listing: str
     documents: str | None  # the hash of those of the index (manifests.TextDigest); None of a file of probes
@@ -68,6 +76,8 @@ class GenerationFacts(ModelFacts):
     too_long: NotRequired[list[Count]]  # ids of probes that were left out: their prompts are longer than the context
     too_short: NotRequired[Count]  # samples, or turns of them, with too few tokens for a probe
     split: NotRequired[SplitRule]
+    declared: NotRequired[str | None]  # how the model is known where its weights were not here
+    greedy_check: NotRequired[GreedyCheck | None]  # None where the engine verifies its tokens by its scores
     membership: NotRequired[str | None]  # for readers: what says which samples the model was trained on
 
 

@@ -8,10 +8,20 @@ from memorization.extraction.engine import DecodingSettings
 from memorization.shell.flags import SEEDS, Range, whole
 from memorization.store import locations
 
+ENGINES = "name transformers, vllm, the address of a server (http://...) or a file of generations"
+
+
+def engine_name(text: str) -> str:
+    """What --engine takes: transformers, vllm, an address, or the path of a file."""
+    if text in ("transformers", "vllm") or text.startswith(("http://", "https://")) or Path(text).is_file():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r}: no such engine or file; {ENGINES}")
+
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """Stage 3's flags (inference_prefix.py --help). adapter: None for none; then a model_path is needed."""
+    """Stage 3's flags (inference_prefix.py --help). adapter: None for none; then a model_path is needed. engine: as of
+    engine_name."""
 
     model_path: str | None
     token_path: str | None
@@ -39,6 +49,7 @@ class ExtractionSettings:
     num_samples: int
     seed: int
     adapter: list[str] | None = None
+    engine: str = "transformers"
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -58,6 +69,13 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
     parser.add_argument("--overwrite", action="store_true", help="replace the result of another run")
     parser.add_argument(
         "--unchecked", action="store_true", help="go on with probes that the model was not trained with"
+    )
+    parser.add_argument(
+        "--engine",
+        type=engine_name,
+        default="transformers",
+        metavar="transformers|vllm|URL|FILE",
+        help="what runs the model (default: %(default)s, in this process)",
     )
     parser.add_argument(
         "--probe",

@@ -85,8 +85,8 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter, base: str, trainable: 
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     kind: Any = PEFT_TYPE_TO_CONFIG_MAPPING.get(adapter.config.get("peft_type"))  # type: ignore[arg-type]
-    known = kind.__dataclass_fields__ if kind else adapter.config.keys() - {"peft_type"}
-    if unknown := [name for name, value in adapter.config.items() if value and name not in known]:
+    fields = kind.__dataclass_fields__ if kind else adapter.config.keys() - {"peft_type"}
+    if unknown := [name for name, value in adapter.config.items() if value and name not in fields]:
         raise UserError(
             f"{adapter.name}: was saved by a later peft (its {unknown[0]} is unknown to this one); pip install "
             "--upgrade peft"

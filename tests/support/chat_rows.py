@@ -71,9 +71,9 @@ def chat_rows(says=SAYS, sample=0):
     for id, turns in CHATS.items():
         for turn, (_, suffix) in enumerate(turns):
             text = says.get((id, turn), NOTHING)
-            words, said = suffix.split(), text.split()
+            words, generated = suffix.split(), text.split()
             matched = next(
-                (i for i, pair in enumerate(zip(words, said, strict=False)) if len(set(pair)) > 1), len(words)
+                (i for i, pair in enumerate(zip(words, generated, strict=False)) if len(set(pair)) > 1), len(words)
             )
             loss = LOSS.get((id, turn), 3.0)
             scores = Scores(
@@ -91,9 +91,9 @@ def chat_rows(says=SAYS, sample=0):
                 sample=sample,
                 prefix=begins(id, turn),
                 duplicates=COPIES.get(id, 1),
-                matched_tokens=min(matched, len(said)),
+                matched_tokens=min(matched, len(generated)),
                 exact_match=text == suffix,
-                generation_ids=[0] * len(said),
+                generation_ids=[0] * len(generated),
                 scores=None if sample else scores,
                 reach=Reach(len(words), len(suffix)),
             )

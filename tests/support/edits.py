@@ -88,12 +88,12 @@ def edits(value):
 
     @st.composite
     def edited(draw):
-        now, told = value, []
+        now, changes = value, []
         for _ in range(draw(st.integers(1, 3))):
             path = draw(st.sampled_from(list(places(now)) or [()]))
-            told.append((path, draw(st.sampled_from(VALUES) | st.sampled_from(like(at(now, path))))))
-            now = changed(now, *told[-1])
-        return now, told
+            changes.append((path, draw(st.sampled_from(VALUES) | st.sampled_from(like(at(now, path))))))
+            now = changed(now, *changes[-1])
+        return now, changes
 
     return edited()
 

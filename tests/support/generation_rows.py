@@ -33,8 +33,8 @@ def generation(id, text, suffix="held out", **fields):
 def write_generations(path, rows, base=None, **made_of):
     """Write rows, the listing beside them and their manifest, as stage 3 does; return the path. base: a Link."""
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
-    known = {"model": "m", "encoding": ENCODING, "trained_on": ENCODING, "prefix_length": PREFIX_LENGTH}
-    made_of = known | {"unchecked": False, "temperature": 0.0, "top_k": 0, "top_p": 1.0} | made_of
+    defaults = {"model": "m", "encoding": ENCODING, "trained_on": ENCODING, "prefix_length": PREFIX_LENGTH}
+    made_of = defaults | {"unchecked": False, "temperature": 0.0, "top_k": 0, "top_p": 1.0} | made_of
     write_listing(path.with_suffix(".txt"), rows, num_samples=1 + max(row.sample for row in rows))
     digest = TextDigest()
     for document in documents_of(rows):

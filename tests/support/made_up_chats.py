@@ -89,7 +89,7 @@ def learn(model, tokenizer, chats, epochs, rate=3e-3, batch=8, seed=0):
 @torch.inference_mode()
 def turns_said(model, tokenizer, chat, least=12, most=100):
     """{number of the assistant's turn: whether it comes out exactly}, each asked for in its true context."""
-    said, turn = {}, -1
+    repeated, turn = {}, -1
     for n, message in enumerate(chat):
         if message["role"] != "assistant":
             continue
@@ -103,5 +103,5 @@ def turns_said(model, tokenizer, chat, least=12, most=100):
             input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=most
         )[0, len(prompt) :].tolist()
         output = output[: output.index(tokenizer.eos_token_id)] if tokenizer.eos_token_id in output else output
-        said[turn] = output == wanted[:most]
-    return said
+        repeated[turn] = output == wanted[:most]
+    return repeated

@@ -133,8 +133,8 @@ def save_bart(path, texts, context=128, seed=0):
     trained.train_from_iterator(
         texts, BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
     )
-    found = json.loads(trained.to_str())["model"]
-    tokenizer = BartTokenizer(vocab=found["vocab"], merges=[tuple(merge) for merge in found["merges"]])
+    model = json.loads(trained.to_str())["model"]
+    tokenizer = BartTokenizer(vocab=model["vocab"], merges=[tuple(merge) for merge in model["merges"]])
     layers = {f"{side}_{what}": size for side in ("encoder", "decoder") for what, size in BART_SIZES.items()}
     config = BartConfig(vocab_size=len(tokenizer), d_model=64, max_position_embeddings=context, dropout=0.0, **layers)
     return _saved(path, BartForConditionalGeneration, config, tokenizer, seed)
