@@ -26,12 +26,14 @@ class ModelIdentity(NamedTuple):
 
 class OpenModel(NamedTuple):
     """A model that can be asked. config: its configuration, None where it is not known. model: itself, None where the
-    engine does not run it as a transformers model in this process: then the exposures of canaries are not computed."""
+    engine does not run it as a transformers model in this process: then the exposures of canaries are not computed.
+    context: the most tokens of a text, where they may be fewer than those of the configuration."""
 
     engine: Engine
     identity: ModelIdentity
     config: PretrainedConfig | None = None
     model: PreTrainedModel | None = None
+    context: int | None = None
 
 
 class Backend(Protocol):

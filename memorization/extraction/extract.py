@@ -27,6 +27,7 @@ from memorization.extraction.scores import scores
 from memorization.extraction.secret_ranks import write_exposures
 from memorization.extraction.settings import ENGINES, ExtractionSettings
 from memorization.extraction.template_losses import losses_in_template
+from memorization.extraction.vllm_models import VllmModels
 from memorization.models.adapters import ModelSource
 from memorization.models.limits import context_length
 from memorization.models.passes import virtual_ids
@@ -50,6 +51,8 @@ def open_backend(settings: ExtractionSettings) -> Backend:
     """The Backend that `settings.engine` names. Raises UserError for models that it cannot have."""
     if settings.engine == "transformers":
         return LocalModels(settings)
+    if settings.engine == "vllm":
+        return VllmModels(settings)
     raise UserError(f"--engine {settings.engine}: is not here yet; {ENGINES}")
 
 
@@ -258,7 +261,7 @@ def _text_form(inputs: Inputs, opened: OpenModel) -> TextForm:
     probes, config, losses = inputs.probes, opened.config, None
     facts = probes.manifest.facts
     if "scores" not in opened.engine.not_computed:
-        context = context_length(config) if config else None
+        context = opened.context or (context_length(config) if config else None)
         losses = losses_in_template(opened.engine, inputs.tokenizer, probes, context)
     return TextForm(
         form=probes.manifest.made_of.get("form", TEXT),
