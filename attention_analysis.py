@@ -32,6 +32,7 @@ from memorization.extraction.attention import attention_measures
 from memorization.extraction.generations import read_generations
 from memorization.extraction.inputs import longest_source
 from memorization.extraction.local_models import identify
+from memorization.extraction.settings import add_device_map_argument
 from memorization.models.adapted import ModelWeights
 from memorization.models.adapters import model_source
 from memorization.models.loading import load_config
@@ -75,6 +76,7 @@ class AttentionSettings:
     batch_size: int
     boot: int
     seed: int
+    device_map: str | None = None
 
 
 class MemberMeasures(NamedTuple):
@@ -182,9 +184,11 @@ def measure_members(
         raise UserError(f"{probes.path}: is another encoding than that of {path}; name the right --tokenized-dir")
     memorized: dict[tuple[int, int], bool] = {}
     for row in generations:
-        if row.exact_match is None or row.matched_tokens is None:
+        exact, least = row.exact_match, settings.matched_tokens
+        if least is not None:
+            exact = None if row.matched_tokens is None else row.matched_tokens >= least
+        if exact is None:
             raise UserError(f"{path}: row {row.id} does not say what matches; run inference_prefix.py again")
-        exact = row.exact_match if settings.matched_tokens is None else row.matched_tokens >= settings.matched_tokens
         memorized[row.key[:2]] = memorized.get(row.key[:2], False) or exact
     has_row = [key in memorized for key in zip(probes.ids.tolist(), probes.turns.tolist(), strict=True)]
     with_row = probes.members & np.array(has_row)
@@ -202,7 +206,9 @@ def measure_members(
         if rows.mine:
             print(f"loading {source.name}", flush=True)
             device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-            model = stack.enter_context(ModelWeights(source.plain, "float32", device).using(source.adapter))
+            model = stack.enter_context(
+                ModelWeights(source.plain, "float32", settings.device_map or device).using(source.adapter)
+            )
             model.set_attn_implementation("eager")
         for _, batch in tqdm(rows.mine, desc="attention", unit="batch"):
             of_batch = probes[batch.start : batch.stop]
@@ -240,6 +246,7 @@ if __name__ == "__main__":
         "--samples", type=whole(1), help="of each task, so many members, drawn as stage 3 draws (default: all)"
     )
     parser.add_argument("--batch-size", type=whole(1), default=8, help="members at a time (default: %(default)s)")
+    add_device_map_argument(parser)
     parser.add_argument(
         "--boot", type=whole(100, 1_000_000), default=2000, help="draws of the bootstrap (default: %(default)s)"
     )

@@ -30,11 +30,14 @@ def main(args: argparse.Namespace) -> int:
         attention=tuple(map(Path, args.attention)),
         limits=tuple(args.fail_above),
         redact=args.redact,
+        cases=args.cases,
     )
     report = read_report(settings)
     print(report.text(), end="")
     if settings.output:
         print(f"\nwrote {', '.join(write_report(report, settings.output, settings.redact))} in {args.output}")
+        for line in report.hidden():
+            print(line)
     return print_outcomes("report.py", report.outcomes)
 
 

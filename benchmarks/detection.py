@@ -72,7 +72,16 @@ def write(directory, documents, generations):
     made_of |= {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
     listing = fingerprint(path.with_suffix(".txt"))
     write_manifest(
-        path, GENERATIONS, made_of, {}, rows=len(rows), training=None, listing=listing, base=None, canaries=None
+        path,
+        GENERATIONS,
+        made_of,
+        {},
+        rows=len(rows),
+        training=None,
+        listing=listing,
+        base=None,
+        canaries=None,
+        documents=None,
     )
     return path
 

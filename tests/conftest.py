@@ -5,6 +5,7 @@ HYPOTHESIS_PROFILE=fuzz (`make fuzz`) searches at random; else a test tries the 
 """
 
 import fcntl
+import gc
 import json
 import os
 
@@ -68,6 +69,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if SLOW & {*item.fixturenames}:
             item.add_marker("slow")
+
+
+def pytest_collection_finish():
+    """Every training collects garbage: what is imported by now, a million objects, is none and is not looked at."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -119,6 +119,16 @@ def test_merged_the_adapter_says_the_same(home, memorizing, tmp_path):
         assert one.generation_ids == other.generation_ids
 
 
+def test_an_adapter_is_not_put_on_weights_that_come_from_disk(home, monkeypatch):
+    size = (home / "base" / "model.safetensors").stat().st_size
+    monkeypatch.setattr("memorization.models.loading.rank_memory", lambda: {"cpu": int(0.9 * size)})
+    weights = ModelWeights(str(home / "base"), "auto", "auto")
+    with pytest.raises(UserError, match="peft can't put it on weights that come from memory or disk in each pass"):
+        weights.using(read_adapter(home / "known")).__enter__()
+    with weights.using() as model:
+        assert model.device.type == "cpu"
+
+
 def test_several_adapters_on_one_base_model_that_is_loaded_once(home, memorizing, tmp_path, monkeypatch):
     loaded = []
 

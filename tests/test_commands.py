@@ -23,7 +23,7 @@ from memorization.encoding.probes import Probes, read_probes
 from memorization.store.files import read_json
 from support.command_line import ROOT, read_jsonl, run_script
 from support.documented_commands import PAGES, commands
-from support.made_up_chats import chat_tokenizer, learn, made_up_chats, random_llama, save_chats
+from support.made_up_chats import chat_tokenizer, learn, made_up_chats, random_chat_model, save_chats
 from support.multilingual_data import dialogues, questions
 from support.tiny_models import save_language_model, save_paraphrase_classifier, save_t5
 from support.training_runs import free_port
@@ -46,6 +46,7 @@ SMALLER = {  # part of a command -> what stands for it here
     "--task_weights 1,2": "--task_weights 1,2 --max_steps 3",
     "--fsdp": "--fsdp --max_steps 3",
     "EPOCHS=3": "EPOCHS=1",
+    "bash runs/real_model.sh": "BASE=./qwen-tuned bash runs/real_model.sh",
     "make demo": "bash runs/demo.sh",
     "attention_analysis.py": "attention_analysis.py --matched-tokens 1",
     ".venv/bin/": "",
@@ -72,10 +73,11 @@ ELSEWHERE = {  # command -> why it is not run here
     "ELASTIC_TEST_URL=http://localhost:9200 make test-slow": "runs this test",
     "make demo ELASTIC_URL=http://localhost:9200": "needs a server; test_load_to_elastic.py runs stage 4 with one",
     "python encode_titles.py --data papers.jsonl": "of a task that a reader writes; test_encoding_tasks.py runs it",
+    "python inference_prefix.py --engine said.jsonl --model-path acme/chat-7b --token-path ./gpt-neo-1.3B "
+    "--max-new-tokens 100": "of generations that a reader has; test_file_engine.py runs it",
     "python benchmarks/known_answers.py --languages": "takes minutes; test_known_answers.py runs what it is made of",
-    "python inference_prefix.py --engine vllm --model-path ./llama-70b-tuned --base-model ./llama-70b --batch-size 128": (
-        "needs vLLM; test_vllm.py runs stage 3 with it"
-    ),
+    "python inference_prefix.py --engine vllm --model-path ./llama-70b-tuned --base-model ./llama-70b --batch-size "
+    "128": "needs vLLM; test_vllm.py runs stage 3 with it",
     ".venv/bin/python docs/picture.py demo/report/report.html docs/page.png --case case-1-29-0": "of a case",
 }
 
@@ -128,7 +130,8 @@ def write_data(here):
         (here / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of_side))
     chinese = "".join(f'"","{row["input"]}","{row["output"]}"\n' for row in dialogues("Chinese", 20, 1))
     (here / "dialogues.csv").write_text(f"instruction,input,output\n{chinese}", encoding="gbk")
-    (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_articles(2, 14, 0, 0)))
+    summaries = [{"dialogue": row["document"], "summary": row["summary"]} for row in make_articles(2, 14, 0, 0)]
+    (here / "dialogsum.jsonl").write_text("".join(json.dumps(row) + "\n" for row in summaries))
     (here / "translations.json").write_text(json.dumps(make_translations(2, 14, 0, 0)))
     (here / "reviews.json").write_text(json.dumps(make_reviews(2, 14, 0, 0)))
     (here / "squad-dev.json").write_text(json.dumps(questions(passages=12, each=2, seed=1)))
@@ -149,7 +152,7 @@ def write_chat_model(here):
     save_chats(here / "train.jsonl", train)
     save_chats(here / "heldout.jsonl", held_out)
     tokenizer = chat_tokenizer(train)
-    model = random_llama(tokenizer)
+    model = random_chat_model(tokenizer)
     learn(model, tokenizer, train + held_out, 12)  # its loss of both is better than a guess
     model.save_pretrained(here / "qwen-tuned")
     tokenizer.save_pretrained(here / "qwen-tuned")

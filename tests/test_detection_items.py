@@ -11,10 +11,9 @@ from memorization.detection.detections import COMMON
 from memorization.detection.personal_data import REGIONS, find
 from memorization.detection.personal_items import find_items
 from memorization.detection.span_index import build, read_whole
-from memorization.results.leaks import leaks
 from memorization.retrieval.embedded import EmbeddedIndex
 from memorization.store.locations import span_index_path
-from support.detection_rows import detection
+from support.detection_rows import detection, leaks_of_all
 from support.generation_rows import ENCODING, generation, load_index, load_spans
 
 HOTLINE = "650-253-0000"
@@ -58,7 +57,7 @@ def test_items_of_its_own_sample_count_however_short_the_run_around_them(tmp_pat
     detections = detect(generations, index, load_spans(tmp_path, rows), SETTINGS)
     assert [[item.whose for item in row.personal] for row in detections] == [["own"]] * 9
     assert not any(row.copied for row in detections)  # of over 50 characters
-    text = leaks("run", detections, 50)
+    text = leaks_of_all("run", detections, 50)
     assert "0 of 9 members" in text and "Personal data alone, of 9 more members:" in text
     assert all(f"\u27e6{secret.lstrip('(')}\u27e7" in text for secret in SECRETS)
 
@@ -199,4 +198,4 @@ def test_a_sample_without_items_and_an_index_without_any(tmp_path):
     spans = load_spans(tmp_path, rows)
     assert spans.regions == REGIONS and len(spans.items.holders(np.array([1, 2], np.uint64))) == 0
     assert whose(rows, [says(rows[0], SECRETS[0])], tmp_path / "other") == [[("email", "nobody")]]
-    assert leaks("run", [detection(1)], 50).count("Personal data") == 0
+    assert leaks_of_all("run", [detection(1)], 50).count("Personal data") == 0

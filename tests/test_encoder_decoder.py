@@ -445,7 +445,7 @@ def test_both_probes_are_as_step_by_step_decoding(homes, tuned, kind, probe, tmp
         suffix = one["suffix_ids"][:12]
         passed = by_hand(model, one["source_ids"], one["prefix_ids"] + suffix)[len(one["prefix_ids"]) :]
         own = [float(scores[token]) for scores, token in zip(passed, suffix, strict=True)]
-        assert row.scores.token_log_probs == pytest.approx(own, rel=1e-3, abs=1e-4)
+        assert row.scores.log_probs == pytest.approx(own, rel=1e-3, abs=1e-4)
         greedy = passed.argmax(-1).tolist()
         wrong = [i for i, (a, b) in enumerate(zip(greedy, suffix, strict=True)) if a != b]
         assert row.scores.matched_tokens == (wrong[0] if wrong else len(suffix)) == row.matched_tokens

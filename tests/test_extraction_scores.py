@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memorization.extraction.matches import longest_common_token_run, near
-from memorization.extraction.scores import Scores, discoverable, least, queries_needed, scores
+from memorization.extraction.scores import Scores, discoverable, least, least_log_p_z, scores
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=14)
 
@@ -28,12 +28,13 @@ def passed(log_prob, greedy, scheme=None, mean=-2.0, std=1.0):
 def test_scores_of_a_suffix_by_hand():
     log_prob = [-1.0, -0.5, -4.0, -0.25, -8.0, -0.5, -0.5, -1.0, -2.0, -0.25]
     given = passed(log_prob, [1, 1, 0, 1, 0, 1, 1, 1, 1, 1], [-0.5] * 10, [-2.0] * 9 + [-1.0], [2.0] * 4 + [4.0] * 6)
-    measured = scores(given, "aaaa", keep_tokens=True)
+    measured = scores(given, "aaaa")
     assert (measured.tokens, measured.log_likelihood, measured.log_p_z) == (10, -18.0, -5.0)
     assert measured.matched_tokens == 2 and measured.extraction_strength == 0.5  # greedy from the sixth token on
     assert measured.min_k == -6.0  # of -8 and -4
     assert measured.min_k_plus == (-1.5 - 1.0) / 2  # of -8 at (-8 + 2) / 4 and -4 at (-4 + 2) / 2
-    assert measured.zlib_bytes == len(zlib.compress(b"aaaa")) and measured.token_log_probs == log_prob
+    assert measured.zlib_bytes == len(zlib.compress(b"aaaa")) and measured.log_probs.tolist() == log_prob
+    assert measured.greedy.tolist() == given.greedy.tolist()
 
 
 @pytest.mark.parametrize(
@@ -59,17 +60,18 @@ def test_extraction_strength_is_the_shortest_sufficient_prefix(greedy):
 
 
 def test_probability_zero_survives_json():
-    measured = scores(passed([-1.0, -np.inf], [1, 0], [-1.0, -np.inf]), "x", keep_tokens=True)
+    measured = scores(passed([-1.0, -np.inf], [1, 0], [-1.0, -np.inf]), "x")
     again = msgspec.json.decode(msgspec.json.encode(measured), type=Scores)
     assert again == measured
-    assert again.log_likelihood == again.log_p_z == again.min_k == "-inf" and again.token_log_probs == [-1.0, "-inf"]
+    assert again.log_likelihood == again.log_p_z == again.min_k == "-inf"
+    assert again.log_probs.tolist() == [-1.0, -math.inf]
 
 
 def test_what_an_engine_does_not_give_is_missing():
     alone = passed([-1.0, -2.0], [1, 0])
     alone.greedy = alone.scheme = alone.mean = alone.std = None
     row = msgspec.json.encode(scores(alone, "x"))
-    missing = {"log_p_z", "matched_tokens", "extraction_strength", "min_k_plus"}
+    missing = {"log_p_z", "matched_tokens", "extraction_strength", "min_k_plus", "token_greedy", "token_lengths"}
     assert msgspec.json.decode(row).keys() == {*Scores.__struct_fields__} - missing
     again = msgspec.json.decode(row, type=Scores)
     assert (again.log_likelihood, again.min_k) == (-3.0, -2.0)
@@ -103,13 +105,13 @@ def test_what_is_reached_exactly_is_reached_and_the_ends_are_right():
     assert discoverable(0.0, 1, 0.9) and not discoverable(-np.inf, 10**9, 0.5)
 
 
-def test_probabilities_too_small_for_a_float_keep_their_order():
-    """n = ln 2 / p_z, to first order; p_z = e^-2000 is 0 as a float."""
-    assert queries_needed(-2000.0, 0.5) == pytest.approx(2000 + math.log(math.log(2)), abs=1e-9)
-    assert queries_needed(-30.0 + 1e-12, 0.5) == pytest.approx(queries_needed(-30.0 - 1e-12, 0.5), abs=1e-9)
-    for p_z in (0.3, 1e-5, 1e-12):
-        needed = math.log1p(-0.9) / math.log1p(-p_z)
-        assert queries_needed(math.log(p_z), 0.9) == pytest.approx(math.log(needed), abs=1e-9)
+@pytest.mark.parametrize("chance", [0.5, 0.9, 1e-6])
+def test_the_least_probability_solves_the_equation(chance):
+    """p_z = -ln(1 - p) / n, to first order."""
+    for n in (1, 2, 7, 1000):
+        assert 1 - (1 - math.exp(least_log_p_z(n, chance))) ** n == pytest.approx(chance, rel=1e-6)
+    for n in (10**9, 10**300):
+        assert least_log_p_z(n, chance) == pytest.approx(math.log(-math.log1p(-chance)) - math.log(n), abs=1e-6)
 
 
 @given(st.floats(-5000, 0), st.floats(-5000, 0), st.integers(1, 10**6), st.integers(1, 10**6), st.booleans())

@@ -16,7 +16,7 @@ from support.made_up_chats import (
     chat_tokenizer,
     learn,
     made_up_chats,
-    random_llama,
+    random_chat_model,
     save_chats,
     turns_said,
 )
@@ -33,7 +33,7 @@ def foreign(tmp_path_factory):
     tokenizer = chat_tokenizer(members)
     save_chats(home / "train.jsonl", members + members[:4] * 3)
     save_chats(home / "held_out.jsonl", held_out)
-    model = random_llama(tokenizer)
+    model = random_chat_model(tokenizer)
     learn(model, tokenizer, list(others), 10)
     for name in ("base", "full"):
         model.save_pretrained(home / name)

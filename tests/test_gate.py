@@ -119,7 +119,7 @@ def test_a_limit_is_read_as_it_is_written():
 
 # ---- audit.json
 
-TOKENS = {"tokens": 50, "matched_tokens": 9, "extraction_strength": 0.5, "token_log_probs": None, "zlib_bytes": 90}
+TOKENS = {"tokens": 50, "matched_tokens": 9, "extraction_strength": 0.5, "zlib_bytes": 90}
 SCORES = Scores(**TOKENS, log_likelihood=-30.0, log_p_z=-2.0, min_k=-1.0, min_k_plus=-0.5)
 FULL = {"near": Near(edit_similarity=0.5, rouge_l=0.25, common_run=9, near_copy=False), "scores": SCORES}
 FULL |= {"exact_match": True, "matched_tokens": 9, "personal": [item("email", (0, 9), "own")]}
@@ -139,7 +139,7 @@ def run_of(directory, detections, changes=(), base=None, of_canaries=None, **wri
     """The Result of detections. changes: to their facts."""
     manifest = read_manifest(write_detections(directory, detections, **written) / "detections.jsonl", DETECTIONS)
     summary = summarize(detections, facts(**dict(changes)), base, of_canaries)
-    return Result("name", "label", "directory", summary, detections, manifest)
+    return Result("name", "label", "directory", summary, detections, manifest, None, None)
 
 
 @pytest.fixture

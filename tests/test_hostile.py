@@ -41,7 +41,7 @@ ITEM = PersonalItem(
 def rows():
     """Detections of two probes in two generations each, with something in every field."""
     scores = {"tokens": 9, "log_likelihood": -9.5, "log_p_z": "-inf", "matched_tokens": 4, "extraction_strength": 0.5}
-    scores |= {"min_k": -2.0, "min_k_plus": -1.5, "zlib_bytes": 80, "token_log_probs": None}
+    scores |= {"min_k": -2.0, "min_k_plus": -1.5, "zlib_bytes": 80}
     labels = Labels("paraphrase", "paraphrase", "idea", [Passage(3, "paraphrase", (0, 9), (2, 9), 0.75)])
     detections = []
     for id in (1, 2, 3, 4, 1001, 1002, 1003):

@@ -4,8 +4,11 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
+from itertools import pairwise
 
 import msgspec
+import numpy as np
 import pytest
 import transformers
 
@@ -95,10 +98,40 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         assert row.near == near(row.generation_ids, probe["suffix_ids"], 12)
         suffix = probe["suffix_ids"][:12]
         (tokens,) = token_scores(model, [probe["prefix_ids"]], [suffix])
-        alone, kept = (msgspec.to_builtins(of) for of in (scores(tokens, tokenizer.decode(suffix)), row.scores))
-        assert kept.pop("token_log_probs") is alone.pop("token_log_probs") is None
+        alone = scores(tokens, tokenizer.decode(suffix))
+        assert row.scores.log_probs == pytest.approx(alone.log_probs, rel=1e-4)
+        assert row.scores.greedy.tolist() == alone.greedy.tolist() == tokens.greedy.tolist()
+        said = [row.suffix[begin:end] for begin, end in pairwise([0, *np.cumsum(row.scores.lengths)])]
+        assert said == [tokenizer.decode(token) for token in suffix]
+        alone, kept = (
+            {name: value for name, value in msgspec.to_builtins(of).items() if not name.startswith("token_")}
+            for of in (alone, row.scores)
+        )
         assert kept == pytest.approx(alone, rel=1e-4) and row.scores.matched_tokens == row.matched_tokens
     assert read_listing(finished.with_suffix(".txt")) == {(row.id, 0, 0): row.text for row in rows}
+
+
+def test_a_model_that_memory_does_not_hold_gives_the_same_rows(stage, finished, tmp_path, monkeypatch):
+    """With a memory that holds its embeddings alone, the layers come from disk."""
+    size = (stage / "model" / "model.safetensors").stat().st_size
+    monkeypatch.setattr("memorization.models.loading.rank_memory", lambda: {"cpu": size})
+    places = []
+
+    def watched(*arguments):
+        model = load_for_generation(*arguments)
+        places.extend(weight.device.type for weight in model.parameters())
+        return model
+
+    monkeypatch.setattr("memorization.models.adapted.load_for_generation", watched)
+    assert infer(stage, tmp_path, "--device-map", "auto") == 0
+    assert set(places) == {"cpu", "meta"}
+    assert result(tmp_path).read_bytes() == finished.read_bytes()
+    assert read_generations(result(tmp_path))[1].identity == read_generations(finished)[1].identity
+
+
+def test_a_device_map_is_for_a_model_in_this_process(stage, tmp_path, capsys):
+    assert infer(stage, tmp_path, "--device-map", "auto", "--engine", "http://localhost:1") == 2
+    assert "--device-map: is for --engine transformers" in one_line(capsys)
 
 
 def test_the_manifest_says_what_made_the_generations(stage, finished):
@@ -119,7 +152,6 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "top_p": 1.0,
         "num_samples": 1,
         "seed": None,
-        "token_scores": False,
         "engine": "transformers",
         "engine_version": transformers.__version__,
         "dtype": "float32",
@@ -320,8 +352,8 @@ def test_the_scheme_is_scored_whatever_is_generated_and_each_probe_once(stage, f
     )  # a random model's three likeliest have none of the words
     assert all(-1e9 < row.scores.log_p_z == row.scores.log_likelihood for row in whole)
     for row in greedy:
-        assert len(row.scores.token_log_probs) == 12
-        assert sum(row.scores.token_log_probs) == pytest.approx(row.scores.log_likelihood)
+        assert len(row.scores.log_probs) == 12
+        assert sum(row.scores.log_probs) == pytest.approx(row.scores.log_likelihood)
     assert [row.scores is None for row in sampled] == [False, True] * len(whole)
     for row, other in zip(sampled[::2], greedy, strict=True):
         assert row.scores.log_likelihood == pytest.approx(other.scores.log_likelihood)
@@ -374,7 +406,7 @@ class Texts:
 
     batch_size = 5
     identity = {"engine": "texts", "engine_version": "1"}
-    not_computed = dict.fromkeys(("scores", "matched_tokens", "exact_match", "near"), "the engine gives texts alone")
+    not_computed = dict.fromkeys(("scores", "matched_tokens"), "the engine gives texts alone")
 
     def score(self, probes):
         return [None] * len(probes)
@@ -393,7 +425,8 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     canaries = {"canaries": "the engine does not run the model in this process"}
     assert manifest.facts["not_computed"] == Texts.not_computed | canaries
     assert (note := f"exposures of canaries: not computed, as {canaries['canaries']}") in capsys.readouterr().out
-    assert all(row.scores is row.near is row.exact_match is None and not row.generation_ids for row in rows)
+    assert all(row.scores is row.matched_tokens is None and not row.generation_ids for row in rows)
+    assert all(row.exact_match and row.near.near_copy for row in rows)  # by their texts
     index = "--indexes", tmp_path / "indexes", "--index-xsuffix", "i"
     assert run_script("load_to_elastic.py", "-dir", stage, "-fn", "dialogue_prefix.json", *index) == 0
     detect = (
@@ -413,11 +446,10 @@ def test_what_an_engine_does_not_compute_is_left_out_and_named_up_to_the_report(
     printed = " ".join(capsys.readouterr().out.split())
     assert printed.count("min-k %++: not computed, as the engine gives texts alone") == 2  # the table and the report
     assert printed.count(note) == 2
-    assert (
-        not {"loss", "min_k", "exact_match"} & read_json(tmp_path / "m" / "dialogue" / "result.json")["scores"].keys()
-    )
+    scores = read_json(tmp_path / "m" / "dialogue" / "result.json")["scores"]
+    assert not {"loss", "min_k", "matched_tokens"} & scores.keys()
     csv = (tmp_path / "report" / "summary.csv").read_text()
-    assert ",own," in csv and ",loss," not in csv and ",exact_match," not in csv
+    assert ",own," in csv and ",loss," not in csv and ",matched_tokens," not in csv and ",exact_match," in csv
 
 
 class Parted(TransformersEngine):
@@ -452,10 +484,16 @@ def test_an_engine_of_two_passes_is_checked_against_itself(stage, finished, tmp_
 # ---- what is refused
 
 
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_vllm_that_is_not_installed_is_named_with_where_to_read_of_it(stage, tmp_path, capsys):
+    message = refused(capsys, stage, tmp_path, "--engine", "vllm")
+    assert "--engine vllm: vLLM is not installed here; docs/scaling.md describes its environment" in message
+
+
 def test_an_engine_that_is_none_is_refused_with_the_choices(stage, tmp_path, capsys):
     for engine in ("vlm", tmp_path / "missing.jsonl", "localhost:8000"):
         message = refused(capsys, stage, tmp_path, "--engine", engine)
-        assert f"'{engine}': no such engine or file; name transformers, vllm, the address of a server" in message
+        assert f"--engine {engine}: no such engine or file; name transformers" in message
 
 
 def of_a_text(stage):

@@ -11,8 +11,8 @@ from benchmarks.known_answers import SETTINGS
 from benchmarks.languages import LANGUAGES
 from memorization.detection.detect import detect
 from memorization.results.columns import columns_of
-from memorization.results.leaks import leaks
 from memorization.retrieval.embedded import EmbeddedIndex
+from support.detection_rows import leaks_of_all
 from support.generation_rows import generation, load_index, load_spans
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -103,7 +103,7 @@ def test_leaks_and_the_table_agree_in_every_language(tmp_path, name):
     load_index(index, rows)
     detections = detect(rows, index, load_spans(tmp_path / "spans", rows), SETTINGS)
     members, held_out = ([row for row in detections if row.generation.member == side] for side in (True, False))
-    section = leaks(name, detections, SETTINGS.span_length)
+    section = leaks_of_all(name, detections, SETTINGS.span_length)
     listed = {int(id) for id in re.findall(r"^\d+\. sample (\d+)", section, re.M)}
     assert listed == {row.generation.id for row in members if row.generation.id % 4 < 3}
     assert f"{name}: 9 of 12 members" in section

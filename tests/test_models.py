@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,7 +30,15 @@ from transformers import (
 )
 
 from memorization.models.hub import load_tokenizer
-from memorization.models.loading import CAUSAL, ENCODER_DECODER, load_config, load_for_generation, load_for_training
+from memorization.models.loading import (
+    CAUSAL,
+    ENCODER_DECODER,
+    load_config,
+    load_for_generation,
+    load_for_training,
+    weights_of,
+)
+from memorization.models.ranks import rank_memory
 from memorization.shell.cli import UserError
 from support.tiny_models import damage, edited, flipped, gpt_neo_config, save_word_tokenizer, weights
 
@@ -76,6 +85,61 @@ def refused(path, message):
         generating(path)
     line = str(error.value)
     assert line.startswith(str(path)) and re.search(message, line) and "\n" not in line, line
+
+
+# ---- where its weights lie
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])  # the latter is what accelerate calls that of a rank
+def test_on_a_cpu_the_weights_are_the_files_own_pages(neo, device):
+    """Which all processes of a machine share."""
+    model = load_for_generation(neo, "auto", torch.device(device))
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    pages = [tuple(int(end, 16) for end in line[0].split("-")) for line in maps if str(neo) in line[-1]]
+    for name, weight in model.named_parameters():
+        assert any(begin <= weight.data_ptr() < end for begin, end in pages), name
+
+
+def spread(monkeypatch, path, share, dtype="auto"):
+    """The model, where memory is said to hold that share of its files."""
+    size = sum(file.stat().st_size for file in path.iterdir())
+    monkeypatch.setattr("memorization.models.loading.rank_memory", lambda: {"cpu": int(share * size)})
+    return load_for_generation(path, dtype, "auto")
+
+
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
+def test_what_memory_does_not_hold_comes_from_disk_in_each_pass(neo, monkeypatch, dtype):
+    ids = torch.arange(40).reshape(2, 20)
+    whole, parts = load_for_generation(neo, dtype, "cpu"), spread(monkeypatch, neo, 0.9, dtype)
+    assert {weight.device.type for weight in parts.parameters()} == {"cpu", "meta"}
+    assert torch.equal(whole(input_ids=ids).logits, parts(input_ids=ids).logits)
+    flags = {"max_new_tokens": 8, "do_sample": False}
+    assert torch.equal(whole.generate(ids, **flags), parts.generate(ids, **flags))
+    assert [name for name, _ in weights_of(whole)] == [name for name, _ in weights_of(parts)]
+    assert all(torch.equal(one, other) for (_, one), (_, other) in zip(*map(weights_of, (whole, parts)), strict=True))
+
+
+def test_weights_on_disk_are_looked_at_too(neo, tmp_path, monkeypatch):
+    def spoil(tensors):
+        tensors[NORM][3] = torch.nan
+
+    with pytest.raises(UserError, match=f"holds weights that are NaN or infinite .{NORM}"):
+        spread(monkeypatch, edited(neo, tmp_path / "nan", weights(spoil)), 0.9)
+    with pytest.raises(UserError, match="neither GPUs nor memory hold as much as its embeddings; take more"):
+        spread(monkeypatch, neo, 0.01)
+
+
+def test_the_ranks_of_a_machine_share_its_gpus(monkeypatch):
+    memory = {0: 100, 1: 200, 2: 300, 3: 400, "cpu": 500}
+    monkeypatch.setattr("accelerate.utils.get_max_memory", lambda: dict(memory))
+    assert rank_memory() is None
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert rank_memory() == {0: 90, 1: 0, 2: 270, 3: 0, "cpu": 500}
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert rank_memory() == {0: 0, 1: 180, 2: 0, 3: 360, "cpu": 500}
+    del memory[3]
+    with pytest.raises(UserError, match="--device-map: 2 processes can't share 3 GPUs evenly"):
+        rank_memory()
 
 
 # ---- what is whole

@@ -95,7 +95,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "ner_model": None,
         "unchecked": False,
         "regions": list(REGIONS),
-        "format": 9,
+        "format": 10,
     }
     assert manifest.facts == {
         "generations": generations["made_of"],

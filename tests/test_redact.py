@@ -18,7 +18,7 @@ from memorization.encoding.made_up import make_dialogues
 from memorization.results.redact import MASK, Masked, redacted
 from memorization.retrieval.embedded import EmbeddedIndex
 from support.command_line import run_script
-from support.detection_rows import detection, item, write_detections
+from support.detection_rows import detection, every_case, item, write_detections
 from support.generation_rows import generation, load_index, load_spans
 from support.personal_examples import KNOWN
 
@@ -138,7 +138,7 @@ SECRETS = ["anna.petersenzqx@exampleqx.org", "+1 202 555 0143", "17 March 1962",
 
 
 def real_texts():
-    texts = [row["output"] for row in make_dialogues(5, 40, 0, 0)]
+    texts = [row["output"] for row in make_dialogues(5, 80, 0, 0)]
     if DATA.is_file():
         texts += [row["output"] for row in json.loads(DATA.read_text())[:30]]
     return texts
@@ -173,7 +173,7 @@ def shown(before, text, span):
 
 
 def test_what_was_marked_stays_marked(detections):
-    masked = redacted(detections)
+    masked = redacted(every_case(detections)).rows
     samples = {row.generation.id: (row, new) for row, new in zip(detections, masked, strict=True)}
     seen = {"own": 0, "copied": 0, "passage": 0, "another's passage": 0, "personal": 0}
 
@@ -218,7 +218,7 @@ def test_what_was_marked_stays_marked(detections):
 def test_names_of_a_row_are_named_in_its_generation():
     text = "Then he saw Ann Maria near the lake"
     row = detection(5, prefix="He sat. ", text=text, personal=[item("name", (12, 21), "own")])
-    (new,) = redacted([row])
+    (new,) = redacted(every_case([row])).rows
     assert new.generation.text == "T··n he s·w [name] n··r t·e l··e".replace("·", MASK)
     assert new.personal == [item("name", (12, 18), "own")]
 
@@ -236,12 +236,12 @@ def without_texts(value):
 
 
 def test_all_else_stays_and_a_sample_that_is_not_there_keeps_its_span(detections):
-    masked = redacted(detections)
+    masked = redacted(every_case(detections)).rows
     assert [without_texts(msgspec.to_builtins(row)) for row in masked] == [
         without_texts(msgspec.to_builtins(row)) for row in detections
     ]
     alone = [row for row in detections if any(run.sample != row.generation.id for run in row.copied)][:1]
-    (new,) = redacted(alone)
+    (new,) = redacted(every_case(alone)).rows
     spans = [[run.sample_span for run in row.copied if run.sample != row.generation.id] for row in (*alone, new)]
     assert spans[0] == spans[1]
     assert MASK not in "".join(
@@ -257,7 +257,7 @@ def words_of(text):
 def test_no_file_of_a_redacted_report_shows_a_word(detections, tmp_path, capsys):
     result = write_detections(tmp_path / "result", detections, direction="both")
     samples = set().union(*(words_of(row.generation.prefix) | words_of(row.generation.suffix) for row in detections))
-    assert len(samples) > 500
+    assert len(samples) > 400
 
     def shown_by(*flags):
         out = tmp_path / "report"

@@ -81,7 +81,7 @@ class Outputs:
         encoded = Probes(encoding, task)
         self.probes = probes = encoded[:]
         generated = [ids[:new_tokens] for ids in model(probes)]
-        settings = Namespace(max_new_tokens=new_tokens, token_scores=False)
+        settings = Namespace(max_new_tokens=new_tokens)
         rows = [
             generation_row(tokenizer(), *each, settings) for each in zip(probes, repeat(0), repeat(None), generated)
         ]

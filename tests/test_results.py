@@ -255,7 +255,7 @@ def test_columns_without_data_are_left_out():
 
 def scored(id, log_p_z=-1.0, loss=1.0, tokens=50, matched=0, **fields):
     """A detection with a Near and the Scores of a suffix of so many tokens."""
-    of_tokens = {"tokens": tokens, "matched_tokens": matched, "extraction_strength": 0.5, "token_log_probs": None}
+    of_tokens = {"tokens": tokens, "matched_tokens": matched, "extraction_strength": 0.5}
     logs = {"log_likelihood": "-inf" if loss is None else -loss * tokens, "log_p_z": log_p_z, "min_k": -1.0}
     scores = Scores(**of_tokens, **logs, min_k_plus=-0.5, zlib_bytes=100)
     near = Near(edit_similarity=matched / tokens, rouge_l=0.25, common_run=matched, near_copy=matched > 45)
@@ -368,7 +368,7 @@ def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_pr
     ratio = summary.scores["ratio"]  # 1, 0.25 and minus infinity against 0 and 0.5
     assert ratio.n == (3, 2) and ratio.auc.rate == pytest.approx(3 / 6)
     text = summary_text(summary)
-    tex = as_latex([Result("a", "a", "a", summary, [], None)], [])
+    tex = as_latex([Result("a", "a", "a", summary, [], None, None, None)], [])
     assert tex.count(r"\begin{tabular}{llrrr}") == 2 and r"metric & run & base & tuned & paired difference \\" in tex
     for side in ("members", "held out"):
         cells = (shown(figure.groups[side]) for figure in (exact, tuned_exact))

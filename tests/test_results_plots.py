@@ -19,7 +19,7 @@ from memorization.results.formats import visible
 from memorization.results.result import Result
 from memorization.results.run_names import labels_of, one_setting
 from memorization.results.statistics import wilson
-from memorization.results.summarize import summarize
+from memorization.results.summarize import measure
 from memorization.store.rows import read_rows
 from support.command_line import run_script
 from support.detection_rows import FACTS, detection, write_detections
@@ -49,7 +49,8 @@ def make(tmp_path):
         directory = write_detections(tmp_path / name, rows(hits), **settings)
         detections, manifest = read_rows(directory / "detections.jsonl", DETECTIONS, Detection)
         detections = list(detections)
-        return Result(name, name, str(directory), summarize(detections, FACTS), detections, manifest)
+        summary, plotted = measure(detections, FACTS)
+        return Result(name, name, str(directory), summary, detections, manifest, plotted, None)
 
     return made
 

@@ -3,6 +3,7 @@
 import copy
 
 import msgspec
+import numpy as np
 import pytest
 
 from memorization.detection.detections import Candidate, Detection, Labels, OwnSuffix, Passage, SuffixRun
@@ -18,9 +19,11 @@ LABELS = Labels("verbatim", "none", "idea", [PASSAGE])
 OWN = OwnSuffix("none", SuffixRun(9, (0, 9), (5, 14)), [PASSAGE])
 NEAR = Near(edit_similarity=0.5, rouge_l=0.25, common_run=2, near_copy=False)
 SCORES = {"log_likelihood": -3.0, "log_p_z": "-inf", "min_k": -2.0, "min_k_plus": 0.5, "zlib_bytes": 20}
-SCORES |= {"matched_tokens": 1, "extraction_strength": 0.5, "token_log_probs": [-1.0, "-inf"]}
+SCORES |= {"matched_tokens": 1, "extraction_strength": 0.5, "token_log_probs": np.float32([-1, -np.inf]).tobytes()}
+SCORES |= {"token_greedy": b"\x80", "token_lengths": np.uint16([2, 1]).tobytes()}
 SCORES = Scores(tokens=2, **SCORES)
 NOT_COMPUTED = {"log_p_z", "matched_tokens", "extraction_strength", "min_k_plus"}  # of scores: they may be missing
+NOT_COMPUTED |= {"token_log_probs", "token_greedy", "token_lengths"}
 FIELDS = {
     "near": NEAR,
     "scores": SCORES,
@@ -90,7 +93,9 @@ GENERATED = {
     ("scores", "min_k"): ("0", None),
     ("scores", "min_k_plus"): ("0", None),
     ("scores", "zlib_bytes"): (0, None),
-    ("scores", "token_log_probs"): ([-1.0], ["0", "-inf"], [-1.0, None], 3),
+    ("scores", "token_log_probs"): ("", "AAAA", "AACAPwAAgD8=", [-1.0, -1.0], None),  # the third: over 0
+    ("scores", "token_greedy"): ("gIA=", "?", [True, False]),
+    ("scores", "token_lengths"): ("AgA=", 2),
 }
 PASSAGES = {
     (0, "candidate"): ID,

@@ -17,7 +17,6 @@ from memorization.encoding.probes import sample_documents
 from memorization.extraction.scores import Scores
 from memorization.results.columns import columns_of, score_columns
 from memorization.results.counts import collect
-from memorization.results.leaks import leaks
 from memorization.results.redact import MASK, redacted
 from memorization.results.sample_texts import SampleText, sample_texts
 from memorization.results.summarize import summarize
@@ -26,7 +25,7 @@ from memorization.store.files import read_json
 from memorization.store.rows import read_rows
 from support.chat_rows import CHATS, PHONE, answer, begins, chat_rows
 from support.command_line import run_script
-from support.detection_rows import detection, facts
+from support.detection_rows import detection, every_case, facts, leaks_of_all
 from support.generation_rows import generation, load_index, load_spans, write_generations
 
 
@@ -128,7 +127,7 @@ def rows_of(samples, places, generations=1):
     for number, (turns, of_sample) in enumerate(zip(samples, places, strict=True)):
         id = number // 2 + 1000 * (number % 2)
         for turn, (own, matched, exact, loss) in sorted(zip(of_sample, turns, strict=True)):
-            scores = Scores(tokens=2, log_likelihood=-2.0 * loss, min_k=-1.0 * loss, zlib_bytes=2, token_log_probs=None)
+            scores = Scores(tokens=2, log_likelihood=-2.0 * loss, min_k=-1.0 * loss, zlib_bytes=2)
             for sample in range(generations):
                 fields = {"own": own, "matched_tokens": matched, "exact_match": exact}
                 fields |= {"scores": None if sample else scores, "turn": turn, "sample": sample}
@@ -262,19 +261,19 @@ def test_the_page_has_the_whole_chat_with_the_turn_that_was_asked_for(shown):
 def test_leaks_name_the_turn_and_show_the_run_where_it_stands(shown):
     first, second, third = shown[0][:3]
     run = f"\u27e6{answer(0, 2)[:-1]}\u27e7."  # words; a mark is none
-    of_later, of_own = (" ".join(leaks("run", rows, 50).split()) for rows in ([first, third], [second, third]))
+    of_later, of_own = (" ".join(leaks_of_all("run", rows, 50).split()) for rows in ([first, third], [second, third]))
     title = "1. sample 0, turn 1, 1 copy, a run of 82 characters, of a later turn prefix:"
     assert title in of_later and of_later.count(run) == 2
     assert answer(0, 0) in of_later and answer(0, 1) in of_later  # all that follows the prompt
     assert "1. sample 0, turn 2, 1 copy, a run of 79 characters, exact match prefix:" in of_own
     assert answer(0, 2) not in of_own
-    unknown = " ".join(leaks("run", [first], 50).split())  # the run lies behind all that the rows have
+    unknown = " ".join(leaks_of_all("run", [first], 50).split())  # the run lies behind all that the rows have
     assert "1. sample 0, 1 copy, a run of 82 characters, of a later turn" in unknown and unknown.count(run) == 1
 
 
 def test_redacted_turns_are_parts_of_one_text(shown):
     rows, _ = shown
-    masked = redacted(rows)
+    masked = redacted(every_case(rows)).rows
     before, after = sample_texts(rows), sample_texts(masked)
     for row, new in zip(rows, masked, strict=True):
         probe, suffix = new.generation, row.generation.suffix

@@ -53,7 +53,7 @@ def describe_plan(settings: AuditSettings) -> Iterator[str]:
             return
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
         source = settings.sources[0]
-        model = stack.enter_context(ModelWeights(source.plain, of.dtype, device).using(source.adapter))
+        model = stack.enter_context(ModelWeights(source.plain, of.dtype, of.device_map or device).using(source.adapter))
         weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
         engine = TransformersEngine(model, probes.ends, of.decoding, of.batch_size)
         engine.fit(probes, generations)

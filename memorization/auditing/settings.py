@@ -113,6 +113,8 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
     }
     extraction = ExtractionSettings(**_chosen(ExtractionSettings, values) | of_extraction)
     sources = open_backend(extraction).sources
+    if len(lengths) > 1 and Path(extraction.engine).is_file():
+        raise UserError("--prefix-length: the generations of a file are of one length; name that one alone")
     held_out = tuple(flags.held_out_data or ())
     data = DataSettings(
         TEXT,
@@ -160,7 +162,9 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
         detection=DetectionSettings.of(
             flags, generations=extraction.path, result=detections / "detections.jsonl", probes=None, indexes=index
         ),
-        report=ReportSettings([], (output / "report").resolve(), (), tuple(flags.fail_above), flags.redact),
+        report=ReportSettings(
+            [], (output / "report").resolve(), (), tuple(flags.fail_above), flags.redact, flags.cases
+        ),
         dry_run=flags.dry_run,
     )
 

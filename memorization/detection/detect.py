@@ -203,9 +203,8 @@ def _detection(
         names = personal_items.find_names(row, spans, persons(entities[row.text]), personal)
         personal = sorted(personal + names, key=lambda item: item.generation_span)
     with_passage = {passage.candidate for each in labels for passage in each.passages}
-    without_log_probs = row.scores and msgspec.structs.replace(row.scores, token_log_probs=None)
     return Detection(
-        generation=msgspec.structs.replace(row, scores=without_log_probs),
+        generation=row,
         candidates=[
             Candidate(hit.id, hit.score, hit.text if hit.id in with_passage else None) for hit in comparison.hits
         ],

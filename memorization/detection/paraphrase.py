@@ -28,7 +28,7 @@ class ParaphraseClassifier:
         try:
             self.tokenizer = hub.load_any_tokenizer(name, "a paraphrase classifier's tokenizer")
             what = "a trained paraphrase classifier"
-            self.model = load_model(AutoModelForSequenceClassification, name, what, self._check).to(device)
+            self.model = load_model(AutoModelForSequenceClassification, name, what, self._check, device)
         except UserError as error:
             raise UserError(f"{error}; --paraphrase-model none goes without") from None
         self.directory = hub.directory(name)

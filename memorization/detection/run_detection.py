@@ -259,6 +259,7 @@ def _facts_of_generations(manifest: Manifest | None) -> dict[str, Any]:
     if manifest is None:
         return {
             **dict.fromkeys(("generations", "training", "held_out", "split", "membership", "too_short", "text_form")),
+            "declared": None,
             "not_computed": NOT_LISTED,
         }
     return {
@@ -267,6 +268,7 @@ def _facts_of_generations(manifest: Manifest | None) -> dict[str, Any]:
         "held_out": manifest.facts.get("held_out"),
         "split": manifest.facts.get("split"),
         "membership": manifest.facts.get("membership"),
+        "declared": manifest.facts.get("declared"),
         "too_short": manifest.facts.get("too_short"),
         "text_form": manifest.facts.get("text_form"),
         "not_computed": manifest.facts.get("not_computed", {}),

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from memorization.encoding.decoded_texts import ENDS, decode, same_text
 from memorization.encoding.probes import Probes
 from memorization.encoding.stored_sets import BAR_DELAY
 from memorization.shell.cli import UserError
@@ -19,8 +20,6 @@ from memorization.store.rows import Id
 KIND = "file"
 TokenId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 SHOWN = 60  # characters of a text in a message
-HALF = "\ufffd"  # what the bytes of a part of a character are decoded to
-ENDS = re.compile(rf"^[\s{HALF}]+|[\s{HALF}]+$")
 
 
 class FileProbe(msgspec.Struct):
@@ -104,7 +103,7 @@ class FileProbes(Probes):
         spelled = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "(?!)")
 
         def decoded(ids):
-            return spelled.sub("", tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+            return spelled.sub("", decode(tokenizer, ids))
 
         self._lines.seek(0)
         for number, line in tqdm(enumerate(self._lines, 1), desc="comparing texts and tokens", delay=BAR_DELAY):
@@ -113,8 +112,8 @@ class FileProbes(Probes):
                 text, ids = spelled.sub("", getattr(probe, name)), getattr(probe, f"{name}_ids")
                 of_ids = decoded(ids)
                 if None not in tokenizer.convert_ids_to_tokens(ids) and (
-                    _same_text(of_ids, text)  # or as the tokenizer changes texts, to lower case, say
-                    or _same_text(of_ids, decoded(tokenizer.encode(getattr(probe, name), add_special_tokens=False)))
+                    same_text(of_ids, text)  # or as the tokenizer changes texts, to lower case, say
+                    or same_text(of_ids, decoded(tokenizer.encode(getattr(probe, name), add_special_tokens=False)))
                 ):
                     continue
                 text, of_ids = (ENDS.sub("", each) for each in (text, of_ids))
@@ -141,11 +140,3 @@ class FileProbes(Probes):
             "prefix_ids": probe.prompt_ids,
             "suffix_ids": probe.suffix_ids,
         }
-
-
-def _same_text(of_ids: str, text: str) -> bool:
-    """Whether a text is the one that ids were decoded to, but for the ends. A character of which some bytes are missing
-    there may be whole in the text, or missing."""
-    before = r"(\S?\s*)" if of_ids.lstrip().startswith(HALF) else ""
-    after = r"(\s*\S?)" if of_ids.rstrip().endswith(HALF) else ""
-    return bool(re.fullmatch(before + re.escape(ENDS.sub("", of_ids)) + after, ENDS.sub("", text)))

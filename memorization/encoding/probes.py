@@ -210,10 +210,11 @@ class Probes:
     def __getitem__(self, where: slice) -> list[dict[str, Any]]:
         """The probes of a slice, as dicts.
 
-        Keys: id, turn, member, duplicates, cluster, prefix, suffix, prefix_ids, suffix_ids. prefix: all of the text
-        before the suffix. prefix_ids: what is continued. Of encoder-decoder models also source_ids, which the encoder
-        reads, closed; the decoder is given what a tokenizer opens a target with (BART's) and, of kind "target", the
-        prefix of the target.
+        Keys: id, turn, member, duplicates, cluster, prefix, suffix, prefix_ids, suffix_ids, suffix_starts. prefix: all
+        of the text before the suffix. prefix_ids: what is continued. suffix_starts: the character of the suffix at
+        which each token starts; one that begins inside a character, where that does. Of encoder-decoder models also
+        source_ids, which the encoder reads, closed; the decoder is given what a tokenizer opens a target with (BART's)
+        and, of kind "target", the prefix of the target.
         """
         return [self._probe(i) for i in range(*where.indices(len(self)))]
 
@@ -236,6 +237,7 @@ class Probes:
         text, more = batch["text"][sample].as_py(), {}
         ids, starts = tokens[self.pairs and self.kind == "target"].of(sample)
         prefix_ids, suffix_ids = ids[:begin], ids[begin:end]
+        own = starts[begin:end]
         if self.kind == "source":
             text = text[: batch["source_end"][sample].as_py()]
             target_ids, target_starts = tokens[1].of(sample)
@@ -253,6 +255,7 @@ class Probes:
             "suffix": text[starts[begin] : text_end(starts, end, text)],
             "prefix_ids": prefix_ids,
             "suffix_ids": suffix_ids,
+            "suffix_starts": (np.maximum.accumulate(np.maximum(own, CONTROL - own)) - own[0]).tolist(),
             **more,
         }
 

@@ -4,28 +4,32 @@ import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 from msgspec import UNSET
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from memorization.encoding.canary_secrets import CanarySet, read_canaries
+from memorization.encoding.decoded_texts import decode
 from memorization.encoding.kinds import TextForm, split_rule
 from memorization.encoding.probe_file import FileProbes
 from memorization.encoding.tokens import TEXT
 from memorization.extraction.backend import Backend, ModelIdentity, OpenModel
 from memorization.extraction.engine import Engine, Prompt, TokenScores
+from memorization.extraction.file_engine import DeclaredModel
 from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
 from memorization.extraction.inputs import Inputs, read_inputs
 from memorization.extraction.kinds import GENERATIONS, GreedyCheck
 from memorization.extraction.local_models import LocalModels
-from memorization.extraction.matches import exact_match, matched_tokens, near
+from memorization.extraction.matches import exact_match, match_texts, matched_tokens, near
 from memorization.extraction.scores import scores
 from memorization.extraction.secret_ranks import write_exposures
-from memorization.extraction.settings import ENGINES, ExtractionSettings
+from memorization.extraction.settings import ExtractionSettings
 from memorization.extraction.template_losses import losses_in_template
 from memorization.extraction.vllm_models import VllmModels
 from memorization.models.adapters import ModelSource
@@ -37,6 +41,8 @@ from memorization.store import locations, manifests
 from memorization.store.files import fingerprint, replacing
 from memorization.store.manifests import Link
 from memorization.store.rows import Rows
+
+ENGINES = "transformers, vllm or a file of generations"  # in a message
 
 
 class BaseModel(NamedTuple):
@@ -51,9 +57,13 @@ def open_backend(settings: ExtractionSettings) -> Backend:
     """The Backend that `settings.engine` names. Raises UserError for models that it cannot have."""
     if settings.engine == "transformers":
         return LocalModels(settings)
+    if settings.device_map:
+        raise UserError(f"--device-map: is for --engine transformers; {settings.engine} has its own way, leave it out")
     if settings.engine == "vllm":
         return VllmModels(settings)
-    raise UserError(f"--engine {settings.engine}: is not here yet; {ENGINES}")
+    if Path(settings.engine).is_file():
+        return DeclaredModel(settings)
+    raise UserError(f"--engine {settings.engine}: no such engine or file; name {ENGINES}")
 
 
 def extract(settings: ExtractionSettings) -> list[Path]:
@@ -93,8 +103,6 @@ def write_generations(
     settings, state, probes = inputs.settings, inputs.state, inputs.probes
     name = source.name
     with ExitStack() as stack:
-        if state.is_main_process:
-            print(f"loading {name}", flush=True)
         with backend.opened(source, inputs) as opened:
             engine, identity = opened.engine, opened.identity
             if base and _is_same(base.identity, identity):
@@ -209,7 +217,6 @@ def _made_of(inputs: Inputs, model: ModelIdentity, engine: Engine, is_base: bool
         **{field: getattr(settings, field) for field in ("max_new_tokens", "temperature", "top_k", "top_p")},
         "num_samples": settings.num_samples,
         "seed": settings.seed if settings.temperature else None,
-        "token_scores": settings.token_scores,
         **engine.identity,
         "format": FORMAT,
         "unchecked": other_encoding,
@@ -303,35 +310,39 @@ def generation_row(
     """The row of a generation. continuation: its token ids, or its text where an engine gives no tokens."""
     suffix, most = probe["suffix_ids"], settings.max_new_tokens
     reached = decode(tokenizer, suffix[:most])
-    matches: dict[str, Any] = dict.fromkeys(("matched_tokens", "exact_match", "near"))
-    if not isinstance(continuation, str):
-        matches["matched_tokens"] = matched_tokens(continuation, suffix)
-        matches["exact_match"] = exact_match(continuation, suffix, most)
-        matches["near"] = near(continuation, suffix, most)
+    if isinstance(continuation, str):
+        matched, text, tokens = None, continuation, []
+        exact, close = match_texts(text, reached, probe["suffix"], partial(tokenizer.encode, add_special_tokens=False))
+    else:
+        matched, text, tokens = matched_tokens(continuation, suffix), decode(tokenizer, continuation), continuation
+        exact, close = exact_match(continuation, suffix, most), near(continuation, suffix, most)
     return Generation(
         **{name: probe[name] for name in ("id", "turn", "member", "duplicates", "cluster", "prefix", "suffix")},
         sample=sample,
         reach=Reach(min(len(suffix), most), min(len(reached), len(probe["suffix"]))),
-        text=continuation if isinstance(continuation, str) else decode(tokenizer, continuation),
-        generation_ids=[] if isinstance(continuation, str) else continuation,
-        scores=token_scores and scores(token_scores, reached, settings.token_scores),
-        **matches,
+        text=text,
+        generation_ids=tokens,
+        matched_tokens=matched,
+        exact_match=exact,
+        near=close,
+        scores=token_scores and scores(token_scores, reached, _token_lengths(probe, most)),
     )
 
 
-def decode(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    """The text of token ids, special tokens left out."""
-    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    assert isinstance(text, str)  # as of one list of ids
-    return text
+def _token_lengths(probe: dict[str, Any], most: int) -> np.ndarray | None:
+    """The characters of each of the first tokens of a probe's suffix; None where their places are not known."""
+    starts = probe.get("suffix_starts")
+    return None if starts is None else np.diff(starts, append=len(probe["suffix"]))[:most]
 
 
 def _print_matches(name: str, rows: Rows) -> None:
     print(f"{name}:")
-    counts = {True: [0, 0, 0], False: [0, 0, 0]}  # generations, exact matches, matched tokens
+    counts = {True: [0, 0, 0, 0], False: [0, 0, 0, 0]}  # generations, exact matches, those with tokens, matched tokens
     for row in rows:
-        for i, value in enumerate((row.exact_match is not None, row.exact_match or 0, row.matched_tokens or 0)):
+        known, exact, matched = row.exact_match is not None, row.exact_match or 0, row.matched_tokens
+        for i, value in enumerate((known, exact, matched is not None, matched or 0)):
             counts[row.member][i] += value
-    for side, (number, exact, tokens) in zip(("members", "non-members"), counts.values(), strict=True):
+    for side, (number, exact, of_tokens, tokens) in zip(("members", "non-members"), counts.values(), strict=True):
         if number:
-            print(f"{side}: {exact} of {number} reproduced exactly, {tokens / number:.1f} tokens matched on average")
+            average = f", {tokens / of_tokens:.1f} tokens matched on average" if of_tokens else ""
+            print(f"{side}: {exact} of {number} reproduced exactly{average}")

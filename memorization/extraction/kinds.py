@@ -57,6 +57,7 @@ class ModelFacts(TypedDict):
     held_out: NotRequired[dict[str, float] | None]
     prompts: NotRequired[PromptCount]
     text_form: NotRequired[TextForm | None]
+    declared: NotRequired[str | None]  # how the model is known where its weights were not here
     not_computed: NotRequired[dict[str, str]]  # Engine.not_computed, and "canaries" where their exposures lack
 
 
@@ -76,7 +77,6 @@ class GenerationFacts(ModelFacts):
     too_long: NotRequired[list[Count]]  # ids of probes that were left out: their prompts are longer than the context
     too_short: NotRequired[Count]  # samples, or turns of them, with too few tokens for a probe
     split: NotRequired[SplitRule]
-    declared: NotRequired[str | None]  # how the model is known where its weights were not here
     greedy_check: NotRequired[GreedyCheck | None]  # None where the engine verifies its tokens by its scores
     membership: NotRequired[str | None]  # for readers: what says which samples the model was trained on
 

@@ -49,6 +49,8 @@ class LocalModels:
     @contextmanager
     def opened(self, source: ModelSource, inputs: Inputs) -> Iterator[OpenModel]:
         settings, probes = inputs.settings, inputs.probes
+        if inputs.state.is_main_process:
+            print(f"loading {source.name}", flush=True)
         with self._weights_of(source, inputs).using(source.adapter) as model:
             self._dtypes[False] = str(model.dtype).removeprefix("torch.")
             if source.adapter:
@@ -66,7 +68,8 @@ class LocalModels:
             if self._weights is not None:
                 self._weights.release()  # there may be no room for both
             dtype = self._dtypes[source.plain == self.sources[0].plain]
-            self._weights, self._directory = ModelWeights(source.plain, dtype, inputs.state.device), directory
+            device = inputs.settings.device_map or inputs.state.device
+            self._weights, self._directory = ModelWeights(source.plain, dtype, device), directory
         return self._weights
 
 

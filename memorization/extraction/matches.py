@@ -1,11 +1,12 @@
 """How much of a suffix a generation reproduces, in tokens (Carlini et al. 2023; design: Terms)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
 from rapidfuzz.distance import LCSseq, Levenshtein
 
+from memorization.encoding.decoded_texts import ENDS
 from memorization.store.manifests import Count, Share
 
 NEAR = 0.1  # of its tokens: the edit distance of a near copy
@@ -51,6 +52,29 @@ def near(generation_ids: Sequence[int], suffix_ids: Sequence[int], new_tokens: i
         common_run=longest_common_token_run(beginning, target),
         near_copy=distance <= NEAR * len(target),
     )
+
+
+def match_texts(
+    text: str, reached: str, suffix: str, tokens_of: Callable[[str], list[int]]
+) -> tuple[bool | None, Near | None]:
+    """(exact match, Near) of a generation of which the text alone is known; None where the suffix has no text.
+
+    reached: of the suffix's first k tokens; suffix: all of it. tokens_of: a text -> its tokens.
+
+    It matches if the text begins with what is reached; white space and parts of a character at the ends make no
+    difference, as engines strip them. Of a longer text the beginning decides, if it goes on with a token of its own, or
+    as the suffix does: "Yesterday" is no "Yes". So a text that a model wrote in other tokens than the suffix's matches
+    too, and white space at the end of a suffix may be missing. Near compares both texts as tokens_of reads each alone:
+    where a token is cut at an end, or a model wrote in other tokens, it may differ a little from that of tokens.
+    """
+    text, reached, suffix = (ENDS.sub("", each) for each in (text, reached, suffix))
+    if not reached:
+        return None, None
+    ids, target = tokens_of(text), tokens_of(reached)
+    exact = text.startswith(reached) and (
+        ids[: len(target)] == target or text == reached or suffix.startswith(text[: len(reached) + 1])
+    )
+    return exact, near(target if exact else ids, target, len(target))
 
 
 def longest_common_token_run(one: Sequence[int], other: Sequence[int]) -> int:

@@ -31,7 +31,9 @@ class Scores(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     1 - the shortest part of the tokens from which on greedy decoding gives the rest / their number (Carlini et al.
     2021, Wang et al. 2025). min_k, min_k_plus: of the fifth of the tokens with the least, the mean log probability
     (Shi et al. 2024), and the mean of it standardized over the vocabulary (Zhang et al. 2024). zlib_bytes: of the
-    text, compressed (Carlini et al. 2021). token_log_probs: of each token, where they were asked for.
+    text, compressed (Carlini et al. 2021). In bytes, which are base64 in JSON: token_log_probs, the log probability of
+    each token, little-endian float32; token_greedy, a bit for each, whether it is what greedy decoding gives
+    (np.packbits); token_lengths, how many characters each is, little-endian uint16.
     """
 
     tokens: Positive
@@ -42,17 +44,42 @@ class Scores(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     min_k: Log
     min_k_plus: Log | NotComputed = UNSET
     zlib_bytes: Positive
-    token_log_probs: list[Log] | None
+    token_log_probs: bytes | NotComputed = UNSET
+    token_greedy: bytes | NotComputed = UNSET
+    token_lengths: bytes | NotComputed = UNSET
 
     def __post_init__(self) -> None:
-        if (self.matched_tokens or 0) > self.tokens or len(self.token_log_probs or ()) not in (0, self.tokens):
-            raise ValueError(f"{self.matched_tokens} matched tokens, or log probabilities, are not of {self.tokens}")
-        if any(float(value or 0) > 0 for value in (self.log_likelihood, self.log_p_z)):
+        if (self.matched_tokens or 0) > self.tokens:
+            raise ValueError(f"{self.matched_tokens} matched tokens of {self.tokens}")
+        sizes = {"log_probs": 4 * self.tokens, "greedy": -(-self.tokens // 8), "lengths": 2 * self.tokens}
+        for name, size in sizes.items():
+            if (values := getattr(self, f"token_{name}")) is not UNSET and len(values) != size:
+                raise ValueError(f"token_{name} are not of {self.tokens} tokens")
+        if (
+            any(float(value or 0) > 0 for value in (self.log_likelihood, self.log_p_z))
+            or not (self.log_probs <= 0).all()
+        ):
             raise ValueError("a probability over 1")
 
+    @property
+    def log_probs(self) -> np.ndarray:
+        """The log probability of each token, float32; empty where they are missing."""
+        return np.frombuffer(self.token_log_probs or b"", "<f4")
 
-def scores(tokens: TokenScores, text: str, keep_tokens: bool = False) -> Scores:
-    """The Scores of a suffix. text: that of its tokens. keep_tokens: whether to keep the log probability of each."""
+    @property
+    def greedy(self) -> np.ndarray:
+        """Whether greedy decoding gives each token, bool; empty where that is missing."""
+        bits = np.frombuffer(self.token_greedy or b"", np.uint8)
+        return np.unpackbits(bits, count=self.tokens if len(bits) else 0).astype(bool)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The characters of each token, uint16; empty where they are missing."""
+        return np.frombuffer(self.token_lengths or b"", "<u2")
+
+
+def scores(tokens: TokenScores, text: str, lengths: np.ndarray | None = None) -> Scores:
+    """The Scores of a suffix. text: that of its tokens. lengths: in characters, of each token, None if not known."""
     log_prob = np.minimum(tokens.log_prob, 0).astype(np.float64)
     length = len(log_prob)
     more: dict[str, Any] = {}  # what the engine gives beside the log probabilities
@@ -60,17 +87,20 @@ def scores(tokens: TokenScores, text: str, keep_tokens: bool = False) -> Scores:
         more["log_p_z"] = _log(np.minimum(tokens.scheme, 0).sum(dtype=np.float64))
     if tokens.greedy is not None:
         differ = np.flatnonzero(~tokens.greedy)
+        more["token_greedy"] = np.packbits(tokens.greedy).tobytes()
         more["matched_tokens"] = int(differ[0]) if len(differ) else length
         more["extraction_strength"] = 1 - (int(differ[-1]) + 1) / length if len(differ) else 1.0
     if tokens.mean is not None and tokens.std is not None:
         from_mean = np.divide(log_prob - tokens.mean, tokens.std, out=np.zeros(length), where=tokens.std > 0)
         more["min_k_plus"] = _log(least(from_mean))
+    if lengths is not None:
+        more["token_lengths"] = lengths.astype("<u2").tobytes()
     return Scores(
         tokens=length,
         log_likelihood=_log(log_prob.sum()),
         min_k=_log(least(log_prob)),
         zlib_bytes=len(zlib.compress(text.encode("utf-8", "surrogatepass"))),
-        token_log_probs=[_log(value) for value in log_prob] if keep_tokens else None,
+        token_log_probs=log_prob.astype("<f4").tobytes(),
         **more,
     )
 
@@ -81,21 +111,18 @@ def least(values: np.ndarray) -> float:
     return np.partition(values, number - 1)[:number].mean()
 
 
-def queries_needed(log_p_z: np.ndarray | float, chance: float) -> np.ndarray:
-    """The natural logarithm of the number of queries, a real one, that give a suffix at least once with a chance.
-
-    log_p_z: -inf for a probability of 0. chance: in (0, 1). Solves 1 - (1 - p_z)^n = chance (Hayes et
-    al. 2025) without leaving the logarithms: p_z may be far below what a float can hold.
-    """
-    log_p_z = np.asarray(log_p_z, float)
-    with np.errstate(divide="ignore", over="ignore"):
-        rate = np.where(log_p_z < -30, log_p_z, np.log(-np.log1p(-np.exp(np.maximum(log_p_z, -30)))))
-    return np.log(-np.log1p(-chance)) - rate
-
-
 def discoverable(log_p_z: np.ndarray | float, queries: int, chance: float) -> np.ndarray:
-    """Whether a suffix is (n, p)-discoverable, n `queries` and p `chance`; arguments as of queries_needed."""
-    return queries_needed(log_p_z, chance) <= np.log(queries) + 1e-9  # what is reached exactly is reached
+    """Whether a suffix is (n, p)-discoverable, n `queries` and p `chance`.
+
+    log_p_z: -inf for a probability of 0. chance: in (0, 1).
+    """
+    return np.asarray(log_p_z) >= least_log_p_z(queries, chance)
+
+
+def least_log_p_z(queries: int, chance: float) -> float:
+    """The least log p_z of a suffix that is discoverable: solves 1 - (1 - p_z)^n = chance (Hayes et al. 2025)."""
+    rate = np.log(-np.log1p(-chance)) - math.log(queries) - 1e-9  # what is reached exactly is reached
+    return float(np.log(-np.expm1(-np.exp(rate))))
 
 
 def _log(value: float) -> Log:

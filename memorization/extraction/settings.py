@@ -5,23 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memorization.extraction.engine import DecodingSettings
-from memorization.shell.flags import SEEDS, Range, whole
+from memorization.shell.flags import SEEDS, Range, text, whole
 from memorization.store import locations
-
-ENGINES = "name transformers, vllm, the address of a server (http://...) or a file of generations"
-
-
-def engine_name(text: str) -> str:
-    """What --engine takes: transformers, vllm, an address, or the path of a file."""
-    if text in ("transformers", "vllm") or text.startswith(("http://", "https://")) or Path(text).is_file():
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r}: no such engine or file; {ENGINES}")
 
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """Stage 3's flags (inference_prefix.py --help). adapter: None for none; then a model_path is needed. engine: as of
-    engine_name."""
+    """Stage 3's flags (inference_prefix.py --help). adapter: None for none; then a model_path is needed. engine: what
+    extract.open_backend takes. device_map: None for a device a process."""
 
     model_path: str | None
     token_path: str | None
@@ -45,11 +36,12 @@ class ExtractionSettings:
     temperature: float
     top_k: int
     top_p: float
-    token_scores: bool
     num_samples: int
     seed: int
     adapter: list[str] | None = None
     engine: str = "transformers"
+    token_scores: bool = False  # has no effect
+    device_map: str | None = None
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -72,11 +64,13 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
     )
     parser.add_argument(
         "--engine",
-        type=engine_name,
+        type=text,
         default="transformers",
-        metavar="transformers|vllm|URL|FILE",
-        help="what runs the model (default: %(default)s, in this process)",
+        metavar="NAME|FILE",
+        help="what runs the model: transformers (default), vllm (docs/scaling.md), or a file of generations that were "
+        "made elsewhere (docs/stages.md)",
     )
+    add_device_map_argument(parser)
     parser.add_argument(
         "--probe",
         choices=["text", "source", "target"],
@@ -126,7 +120,7 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
         help="sample among the likeliest that sum to p (default: %(default)s)",
     )
     parser.add_argument(
-        "--token-scores", action="store_true", help="keep the log probability of every token of a suffix"
+        "--token-scores", action="store_true", help="has no effect: the log probabilities of tokens are always kept"
     )
     parser.add_argument("--num-samples", type=whole(1), default=1, help="generations of a probe (default: %(default)s)")
     parser.add_argument(
@@ -134,6 +128,16 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
         type=whole(0, SEEDS),
         default=5,
         help="of the sampling, of tokens and of --members and --held-out (default: %(default)s)",
+    )
+
+
+def add_device_map_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says where the weights of a model lie."""
+    parser.add_argument(
+        "--device-map",
+        choices=["auto"],
+        help="auto: spread the model over the GPUs of this machine, and what they do not hold, slowly, over its memory "
+        "and disk (default: whole on the GPU of each process)",
     )
 
 

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -18,6 +19,7 @@ from memorization.extraction.inputs import Inputs, check_context
 from memorization.extraction.local_models import LocalModels, identify
 from memorization.extraction.settings import ExtractionSettings
 from memorization.extraction.vllm_engine import COOLEST, VllmEngine, adapter_request, prompt_log_probs
+from memorization.models import hub
 from memorization.models.adapted import weight_shapes
 from memorization.models.adapters import Adapter, ModelSource
 from memorization.models.limits import context_length
@@ -30,6 +32,8 @@ ENVIRONMENT = {  # of vLLM, where it is not set
     "VLLM_CPU_KVCACHE_SPACE": "4",  # GiB; else it takes nearly all memory
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
+HELD = 1 << 28  # scores of a text that a step may hold: a GiB in 32 bits
+STEP = 2048, 8192  # tokens of a step at least, and at most
 ROOM = 2048  # tokens of a text, where the model has them: those of the probes may be fewer
 CHECKED = 32  # tokens of a made-up text
 SHOWN = 200  # characters of what vLLM says
@@ -64,7 +68,7 @@ class VllmModels(LocalModels):
         own = self.configs[self.sources[0].plain].dtype or "auto"
         self._dtype = str(own if settings.dtype == "auto" else settings.dtype).removeprefix("torch.")
         self._llm: Any = None
-        self._loaded: str | None = None
+        self._directory: Path | None = None
 
     def identify_base(self, source: ModelSource, inputs: Inputs) -> ModelIdentity:
         return identify(source)
@@ -81,12 +85,11 @@ class VllmModels(LocalModels):
         yield OpenModel(engine, identify(source), config, context=context)
 
     def _llm_of(self, name: str, context: int) -> Any:
-        if self._loaded != name:
-            if self._llm is not None:
-                self._llm = None  # there may be no room for both
-                _free()
+        directory = hub.directory(name).resolve()
+        if self._directory != directory:
+            self._llm = None  # there may be no room for both
             adapters = self._adapters if name == self.sources[0].plain else []
-            self._llm, self._loaded = load_llm(name, self._dtype, context, adapters), name
+            self._llm, self._directory = load_llm(name, self._dtype, context, adapters), directory
         return self._llm
 
 
@@ -96,16 +99,20 @@ def load_llm(name: str, dtype: str, context: int, adapters: Sequence[Adapter] = 
     dtype: float32 ..., or "auto", which vLLM chooses. context: the most tokens of a text. Raises UserError for a model
     or an adapter that vLLM does not take, for an adapter that changes nothing, and without enough memory.
     """
+    gc.collect()  # an earlier model holds memory until then
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from vllm import LLM
     config = load_config(name).get_text_config()
-    heads, devices = config.num_attention_heads, torch.accelerator.device_count() or 1
+    heads, devices = getattr(config, "num_attention_heads", 1), torch.accelerator.device_count() or 1
     options: dict[str, Any] = {
         "dtype": dtype,
         "max_model_len": context + 1,
+        "max_num_batched_tokens": int(np.clip(HELD // config.vocab_size, *STEP)),
         "tensor_parallel_size": max(number for number in range(1, devices + 1) if heads % number == 0),
         "enforce_eager": not torch.accelerator.is_available(),  # on a CPU, compiling takes longer than it saves
         "enable_prefix_caching": False,
@@ -121,7 +128,7 @@ def load_llm(name: str, dtype: str, context: int, adapters: Sequence[Adapter] = 
     hidden = sys.modules.pop(llvmlite := "llvmlite.binding.ffi", None)  # vLLM for CPUs looks into all, and fails at it
     text = [3 + 7 * place % (config.vocab_size - 3) for place in range(min(CHECKED, context))]
     try:
-        llm = LLM(name, **options)
+        llm = LLM(str(hub.directory(name)), **options)
         (plain,) = prompt_log_probs(llm, [text])
     except Exception as error:  # vLLM raises any
         raise _refusal(name, error, "take --engine transformers") from None
@@ -171,11 +178,3 @@ def _refusal(name: str, error: Exception, remedy: str) -> UserError:
     if is_out_of_memory(error) or "memory" in reason.lower():
         remedy = "free some, or take more GPUs or larger ones; on a CPU, lower VLLM_CPU_KVCACHE_SPACE"
     return UserError(f"{name}: vLLM cannot load it ({reason[:SHOWN] or type(error).__name__}); {remedy}")
-
-
-def _free() -> None:
-    """Give back what a model that is gone has held."""
-    from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
-
-    gc.collect()
-    cleanup_dist_env_and_memory()

@@ -19,7 +19,13 @@ from transformers import PreTrainedModel
 
 from memorization.models.adapters import TASKS, Adapter
 from memorization.models.limits import context_length
-from memorization.models.loading import ENCODER_DECODER, architecture_of, check_finite_weights, load_for_generation
+from memorization.models.loading import (
+    ENCODER_DECODER,
+    architecture_of,
+    check_finite_weights,
+    load_for_generation,
+    weights_of,
+)
 from memorization.models.passes import VirtualTokens, virtual_ids
 from memorization.shell.cli import UserError, is_out_of_memory
 
@@ -77,7 +83,7 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter, base: str, trainable: 
     """Put an adapter into a model, its base model; return peft's model around the two.
 
     base: the name of the model. trainable: to go on training the adapter. Raises UserError if peft is not installed or
-    cannot read it, if it is of another model, or if a weight is not finite.
+    cannot read it, if it is of another model or on one that is not held whole, or if a weight is not finite.
     """
     if importlib.util.find_spec("peft") is None:
         raise UserError(f"{adapter.name}: is an adapter, which takes peft to read; pip install peft")
@@ -94,6 +100,11 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter, base: str, trainable: 
     for_pairs, task = architecture_of(model.config) is ENCODER_DECODER, adapter.config.get("task_type")
     if task and TASKS[task] is not for_pairs:
         raise UserError(f"{adapter.name}: is an adapter for {task}, which {base} is not; name its own base model")
+    if any(weight.is_meta for weight in model.parameters()):
+        raise UserError(
+            f"{adapter.name}: peft can't put it on weights that come from memory or disk in each pass, as GPUs do not "
+            f"hold {base} whole; take more GPUs, or merge the two (merge_and_unload)"
+        )
     size = _resized_vocabulary(model, adapter, base)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -119,7 +130,7 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter, base: str, trainable: 
             raise UserError(f"{adapter.name}: {fault} ({shown}), so it is damaged or not of {base}; name its own base")
     check_finite_weights(adapted, adapter.name)
     if config.is_prompt_learning:
-        prompt = adapted.get_prompt(1)[0].detach().to(model.dtype)
+        prompt = adapted.get_prompt(1)[0].detach().to(model.device, model.dtype)
         model.set_input_embeddings(VirtualTokens(model.get_input_embeddings(), prompt))
     if Path(base).is_dir():
         config.base_model_name_or_path = str(Path(base).resolve())  # it may be saved elsewhere
@@ -187,9 +198,14 @@ def _logits(model: Any, virtual: list[int]) -> torch.Tensor:
 
 def _sums(model: PreTrainedModel) -> dict[str, Any]:
     """Figures of a model's weights by which a change of one shows."""
-    sums: dict[str, Any] = {name: weight.sum(dtype=torch.float64) for name, weight in model.state_dict().items()}
-    values = torch.stack([each.cpu() for each in sums.values()]).tolist()
+    sums: dict[str, Any] = {name: _sum(weight).cpu() for name, weight in weights_of(model)}
+    values = torch.stack([*sums.values()]).tolist()
     return dict(zip(sums, values, strict=True)) | {"vocabulary": model.config.get_text_config().vocab_size}
+
+
+def _sum(weight: torch.Tensor) -> torch.Tensor:
+    """In 64 bits, part by part: torch converts what it is to add."""
+    return torch.stack([part.sum(dtype=torch.float64) for part in weight.flatten().split(1 << 22)]).sum()
 
 
 def _check_as_peft(adapted: Any, model: PreTrainedModel, adapter: Adapter) -> None:

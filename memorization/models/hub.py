@@ -31,6 +31,8 @@ OF_TRANSFORMERS = {  # part of what transformers says of a repository of the hub
     "(LoRA), name it by --adapter, or if GGUF files, the model that these are of",
     "Couldn't instantiate the backend tokenizer": "it has no tokenizer; name one that has",
     "does not appear to have a file named": "it has no weights that transformers reads; name a version in safetensors",
+    "provide an `offload_folder`": "GPUs and memory do not hold it, and only weights in safetensors can be read from "
+    "disk as they are needed; take more of either, or save it in that format",
     "trust_remote_code": "it needs code of its own, which is not run here; name a model that transformers knows",
 }
 

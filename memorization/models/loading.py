@@ -5,15 +5,17 @@ Models that can't be right are refused here; the libraries only warn, or say not
 
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from accelerate.utils import align_module_device
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, set_seed
 
 from memorization.models.diagnosis import diagnosis, wrapped_weights
 from memorization.models.hub import load
+from memorization.models.ranks import rank_memory
 from memorization.shell.cli import UserError
 
 # what a file may hold beyond the model: buffers of earlier versions, and the pooler of RoBERTa's classifiers
@@ -71,10 +73,12 @@ def load_for_training(
 def load_for_generation(name: str | Path, dtype: Any, device: Any) -> PreTrainedModel:
     """The language model at a path or hub name, of the architecture of its configuration, in evaluation mode.
 
-    Raises UserError as load_for_training does.
+    device: "auto" spreads it over the GPUs of this machine, and what they do not hold over its memory and disk, from
+    where it comes layer by layer in each pass. Raises UserError as load_for_training does, and as rank_memory does.
     """
     kind = architecture_of(load_config(name))
-    return load_model(kind.auto, name, kind.what, kind.check, device, dtype=dtype).eval()
+    spread = {"max_memory": rank_memory()} if device == "auto" else {}
+    return load_model(kind.auto, name, kind.what, kind.check, device, dtype=dtype, **spread).eval()
 
 
 def load_config(name: str | Path) -> Any:
@@ -94,18 +98,27 @@ def load_model(
 ) -> PreTrainedModel:
     """The model of `auto`, a transformers Auto class, at a path or hub name. what: its name in messages.
 
-    check: (model, name) -> None, raises UserError for what else must hold. Raises UserError if the model cannot be
-    loaded, if its files lack weights or have others (the missing ones would be random), or if a weight is not finite.
+    Weights in safetensors go to a GPU one by one; on a CPU in their own precision they stay the file's, mapped into
+    memory, which the processes of a machine share.
+
+    device: None for the CPU, or as of load_for_generation. check: (model, name) -> None, raises UserError for what
+    else must hold. Raises UserError if the model cannot be loaded, if its files lack weights or have others (the
+    missing ones would be random), or if a weight is not finite.
     """
+
+    if str(device).startswith("cpu"):
+        device = "cpu"  # to torch cpu:0, as accelerate calls a rank's, is another device: all weights would be copied
 
     def loader(name: str, **options: Any) -> PreTrainedModel:
         for file in Path(name).glob("pytorch_model*.bin"):
             _check_archive(file)
         model, information = auto.from_pretrained(
-            name, output_loading_info=True, ignore_mismatched_sizes=True, **options
+            name, output_loading_info=True, ignore_mismatched_sizes=True, device_map=device, **options
         )
         check_weights(model, information, name, what)
-        check(model if device is None else model.to(device), name)
+        if device is not None and model.device.type == "meta":
+            raise UserError(f"{name}: neither GPUs nor memory hold as much as its embeddings; take more of either")
+        check(model, name)
         return model
 
     return load(loader, name, what, "weights", trust_remote_code=False, **options)
@@ -147,11 +160,18 @@ def check_weights(model: PreTrainedModel, information: dict[str, Any], name: str
 
 def check_finite_weights(model: torch.nn.Module, name: str) -> None:
     """Raise UserError if a weight of a model is NaN or infinite."""
-    for weight, parameter in model.named_parameters():
-        tensor = held_here(parameter)
+    for weight, tensor in weights_of(model):
         # its least and greatest number: a mask of all would take memory; a rank may hold none
         if tensor.is_floating_point() and tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
             raise UserError(f"{name}: holds weights that are NaN or infinite ({weight}); name another model")
+
+
+def weights_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """(name, what is held_here) of each weight; one that lies elsewhere between passes is fetched for its turn."""
+    for path, module in model.named_modules():
+        with align_module_device(module):
+            for name, weight in module.named_parameters(path, recurse=False):
+                yield name, held_here(weight)
 
 
 def held_here(weights: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,8 @@ import os
 import sys
 from typing import Any
 
+from memorization.shell.cli import UserError
+
 WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # of launchers
 
 
@@ -27,6 +29,28 @@ def ranks(needed: bool) -> Any:
     from accelerate import PartialState
 
     return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def rank_memory() -> dict[int | str, int] | None:
+    """Bytes by device that a model of this rank may fill, accelerate's max_memory: the ranks of a machine share its
+    GPUs. None for all, where this is the only one.
+
+    Raises UserError for GPUs that the ranks can't share evenly.
+    """
+    number, own = (int(os.environ.get(name, default)) for name, default in (("LOCAL_WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    if number == 1:
+        return None
+    from accelerate.utils import get_max_memory
+
+    memory = get_max_memory()
+    gpus = [device for device in memory if isinstance(device, int)]
+    if len(gpus) % number:
+        raise UserError(
+            f"--device-map: {number} processes can't share {len(gpus)} GPUs evenly; start as many as divide them, or "
+            "one alone"
+        )
+    share = {gpu: int(0.9 * memory[gpu]) if gpu % number == own else 0 for gpu in gpus}  # the rest is for the work
+    return memory | share
 
 
 def leave_process_group() -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from msgspec import UNSET
 
 from memorization.detection.detections import COMMON
-from memorization.extraction.scores import CHANCES, LENGTHS, QUERIES, discoverable
+from memorization.extraction.scores import CHANCES, LENGTHS, QUERIES, least_log_p_z
 
 RUNS = (50, 100, 200)  # lengths
 FALSE_ALARMS = 0.01  # the share of held-out texts that may be called a paraphrase
@@ -260,6 +260,22 @@ def score_columns(classifier: str | None) -> list[Column]:
     ]
 
 
+def curve_columns() -> list[Column]:
+    """What curves over a length or a number of queries are drawn of, beside the matched tokens."""
+    [log_p_z] = (column for column in score_columns(None) if column.name == "log_p_z")
+    return [
+        Column("longest_own", "", "score", lambda row: _longest(row, "own"), ""),
+        Column("longest_another", "", "score", lambda row: _longest(row, "another"), ""),
+        Column("longest_any", "", "score", lambda row: max((run.length for run in row.copied), default=0), ""),
+        log_p_z._replace(name="best_log_p_z", weight=None),
+    ]
+
+
+def _longest(row: Any, whose: str) -> int:
+    """The length of a detection's longest run of that holder (CopiedRun.whose), 0 without."""
+    return max((run.length for run in row.copied if run.whose(row.generation.cluster) == whose), default=0)
+
+
 def _of_all(row: Any) -> None:
     """The value of a column that summarize computes from other columns."""
 
@@ -313,12 +329,13 @@ def _exact(tokens: int) -> Column:
 
 
 def _within(queries: int, chance: float) -> Column:
+    least = least_log_p_z(queries, chance)
     return _of_pass(
         f"within_{queries}_{100 * chance:g}",
         f"n {queries:,}, p {chance:g}",
         "share",
         "log_p_z",
-        lambda scores: bool(discoverable(float(scores.log_p_z), queries, chance)),
+        lambda scores: float(scores.log_p_z) >= least,
         "1 - (1 - p_z)^n >= p, where p_z is the probability of the suffix as sampled",
         "queries",
     )

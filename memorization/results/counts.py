@@ -2,6 +2,8 @@
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +14,8 @@ from memorization.results.columns import Column
 from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, BaseFigure, Counts, Estimate, Figure, Mean, Rate
 
+KEYS = ("id", "turn", "sample", "member", "duplicates", "cluster")  # of a generation
+BATCH = 1000  # rows in memory together
 Groups = Mapping[str, Array]  # name -> mask of samples
 
 
@@ -32,24 +36,28 @@ class SampleValues(NamedTuple):
 
 
 def collect(rows: Iterable[Any], columns: Sequence[Column]) -> SampleValues:
-    """The values of detections, which may be any iterable: no row is kept.
+    """The values of detections, which may be any iterable: no row is kept but for a batch.
 
     A sample of several turns or generations has a share if any of them has it, and a score as the best of them; of all
     else, and of a score with a weight, their mean.
     """
-    keys = [array("q") for _ in range(6)]
+    keys, rows = [array("q") for _ in KEYS], iter(rows)
     values, weights = [array("d") for _ in columns], [array("d") for _ in columns]
-    for row in rows:
-        for key, name in zip(keys, ("id", "turn", "sample", "member", "duplicates", "cluster"), strict=True):
-            key.append(getattr(row.generation, name))
+    while batch := list(islice(rows, BATCH)):
+        for key, name in zip(keys, KEYS, strict=True):
+            key.extend([getattr(row.generation, name) for row in batch])
         for column, of_column, weights_of_column in zip(columns, values, weights, strict=True):
-            of_column.append(np.nan if (value := column.value(row)) is None else value)
+            of_batch = [*map(column.value, batch)]
+            of_column.extend([nan if value is None else value for value in of_batch])
             if column.weight:
-                weights_of_column.append(0 if value is None else column.weight(row))
+                weigh, pairs = column.weight, zip(of_batch, batch, strict=True)
+                weights_of_column.extend([0 if value is None else weigh(row) for value, row in pairs])
     ids, turns, generations, member, duplicates, clusters = (np.asarray(key) for key in keys)
     distinct, first, sample = np.unique(ids, return_index=True, return_inverse=True)
     folded = []
-    for column, of_rows, weight in zip(columns, map(np.asarray, values), map(np.asarray, weights), strict=True):
+    for number, column in enumerate(columns):
+        of_rows, weight = np.asarray(values[number]), np.asarray(weights[number])
+        values[number] = weights[number] = array("d")  # there may be no room for both
         if column.kind == "share" or column.kind == "score" and not column.weight:
             folded.append(np.full(len(first), np.nan))
             np.fmax.at(folded[-1], sample, of_rows)

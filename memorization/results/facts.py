@@ -52,6 +52,7 @@ def facts_of(made_of: dict[str, Any], arguments: dict[str, Any], facts: dict[str
         drawn=generations.get("drawn"),
         prompts=facts.get("prompts"),
         text_form=facts.get("text_form"),
+        declared=facts.get("declared"),
         not_computed=facts.get("not_computed") or {},
     )
 
@@ -94,6 +95,8 @@ def notes_of(summary: Summary) -> list[Note]:
             for number, side in ((facts.drawn["members"], "member"), (facts.drawn["held_out"], "held-out sample"))
         ]
         notes.append(Note("NOTE", f"a random sample was asked: {' and '.join(sizes)}"))
+    if facts.declared:
+        notes.append(Note("NOTE", facts.declared))
     if facts.trained_on is None:
         unknown = "nothing is known of the model's training"
         if facts.split and facts.split["kind"] == "random":

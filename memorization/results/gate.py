@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from memorization.results.cases import CASES, MOST
 from memorization.results.facts import Note, notes_of, suspicions
 from memorization.results.result import Result
 from memorization.results.summary import HELD_OUT, MEMBERS, Estimate
 from memorization.shell.cli import UserError
+from memorization.shell.flags import whole
 
 RARE = ("personal",)  # columns of what few samples hold: a limit over such a ceiling is no mistake
 EXCESS = "excess:"  # before a column: the limit is on members less held-out texts
@@ -57,6 +59,14 @@ def add_gate_arguments(parser: argparse.ArgumentParser) -> None:
         help="exit with status 1 if, in any run, the 95 %% interval of members, with excess: that of members less "
         "held-out texts, ends over this rate, a fraction (exact_match=0.01 is 1 %%); COLUMN is a share by its name in "
         "summary.csv; may be given several times",
+    )
+    parser.add_argument(
+        "--cases",
+        metavar="N",
+        type=whole(1, MOST),
+        default=CASES,
+        help="how many cases the page and leaks.txt show, the most telling ones; figures are of all (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--redact",

@@ -10,11 +10,11 @@
   const bytes = new Uint8Array(packed.length);
   for (let i = 0; i < packed.length; i++) bytes[i] = packed.charCodeAt(i);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const { runs, texts, cases } = JSON.parse(await new Response(stream).text());
+  const { runs, total, texts, cases, samples } = JSON.parse(await new Response(stream).text());
   $("data").remove();
   const lower = [];
   const rows = new Map(cases.map((one) => [key(one), one]));
-  const ofSample = new Map([...cases].reverse().map((one) => [`${one.run} ${one.id}`, one]));  // its first case
+  const ofSample = new Map([...samples, ...[...cases].reverse()].map((one) => [`${one.run} ${one.id}`, one]));  // its first case
   const blocks = new Map();
   let shown = [], current = -1;
 
@@ -162,7 +162,8 @@
       watcher.observe(block);
     }
     if (shown.length) fill(list.firstChild);  // for who is not led by the view: a feed must hold its articles
-    $("count").textContent = `${shown.length.toLocaleString("en")} of ${cases.length.toLocaleString("en")} cases`;
+    const [drawn, here, all] = [shown, cases, { length: total }].map((some) => some.length.toLocaleString("en"));
+    $("count").textContent = `${drawn} of ${here} cases${total > cases.length ? ` on this page, of ${all} in all` : ""}`;
     current = -1;
   }
 

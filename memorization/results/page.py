@@ -17,11 +17,12 @@ from typing import Any
 
 from memorization.detection.detections import Detection, Span
 from memorization.results.audit import attacks, identities
+from memorization.results.cases import ORDER, Cases, Chosen, hidden_lines
 from memorization.results.columns import VERDICT, Column, score_columns
 from memorization.results.comparison import tables_of
 from memorization.results.formats import Table, html, spaced, visible
 from memorization.results.result import Result
-from memorization.results.sample_texts import SampleText, sample_texts
+from memorization.results.sample_texts import SampleText
 from memorization.results.summary import HELD_OUT, MEMBERS, Estimate, Rate
 from memorization.results.tables import how_scored, how_tested, meanings, measured_with, outcome_lines
 
@@ -31,9 +32,14 @@ SCORES = ("loss", "log_p_z", "extraction_strength", "min_k")  # shown with a cas
 
 
 def report_page(
-    results: Sequence[Result], notes: Iterable[str], drawings: Iterable[tuple[str, bytes]], masked: bool = False
+    results: Sequence[Result],
+    cases: Sequence[Cases],
+    chosen: Sequence[Chosen],
+    notes: Iterable[str],
+    drawings: Iterable[tuple[str, bytes]],
+    masked: bool = False,
 ) -> str:
-    """The page as text. drawings: (title, SVG).
+    """The page as text. cases, chosen: of each result. drawings: (title, SVG).
 
     notes: what the reader must know, a paragraph each. masked: whether the texts are (redact); they may agree
     further than the originals, so that no match is marked.
@@ -53,12 +59,13 @@ def report_page(
         "measured": "".join(map(_measured, results)),
         "table": html(figures),
         "scores": "".join(_scores(table, results) for table in scores),
+        "hidden": _hidden(results, chosen),
         "plots": "".join(_figure(*drawing) for drawing in drawings),
         "untested": "".join(map(_untested, results)),
         "terms": "".join(
             f"<dt>{escape(', '.join(dict.fromkeys(names)))}</dt><dd>{escape(meaning)}</dd>" for meaning, names in terms
         ),
-        "data": base64.b64encode(gzip.compress(_cases(results, masked), mtime=0)).decode(),
+        "data": base64.b64encode(gzip.compress(_cases(results, cases, chosen, masked), mtime=0)).decode(),
     }
     return Template((HERE / "page.html").read_text("utf-8")).substitute(parts)
 
@@ -124,24 +131,42 @@ def _figure(title: str, svg: bytes) -> str:
     return f'<figure><img alt="{escape(title)}" src="data:image/svg+xml;base64,{source}"></figure>'
 
 
-def _cases(results: Sequence[Result], masked: bool) -> bytes:
+def _hidden(results: Sequence[Result], chosen: Sequence[Chosen]) -> str:
+    """What of the results is not on the page, if anything is not."""
+    lines = hidden_lines([result.label for result in results], chosen)
+    shown = f"<p>On this page are {'; '.join(map(escape, lines))}.</p>"
+    return shown + f'<p class="small">{escape(ORDER)} --cases N shows more.</p>' if lines else ""
+
+
+def _cases(results: Sequence[Result], shown: Sequence[Cases], chosen: Sequence[Chosen], masked: bool) -> bytes:
     """The cases as JSON. Spans count UTF-16 units, as the browser's strings do.
 
-    texts: each once. A case: run, id, turn, sample (number of the generation), name, member, copies, prefix, suffix,
-    rest (what follows the suffix in a chat), generation (places in texts), exact, tokens and matched (characters) that
-    match, label, copied ([start, end] in the generation, whose, holders, members, sample, [start, end] in that sample,
-    length in columns), passages ([start, end], sample or null for its own, [start, end] in that sample, label), others
-    (sample that is no case as it is indexed -> the text that is; the passages are in that), personal ([start, end],
-    kind, whose), longest (of the lengths), scores.
+    texts: each once. total: how many cases the results have. samples: those that cases copy and that have none: run,
+    id, prefix, suffix, rest. A case: run, id, turn, sample (number of the generation), name, member, copies, prefix,
+    suffix, rest (what follows the suffix in a chat), generation (places in texts), exact, tokens and matched
+    (characters) that match, label, copied ([start, end] in the generation, whose, holders, members, sample, [start,
+    end] in that sample, length in columns), passages ([start, end], sample or null for its own, [start, end] in that
+    sample, label), others (sample whose text is not here as it is indexed -> the text that is; the passages are in
+    that), personal ([start, end], kind, whose), longest (of the lengths), scores.
     """
     texts: dict[str, int] = {}  # text -> its place
     scores = [column for column in score_columns(None) if column.name in SCORES]
-    cases = []
-    for number, result in enumerate(results):
-        samples = sample_texts(result.rows)
-        cases += [{"run": number} | _case(row, samples, texts, scores, masked) for row in result.rows]
-    content = {"runs": [result.label for result in results], "texts": list(texts), "cases": cases}
+    cases, samples = [], []
+    for number, (rows, of_samples) in enumerate(shown):
+        cases += [{"run": number} | _case(row, of_samples, texts, scores, masked) for row in rows]
+        for id in sorted(of_samples.keys() - {row.generation.id for row in rows}):
+            samples.append({"run": number, "id": id} | _parts(of_samples[id], texts))
+    total = sum(len(one.places) + one.hidden for one in chosen)
+    content = {"runs": [result.label for result in results], "total": total, "texts": list(texts)}
+    content |= {"cases": cases, "samples": samples}
     return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _parts(sample: SampleText, texts: dict[str, int]) -> dict[str, int]:
+    """Where the parts of a sample are in the texts, as of the case of its first turn."""
+    begin, end = sample.suffixes[0]
+    parts = {"prefix": sample.text[:begin], "suffix": sample.text[begin:end], "rest": sample.text[end:]}
+    return {name: texts.setdefault(text, len(texts)) for name, text in parts.items()}
 
 
 def _case(

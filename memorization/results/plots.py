@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from memorization.extraction.scores import CHANCES, discoverable
-from memorization.results.columns import VERDICT, Column, score_columns
-from memorization.results.counts import collect, estimate
+from memorization.results.columns import VERDICT, score_columns
+from memorization.results.counts import estimate
 from memorization.results.formats import comma_separated, visible
 from memorization.results.result import Result
 from memorization.results.roc import RATES, by_side, true_positive_rate
@@ -81,28 +81,20 @@ def _by_copies(results: Sequence[Result]) -> Iterator[Plot]:
 
 def _curves(results: Sequence[Result]) -> Iterator[Plot]:
     """Shares of samples over a threshold, members and held-out texts of each result."""
-    columns = [
-        Column("matched", "", "score", lambda row: row.generation.matched_tokens, ""),
-        Column("own", "", "score", _longest("own"), ""),
-        Column("other", "", "score", _longest("another"), ""),
-        *(column._replace(weight=None) for column in score_columns(None) if column.name == "log_p_z"),
-    ]
     series: dict[str | float, list[Series]] = {name: [] for name in ("matched", "own", "other", *CHANCES)}
     for number, result in enumerate(results):
-        samples = collect(result.rows, columns)
-        tokens, own_runs, other_runs, log_p = samples.values
-        _, clusters = np.unique(samples.clusters, return_inverse=True)
+        member, clusters, plotted = result.plotted
         most = (result.manifest.facts["generations"] or {}).get("max_new_tokens") or MATCHED[-1]
         least = result.summary.facts.span_length
-        longest = max((run.length for row in result.rows for run in row.copied), default=0)
+        longest = plotted["longest_any"].max(initial=0)
         lengths = np.unique(np.linspace(least, longest, STEPS).round()) if longest > least else np.array([])
         curves: list[tuple[str | float, Iterable[float], Array, Callable]] = [
-            ("matched", [k for k in MATCHED if k <= most], tokens, np.greater_equal),
-            ("own", lengths, own_runs, np.greater),
-            ("other", lengths, other_runs, np.greater),
-            *((chance, QUERIES, log_p, partial(discoverable, chance=chance)) for chance in CHANCES),
+            ("matched", [k for k in MATCHED if k <= most], plotted["matched_tokens"], np.greater_equal),
+            ("own", lengths, plotted["longest_own"], np.greater),
+            ("other", lengths, plotted["longest_another"], np.greater),
+            *((p, QUERIES, plotted["best_log_p_z"], partial(discoverable, chance=p)) for p in CHANCES),
         ]
-        for style, (side, name) in enumerate(((samples.member, MEMBERS), (~samples.member, HELD_OUT))):
+        for style, (side, name) in enumerate(((member, MEMBERS), (~member, HELD_OUT))):
             label = f"{result.label}, {name}" if len(results) > 1 else name
             for key, xs, values, is_over in curves:
                 here = side & ~np.isnan(values)
@@ -124,13 +116,12 @@ def _curves(results: Sequence[Result]) -> Iterator[Plot]:
 def _roc(results: Sequence[Result]) -> Iterator[Plot]:
     """For each result a curve a score: the share of members at each rate of held-out texts, as roc has it."""
     for number, result in enumerate(results, 1):
-        columns = score_columns(result.summary.facts.classifier)
-        samples, series = collect(result.rows, columns), []
-        _, clusters = np.unique(samples.clusters, return_inverse=True)
-        for colour, (column, values) in enumerate(zip(columns, samples.values, strict=True)):
+        (member, clusters, plotted), series = result.plotted, []
+        for colour, column in enumerate(score_columns(result.summary.facts.classifier)):
+            values = plotted[column.name]
             if not (score := result.summary.scores.get(column.name)):
                 continue
-            members, held_out, of_sides = by_side(values, samples.member, clusters)
+            members, held_out, of_sides = by_side(values, member, clusters)
             total, points = len(held_out), []
             passed = np.unique(np.geomspace(1, total - 1, STEPS).round()) if total > 1 else np.array([])
             for rate in sorted({*(passed / total).tolist(), *(rate for rate in RATES if rate * total >= 1)}):
@@ -162,11 +153,6 @@ def _by_setting(results: Sequence[Result]) -> Iterator[Plot]:
             series += _estimates(side, points, style, style)
         title, scale = f"{_heading(results, column)} by {name}", "linear" if numbers else "category"
         yield Plot(f"setting_{column}", title, name, RATE, series, scale, "bars")
-
-
-def _longest(whose: str) -> Callable[[Any], int]:
-    """Row -> the length of its longest run of that holder (CopiedRun.whose), 0 without."""
-    return lambda row: max((run.length for run in row.copied if run.whose(row.generation.cluster) == whose), default=0)
 
 
 def _estimates(label: str, estimates: Iterable[tuple[Any, Estimate]], colour: int, style: int) -> list[Series]:

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from memorization.detection import personal_data
 from memorization.detection.detections import CopiedRun, Detection, Labels, Passage, Span
 from memorization.encoding.words import WITHOUT_BLANKS
-from memorization.results.sample_texts import SampleText, sample_texts
+from memorization.results.cases import Cases
+from memorization.results.sample_texts import SampleText
 
 MASK = "\u2022"
 # of words: all between blanks and punctuation, as marks and invisible characters do not end one but would show letters
@@ -88,13 +89,12 @@ class Masked:
         return begin - self.place(cut), end - self.place(cut)
 
 
-def redacted(rows: Sequence[Detection], regions: tuple[str, ...] = personal_data.REGIONS) -> list[Detection]:
-    """The rows with masked texts; spans are of these, the lengths of runs stay those of the originals.
+def redacted(cases: Cases, regions: tuple[str, ...] = personal_data.REGIONS) -> Cases:
+    """The cases with masked texts; spans are of these, the lengths of runs stay those of the originals.
 
-    regions: of personal_data.find. A sample_span in a text that no row has, which is shown nowhere, stays as it
-    is.
+    regions: of personal_data.find. A sample_span in a text that the cases lack, which is shown nowhere, stays as it is.
     """
-    samples = sample_texts(rows)
+    samples = cases.samples
 
     @cache
     def sample(id: int) -> tuple[Masked, SampleText]:
@@ -168,4 +168,5 @@ def redacted(rows: Sequence[Detection], regions: tuple[str, ...] = personal_data
             paper=row.paper and labels(row.paper),
         )
 
-    return [masked(row) for row in tqdm(rows, "mask", unit="row", disable=None)]
+    rows = [masked(row) for row in tqdm(cases.rows, "mask", unit="row", disable=None)]
+    return Cases(rows, {id: sample(id)[1] for id in samples})

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from memorization.results import comparison, redact
 from memorization.results.attention import heat_maps
 from memorization.results.audit import audit_json
+from memorization.results.cases import CASES, Chosen, choose, hidden_lines, read_cases
 from memorization.results.drawing import draw
 from memorization.results.facts import joint_notes
 from memorization.results.formats import paragraph
@@ -27,7 +28,7 @@ from memorization.store.files import locked
 class ReportSettings:
     """output: a directory for the files, None: text alone. attention: directories of studies, shown on the page.
 
-    redact: whether files show masked texts.
+    redact: whether files show masked texts. cases: how many the page and leaks.txt show at the most.
     """
 
     results: list[Path]
@@ -35,22 +36,29 @@ class ReportSettings:
     attention: tuple[Path, ...] = ()
     limits: tuple[Limit, ...] = ()
     redact: bool = False
+    cases: int = CASES
 
 
 class Report(NamedTuple):
     """notes: what the reader must know beside the figures, a paragraph each. outcomes: of the limits.
 
-    heat_maps: (title, SVG) of the studies of attention.
+    heat_maps: (title, SVG) of the studies of attention. chosen: what the page and leaks.txt show of each result.
     """
 
     results: list[Result]
     notes: list[str]
     outcomes: list[Outcome]
     heat_maps: list[tuple[str, str]]
+    chosen: list[Chosen]
 
     def text(self) -> str:
         """The report for the terminal."""
         return comparison.as_text(self.results, self.notes)
+
+    def hidden(self) -> list[str]:
+        """Lines that say which cases the page and leaks.txt do not show, if any."""
+        lines = hidden_lines([result.label for result in self.results], self.chosen)
+        return paragraph(f"The page and leaks.txt show {'; '.join(lines)}; --cases N shows more.") if lines else []
 
 
 def read_report(settings: ReportSettings) -> Report:
@@ -61,7 +69,8 @@ def read_report(settings: ReportSettings) -> Report:
     outcomes = apply_limits(settings.limits, results)
     generations = [result.manifest.made_of["generations"] for result in results]
     studies = [image for directory in settings.attention for image in heat_maps(directory, generations)]
-    return Report(results, _notes(results), outcomes, studies)
+    chosen = choose([result.case_index for result in results], settings.cases)
+    return Report(results, _notes(results), outcomes, studies, chosen)
 
 
 def write_report(report: Report, output: Path, masked: bool) -> list[str]:
@@ -94,13 +103,17 @@ def _notes(results: Sequence[Result]) -> list[str]:
 
 def _files(report: Report, masked: bool) -> dict[str, str | bytes]:
     """The contents of all files, by name."""
-    results, notes, outcomes, maps = report
+    results, notes, outcomes, maps, chosen = report
+    cases = [read_cases(result.rows, result.case_index, one) for result, one in zip(results, chosen, strict=True)]
     if masked:
-        results = [
-            result._replace(rows=redact.redacted(result.rows, result.summary.facts.regions)) for result in results
-        ]
+        regions = (result.summary.facts.regions for result in results)
+        cases = [redact.redacted(of_result, of) for of_result, of in zip(cases, regions, strict=True)]
     preface = ["\n".join(line for note in notes for line in paragraph(note))] if notes else []
-    sections = [leaks(result.name, result.rows, result.summary.facts.span_length) for result in results]
+    preface += ["\n".join(lines)] if (lines := report.hidden()) else []
+    sections = [
+        leaks(result.name, of_result, result.case_index.leaking, result.summary.facts.span_length)
+        for result, of_result in zip(results, cases, strict=True)
+    ]
     files: dict[str, str | bytes] = {
         "summary.csv": comparison.as_csv(results),
         "summary.md": comparison.as_markdown(results, notes),
@@ -115,4 +128,4 @@ def _files(report: Report, masked: bool) -> dict[str, str | bytes]:
         files[f"plots/{plot.name}.csv"] = plot_csv(plot)
         files |= {f"plots/{plot.name}.{kind}": content for kind, content in formats.items()}
     drawings += [(title, svg.encode()) for title, svg in maps]
-    return files | {"report.html": report_page(results, notes, drawings, masked)}
+    return files | {"report.html": report_page(results, cases, chosen, notes, drawings, masked)}

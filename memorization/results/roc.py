@@ -99,9 +99,10 @@ def true_positive_rate(
     descending = np.sort(held_out)[::-1]
     threshold = descending[int(n * rate + 1e-9)]
     independent = floor(effective((held_out > threshold).astype(float), of_held_out) + 1e-9)
-    ranks = np.arange(independent)
-    above = np.flatnonzero(stats.binom.cdf(ranks, independent, rate) <= TAIL)  # the quantile is hardly over these
-    lowest = int(np.argmax(stats.binom.sf(ranks, independent, rate) <= TAIL))  # and hardly under this
+    ends = stats.binom.ppf([TAIL / 2, 1 - TAIL / 2], independent, rate).astype(int)
+    ranks = np.arange(max(ends[0] - 1, 0), ends[1] + 1)
+    above = ranks[stats.binom.cdf(ranks, independent, rate) <= TAIL]  # the quantile is hardly over these
+    lowest = ranks[np.argmax(stats.binom.sf(ranks, independent, rate) <= TAIL)]  # and hardly under this
 
     def passing(place: int) -> tuple[float, float]:
         """(count, total) of members over the held-out text at a place, of as many as are independent."""
@@ -109,10 +110,11 @@ def true_positive_rate(
         total = effective(over, of_members)
         return float(over.mean()) * total, total
 
-    low = None
+    low, high = None, 1.0
     if len(above):
         low = clopper_pearson(*passing(floor((above[-1] + 1) * n / independent) - 1), TAIL)[0]
-    high = clopper_pearson(*passing(ceil((lowest + 1) * n / independent) - 1), TAIL)[1]
+    if lowest < independent:
+        high = clopper_pearson(*passing(ceil((lowest + 1) * n / independent) - 1), TAIL)[1]
     return float((members > threshold).mean()), low, high
 
 

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from memorization.results.columns import (
     Column,
     calibrated_paraphrases,
     columns_of,
+    curve_columns,
     label_columns,
     pass_columns,
     score_columns,
@@ -36,13 +39,15 @@ class PublishedCounters:
     """
 
     def __init__(self) -> None:
-        self._first: dict[str, str] = {}
+        self._first: dict[bytes, str] = {}  # by the hash of the prefix
 
     def watch(self, rows: Iterable[Detection]) -> Iterator[Detection]:
         """The same rows, which are counted as they pass."""
         for row in rows:
             if row.generation.member:
-                self._first.setdefault(row.generation.prefix, (row.paper or row.labels).first_label)
+                prefix = row.generation.prefix.encode("utf-8", "surrogatepass")
+                hashed = blake2b(prefix, digest_size=16).digest()
+                self._first.setdefault(hashed, (row.paper or row.labels).first_label)
             yield row
 
     def line(self) -> str:
@@ -52,13 +57,32 @@ class PublishedCounters:
         return " ".join(f"{name}: {counts[name]}" for name in names) + "\n"
 
 
+class Plotted(NamedTuple):
+    """What plots are drawn of, of each sample. clusters: int from 0. values: of score_columns and curve_columns, by
+    name."""
+
+    member: Array
+    clusters: Array
+    values: dict[str, Array]
+
+
 def summarize(
     rows: Iterable[Detection],
     facts: Facts,
     base: Iterable[Detection] | None = None,
     canaries: CanarySummary | None = None,
 ) -> Summary:
-    """The Summary of detections, which may be any iterable: they are read once, and none is kept.
+    """The Summary of detections, as `measure` has it."""
+    return measure(rows, facts, base, canaries)[0]
+
+
+def measure(
+    rows: Iterable[Detection],
+    facts: Facts,
+    base: Iterable[Detection] | None = None,
+    canaries: CanarySummary | None = None,
+) -> tuple[Summary, Plotted]:
+    """Detections in figures. They may be any iterable, and are read once; none is kept.
 
     base: detections of the same probes through the base model, or None.
     """
@@ -94,11 +118,13 @@ def summarize(
             )
             yield row
 
-    samples = collect(watched(), [*every, *scores, *bounded])
+    curves = curve_columns()
+    samples = collect(watched(), [*every, *scores, *curves, *bounded])
     groups, values = group_samples(samples), iter(samples.values)
     _, clusters = np.unique(samples.clusters, return_inverse=True)
     measured = {name: [(column, next(values)) for column in table] for name, table in tables.items()}
     of_scores = {column.name: next(values) for column in scores}
+    plotted = Plotted(samples.member, clusters, of_scores | {column.name: next(values) for column in curves})
     tuned = [of_column for _, of_column in measured["counts"]]
     if classifier and groups[HELD_OUT].any():  # they choose the threshold
         measured["counts"].append(_calibrated(of_scores["paraphrase"], groups[HELD_OUT]))
@@ -134,7 +160,7 @@ def summarize(
             if column.needs == field or column.needs.startswith(f"{field}."):
                 headings.setdefault(reason, {})[column.heading] = None
     kinds = [kind for kind in (*KINDS, NAME) if any(kind == of_item for of_item, _, _ in items)]
-    return Summary(
+    summary = Summary(
         facts=facts,
         not_computed={reason: [*of_reason] for reason, of_reason in headings.items()},
         generations=samples.generations,
@@ -153,6 +179,7 @@ def summarize(
         another_personal=another_personal,
         canaries=canaries,
     )
+    return summary, plotted
 
 
 def _add_ceilings(counts: Counts, groups: Groups, ceilings: Iterable[tuple[Column, Array]]) -> None:

@@ -179,8 +179,9 @@ class Facts(msgspec.Struct, kw_only=True):
     query samples, in words; None where decoding is not known. trained_on: the encoding that the model was trained on;
     None where nothing is known of its training. split: of the encoding; None where that is not known. held_out:
     perplexities that stage 2 measured. probe: the kind of probe. too_short: how many samples, or turns of them, have
-    too few tokens to be asked for; None where that is not known. drawn: None where all probes were asked. not_computed:
-    fields of generations that the engine did not compute -> the reason.
+    too few tokens to be asked for; None where that is not known. drawn: None where all probes were asked. declared: how
+    the model is known where its weights were not there, else None. not_computed: fields of generations that the engine
+    did not compute -> the reason.
     """
 
     profile: str
@@ -205,6 +206,7 @@ class Facts(msgspec.Struct, kw_only=True):
     drawn: Drawn | None = None
     prompts: PromptCount | None = None
     text_form: TextForm | None = None
+    declared: str | None = None
     not_computed: dict[str, str] = {}
 
 

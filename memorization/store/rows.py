@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self, overload
 import msgspec
 import numpy as np
 from msgspec import Meta
+from tqdm import tqdm
 
 from memorization.shell.cli import UserError
 from memorization.store.files import lock_path, locked, naming, replacing
@@ -30,6 +31,7 @@ from memorization.store.manifests import (
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # of a sample, or a generation's number among those of its probe
 Key = tuple[int, int, int]  # id, turn, sample
+BAR_DELAY = 3  # seconds that reading takes before it shows a bar
 NOT_A_ROW = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # raised for a line that is not of a type
 
 
@@ -227,26 +229,27 @@ class Rows:
 class StoredRows(Sequence):
     """The rows of a finished result, each read from disk when it is needed; only their places are in memory.
 
-    manifest: of the result. These stay its rows even if the file is replaced later. Raises UserError for a result that
-    is not as its manifest says: edited rows, too few, one twice.
+    manifest: of the result. keys: int64 of shape (rows, 3), the Key of each. These stay its rows even if the file is
+    replaced later. Raises UserError for a result that is not as its manifest says: edited rows, too few, one twice.
     """
 
     def __init__(self, path: str | Path, kind: Kind, row_type: type) -> None:
         self.manifest = checked(path, kind)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(row_type).decode
         self._file = Path(path).open("rb")  # noqa: SIM115
-        ends, keys = array("q", [0]), set()
-        for line in self._file:
+        ends, keys = array("q", [0]), array("q")
+        for line in tqdm(self._file, f"read {path}", self.manifest.rows, unit="row", delay=BAR_DELAY, disable=None):
             try:
                 row: Any = self._decode(line)
             except NOT_A_ROW as error:
                 raise UserError(f"{path}: row {len(ends)}: {error}; make it anew with --overwrite") from None
-            keys.add(row.key)
+            keys.extend(row.key)
             ends.append(ends[-1] + len(line))
-        self._ends = ends
-        if not len(self) == len(keys) == self.manifest.rows:
+        self._ends, self.keys = ends, np.asarray(keys).reshape(-1, 3)
+        distinct = len(np.unique(self.keys, axis=0))
+        if not len(self) == distinct == self.manifest.rows:
             raise UserError(
-                f"{path}: has {len(self)} rows of {len(keys)} ids, by its manifest {self.manifest.rows}; "
+                f"{path}: has {len(self)} rows of {distinct} ids, by its manifest {self.manifest.rows}; "
                 "make it anew with --overwrite"
             )
 

@@ -5,25 +5,14 @@ import random
 import peft
 import torch
 from datasets import load_from_disk
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from memorization.store.files import write_json
 from support.command_line import run_script
-from support.tiny_models import save_word_tokenizer
+from support.tiny_models import random_llama, save_word_tokenizer
 
 WORDS = 60
-CONFIG = LlamaConfig(
-    vocab_size=WORDS,
-    hidden_size=64,
-    intermediate_size=128,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    max_position_embeddings=48,
-    bos_token_id=0,
-    eos_token_id=0,
-    attention_bias=True,
-    initializer_range=0.1,
-)
+SHAPE = {"max_position_embeddings": 48, "attention_bias": True, "initializer_range": 0.1}
 LINEAR = [*(f"{part}_proj" for part in ("q", "k", "v", "o", "gate", "up", "down"))]
 OF_LAYERS = {"task_type": "CAUSAL_LM", "target_modules": LINEAR}
 KINDS = {
@@ -54,9 +43,7 @@ KINDS = {
 
 def save_base(path, seed=0, **changes):
     """A random Llama of two layers, and its tokenizer of words, in a directory."""
-    torch.manual_seed(seed)
-    config = LlamaConfig(**CONFIG.to_dict() | changes)
-    LlamaForCausalLM(config).save_pretrained(path)
+    random_llama(WORDS, eos=0, seed=seed, **SHAPE | changes).save_pretrained(path)
     save_word_tokenizer(path, WORDS)
     return path
 

@@ -81,7 +81,6 @@ def chat_rows(says=SAYS, sample=0):
                 log_likelihood=-loss * len(words),
                 min_k=-2 * loss,
                 zlib_bytes=10,
-                token_log_probs=None,
             )
             row = generation(
                 id,

@@ -5,6 +5,9 @@ import msgspec
 from memorization.detection.detections import Ceiling, CopiedRun, Detection, Labels, OwnSuffix, PersonalItem, SuffixRun
 from memorization.detection.kinds import DETECTIONS
 from memorization.extraction.generations import Generation
+from memorization.results.cases import CaseIndex, Cases
+from memorization.results.leaks import leaks
+from memorization.results.sample_texts import sample_texts
 from memorization.results.summary import Facts
 from memorization.store.manifests import write_manifest
 
@@ -90,6 +93,23 @@ def _copied(length, holders, members, sample, start=5, cluster=None):
     )
 
 
+def case_index(rows):
+    """The CaseIndex of rows."""
+    index = CaseIndex()
+    assert len([*index.watch(rows)]) == len(rows)
+    return index
+
+
+def every_case(rows):
+    """All rows as Cases."""
+    return Cases(rows, sample_texts(rows))
+
+
+def leaks_of_all(name, rows, span_length=FACTS.span_length):
+    """The section of leaks.txt of rows that are all shown."""
+    return leaks(name, every_case(rows), case_index(rows).leaking, span_length)
+
+
 def write_detections(directory, rows, generations=(), training=None, index=(), split=None, **made_of):
     """Write rows and their manifest into a directory, as stage 5 does; return the directory.
 
@@ -112,7 +132,7 @@ def write_detections(directory, rows, generations=(), training=None, index=(), s
             "ner_model",
         )
     }
-    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 9}
+    settings |= {"generations": "a" * 16, "index": "b" * 16, "unchecked": False, "format": 10}
     facts = {
         "generations": {"model": "f" * 64, "encoding": "e" * 16, "prefix_length": 50, "temperature": 0.0}
         | {"top_k": 0, "top_p": 1.0}

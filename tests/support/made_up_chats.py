@@ -8,7 +8,9 @@ from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
+
+from support.tiny_models import random_llama
 
 # in the manner of ChatML
 TEMPLATE = (
@@ -50,22 +52,11 @@ def chat_tokenizer(chats, template=TEMPLATE, eos="<|im_end|>", others=("<|im_sta
     return tokenizer
 
 
-def random_llama(tokenizer, seed=0):
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=512,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=True,
-    )
-    return LlamaForCausalLM(config)
+def random_chat_model(tokenizer, seed=0):
+    """A random Llama for the tokenizer."""
+    ids = {"bos_token_id": None, "pad_token_id": tokenizer.pad_token_id}
+    shape = {"width": 128, "max_position_embeddings": 512, "tie_word_embeddings": True}
+    return random_llama(len(tokenizer), tokenizer.eos_token_id, seed=seed, **shape, **ids)
 
 
 def learn(model, tokenizer, chats, epochs, rate=3e-3, batch=8, seed=0):

@@ -61,6 +61,14 @@ def gpt_neo_config(vocabulary, eos, context=256):
     )
 
 
+def random_llama(vocabulary, eos, width=64, seed=0, **more):
+    """A Llama of two layers with random weights. more: of its configuration."""
+    torch.manual_seed(seed)
+    tokens = {"vocab_size": vocabulary, "bos_token_id": eos, "eos_token_id": eos}
+    sizes = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return LlamaForCausalLM(LlamaConfig(**tokens | sizes | more))
+
+
 def save_memorizing_model(path, texts):
     """A Llama, made by hand, that goes on from each word as the texts do, and the tokenizer of their words.
 
@@ -72,22 +80,13 @@ def save_memorizing_model(path, texts):
         successor |= dict(pairwise(numbers))
     size = max(*successor, *successor.values()) + 1
     tokenizer = save_word_tokenizer(path, size)
-    config = LlamaConfig(
-        vocab_size=size,
-        hidden_size=192,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(config)
+    shape = {"intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = random_llama(size, tokenizer.eos_token_id, width=192, **shape)
     with torch.no_grad():
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
-        words = torch.nn.functional.normalize(torch.randn(size, config.hidden_size))
+        words = torch.nn.functional.normalize(torch.randn(size, model.config.hidden_size))
         model.model.embed_tokens.weight.copy_(words)
         model.lm_head.weight.zero_()
         for word, following in successor.items():
