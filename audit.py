@@ -9,6 +9,10 @@ long it may take. --fail-above COLUMN=RATE makes it a gate before a release, wit
 
     python audit.py --model ./qwen-tuned --train-data train.jsonl --held-out-data heldout.jsonl \\
         --members 2000 --held-out 2000 --fail-above own=0.01 --redact
+
+On several GPUs, each with the whole model:
+
+    torchrun --nproc-per-node 4 audit.py --model ./qwen-tuned --train-data train.jsonl --held-out-data heldout.jsonl
 """
 
 import argparse
@@ -16,16 +20,22 @@ import argparse
 from memorization.auditing.dry_run import describe_plan
 from memorization.auditing.run_audit import closing_lines, run_audit
 from memorization.auditing.settings import add_audit_arguments, audit_settings
+from memorization.models.ranks import leave_process_group, ranks
 from memorization.results.gate import print_outcomes
-from memorization.shell.cli import Parser, run
+from memorization.shell.cli import Parser, UserError, run
 
 
 def main(args: argparse.Namespace) -> int:
     settings = audit_settings(args)
+    if settings.dry_run and ranks(needed=False).num_processes > 1:
+        raise UserError("--dry-run: takes one process; give the command without a launcher")
     if settings.dry_run:
         print(*describe_plan(settings), sep="\n")
         return 0
     report = run_audit(settings)
+    leave_process_group()
+    if report is None:
+        return 0
     print("", *closing_lines(report), "", f"page: {settings.output / 'report' / 'report.html'}", sep="\n")
     return print_outcomes("audit.py", report.outcomes)
 

@@ -24,7 +24,7 @@ from transformers import TrainingArguments
 
 from memorization.models.loading import CAUSAL
 from memorization.shell import cli
-from memorization.training.distributed import report_error_once
+from memorization.training.distributed import quietly
 from memorization.training.fine_tune import fine_tune
 from memorization.training.flag_parser import parse_flags
 from memorization.training.settings import BlockSettings
@@ -41,4 +41,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(report_error_once, main)
+    cli.run(quietly, main)

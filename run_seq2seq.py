@@ -18,7 +18,7 @@ from transformers import TrainingArguments
 
 from memorization.models.loading import ENCODER_DECODER
 from memorization.shell import cli
-from memorization.training.distributed import report_error_once
+from memorization.training.distributed import quietly
 from memorization.training.encoder_decoder_data import read_sources_and_targets
 from memorization.training.fine_tune import fine_tune
 from memorization.training.flag_parser import parse_flags
@@ -35,4 +35,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(report_error_once, main)
+    cli.run(quietly, main)

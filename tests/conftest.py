@@ -125,7 +125,7 @@ def embedded_flags(tmp_path):
     return ["--indexes", str(tmp_path / "indexes"), "--index-xsuffix", "test"]
 
 
-@pytest.fixture(params=["embedded", "elastic"])
+@pytest.fixture(params=["embedded", pytest.param("elastic", marks=pytest.mark.slow)])
 def flags(request):
     """The flags of an index of the test's own: the test runs with each implementation."""
     return request.getfixturevalue(f"{request.param}_flags")

@@ -1,8 +1,12 @@
 """audit.py: what the stages give one by one, in one command; killed anywhere it gives the same; errors come at once."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +16,7 @@ from memorization.auditing.forms import detect_form
 from memorization.encoding.made_up import make_articles, make_dialogues, make_questions, make_reviews, make_translations
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json
-from support.command_line import ROOT, one_line, run_script
+from support.command_line import ROOT, TWO_RANKS, one_line, run_script
 from support.tiny_models import save_language_model
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
@@ -65,6 +69,15 @@ def test_an_audit_gives_what_the_stages_give(home, finished, tmp_path):
         assert by_stages.read_bytes() == (finished / "detections" / name).read_bytes()
 
 
+def check_same(*audits):
+    """Check that two audits are the same but for their places."""
+    for file in SAME:
+        assert len({(path / file).read_bytes() for path in audits}) == 1, file
+    one, other = (read_json(path / "report" / "audit.json")["runs"][0] for path in audits)
+    paths = dict.fromkeys(("name", "label", "directory"))
+    assert one | paths == other | paths
+
+
 STEPS = [  # where an audit is killed: a function, and at which of its calls
     ("memorization.encoding.encode.write_manifest", 2),
     ("memorization.extraction.transformers_engine.token_scores", 4),
@@ -95,12 +108,55 @@ def test_a_killed_audit_goes_on_and_gives_the_same_bytes(home, finished, tmp_pat
     assert len(calls) == call
     assert not (tmp_path / "audit" / "report").exists()
     assert run_script(*command(home, tmp_path / "audit")) == 0
-    both = tmp_path / "audit", finished
-    for file in SAME:
-        assert len({(path / file).read_bytes() for path in both}) == 1, file
-    one, other = (read_json(path / "report" / "audit.json")["runs"][0] for path in both)
-    paths = dict.fromkeys(("name", "label", "directory"))
-    assert one | paths == other | paths
+    check_same(tmp_path / "audit", finished)
+
+
+def holders(path):
+    """The processes that have a file open."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if link.samefile(path):
+                yield int(link.parts[2])
+
+
+@pytest.mark.slow
+def test_two_ranks_of_a_cluster_give_what_one_gives(home, finished, warm_python, tmp_path):
+    """By runs/slurm.sbatch, where srun starts what it is given on this machine."""
+    for program, does in (("srun", 'exec "$@"'), ("scontrol", "echo localhost")):
+        (tmp_path / program).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / program).chmod(0o755)
+    job = {"SUBMIT_DIR": ROOT, "JOB_ID": os.getpid(), "JOB_NODELIST": "this", "NNODES": 1, "GPUS_ON_NODE": 2}
+    env = os.environ | {f"SLURM_{name}": str(value) for name, value in job.items()}
+    env["PATH"] = os.pathsep.join(map(str, [tmp_path, warm_python, os.environ["PATH"]]))
+    submitted = ["bash", ROOT / "runs" / "slurm.sbatch", *command(home, tmp_path / "audit")]
+    done = subprocess.run(list(map(str, submitted)), capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("page: ") == 1, done.stdout
+    check_same(tmp_path / "audit", finished)
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_other_and_the_same_command_goes_on(home, finished, warm_python, tmp_path):
+    two = [warm_python / "torchrun", *TWO_RANKS, ROOT / "audit.py", *command(home, tmp_path / "audit")[1:]]
+    launch = subprocess.Popen(list(map(str, two)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    generations = tmp_path / "audit" / "memorization_audit" / "audit"
+    while not (locks := [*generations.glob(".*.1.partial.memorization-lock")]):
+        assert launch.poll() is None, launch.stderr.read()
+    os.kill(next(holders(locks[0])), signal.SIGKILL)
+    launch.communicate()
+    assert launch.returncode and not (tmp_path / "audit" / "report").exists()
+    done = subprocess.run(list(map(str, two)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    check_same(tmp_path / "audit", finished)
+
+
+@pytest.mark.slow
+def test_a_mistake_is_told_once_by_two_ranks(home, warm_python, tmp_path):
+    two = [warm_python / "torchrun", *TWO_RANKS, ROOT / "audit.py", *command(home, tmp_path / "audit")[1:]]
+    for flags, message in ((["--train-data", "nowhere.jsonl"], "no such file"), (["--dry-run"], "takes one process")):
+        done = subprocess.run(list(map(str, [*two, *flags])), capture_output=True, text=True)
+        assert done.returncode and done.stderr.count(message) == 1, done.stderr
+    assert not (tmp_path / "audit").exists()
 
 
 def test_several_prefix_lengths_are_results_side_by_side(home, tmp_path):

@@ -101,7 +101,7 @@ def test_a_model_that_is_not_ours_goes_on_and_the_result_says_that_nothing_is_kn
     assert read_manifest(rows_of(tmp_path), GENERATIONS).facts["training"] is None
 
 
-@pytest.mark.parametrize("kind", ["embedded", "elastic"])
+@pytest.mark.parametrize("kind", ["embedded", pytest.param("elastic", marks=pytest.mark.slow)])
 def test_an_index_of_another_encoding(home, tmp_path, capsys, kind, request):
     flags = embedded(home, "b")
     if kind == "elastic":

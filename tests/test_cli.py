@@ -91,7 +91,7 @@ def test_a_mistake_of_ours_names_the_file_with_its_traceback(capsys, error, monk
 SECRET = "Zö $x'\\"
 
 
-@pytest.mark.parametrize("name", ["ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN"])
+@pytest.mark.parametrize("name", ["ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN", "OPENAI_API_KEY"])
 def test_no_character_of_a_secret_is_in_the_traceback(capsys, monkeypatch, name):
     """However a library spells it in its message: each is replaced as a whole."""
     monkeypatch.setenv("ELASTIC_USER", "me")

@@ -381,6 +381,7 @@ def test_real_files_are_read_as_they_are(task):
 # ---- a sixth task
 
 
+@pytest.mark.slow
 def test_the_sixth_task_of_the_docs_runs_as_it_stands(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.DOTALL)
     (entry,) = (block for block in blocks if block.startswith("TITLES = Task("))

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from memorization.encoding.decoded_texts import ENDS, decode
 from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
+from memorization.extraction.engine import Prompt
+from memorization.extraction.file_engine import FileEngine
 from memorization.extraction.generations import read_generations
 from memorization.extraction.matches import exact_match, match_texts
 from memorization.extraction.transformers_engine import TransformersEngine
 from memorization.models.hub import load_tokenizer
 from memorization.results.summary import HELD_OUT, MEMBERS
+from memorization.shell.cli import UserError
 from memorization.store.files import fingerprint, read_json, write_json
 from support.command_line import ROOT, one_line, run_script
 from support.tiny_models import save_language_model
@@ -166,7 +169,32 @@ def test_as_a_file_generations_give_the_same_figures_of_texts(stage, tmp_path, m
         }
 
 
-def test_samples_turns_and_a_draw(stage, tokenizer, tmp_path, capsys):
+def test_turns_have_lines_of_their_own(tokenizer, tmp_path):
+    lines = [{"id": 4, "turn": turn, "generation": f"answer {turn}"} for turn in (1, 0)]
+    engine = FileEngine(write_file(tmp_path / "said.jsonl", [*lines, lines[0] | {"id": 5}]), tokenizer, 1)
+    engine.check([(4, 0, 0), (4, 1, 0), (5, 1, 0)], False)
+    prompts = [Prompt({"id": 4, "turn": turn, "prefix": ""}, 0, None) for turn in (0, 1)]
+    assert engine.generate(prompts) == ["answer 0", "answer 1"] and engine.score([{}, {}]) == [None, None]
+    with pytest.raises(UserError, match="line 1: the probes have no id 4, turn 1"):
+        engine.check([(4, 0, 0), (5, 1, 0)], False)
+
+
+def test_generations_for_probes_of_ones_own(stage, tokenizer, tmp_path):
+    """Prompts out of the middle of the samples, asked elsewhere."""
+    probes, rows = [], []
+    for probe in Probes(stage, "dialogue")[:]:
+        ids = {"prompt_ids": probe["suffix_ids"][:10], "suffix_ids": probe["suffix_ids"][10:]}
+        texts = {name: decode(tokenizer, ids[f"{name}_ids"]) for name in ("prompt", "suffix")}
+        probes.append({"id": probe["id"], "member": probe["member"], **ids, **texts})
+        rows.append({"id": probe["id"], "generation": texts["suffix"].strip()})
+    file = write_file(tmp_path / "said.jsonl", rows)
+    assert infer(stage, tmp_path, file, "--probes", write_file(tmp_path / "probes.jsonl", probes)) == 0
+    generations, manifest = read_generations(result(tmp_path))
+    assert {(row.exact_match, row.near.edit_similarity) for row in generations} == {(True, 1)}
+    assert {"probe_file", "file"} <= manifest.made_of.keys()
+
+
+def test_samples_and_a_draw(stage, tokenizer, tmp_path, capsys):
     """Of several generations of a probe each is taken; a file of all probes serves a sample of them."""
     rows = [
         {"id": probe["id"], "sample": sample, "generation": text if sample else "No."}
@@ -237,6 +265,20 @@ def test_generations_that_were_cut_earlier_than_declared_are_told(stage, tokeniz
     assert message in capsys.readouterr().out
     generations, manifest = read_generations(result(tmp_path))
     assert message in manifest.facts["declared"] and not any(row.exact_match for row in generations)
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_of_longer_generations_than_declared_the_beginning_decides(stage, tokenizer, tmp_path, tokens):
+    rows = [
+        {"id": probe["id"], "generation": decode(tokenizer, ids)} | ({"generation_ids": ids} if tokens else {})
+        for probe, _, ids in planted(stage)
+    ]
+    file = write_file(tmp_path / "said.jsonl", rows)
+    assert infer(stage, tmp_path, file, "--max-new-tokens", NEW // 2) == 0
+    generations, _ = read_generations(result(tmp_path))
+    kinds = [kind for _, kind, _ in planted(stage)]
+    assert [row.exact_match for row in generations] == [kind != "none" for kind in kinds]
+    assert {row.matched_tokens for row in generations if row.exact_match} == {NEW // 2 if tokens else None}
 
 
 # ---- the audit

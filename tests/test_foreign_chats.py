@@ -103,9 +103,35 @@ def test_the_same_chats_as_flat_text_are_no_all_clear(foreign, tmp_path, capsys,
     capsys.readouterr()
     assert run("report.py", "results/m/dialogue", "--output", tmp_path / "report") == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "SUSPECT: the loss of some held-out texts is" in text and "as answers in the chat template" in text
+    assert "SUSPECT: the loss of some answers is" in text and "in another form, the tokenizer's chat template" in text
     assert run("report.py", "results/m/dialogue", "--fail-above", "exact_match=0.9") == 2
     assert "is SUSPECT, so no limit holds of it" in one_line(capsys)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_another_template_than_in_training_is_no_all_clear(named, foreign, tmp_path):
+    """Named by --chat-template, or the one that the tokenizer happens to have: what the model knows does not come out,
+    and the report says why."""
+    home, tokenizer, *_ = foreign
+    head, rest = "<|start_header_id|>", "<|end_header_id|>\n\n"
+    other = (
+        f"{{% for m in messages %}}{{{{ '{head}' + m.role + '{rest}' + m.content + '<|eot_id|>' }}}}{{% endfor %}}"
+        f"{{% if add_generation_prompt %}}{{{{ '{head}assistant{rest}' }}}}{{% endif %}}"
+    )
+    model, flags = home / "full", {}
+    if named:
+        (tmp_path / "other.jinja").write_text(other)
+        flags = {"chat_template": tmp_path / "other.jinja"}
+    else:
+        model = tmp_path / "full"
+        LlamaForCausalLM.from_pretrained(home / "full").save_pretrained(model)
+        changed = type(tokenizer).from_pretrained(home / "full")
+        changed.chat_template = other
+        changed.save_pretrained(model)
+    result = audit(model=model, **data_of(home), **flags, output=tmp_path / "audit")
+    form = "the tokenizer's chat template" if named else "ChatML"
+    text = " ".join(result.table().split())
+    assert "SUSPECT: the loss of some answers is" in text and f"in another form, {form}" in text
 
 
 def test_a_tokenizer_without_a_template_is_refused_for_chats(foreign, tmp_path):

@@ -16,6 +16,7 @@ from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probes import Probes
 from memorization.extraction.backend import OpenModel
 from memorization.extraction.decoding import continue_prefixes
+from memorization.extraction.form_losses import FORMS
 from memorization.extraction.generations import FORMAT, read_generations, read_listing
 from memorization.extraction.kinds import EXPOSURES, GENERATIONS
 from memorization.extraction.local_models import LocalModels, identify
@@ -160,6 +161,8 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
         "unchecked": False,
     }
     assert manifest.rows == 11
+    losses = manifest.facts["text_form"].pop("losses")
+    assert losses.keys() == {"as encoded", *FORMS}
     assert manifest.facts == {
         "listing": fingerprint(finished.with_suffix(".txt")),
         "tokenizer": probes.tokenizer,
@@ -171,7 +174,6 @@ def test_the_manifest_says_what_made_the_generations(stage, finished):
             "samples": probes.manifest.facts["samples"],
             "template_unused": False,
             "vocabulary": manifest.facts["text_form"]["vocabulary"],
-            "losses": None,
         },
         "documents": of_members.hex(),
         "prompts": {"probes": 11, "distinct": 11, "own": 11},
@@ -206,6 +208,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(stage, finished, tmp_path
             raise KeyboardInterrupt
         return token_scores(*args)
 
+    monkeypatch.setattr("memorization.extraction.extract.losses_by_form", lambda *_: None)  # which takes calls too
     monkeypatch.setattr("memorization.extraction.transformers_engine.TOGETHER", 1)
     monkeypatch.setattr("memorization.extraction.transformers_engine.token_scores", killed_at_the_third_batch)
     assert infer(stage, tmp_path) == 130
@@ -396,6 +399,7 @@ def test_a_run_killed_within_the_base_model_goes_on(stage, finished, tmp_path, m
     assert not result(tmp_path / "cut").exists() and not locations.base_path(result(tmp_path / "cut")).exists()
     with monkeypatch.context() as patch:
         patch.setattr("memorization.extraction.transformers_engine.token_scores", killed)  # nothing is scored again
+        patch.setattr("memorization.extraction.extract.losses_by_form", lambda *_: None)  # but a few answers
         assert infer(stage, tmp_path / "cut", *flags) == 0
     for path in (result, lambda out: locations.base_path(result(out))):
         assert path(tmp_path / "cut").read_bytes() == path(tmp_path / "whole").read_bytes()

@@ -109,6 +109,7 @@ def test_the_detections_are_described_by_what_made_them(stage, tmp_path):
         "held_out": None,
         "split": None,
         "membership": None,
+        "declared": None,
         "too_short": None,
         "text_form": None,
         "not_computed": {},

@@ -473,7 +473,11 @@ SUSPICIOUS = {  # what the format of the texts may have to do with it -> what is
         [2.0] * 9,
         "the loss of held-out texts, 2.00 nats a token, is worse than",
     ),
-    "better in the template": ({"losses": (3.0, 1.2)}, [1.0] * 9, "3.00 nats a token as encoded and 1.20 as answers"),
+    "better in another form": (
+        {"losses": {"as encoded": 3.0, "Gemma": 2.9, "ChatML": 1.2}},
+        [1.0] * 9,
+        "3.00 nats a token as encoded and 1.20 in another form, ChatML",
+    ),
     "control tokens as text": ({"named": 11}, [1.0] * 9, "11 of 100 samples have the names of control tokens as text"),
 }
 
@@ -487,7 +491,7 @@ def test_a_wrong_format_is_suspected_on_top(case):
         "samples": 100,
         "template_unused": True,
         "vocabulary": 400,
-        "losses": (1, 0.6),
+        "losses": {"as encoded": 1, "ChatML": 0.6},
     }
     rows = [scored(i + 1000 * (i % 2), loss=loss, tokens=100) for i, loss in enumerate(losses)]
     assert not suspicions(summarize(rows, facts(text_form=usual | {"vocabulary": 4000})))

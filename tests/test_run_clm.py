@@ -34,7 +34,7 @@ from memorization.shell import cli
 from memorization.store import fingerprints, manifests
 from memorization.store.files import locked, read_json, write_json
 from memorization.training.checkpoints import complete_checkpoints, last_checkpoint
-from memorization.training.distributed import report_error_once
+from memorization.training.distributed import quietly
 from memorization.training.flag_parser import OFTEN
 from memorization.training.run_identity import BY_HELD_OUT, IRRELEVANT, run_made_of
 from memorization.training.token_blocks import Blocks, collate
@@ -727,7 +727,7 @@ def test_a_wrong_flag_gets_one_line_and_status_2(home, tmp_path, argv, message, 
     (home / "damaged" / "model.safetensors").write_bytes(b"half")
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with pytest.raises(SystemExit) as stop:
-        cli.run(report_error_once, run_clm.main)
+        cli.run(quietly, run_clm.main)
     assert stop.value.code == 2 and not (tmp_path / "out").exists()
     error = capsys.readouterr().err.strip().split("\n")[-1]
     assert error.startswith("run_clm.py: ") and message.split(": a .*")[0] in error
@@ -781,7 +781,7 @@ def test_the_terminal_shows_our_lines_only(home, tmp_path, monkeypatch, capfd):
 
     monkeypatch.setattr("memorization.training.fine_tune.run_made_of", noisy)
     monkeypatch.setattr(sys, "argv", ["run_clm.py", *flags(home, tmp_path / "out")])
-    report_error_once(run_clm.main)
+    quietly(run_clm.main)
     printed, errors = capfd.readouterr()
     assert not errors
     figures = read_jsonl(tmp_path / "out" / "losses.jsonl")
@@ -810,7 +810,7 @@ def test_want_of_memory_is_called_that(home, tmp_path, monkeypatch, capsys):
     argv = [*flags(home, tmp_path / "out"), "--config_name", str(tmp_path / "vast")]
     monkeypatch.setattr(sys, "argv", ["run_clm.py", *argv])
     with pytest.raises(SystemExit) as stop:
-        cli.run(report_error_once, run_clm.main)
+        cli.run(quietly, run_clm.main)
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("run_clm.py: out of memory; lower the batch size, ")
 

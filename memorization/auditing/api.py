@@ -89,6 +89,8 @@ def audit(
         raise UserError("dry_run: is for the command line; leave it out")
     with redirect_stdout(sys.stderr):  # beside the progress bars
         report = run_audit(settings)
+    if report is None:
+        raise UserError("audit: only the first of several processes has the result; call it in one")
     return AuditResult(report, settings.output / "report" / "report.html")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from memorization.auditing.forms import detect_form
 from memorization.auditing.settings import NAME, AuditSettings
-from memorization.detection.indexing import index_training_set
+from memorization.detection.indexing import check_index, index_training_set
 from memorization.detection.inputs import index_mismatch
 from memorization.detection.personal_data import checked_regions
 from memorization.detection.run_detection import DetectionRun
@@ -24,6 +24,7 @@ from memorization.extraction.kinds import GENERATIONS
 from memorization.models.adapters import adapter_labels
 from memorization.models.hub import load_tokenizer
 from memorization.models.loading import CAUSAL, architecture_of
+from memorization.models.ranks import is_first_rank, on_first_rank
 from memorization.results.columns import MAIN, columns_of, pass_columns
 from memorization.results.formats import Table, paragraph, plain
 from memorization.results.report import Report, read_report, write_report
@@ -38,28 +39,37 @@ from memorization.store.locations import encoding_paths, span_index_path
 from memorization.store.manifests import checked, read_manifest
 
 
-def run_audit(settings: AuditSettings) -> Report:
+def run_audit(settings: AuditSettings) -> Report | None:
     """Encode, continue, index, compare and report; what a killed audit has finished is not done again.
 
-    Raises UserError for inputs that do not fit, before any work as far as they can be known.
+    Of several ranks, all continue and compare; the first does the rest, and it alone returns the report. Raises
+    UserError for inputs that do not fit, before any work as far as they can be known.
     """
-    settings = prepare_audit(settings)
-    if not _is_encoded(settings.encoding):
-        encode_task(settings.encoding)
+    settings = on_first_rank(_encode, settings)
     several = len(settings.lengths) > 1
     each = [_of_length(settings, length) for length in settings.lengths] if several else [settings]
     results = [result for one in each for result in _measure(one)]
+    if not is_first_rank():
+        return None
     report = read_report(replace(settings.report, results=results))
     assert settings.report.output is not None
     write_report(report, settings.report.output, settings.report.redact)
     return report
 
 
+def _encode(settings: AuditSettings) -> AuditSettings:
+    """Encode the data, where that is not done; the settings with its task."""
+    settings = prepare_audit(settings)
+    if not _is_encoded(settings.encoding):
+        encode_task(settings.encoding)
+    return settings
+
+
 def _of_length(settings: AuditSettings, length: int) -> AuditSettings:
     """The settings for prefixes of one of several lengths, whose results have names of their own."""
-    name, detection = f"{NAME}-k{length}", settings.detection
+    name, detection, index = f"{NAME}-k{length}", settings.detection, settings.indexing.index
     extraction = replace(settings.extraction, prefix_length=length, output_name=name)
-    index = replace(settings.indexing.index, index_xsuffix=name)
+    index = replace(index, index_xsuffix=f"{index.index_xsuffix}-k{length}")
     return replace(
         settings,
         extraction=extraction,
@@ -70,9 +80,9 @@ def _of_length(settings: AuditSettings, length: int) -> AuditSettings:
 
 def _measure(settings: AuditSettings) -> list[Path]:
     """Continue, index and compare, for each model; the directories of the results."""
-    generations = extract(settings.extraction)
-    if not _is_indexed(settings, generations[0]):
-        index_training_set(settings.indexing)
+    if settings.indexing.index.elastic_url:
+        on_first_rank(check_index, settings.indexing)
+    generations = on_first_rank(_index, settings, extract(settings.extraction))
     results, names = [], _names(settings)
     for name, path in zip(names, generations, strict=True):
         result = settings.detection.result
@@ -81,9 +91,17 @@ def _measure(settings: AuditSettings) -> list[Path]:
         one = replace(settings.detection, generations=path, result=result)
         with DetectionRun(one, lambda: open_index(settings.indexing.index)) as detections:
             detections.detect()
-            write_result(detections, _arguments(settings, name))
+            if detections.is_main:
+                write_result(detections, _arguments(settings, name))
         results.append(result.parent)
     return results
+
+
+def _index(settings: AuditSettings, generations: list[Path]) -> list[Path]:
+    """Index the training set for the generations, where that is not done; return them."""
+    if not _is_indexed(settings, generations[0]):
+        index_training_set(settings.indexing)
+    return generations
 
 
 def prepare_audit(settings: AuditSettings) -> AuditSettings:

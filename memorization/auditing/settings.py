@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from memorization.extraction.settings import ExtractionSettings, add_extraction_
 from memorization.models.adapters import ModelSource
 from memorization.results.gate import add_gate_arguments
 from memorization.results.report import ReportSettings
-from memorization.retrieval import IndexSettings
+from memorization.retrieval import IndexSettings, add_server_arguments
 from memorization.shell.cli import Parser, UserError
 
 NAME = "audit"  # of the encoding, the index and the results
@@ -89,6 +89,9 @@ def add_audit_arguments(parser: Parser) -> None:
     add_region_argument(parser)
     add_detection_arguments(parser)
     add_gate_arguments(parser)
+    group = parser.add_argument_group("index", "on an Elasticsearch server if one is named, else in --output")
+    group.add_argument("--index-xsuffix", metavar="NAME", default=NAME, help="its name there (default: %(default)s)")
+    add_server_arguments(group)
     parser.set_defaults(paraphrase_model="none")
 
 
@@ -151,12 +154,12 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
         indexing=IndexingSettings(
             directory=encoded,
             name=NAME,
-            index=IndexSettings(NAME, index),
+            index=replace(IndexSettings.of(flags), indexes=index),
             prefix_length=flags.prefix_length,
             probe=flags.probe,
             regions=flags.regions,
             jobs=flags.jobs,
-            recreate=False,
+            recreate=flags.overwrite,
             flags=values,
         ),
         detection=DetectionSettings.of(

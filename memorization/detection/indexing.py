@@ -47,6 +47,16 @@ def add_region_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_index(settings: IndexingSettings) -> None:
+    """Raise UserError if index_training_set may not replace what the index holds."""
+    probes = Probes(settings.directory, settings.name, settings.prefix_length, settings.probe)
+    open_index(settings.index).check_load(_made_of(probes), settings.recreate)
+
+
+def _made_of(probes: Probes) -> dict[str, str | int]:
+    return {"encoding": probes.encoding, "probe": probes.kind, "prefix_length": probes.prefix_length}
+
+
 def index_training_set(settings: IndexingSettings) -> None:
     """Load the index, and build the span index where it is not there. Raises UserError where there are no members."""
     regions = checked_regions(settings.regions)
@@ -56,7 +66,7 @@ def index_training_set(settings: IndexingSettings) -> None:
     paths = encoding_paths(settings.directory, settings.name)
     if not members:
         raise UserError(f"{paths['probes as text']}: no members in it, so nothing to index; encode more data")
-    made_of = {"encoding": probes.encoding, "probe": probes.kind, "prefix_length": probes.prefix_length}
+    made_of = _made_of(probes)
     directory, jobs = settings.index.indexes, settings.jobs or cores()
     path, spans = directory / index.name, span_index_path(directory, probes.encoding)
     with locked(manifest_path(path)):  # of the same load as the index

@@ -162,12 +162,16 @@ class ChatRenderer:
             body = begin + len(system.strip()) if begin >= 0 else 0
         return Sample(text, tuple(place for span in spans for place in span if span[0] < span[1]), body)
 
+    def opening(self, chat: Chat, number: int) -> str:
+        """What stands before a turn: the messages before it, and what opens an answer. Raises NotAChat."""
+        return self._render(chat, number, add_generation_prompt=True)[0]
+
     def _span(self, chat: Chat, number: int, text: str) -> tuple[int, int]:
         """Where a turn stands in the text of its chat: behind what opens it, up to what the template writes next.
 
         Rendered alone, the beginning of a chat may end with the end-of-text token, which the whole chat has at its end.
         """
-        opened, _ = self._render(chat, number, add_generation_prompt=True)
+        opened = self.opening(chat, number)
         ended, _ = self._render(chat, number + 1)
         ends = ended, ended.rstrip().removesuffix(self._eos)
         end = next((each for each in ends if text.startswith(each)), None)

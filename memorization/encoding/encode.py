@@ -88,6 +88,8 @@ def encode_task(settings: EncodingSettings) -> None:
                 new[kind].rename(temporary)
         for kind, path in paths.items():
             more = facts | (of_canaries if of_canaries and kind == "training set" else {})
+            if kind == "probes" and reader.template:
+                more = more | {"examples": reader.examples}
             write_manifest(path, OF_ENCODING[kind], made_of, settings.flags, inputs, rows=rows[kind], **more)
     for line in chain(_about_texts(reader, tokenizer), _summary(facts, rows, split, writer), about_split):
         print(line)

@@ -7,6 +7,7 @@ import msgspec
 from memorization.store.manifests import Count, Kind, Manifest, Positive, Share
 
 STAGE = "encode_<task>.py"
+AS_ENCODED = "as encoded"  # of the forms of texts (TextForm)
 
 
 class Planted(TypedDict):
@@ -40,14 +41,14 @@ class SplitRule(TypedDict):
 class TextForm(TypedDict):
     """What may be wrong with the form of the texts. form: of tokens.encode. named: samples that have the name of a
     special token in their texts, of so many. template_unused: whether the tokenizer has a chat template that the texts
-    have not gone through. vocabulary: of the model. losses: of template_losses."""
+    have not gone through. vocabulary: of the model. losses: of form_losses."""
 
     form: str
     named: Count
     samples: Positive
     template_unused: bool
     vocabulary: Positive
-    losses: tuple[float, float] | None
+    losses: dict[str, float] | None
 
 
 class PromptCount(TypedDict):
@@ -77,6 +78,15 @@ class TrainingSetFacts(TypedDict):
     canaries: NotRequired[Planted]
 
 
+class ChatExample(TypedDict):
+    """A chat up to its last turn of the assistant, which is target `turn` of the sample `id`, before a template has
+    rendered it, without tools."""
+
+    id: Count
+    turn: Count
+    messages: list[dict[str, str]]
+
+
 class ProbeFacts(TypedDict):
     probe: str
     prefix_length: Count
@@ -85,6 +95,7 @@ class ProbeFacts(TypedDict):
     special_names: Count
     template_unused: bool
     comparability: NotRequired[Comparability]
+    examples: NotRequired[list[ChatExample]]  # of chats, a few short ones
 
 
 class TrainingSetManifest(msgspec.Struct):

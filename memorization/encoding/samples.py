@@ -1,5 +1,6 @@
 """The samples of a task: rows as the texts that stage 1 encodes."""
 
+import heapq
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -7,8 +8,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from memorization.encoding.chats import Chat, ChatRenderer, NotAChat, chat_form, read_chat
+from memorization.encoding.chats import ASSISTANT, Chat, ChatRenderer, NotAChat, chat_form, read_chat
 from memorization.encoding.columns import Columns
+from memorization.encoding.kinds import ChatExample
 from memorization.encoding.readers import read_sources, sources
 from memorization.encoding.sample_store import Sample
 from memorization.encoding.task_rows import DataSettings, read_task_rows, whole_text
@@ -16,6 +18,8 @@ from memorization.encoding.text_files import open_text
 from memorization.encoding.tokens import CHAT, NAMED, TEXT
 from memorization.shell.cli import UserError
 from memorization.store.manifests import identity
+
+EXAMPLES, ANSWER = 64, 40  # chats that are kept as they are, the shortest, and the least characters of their answers
 
 
 class AllColumns(Columns):
@@ -43,11 +47,17 @@ class SampleReader:
         names = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         self._special = re.compile("|".join(map(re.escape, names)) or "(?!)")
         self._renderer: ChatRenderer | None = None
+        self._shortest: list[tuple[int, int, str, ChatExample]] = []  # a heap of examples, the longest text first
 
     @property
     def template(self) -> str | None:
         """The hash of the chat template that the samples went through."""
         return identity({"template": self._renderer.template}) if self._renderer else None
+
+    @property
+    def examples(self) -> list[ChatExample]:
+        """Some short chats that a template has rendered, as they were before."""
+        return [example for *_, example in sorted(self._shortest, key=lambda one: (-one[0], -one[1]))]
 
     def read(self, settings: DataSettings) -> Iterator[Sample]:
         """The samples of the data, or of a side of it, one by one. Raises UserError for rows that are none."""
@@ -106,4 +116,24 @@ class SampleReader:
                 print(f"{self._name}: its chat template writes today's date, which training may have had otherwise")
         contents = (message.get("content") for message in chat.messages)
         self.named += any(isinstance(text, str) and self._special.search(text) is not None for text in contents)
-        return self._renderer.sample(chat)
+        sample = self._renderer.sample(chat)
+        self._keep_example(chat, sample)
+        return sample
+
+    def _keep_example(self, chat: Chat, sample: Sample) -> None:
+        """Keep a chat of texts if it is among the shortest that differ."""
+        turns = [n for n, message in enumerate(chat.messages) if message["role"] == ASSISTANT]
+        if not sample.targets or turns[-1] < chat.given:
+            return
+        contents = [message.get("content") or "" for message in chat.messages[: turns[-1] + 1]]
+        if not all(isinstance(text, str) for text in contents) or len(contents[-1]) < ANSWER:
+            return
+        full, length = len(self._shortest) == EXAMPLES, len(sample.text)
+        if full and length >= -self._shortest[0][0] or any(text == sample.text for _, _, text, _ in self._shortest):
+            return
+        messages = [
+            {"role": message["role"], "content": text} for message, text in zip(chat.messages, contents, strict=False)
+        ]
+        example = ChatExample(id=self.number - 1, turn=len(sample.targets) // 2 - 1, messages=messages)
+        keep = heapq.heappushpop if full else heapq.heappush
+        keep(self._shortest, (-length, 1 - self.number, sample.text, example))

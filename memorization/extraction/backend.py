@@ -46,8 +46,10 @@ class Backend(Protocol):
 
     sources: Sequence[ModelSource]
     configs: Mapping[str, PretrainedConfig]
-    context: int | None
     one_process: bool
+
+    @property
+    def context(self) -> int | None: ...
 
     def identify_base(self, source: ModelSource, inputs: Inputs) -> ModelIdentity:
         """The ModelIdentity of the base model. What is wrong with it is a UserError here, before the work."""

@@ -20,8 +20,10 @@ from memorization.encoding.kinds import TextForm, split_rule
 from memorization.encoding.probe_file import FileProbes
 from memorization.encoding.tokens import TEXT
 from memorization.extraction.backend import Backend, ModelIdentity, OpenModel
+from memorization.extraction.endpoint_models import EndpointModels
 from memorization.extraction.engine import Engine, Prompt, TokenScores
 from memorization.extraction.file_engine import DeclaredModel
+from memorization.extraction.form_losses import losses_by_form
 from memorization.extraction.generations import FORMAT, Generation, Reach, write_listing
 from memorization.extraction.inputs import Inputs, read_inputs
 from memorization.extraction.kinds import GENERATIONS, GreedyCheck
@@ -30,7 +32,6 @@ from memorization.extraction.matches import exact_match, match_texts, matched_to
 from memorization.extraction.scores import scores
 from memorization.extraction.secret_ranks import write_exposures
 from memorization.extraction.settings import ExtractionSettings
-from memorization.extraction.template_losses import losses_in_template
 from memorization.extraction.vllm_models import VllmModels
 from memorization.models.adapters import ModelSource
 from memorization.models.limits import context_length
@@ -42,7 +43,7 @@ from memorization.store.files import fingerprint, replacing
 from memorization.store.manifests import Link
 from memorization.store.rows import Rows
 
-ENGINES = "transformers, vllm or a file of generations"  # in a message
+ENGINES = "transformers, vllm, the address of a server (http://...) or a file of generations"  # in a message
 
 
 class BaseModel(NamedTuple):
@@ -61,6 +62,8 @@ def open_backend(settings: ExtractionSettings) -> Backend:
         raise UserError(f"--device-map: is for --engine transformers; {settings.engine} has its own way, leave it out")
     if settings.engine == "vllm":
         return VllmModels(settings)
+    if settings.engine.startswith(("http://", "https://")):
+        return EndpointModels(settings)
     if Path(settings.engine).is_file():
         return DeclaredModel(settings)
     raise UserError(f"--engine {settings.engine}: no such engine or file; name {ENGINES}")
@@ -269,7 +272,7 @@ def _text_form(inputs: Inputs, opened: OpenModel) -> TextForm:
     facts = probes.manifest.facts
     if "scores" not in opened.engine.not_computed:
         context = opened.context or (context_length(config) if config else None)
-        losses = losses_in_template(opened.engine, inputs.tokenizer, probes, context)
+        losses = losses_by_form(opened.engine, inputs.tokenizer, probes, context)
     return TextForm(
         form=probes.manifest.made_of.get("form", TEXT),
         named=facts["special_names"],
@@ -314,8 +317,9 @@ def generation_row(
         matched, text, tokens = None, continuation, []
         exact, close = match_texts(text, reached, probe["suffix"], partial(tokenizer.encode, add_special_tokens=False))
     else:
-        matched, text, tokens = matched_tokens(continuation, suffix), decode(tokenizer, continuation), continuation
-        exact, close = exact_match(continuation, suffix, most), near(continuation, suffix, most)
+        text, tokens, reachable = decode(tokenizer, continuation), continuation, continuation[:most]
+        matched, exact = matched_tokens(reachable, suffix), exact_match(reachable, suffix, most)
+        close = near(reachable, suffix, most)
     return Generation(
         **{name: probe[name] for name in ("id", "turn", "member", "duplicates", "cluster", "prefix", "suffix")},
         sample=sample,

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tqdm import tqdm
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from memorization.encoding.decoded_texts import decode, same_text
 from memorization.encoding.probe_file import TokenId
+from memorization.encoding.stored_sets import BAR_DELAY
 from memorization.extraction.backend import ModelIdentity, OpenModel
 from memorization.extraction.engine import Prompt
 from memorization.extraction.inputs import Inputs
@@ -67,7 +69,7 @@ class FileEngine:
     def _read_lines(self, samples: int) -> bool:
         """Find where each generation stands; whether they have tokens."""
         begin, has_tokens = 0, None
-        for number, line in enumerate(self._file, 1):
+        for number, line in enumerate(tqdm(self._file, "reading generations", unit=" lines", delay=BAR_DELAY), 1):
             if line.strip():
                 where = f"{self._path}: line {number}"
                 try:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from accelerate import PartialState
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
@@ -20,6 +19,7 @@ from memorization.models import hub
 from memorization.models.adapters import ModelSource, adapter_labels
 from memorization.models.limits import WHOLE, context_length, source_limit
 from memorization.models.loading import CAUSAL, architecture_of
+from memorization.models.ranks import ranks
 from memorization.models.trained import model_made_of
 from memorization.shell.cli import UserError
 from memorization.store.manifests import TextDigest
@@ -58,7 +58,7 @@ def read_inputs(
     probes = open_probes(settings)
     for name, config in configs.items():
         check_architecture(name, config, probes)
-    tokenizers = _tokenizers(settings, sources, probes)
+    tokenizers = _tokenizers(settings, sources, probes, bool(configs))
     plain = configs.get(sources[0].plain)
     source_length = min(longest_source(source, plain, probes.kind) for source in sources) if plain else WHOLE
     documents = _documents_digest(probes)
@@ -66,6 +66,11 @@ def read_inputs(
     most = np.inf if context is None else context - settings.max_new_tokens
     longest = min((_longest_prefix(config, settings.max_new_tokens) for config in configs.values()), default=most)
     too_long = probes.leave_out(longest - virtual)
+    if not configs and probes.longest_prefix > most:
+        raise UserError(
+            f"prefixes of {probes.longest_prefix} and {settings.max_new_tokens} new tokens are longer than the context "
+            f"of {context} tokens; lower --max-new-tokens or --prefix-length"
+        )
     for name, config in configs.items():
         read, length = min(probes.longest_source, source_length), probes.longest_prefix + virtual
         greatest = 0 if sources[0].adapter and config is plain else probes.greatest_id  # adapters may have more tokens
@@ -75,7 +80,7 @@ def read_inputs(
     prompts = probes.prompts(source_length)
     check_prompts(prompts, str(probes.path), probes.kind, settings.shared_prompts)
     drawn = _draw(settings, probes)
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = ranks(needed=True)
     runs = [
         Inputs(each, state, tokenizer, probes, prompts, source_length, too_long, drawn, documents)
         for each, tokenizer in zip(_settings_of(settings, sources), tokenizers, strict=True)
@@ -129,10 +134,10 @@ def _draw(settings: ExtractionSettings, probes: Probes) -> dict[str, int | None]
 
 
 def _tokenizers(
-    settings: ExtractionSettings, sources: Sequence[ModelSource], probes: Probes
+    settings: ExtractionSettings, sources: Sequence[ModelSource], probes: Probes, are_here: bool
 ) -> list[PreTrainedTokenizerBase]:
     """The tokenizer of each model. Raises UserError if one, or the base model's, makes other tokens of the probes'
-    texts."""
+    texts. are_here: whether the models are, and with them the base model's tokenizer."""
 
     def load(name, remedy, option=None):
         tokenizer = hub.load_tokenizer(name, option)
@@ -145,7 +150,7 @@ def _tokenizers(
 
     option, remedy = None if settings.token_path else "--token-path", "name the right one by --token-path"
     tokenizers = [load(settings.token_path or source.tokenizer, remedy, option) for source in sources]
-    if settings.base_model:
+    if settings.base_model and are_here:
         load(settings.base_model, "name another base model")
     return tokenizers
 

@@ -42,6 +42,8 @@ class ExtractionSettings:
     engine: str = "transformers"
     token_scores: bool = False  # has no effect
     device_map: str | None = None
+    max_requests: int | None = None
+    max_tokens: int | None = None
 
     @property
     def decoding(self) -> DecodingSettings:
@@ -66,11 +68,17 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
         "--engine",
         type=text,
         default="transformers",
-        metavar="NAME|FILE",
-        help="what runs the model: transformers (default), vllm (docs/scaling.md), or a file of generations that were "
-        "made elsewhere (docs/stages.md)",
+        metavar="NAME|URL|FILE",
+        help="what runs the model: transformers (default), vllm (docs/scaling.md), a server at an address, or a file "
+        "of generations that were made elsewhere (docs/stages.md)",
     )
     add_device_map_argument(parser)
+    parser.add_argument(
+        "--max-requests", type=whole(1), metavar="N", help="the most requests of a run to --engine URL (default: any)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=whole(1), metavar="N", help="and the most tokens, those of prompts included (default: any)"
+    )
     parser.add_argument(
         "--probe",
         choices=["text", "source", "target"],

@@ -2,10 +2,13 @@
 
 import os
 import sys
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from memorization.shell.cli import UserError
 
+WAIT = timedelta(days=30)  # for a rank that works alone; a dead one ends the others, by their launcher
 WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # of launchers
 
 
@@ -28,7 +31,30 @@ def ranks(needed: bool) -> Any:
     import torch
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.accelerator.is_available())
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=WAIT)
+
+
+def is_first_rank() -> bool:
+    """Whether this process is alone, or the one of a launcher's that prints."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def on_first_rank(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function on the first rank only; every rank gets its result, or its UserError."""
+    if ranks(needed=False).num_processes == 1:
+        return function(*arguments)
+    from accelerate.utils import broadcast_object_list
+
+    result_and_error: list[Any] = [None, None]
+    if is_first_rank():
+        try:
+            result_and_error[0] = function(*arguments)
+        except UserError as error:
+            result_and_error[1] = str(error)
+    result, message = broadcast_object_list(result_and_error)
+    if message:
+        raise UserError(message)
+    return result
 
 
 def rank_memory() -> dict[int | str, int] | None:

@@ -61,12 +61,13 @@ def draw(plot: Plot) -> dict[str, bytes]:
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     text = "".join([plot.title, plot.x_label, *(f"{one.label}{one.x}" for one in plot.series)])
     with settings(text, plot.name), rc_context({"font.size": 9}):
         rows = sum(len(textwrap.wrap(one.label, WRAPPED)) for one in plot.series)
         height = max(SIZE[1], 1 + 0.17 * rows)
-        figure = Figure((SIZE[0], height), dpi=150, layout="constrained", facecolor="white")
+        figure = Figure((SIZE[0], height), dpi=150, facecolor="white")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         lines = [*_axes(plot, axes), *(_line(plot, axes, one, number) for number, one in enumerate(plot.series))]
@@ -74,8 +75,7 @@ def draw(plot: Plot) -> dict[str, bytes]:
         if len(lines) > 1:
             look = {"frameon": False, "handlelength": 3, "fontsize": 8}
             axes.legend(lines, [line.get_label() for line in lines], loc="upper left", bbox_to_anchor=(1.01, 1), **look)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # it is laid out once, for every format
+        ConstrainedLayoutEngine().execute(figure)  # once, for every format
         canvases = {"png": FigureCanvasAgg, "svg": FigureCanvasSVG, "pdf": FigureCanvasPdf}
         files = {format: io.BytesIO() for format in canvases}
         for format, file in files.items():  # by the canvases themselves, as savefig draws each twice

@@ -5,6 +5,7 @@ from math import log
 from typing import Any, NamedTuple
 
 from memorization.encoding.comparability import describe_sides, sides_differ
+from memorization.encoding.kinds import AS_ENCODED
 from memorization.encoding.prompt_counts import describe_prompts, prompts_are_shared
 from memorization.results.summary import HELD_OUT, MEMBERS, Facts, Summary
 
@@ -121,9 +122,15 @@ def suspicions(summary: Summary) -> list[str]:
     if form and loss is not None and loss > log(form["vocabulary"]) + CLOSE:
         uniform = f"that of a uniform guess, {log(form['vocabulary']):.2f}"
         reasons.append(f"the loss of {texts}, {loss:.2f} nats a token, is worse than {uniform}: {WRONG_FORM}")
-    if form and form["losses"] and form["losses"][0] > form["losses"][1] + FAR:
-        both = "{:.2f} nats a token as encoded and {:.2f} as answers in the chat template".format(*form["losses"])
-        reasons.append(f"the loss of some {texts} is {both}: {WRONG_FORM}; take encode_chat.py")
+    if form and form["losses"]:
+        as_encoded = form["losses"][AS_ENCODED]
+        name, least = min(form["losses"].items(), key=lambda item: item[1])
+        if as_encoded > least + FAR:
+            both = f"{as_encoded:.2f} nats a token as encoded and {least:.2f} in another form, {name}"
+            remedy = "name a template of that form by --chat-template"
+            if form["form"] != "chat":
+                remedy = "take encode_chat.py, which renders chats through the tokenizer's template or --chat-template"
+            reasons.append(f"the loss of some answers is {both}: {WRONG_FORM}; {remedy}")
     if form and form["form"] == "text" and form["named"] > MANY * form["samples"]:
         number = f"{form['named']:,} of {form['samples']:,} samples"
         reasons.append(f"{number} have the names of control tokens as text (--parse-special-tokens makes them tokens)")

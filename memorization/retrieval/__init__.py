@@ -39,6 +39,14 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of IndexSettings: the index's name, and the server or directory it is in."""
     group = parser.add_argument_group("index", "an Elasticsearch server if one is named, else a directory")
     group.add_argument("--index-xsuffix", metavar="NAME", help="name of the index (required)")
+    add_server_arguments(group)
+    group.add_argument(
+        "--indexes", type=Path, default=Path("indexes"), help="directory of embedded indexes (default: %(default)s)"
+    )
+
+
+def add_server_arguments(group: argparse._ArgumentGroup) -> None:
+    """Add the flags that say which server an index is on, if it is on one, and how it is known."""
     group.add_argument(
         "--elastic-url",
         nargs="+",
@@ -55,9 +63,6 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--ssl-fingerprint", metavar="SHA256", help="or the fingerprint of its certificate")
     group.add_argument("--insecure", action="store_true", help="do NOT check the server's certificate")
-    group.add_argument(
-        "--indexes", type=Path, default=Path("indexes"), help="directory of embedded indexes (default: %(default)s)"
-    )
 
 
 def open_index(settings: IndexSettings) -> Index:

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,7 +32,12 @@ REMEDIES = {  # for errors of the system; any other gets "name another path"
     (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS): "its file system can't do that; name another directory",
 }
 LOOP = re.compile("Symlink loop from ['\"](.*)['\"]", re.DOTALL)  # what Path.resolve says before Python 3.13
-SECRETS = ("ELASTIC_API_KEY", "ELASTIC_PASSWORD", "HF_TOKEN")  # environment variables that nothing may show
+SECRETS = (
+    "ELASTIC_API_KEY",
+    "ELASTIC_PASSWORD",
+    "HF_TOKEN",
+    "OPENAI_API_KEY",
+)  # environment variables that nothing may show
 
 for _name, _mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
     if getattr(sys, _name) is None:  # closed: else the next file that is opened would get its number, and its output
@@ -115,6 +121,8 @@ def run(main: Callable[..., int | None], *args: Any) -> NoReturn:
     except KeyboardInterrupt as error:
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
     except Exception as error:
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(20)  # what all ranks raise is printed once: the launcher ends the others after the first
         message, status = _message_and_status(error)
     with suppress(OSError):  # nobody reads it
         print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)

@@ -4,55 +4,29 @@ import importlib.util
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
 
-from memorization.models.ranks import leave_process_group
+from memorization.models.ranks import is_first_rank, leave_process_group
 from memorization.shell.cli import UserError
 from memorization.training.progress import quiet_libraries
 
 GATHERED = "stage3_gather_16bit_weights_on_model_save"
 
 
-def _is_first_rank() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
 def print_once(text: str) -> None:
     """Print on the first rank."""
-    if _is_first_rank():
+    if is_first_rank():
         print(text, flush=True)
 
 
-def on_first_rank(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function on the first rank only; every rank gets its result, or its UserError."""
-    result_and_error: list[Any] = [None, None]
-    if _is_first_rank():
-        try:
-            result_and_error[0] = function(*arguments)
-        except UserError as error:
-            result_and_error[1] = str(error)
-    result, message = broadcast_object_list(result_and_error)
-    if message:
-        raise UserError(message)
-    return result
-
-
-def report_error_once(main: Callable[[], None]) -> None:
-    """Call main(); an error that all ranks raise is printed once, as the launcher ends the others after the first."""
-    try:
-        with quiet_libraries(sys.argv):
-            main()
-        leave_process_group()
-    except Exception:
-        if not _is_first_rank():
-            time.sleep(20)
-        raise
+def quietly(main: Callable[[], None]) -> None:
+    """Call main() without what libraries print, and leave the ranks in order."""
+    with quiet_libraries(sys.argv):
+        main()
+    leave_process_group()
 
 
 def prepare_deepspeed(on_cpu: bool) -> None:

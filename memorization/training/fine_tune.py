@@ -15,6 +15,7 @@ from memorization.models import hub
 from memorization.models.adapted import add_adapter
 from memorization.models.adapters import ModelSource, model_source, read_adapter
 from memorization.models.loading import Architecture, check_precision, held_here, load_for_training
+from memorization.models.ranks import on_first_rank
 from memorization.models.trained import MODEL, PERPLEXITIES
 from memorization.shell.cli import UserError
 from memorization.store.files import locked
@@ -22,7 +23,7 @@ from memorization.store.fingerprints import model_fingerprint
 from memorization.store.manifests import write_manifest
 from memorization.training.canary_loss import describe_canaries
 from memorization.training.checkpoints import full_disk_reported, is_finished, last_checkpoint, record_run
-from memorization.training.distributed import check_saves_whole, on_first_rank, print_once
+from memorization.training.distributed import check_saves_whole, print_once
 from memorization.training.flag_parser import refused_flags_named
 from memorization.training.input_checks import check_base_model, check_output_dir, check_sets
 from memorization.training.lora import add_adapters, save_merged

@@ -11,10 +11,10 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArg
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
 from memorization.models.loading import Architecture
+from memorization.models.ranks import on_first_rank
 from memorization.models.trained import check_sums, write_sums
 from memorization.shell.cli import UserError
 from memorization.training.checkpoints import remove_old_checkpoints
-from memorization.training.distributed import on_first_rank
 from memorization.training.length_grouping import LengthGroupedSampler, sample_lengths
 from memorization.training.losses import Losses, check_finite, target_loss, token_losses
 from memorization.training.progress import Progress

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import run_clm  # noqa: E402
 from memorization.models.loading import CAUSAL  # noqa: E402
 from memorization.shell import cli  # noqa: E402
-from memorization.training.distributed import report_error_once  # noqa: E402
+from memorization.training.distributed import quietly  # noqa: E402
 from memorization.training.fine_tune import fine_tune  # noqa: E402
 from memorization.training.token_blocks import read_blocks  # noqa: E402
 
@@ -39,4 +39,4 @@ def main():
 
 
 if __name__ == "__main__":
-    cli.run(report_error_once, main)
+    cli.run(quietly, main)

@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = "encode_dialogue run_clm run_seq2seq inference_prefix load_to_elastic plagiarism_detect report".split()
+SCRIPTS = "audit encode_dialogue run_clm run_seq2seq inference_prefix load_to_elastic plagiarism_detect report".split()
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PROGRAM = """#!{python} -ES
