@@ -22,9 +22,9 @@ KINDS = (  # of cases, the most telling first
     "runs that several samples hold",
 )
 ORDER = (
-    f"First stand {', '.join(KINDS[:-1])}, and {KINDS[-1]}, of each kind the longest runs first; then other cases, "
-    "drawn at random. A quarter of the places is for held-out texts, the control; what one side does not need, the "
-    "other gets. Several runs have equally many places."
+    f"The most telling are, in this order: {'; '.join(KINDS)}; others, drawn at random. Of each kind but the last "
+    "those with the longest run come first. A quarter of the places is for held-out texts, the control; what one "
+    "side does not need, the other gets. Several runs have equally many places."
 )
 SEED = 0  # of the draw
 LENGTHS = 1 << 32  # more than a run can have
@@ -91,10 +91,14 @@ class CaseIndex:
 
 
 class Cases(NamedTuple):
-    """Rows that are shown, in their order, and the texts of their samples and of those that they copy."""
+    """Rows that are shown, in their order, and the texts of their samples and of those that they copy.
+
+    base: the same rows through the base model, or None.
+    """
 
     rows: Sequence[Detection]
     samples: dict[int, SampleText]
+    base: Sequence[Detection] | None = None
 
 
 class Chosen(NamedTuple):
@@ -105,7 +109,7 @@ class Chosen(NamedTuple):
 
     def __str__(self) -> str:
         shown, total = (sum(numbers) for numbers in zip(*self.sides.values(), strict=True))
-        sides = [f"{number:,} of {of:,} of {side}" for side, (number, of) in self.sides.items() if of]
+        sides = [f"{side} {number:,} of {of:,}" for side, (number, of) in self.sides.items() if of]
         return f"{shown:,} of {total:,} cases, the most telling ({', '.join(sides)})"
 
     @property
@@ -152,8 +156,11 @@ def _shares(number: int, wanted: Sequence[int], weights: Sequence[int] = ()) -> 
     return shares
 
 
-def read_cases(rows: Sequence[Detection], index: CaseIndex, chosen: Chosen) -> Cases:
-    """The rows that were chosen. index: of the rows."""
+def read_cases(
+    rows: Sequence[Detection], index: CaseIndex, chosen: Chosen, base: Sequence[Detection] | None = None
+) -> Cases:
+    """The rows that were chosen. index: of the rows. base: the same rows through the base model, or None."""
     shown = [rows[place] for place in chosen.places]
     ids = {row.generation.id for row in shown} | {run.sample for row in shown for run in row.copied}
-    return Cases(shown, sample_texts(rows[place] for place in index.of_samples(ids)))
+    of_base = None if base is None else [base[place] for place in chosen.places]
+    return Cases(shown, sample_texts(rows[place] for place in index.of_samples(ids)), of_base)
