@@ -76,6 +76,8 @@ ELSEWHERE = {  # command -> why it is not run here
     "python inference_prefix.py --engine said.jsonl --model-path acme/chat-7b --token-path ./gpt-neo-1.3B "
     "--max-new-tokens 100": "of generations that a reader has; test_file_engine.py runs it",
     "python benchmarks/known_answers.py --languages": "takes minutes; test_known_answers.py runs what it is made of",
+    "python inference_prefix.py --engine vllm --model-path ./llama-70b-tuned --base-model ./llama-70b --batch-size "
+    "128": "needs vLLM; test_vllm.py runs stage 3 with it",
     ".venv/bin/python docs/picture.py demo/report/report.html docs/page.png --case case-1-29-0": "of a case",
 }
 

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from itertools import pairwise
 
 import msgspec
@@ -101,8 +102,8 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         alone = scores(tokens, tokenizer.decode(suffix))
         assert row.scores.log_probs == pytest.approx(alone.log_probs, rel=1e-4)
         assert row.scores.greedy.tolist() == alone.greedy.tolist() == tokens.greedy.tolist()
-        said = [row.suffix[begin:end] for begin, end in pairwise([0, *np.cumsum(row.scores.lengths)])]
-        assert said == [tokenizer.decode(token) for token in suffix]
+        pieces = [row.suffix[begin:end] for begin, end in pairwise([0, *np.cumsum(row.scores.lengths)])]
+        assert pieces == [tokenizer.decode(token) for token in suffix]
         alone, kept = (
             {name: value for name, value in msgspec.to_builtins(of).items() if not name.startswith("token_")}
             for of in (alone, row.scores)
@@ -485,6 +486,12 @@ def test_an_engine_of_two_passes_is_checked_against_itself(stage, finished, tmp_
 
 
 # ---- what is refused
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_vllm_that_is_not_installed_is_named_with_where_to_read_of_it(stage, tmp_path, capsys):
+    message = refused(capsys, stage, tmp_path, "--engine", "vllm")
+    assert "--engine vllm: vLLM is not installed here; docs/scaling.md describes its environment" in message
 
 
 def test_an_engine_that_is_none_is_refused_with_the_choices(stage, tmp_path, capsys):
