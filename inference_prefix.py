@@ -17,7 +17,7 @@ import argparse
 from memorization.extraction.exposures import Exposure
 from memorization.extraction.extract import extract
 from memorization.extraction.kinds import EXPOSURES, GENERATIONS
-from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments
+from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments, add_model_arguments
 from memorization.models.ranks import leave_process_group
 from memorization.results.canaries import summarize_canaries
 from memorization.results.tables import canary_lines
@@ -45,19 +45,7 @@ def main(args: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = Parser(__doc__)
-    parser.add_argument("--model-path", help="the model: path or hub name")
-    parser.add_argument(
-        "--adapter",
-        nargs="+",
-        metavar="DIR",
-        help="an adapter of peft (LoRA ...) on it, or several; without --model-path on the base model that it names",
-    )
-    parser.add_argument("--token-path", help="its tokenizer: path or hub name (default: the adapter's, --model-path's)")
-    parser.add_argument(
-        "--base-model",
-        help="the model before fine-tuning: the same with it, to compare: path or hub name; an adapter's own is not "
-        "loaded twice",
-    )
+    add_model_arguments(parser, "--model-path", "--token-path")
     parser.add_argument(
         "--subset-name", type=file_name, default="dialogue", help="stage 1's --name (default: %(default)s)"
     )

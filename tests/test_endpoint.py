@@ -251,7 +251,21 @@ def longer(choice, usage):
             value["logprob"] -= 0.1 * usage["prompt_tokens"]
 
 
-@pytest.mark.parametrize("change", [shifted, certain, of_other_tokens, of_the_base_model, absent, longer])
+def cooler(choice, usage):
+    """As at a temperature of 1/2, or of another model: the sums of texts and parts agree, and so do the orders."""
+    for place in (choice.get("prompt_logprobs") or [])[1:]:
+        for value in place.values():
+            value["logprob"] *= 2
+
+
+def unsaid(choice, usage):
+    """Nothing to compare them with."""
+    choice["logprobs"] = None
+
+
+@pytest.mark.parametrize(
+    "change", [shifted, certain, of_other_tokens, of_the_base_model, absent, longer, cooler, unsaid]
+)
 def test_log_probabilities_that_are_not_proved_are_not_computed(change, serve, tokenizer, probes, expected, tmp_path):
     server = serve(FEATURES - {"echo"})
     server.fault = other(change)
@@ -276,6 +290,51 @@ def test_token_ids_that_mean_something_else_are_not_sent(change, serve, tokenize
     server = serve()
     server.fault = other(change)
     assert engine_of(server, tokenizer, tmp_path).identity["prompts"] == "text"
+
+
+def of_three_tokens_more(choice, usage):
+    usage["prompt_tokens"] += 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (of_three_tokens_more, r"counts 11 tokens of a text in which the tokenizer finds 8; name the model's own"),
+        ("prompt", "repeats the prompt before what the model says"),
+    ],
+)
+def test_a_server_of_texts_that_reads_or_says_others_is_refused(change, message, serve, tokenizer, tmp_path):
+    server = serve(TEXTS_ONLY)
+
+    def fault(body, number):
+        def repeat(answer):
+            answer["choices"][0]["text"] = f"{body['prompt']} {answer['choices'][0]['text']}"
+
+        return repeat if change == "prompt" else other(change)(body, number)
+
+    server.fault = fault
+    with pytest.raises(UserError, match=message):
+        engine_of(server, tokenizer, tmp_path)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 6])
+def test_an_answer_that_comes_to_another_question_first_is_no_row(
+    at_a_time, serve, tokenizer, probes, expected, tmp_path
+):
+    """Of a server of texts nobody sees whose an answer is, but that it comes twice."""
+    server = serve(TEXTS_ONLY)
+    engine = engine_of(server, tokenizer, tmp_path, at_a_time=at_a_time)
+    early, late = (engine.abilities.completions.text(probes[number]["prefix_ids"]) for number in (0, 5))
+
+    def fault(body, number):
+        if number or body["prompt"] not in (early, late):
+            return None
+        return lambda answer: answer.update(server.completion(body | {"prompt": late}), id="of the late one")
+
+    server.fault = fault
+    _, generations = rows_of(engine, probes)
+    assert generations == [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in expected[1]]
+    assert generations[0] != generations[5]
 
 
 def test_a_server_that_gives_each_answer_once_gets_no_wrong_rows(serve, tokenizer, probes, expected, tmp_path):

@@ -160,14 +160,20 @@ DEFAULTS = {  # of ours: what is measured without a flag
     "run_clm.py": BOTH_KINDS | {"block_size": None},
     "run_seq2seq.py": BOTH_KINDS | {"max_source_length": None, "max_target_length": None},
     "inference_prefix.py": {"prefix_length": None, "max_new_tokens": 100, "batch_size": 32, "num_samples": 1, "seed": 5}
-    | {"temperature": 0, "top_k": 0, "top_p": 1, "members": None, "held_out": None},
+    | {"temperature": 0, "top_k": 0, "top_p": 1, "members": None, "held_out": None}
+    | {"max_requests": None, "max_tokens": None},
     "load_to_elastic.py": {"prefix_length": None, "jobs": None, "shards": None, "replicas": None},
     "plagiarism_detect.py": {"candidates": 10, "span_length": 50, "loop_repeats": 10, "jobs": None},
-    "report.py": {},
+    "report.py": {"cases": 10_000},
     "attention_analysis.py": {"matched_tokens": None, "samples": None, "batch_size": 8, "boot": 2000, "seed": 5},
     "configs/make_tokenizer.py": {"vocab_size": 2048},
 }
-AUDIT = {"inference_prefix.py": (), "plagiarism_detect.py": (), "encode_dialogue.py": ("max_samples", "num_proc")}
+AUDIT = {
+    "inference_prefix.py": (),
+    "plagiarism_detect.py": (),
+    "report.py": (),
+    "encode_dialogue.py": ("max_samples", "num_proc"),
+}
 DEFAULTS["audit.py"] = {"min_suffix_length": None} | {
     name: value
     for script, only in AUDIT.items()

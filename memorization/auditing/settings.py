@@ -13,7 +13,7 @@ from memorization.encoding.task_rows import DataSettings, add_special_tokens_arg
 from memorization.encoding.tasks import TEXT
 from memorization.encoding.text_files import encoding
 from memorization.extraction.extract import open_backend
-from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments
+from memorization.extraction.settings import ExtractionSettings, add_extraction_arguments, add_model_arguments
 from memorization.models.adapters import ModelSource
 from memorization.results.gate import add_gate_arguments
 from memorization.results.report import ReportSettings
@@ -52,19 +52,7 @@ class AuditSettings:
 
 def add_audit_arguments(parser: Parser) -> None:
     """Add all flags of an audit."""
-    parser.add_argument("--model", help="the fine-tuned model: path or hub name; with --adapter, its base model")
-    parser.add_argument(
-        "--adapter",
-        nargs="+",
-        metavar="DIR",
-        help="an adapter of peft (LoRA ...) on it, or several; without --model on the base model that it names",
-    )
-    parser.add_argument("--tokenizer", help="its tokenizer: path or hub name (default: the adapter's, --model's)")
-    parser.add_argument(
-        "--base-model",
-        help="the model before fine-tuning: the same with it, to compare: path or hub name; an adapter's own is not "
-        "loaded twice",
-    )
+    add_model_arguments(parser, "--model", "--tokenizer")
     parser.add_argument(
         "--train-data", nargs="+", required=True, metavar="PATH", help="what it was trained on: files or data sets"
     )

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -43,10 +44,12 @@ class PromptToken(msgspec.Struct):
     logprob: float
 
 
-class EchoedTokens(msgspec.Struct):
-    """The log probabilities of OpenAI's `echo`: of the prompt's tokens, the first without, and what follows."""
+class ScoredTokens(msgspec.Struct):
+    """The log probabilities of what is said, with OpenAI's `echo` behind those of the prompt's tokens, the first
+    without. tokens: their texts, where they are given."""
 
     token_logprobs: list[float | None]
+    tokens: list[str] | None = None
 
 
 class Choice(msgspec.Struct):
@@ -54,7 +57,7 @@ class Choice(msgspec.Struct):
 
     text: str = ""
     finish_reason: str | None = None
-    logprobs: EchoedTokens | None = None
+    logprobs: ScoredTokens | None = None
     token_ids: list[int] | None = None
     prompt_token_ids: list[int] | None = None
     prompt_logprobs: list[dict[int, PromptToken] | None] | None = None
@@ -120,6 +123,8 @@ class Journal:
                     if not line.endswith(b"\n"):
                         break
                     key, self.answers[key] = msgspec.json.decode(line)
+                    if self.answers[key] is None:
+                        del self.answers[key]
                     whole += len(line)
             os.truncate(path, whole)
 
@@ -129,6 +134,11 @@ class Journal:
             with self._path.open("ab") as file:
                 file.write(msgspec.json.encode([key, answer]) + b"\n")
             self.answers[key] = answer
+
+    def drop(self, key: str) -> None:
+        """Forget an answer."""
+        self.add(key, None)
+        del self.answers[key]
 
     def clear(self) -> None:
         """Forget all answers."""
@@ -152,6 +162,7 @@ class Endpoint:
             raise UserError(f"{KEY}: holds a blank, a line end or a character that no key has; set it to the key alone")
         self._key = key
         self._seen, self._lock = set[str](), threading.Lock()  # ids of answers
+        self._repeated = set[str]()  # those of answers that came to a second request too
         self.own_ids = False
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else None,
@@ -233,6 +244,7 @@ class Endpoint:
             raise BadAnswer(f"has {len(answer.choices)} choices, where one was asked for")
         with self._lock:
             if self.own_ids and answer.id in self._seen:
+                self._repeated.add(answer.id)
                 raise BadAnswer(f"is one that it gave before ({answer.id})")
             if answer.id:
                 self._seen.add(answer.id)
@@ -244,19 +256,32 @@ class Endpoint:
     def ask_all(self, questions: Mapping[str, Question], journal: Journal) -> None:
         """Ask the questions, by key, whose answers are not in the journal, and write the answers there as they come.
 
-        Raises as `ask` does, when the requests that had been sent are answered.
+        Of an answer that comes twice nobody knows to which of two questions it is: both are asked again. Raises as
+        `ask` does, when the requests that had been sent are answered.
         """
+        while open_questions := {key: one for key, one in questions.items() if key not in journal.answers}:
+            ids, errors = self._ask_open(open_questions, journal)
+            for key in [key for key, id in ids.items() if id in self._repeated]:
+                journal.drop(key)
+            if errors:
+                raise errors[0]
+
+    def _ask_open(
+        self, questions: Mapping[str, Question], journal: Journal
+    ) -> tuple[dict[str, str | None], list[Exception]]:
+        """(ids of the answers by key, errors)."""
         todo: SimpleQueue[tuple[str, Question]] = SimpleQueue()
-        for key, question in questions.items():
-            if key not in journal.answers:
-                todo.put((key, question))
-        errors, stop = list[Exception](), threading.Event()
+        for pair in questions.items():
+            todo.put(pair)
+        ids, errors, stop = dict[str, str | None](), list[Exception](), threading.Event()
 
         def work() -> None:
             try:
                 while not stop.is_set():
                     key, question = todo.get_nowait()
-                    journal.add(key, self.ask(question, stop))
+                    value = self.ask(question._replace(read=partial(_with_id, question.read)), stop)
+                    ids[key] = value[0]
+                    journal.add(key, value[1])
             except Empty:
                 pass
             except Exception as error:
@@ -272,8 +297,7 @@ class Endpoint:
                 thread.join()
         finally:
             stop.set()
-        if errors:
-            raise errors[0]
+        return ids, errors
 
     def _no_access(self, status: int) -> UserError:
         what = f"does not take the key of {KEY}" if self._key else f"wants a key; set {KEY}"
@@ -289,6 +313,10 @@ class Endpoint:
             text = ""
         text = " ".join(str(text).split())
         return (text.replace(self._key, "***") if self._key else text)[:SHOWN]
+
+
+def _with_id(read: Callable[[Answer], Any], answer: Answer) -> tuple[str | None, Any]:
+    return answer.id, read(answer)
 
 
 def _base(url: str) -> str:

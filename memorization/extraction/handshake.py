@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from memorization.extraction.completions import Completions, ScoredBy, TokenRow
-from memorization.extraction.endpoint import Answer, BadAnswer, Endpoint, Question, Refused
+from memorization.extraction.endpoint import Answer, BadAnswer, Choice, Endpoint, Question, Refused
 from memorization.extraction.engine import DecodingSettings
 from memorization.shell.cli import UserError
 
 MADE_UP = 8  # tokens of a made-up prompt, and of what follows it
 OTHERS = 3  # tokens whose probabilities are compared in one place
 CLOSE, SHARE = 0.05, 0.01  # nats a token, and of a sum, by which two passes in 16 bits may differ
+DIFFERENT = 0.15  # nats a token, of several draws: more than by that
 NEAR_TIE = 0.5  # nats by which another token may be likelier than that of greedy decoding, for the same reason
+DRAWN = 4  # tokens whose log probabilities as they were drawn are compared with those of a prompt
 CHANCES = 1.02  # the most that the probabilities of several tokens in one place sum to, with rounding
 GREEDY = {"temperature": 0}
 FORCED = 100  # logit_bias of a token that is to come next
@@ -126,7 +128,24 @@ def _first_contact(
     except Refused as error:
         remedy = "check the address and the model's name" if error.status == 404 else "check the model's name"
         raise UserError(f"{endpoint.url}/completions: refuses a request with status {error}; {remedy}") from None
+    for answer, ids in zip(answers, prompts, strict=True):
+        _check_text(endpoint.url, trial, answer, trial.text(ids))
     return trial, _own_ids(answers)
+
+
+def _check_text(url: str, completions: Completions, answer: Answer, text: str) -> None:
+    """Raise UserError for an answer to a text that repeats it, or that counts other tokens of it, but for one that
+    begins every text: then --max-new-tokens would not reach as far as in the suffixes."""
+    letters = _letters(text)
+    if letters and _letters(answer.choices[0].text).startswith(letters):
+        raise UserError(f"{url}: repeats the prompt before what the model says; turn that off there")
+    number = answer.usage.prompt_tokens if answer.usage else None
+    own = completions.tokenizer.encode(text, add_special_tokens=False)
+    if number is not None and number - len(own) not in (0, 1):
+        raise UserError(
+            f"{url}: counts {number} tokens of a text in which the tokenizer finds {len(own)}; name the model's own "
+            "tokenizer"
+        )
 
 
 def _counts(answer: Answer, ids: list[int]) -> bool:
@@ -185,7 +204,7 @@ def _prove_scores(
             return question.read(_answer(endpoint, question))
 
         try:
-            problem = _problem(scored, one, other, greedy)
+            problem = _problem(scored, one, other, greedy) or _problem_of_draws(endpoint, completions, scored, one)
         except Refused as error:
             problem = f"a request for them is refused with status {error}"
         except BadAnswer as error:
@@ -214,3 +233,31 @@ def _problem(
     if greedy and values[0] < max(values) - NEAR_TIE:
         return "the token that the model says is not the likeliest"
     return None
+
+
+def _problem_of_draws(
+    endpoint: Endpoint, completions: Completions, scored: Callable[[list[int]], list[TokenRow]], prompt: list[int]
+) -> str | None:
+    """What is wrong with log probabilities beside those of tokens that the model draws: temperature and adapter are the
+    same there."""
+    differences = []
+    for seed in range(DRAWN):
+        drawing = {"temperature": 1, "seed": seed, "logprobs": 1}
+        (choice,) = _answer(endpoint, completions.generation(prompt, 1, drawing)).choices
+        values = choice.logprobs.token_logprobs if choice.logprobs else []
+        token = _token_of(completions, choice)
+        if token is not None and len(values) == 1 and values[0] is not None:
+            differences.append(abs(scored([*prompt, token])[-1][0] - values[0]))
+    if not differences:
+        return "none of what the model says is given to compare them with"
+    return "they are others than those of what the model says" if np.mean(differences) > DIFFERENT else None
+
+
+def _token_of(completions: Completions, choice: Choice) -> int | None:
+    """The one token of an answer; None where its text may be that of several."""
+    if choice.token_ids is not None:
+        return choice.token_ids[0] if len(choice.token_ids) == 1 else None
+    texts = choice.logprobs.tokens if choice.logprobs else None
+    tokenizer = completions.tokenizer
+    fitting = [id for id in range(len(tokenizer)) if texts and tokenizer.decode([id]) == texts[0]]
+    return fitting[0] if len(fitting) == 1 else None

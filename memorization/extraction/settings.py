@@ -55,8 +55,25 @@ class ExtractionSettings:
         return locations.generations_path(self.output_dir, self.dir_name, self.subset_name, self.output_name)
 
 
+def add_model_arguments(parser: argparse.ArgumentParser, model: str, tokenizer: str) -> None:
+    """Add the flags that name a model, its adapters, tokenizer and base model. model, tokenizer: two of the flags."""
+    parser.add_argument(model, help="the model: path or hub name; with --adapter, its base model")
+    parser.add_argument(
+        "--adapter",
+        nargs="+",
+        metavar="DIR",
+        help=f"an adapter of peft (LoRA ...) on it, or several; without {model} on the base model that it names",
+    )
+    parser.add_argument(tokenizer, help=f"its tokenizer: path or hub name (default: the adapter's, {model}'s)")
+    parser.add_argument(
+        "--base-model",
+        help="the model before fine-tuning: the same with it, to compare: path or hub name; an adapter's own is not "
+        "loaded twice",
+    )
+
+
 def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: bool = False) -> None:
-    """Add the flags that say how probes are asked; those that name models and paths are the script's.
+    """Add the flags that say how probes are asked; those that name paths are the script's.
 
     several_lengths: whether --prefix-length takes several numbers, as a list.
     """

@@ -47,11 +47,12 @@ class CompletionsServer(ThreadingHTTPServer):
         return model(input_ids=torch.tensor([ids])).logits[0]
 
     def continued(self, ids, body):
-        """(tokens, why they end) of a body."""
+        """(tokens, why they end, their log probabilities) of a body."""
         ends = {*body.get("stop_token_ids", [])} | (set() if body.get("ignore_eos") else {0})
-        draw, tokens = torch.Generator().manual_seed(body.get("seed", 0)), []
+        draw, tokens, values = torch.Generator().manual_seed(body.get("seed", 0)), [], []
         while len(tokens) < body["max_tokens"]:
             scores = self.scores(self.models[body["model"]], [*ids, *tokens])[-1].double()
+            logs = scores.log_softmax(-1)
             for token, bias in body.get("logit_bias", {}).items():
                 scores[int(token)] += bias
             if body.get("temperature", 1):
@@ -66,9 +67,10 @@ class CompletionsServer(ThreadingHTTPServer):
             else:
                 token = int(scores.argmax())
             tokens.append(token)
+            values.append(float(logs[token]))
             if token in ends:
-                return tokens, "stop"
-        return tokens, "length"
+                return tokens, "stop", values
+        return tokens, "length", values
 
     def text(self, ids):
         return self.tokenizer.decode(ids, skip_special_tokens=True)
@@ -86,14 +88,16 @@ class CompletionsServer(ThreadingHTTPServer):
         ids = prompt if isinstance(prompt, list) else self.tokenizer.encode(prompt, add_special_tokens=False)
         if len(ids) + body["max_tokens"] > self.context:
             return 400
-        tokens, reason = self.continued(ids, body)
+        tokens, reason, values = self.continued(ids, body)
         logs = self.scores(self.models[body["model"]], ids).log_softmax(-1)
         own, best = logs[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist(), logs[:-1].max(-1)
         choice = {"index": 0, "text": self.text(tokens), "finish_reason": reason, "logprobs": None}
+        if "logprobs" in body:
+            choice["logprobs"] = {"token_logprobs": values, "tokens": [self.tokenizer.decode([id]) for id in tokens]}
         if body.get("echo") and "echo" in self.features:
             choice["text"] = " ".join(filter(None, (self.text(ids), choice["text"])))
             if "logprobs" in body:
-                choice["logprobs"] = {"token_logprobs": [None, *own, -1.0][: len(ids) + len(tokens)]}
+                choice["logprobs"] = {"token_logprobs": [None, *own, *values]}
         if body.get("return_token_ids"):
             choice |= {"token_ids": tokens, "prompt_token_ids": ids}
         if body.get("prompt_logprobs") is not None:
