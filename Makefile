@@ -5,7 +5,7 @@ READY := .venv/constraints.txt
 unexport PYTHONDONTWRITEBYTECODE # else every process would compile what it imports, for seconds
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz lint clean
+.PHONY: help setup demo test test-slow test-all fuzz lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -27,6 +27,8 @@ test: $(READY) ## the tests, on all cores, in minutes
 
 test-slow: $(READY) ## the tests of launches, of restarts of servers and of heavy libraries
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not fuzz"
+
+test-all: test test-slow ## both
 
 fuzz: $(READY) ## the property tests on new examples every time, and kills at random times
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m "hypothesis or fuzz"

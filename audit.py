@@ -36,7 +36,8 @@ def main(args: argparse.Namespace) -> int:
     leave_process_group()
     if report is None:
         return 0
-    print("", *closing_lines(report), "", f"page: {settings.output / 'report' / 'report.html'}", sep="\n")
+    page = f"page: {settings.output / 'report' / 'report.html'}"
+    print("", *closing_lines(report), "", page, *report.hidden(), sep="\n")
     return print_outcomes("audit.py", report.outcomes)
 
 

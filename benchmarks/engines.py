@@ -12,7 +12,8 @@ of this one where vLLM is installed here.
 The limit of the scores is the arithmetic of the pass: 2 x the weights that a token goes through, over the matrix
 multiplications that the machine does a second. That of the tokens is, for each step with all probes of the row at once,
 the longer of the arithmetic and of reading weights and cache once from memory. Both rates are measured first; attention
-is left out. Times are wall-clock times.
+is left out. Times are wall-clock times, on a CPU with --threads 1 processor time, which other work on the machine
+changes least.
 """
 
 import json
@@ -69,6 +70,8 @@ class Plain:
 
 
 def main(args):
+    if args.threads:
+        torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as directory:
         if args.random:
             args.model = directory
@@ -106,6 +109,7 @@ def of_vllm(args):
     """What `measure` returns, from a process that leaves its memory when it ends."""
     own = ["--only", "vLLM", "--model", args.model, "--dtype", args.dtype, "--probes", args.probes]
     own += ["--prefix-length", args.prefix_length, "--new-tokens", args.new_tokens, "--batch-sizes", *args.batch_sizes]
+    own += ["--threads", args.threads] if args.threads else []
     command = [args.vllm or sys.executable, __file__, *own]
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -154,7 +158,7 @@ def measure(name, args):
 def clock():
     if DEVICE.type != "cpu":
         torch.accelerator.synchronize()
-    return time.perf_counter()
+    return time.process_time() if DEVICE.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def weights_of(config):
@@ -222,6 +226,7 @@ if __name__ == "__main__":
     parser.add_argument("--probes", type=int, default=64, help="of a row, if its batch is not larger")
     parser.add_argument("--prefix-length", type=int, default=50)
     parser.add_argument("--new-tokens", type=int, default=100, help="also of the suffixes that are scored")
+    parser.add_argument("--threads", type=int, help="of a CPU (default: as many as there are cores)")
     parser.add_argument("--vllm", metavar="PYTHON", help="the Python of an environment with vLLM")
     parser.add_argument("--only", help="print the seconds of this engine alone, as JSON")
     run(main, parser.parse_args())

@@ -4,9 +4,9 @@
 
 Makes samples of 130 made-up words (1 GB of a million), one in twenty a copy of an earlier one, in one JSON list. Then
 runs stage 1 on them; what stage 2 reads before it trains; stage 3 with the suffixes' own beginnings as generations,
-ended half-way and gone on with; stage 5 but for its search and alignment, whose speed the other benchmarks tell; and
-stage 4 with the embedded index. Each part is a process of its own, with those it starts: its wall-clock time, the
-processor time of all, and the peak memory of the largest.
+ended half-way and gone on with; stage 5 but for its search and alignment, whose speed the other benchmarks tell; the
+report of that; and stage 4 with the embedded index. Each part is a process of its own, with those it starts: its
+wall-clock time, the processor time of all, and the peak memory of the largest.
 """
 
 import json
@@ -28,8 +28,9 @@ from memorization.encoding.probes import Probes
 from memorization.extraction.generations import Generation, Reach
 from memorization.extraction.kinds import GENERATIONS
 from memorization.extraction.matches import near
+from memorization.results.facts import facts_of
 from memorization.results.summarize import PublishedCounters, summarize
-from memorization.results.summary import Facts, result_json
+from memorization.results.summary import result_json
 from memorization.shell.cli import Parser, run
 from memorization.store.files import naming, write_json
 from memorization.store.locations import detections_path, encoding_paths, generations_path
@@ -42,6 +43,9 @@ SYLLABLES = """a act al an at ble bo by car cat co com con day de der dis do dow
     na ness no not now of off on one or our out pain pan per port pre pro re rest sa se side sion so stand
     take ter the time tion to ty un up us ve was way we well work you""".split()
 NAME = "scale"
+FIELDS = ("id", "turn", "member", "duplicates", "cluster", "prefix", "suffix")  # that rows take from probes
+DECODING = {"prefix_length": 50, "temperature": 0.0, "top_k": 0, "top_p": 1.0}
+OF_MODEL = {"training": None, "base": None, "canaries": None}  # nothing is known of one
 
 
 def main(args):
@@ -67,6 +71,8 @@ def main(args):
     measure("stage 1, without near-duplicates", python, *encode, "--name", "far", "--near-duplicates", "none")
     for part in PARTS:
         measure(part, python, __file__, "--part", part, "--directory", args.directory)
+    result = detections_path(args.directory / "results", NAME, NAME).parent
+    measure("report", python, "report.py", result, "--output", args.directory / "report")
     index = ["--index-xsuffix", NAME, "--indexes", args.directory / "indexes"]
     measure("stage 4", python, "load_to_elastic.py", "-dir", tokenized, "-fn", f"{NAME}_prefix.json", *index)
     return 0
@@ -127,7 +133,7 @@ def generations(directory):
     probes = Probes(directory / "tokenized", NAME)
     path = generations_path(directory, NAME, NAME, NAME)
     keys = [(id, 0, 0) for id in probes.ids.tolist()]
-    made_of = {"encoding": probes.encoding}
+    made_of = {"encoding": probes.encoding, "model": NAME, "trained_on": None, "unchecked": False} | DECODING
     return probes, Rows(path, GENERATIONS, Generation, made_of, keys, 32, overwrite=True)
 
 
@@ -135,12 +141,11 @@ def append(probes, rows, batches):
     for _, positions in batches:
         made = []
         for probe in probes[positions.start : positions.stop]:
-            ids = probe.pop("suffix_ids")[:100]
-            del probe["prefix_ids"]
+            ids = probe["suffix_ids"][:100]
+            of_probe = {name: probe[name] for name in FIELDS}
             made.append(
                 Generation(
-                    **probe,
-                    turn=0,
+                    **of_probe,
                     sample=0,
                     text=probe["suffix"][:400],
                     generation_ids=ids,
@@ -164,7 +169,7 @@ def second_half(directory):
     probes, rows = generations(directory)
     with rows:
         append(probes, rows, rows.mine)
-        rows.finish({}, {})
+        rows.finish({}, {}, **OF_MODEL, listing="", documents=None)
 
 
 def read(directory):
@@ -188,32 +193,36 @@ def detections(directory):
     """Stage 5's rows from beginning to end, each beside its own suffix and ten candidates, without aligning any."""
     rows = StoredRows(generations_path(directory, NAME, NAME, NAME), GENERATIONS, Generation)
     keys = [row.key for row in rows]
-    candidates = [Candidate(id, 10.0, None) for id in range(10)]
+    others = [Candidate(10**9 + number, 10.0, None) for number in range(9)]
 
     def detection(row):
-        run, span = SuffixRun(400, (0, 400), (0, 400)), (0, 400)
-        of_own = {"sample": row.id, "cluster": row.cluster, "sample_span": (100, 500)}
-        copied = CopiedRun(length=400, generation_span=span, holders=1, members=1, **of_own)
-        passages = [Passage(row.id, "verbatim", (0, 400), (0, 400), None)]
+        end = len(row.text)
+        run, span = SuffixRun(end, (0, end), (0, end)), (0, end)
+        of_own = {"sample": row.id, "cluster": row.cluster, "sample_span": (100, 100 + end)}
+        copied = CopiedRun(length=end, generation_span=span, holders=1, members=1, **of_own)
+        passages = [Passage(row.id, "verbatim", span, span, None)]
         labels = Labels("verbatim", "verbatim", "verbatim", passages)
         own = OwnSuffix("verbatim", run, passages)
         fields = {"longest_common_run": copied, "copied": [copied], "repeats": 1, "personal": []}
         fields |= {"entities_agree": None, "ceiling": None, "paper": None}
-        return Detection(generation=row, **fields, candidates=candidates, own=own, labels=labels)
+        return Detection(
+            generation=row, **fields, candidates=[Candidate(row.id, 11.0, row.suffix), *others], own=own, labels=labels
+        )
 
     path = detections_path(directory / "results", NAME, NAME)
-    with Rows(
-        path, DETECTIONS, Detection, {"generations": rows.manifest.identity}, keys, 256, overwrite=True
-    ) as result:
+    settings = {"profile": "paper", "direction": "pan", "candidates": 10, "span_length": 50, "loop_repeats": 10}
+    settings |= {"classifier": None, "ner_model": None, "regions": [], "unchecked": False}
+    made_of = {"generations": rows.manifest.identity, "index": NAME} | settings
+    with Rows(path, DETECTIONS, Detection, made_of, keys, 256, overwrite=True) as result:
         for _, batch in result.mine:
             result.append(map(detection, rows[batch.start : batch.stop]))
         sizes = (len(rows), len(rows))
-        settings = {"profile": "paper", "direction": "pan", "candidates": 10, "span_length": 50, "loop_repeats": 10}
-        models = {"model": NAME, "classifier": None, "ner_model": None, "scheme": None, "trained_on": None}
-        facts = Facts(**settings, **models, regions=(), unchecked=False, samples=sizes, clusters=sizes)
+        arguments = {"type": NAME, "paraphrase_model": "none"}
+        facts = OF_MODEL | {"generations": DECODING, "index": {}, "samples": sizes, "clusters": sizes}
         watched = PublishedCounters().watch(result)
-        write_json(path.with_name("result.json"), result_json(summarize(watched, facts)))
-        result.finish({}, {})
+        summary = summarize(watched, facts_of(made_of, arguments, facts))
+        write_json(path.with_name("result.json"), result_json(summary))
+        result.finish(arguments, {}, **facts)
 
 
 PARTS = {

@@ -16,7 +16,7 @@ from memorization.auditing.forms import detect_form
 from memorization.encoding.made_up import make_articles, make_dialogues, make_questions, make_reviews, make_translations
 from memorization.shell.cli import UserError
 from memorization.store.files import read_json
-from support.command_line import ROOT, TWO_RANKS, one_line, run_script
+from support.command_line import ROOT, TWO_RANKS, one_line, read_jsonl, run_script
 from support.tiny_models import save_language_model
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
@@ -157,6 +157,21 @@ def test_a_mistake_is_told_once_by_two_ranks(home, warm_python, tmp_path):
         done = subprocess.run(list(map(str, [*two, *flags])), capture_output=True, text=True)
         assert done.returncode and done.stderr.count(message) == 1, done.stderr
     assert not (tmp_path / "audit").exists()
+
+
+def test_the_index_may_be_on_a_server(home, finished, elastic_flags, tmp_path, capsys):
+    """One that holds other documents is not replaced unless told, which is known before a model is asked."""
+    assert run_script(*command(home, tmp_path / "audit", *elastic_flags)) == 0
+    rows, others = (read_jsonl(path / SAME[2]) for path in (tmp_path / "audit", finished))
+    assert [(row["generation"]["id"], row["labels"]) for row in rows] == [
+        (row["generation"]["id"], row["labels"]) for row in others
+    ]
+    capsys.readouterr()
+    data = write_rows(tmp_path / "other.jsonl", make_dialogues(seed=3, single=24, fourfold=0, sixteenfold=0))
+    assert run_script(*command(home, tmp_path / "other", *elastic_flags, "--train-data", data)) == 2
+    assert "holds other documents than these" in (line := one_line(capsys)) and "--recreate" in line
+    assert not (tmp_path / "other" / "memorization_audit").exists()
+    assert run_script(*command(home, tmp_path / "other", *elastic_flags, "--train-data", data, "--recreate")) == 0
 
 
 def test_several_prefix_lengths_are_results_side_by_side(home, tmp_path):

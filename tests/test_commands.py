@@ -81,6 +81,8 @@ ELSEWHERE = {  # command -> why it is not run here
         "needs a server; test_endpoint.py has one"
     ),
     "python benchmarks/known_answers.py --languages": "takes minutes; test_known_answers.py runs what it is made of",
+    "python inference_prefix.py --engine vllm --model-path ./llama-70b-tuned --base-model ./llama-70b --batch-size "
+    "128": "needs vLLM; test_vllm.py runs stage 3 with it",
     ".venv/bin/python docs/picture.py demo/report/report.html docs/page.png --case case-1-29-0": "of a case",
 }
 

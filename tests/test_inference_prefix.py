@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from itertools import pairwise
 
 import msgspec
@@ -485,6 +486,12 @@ def test_an_engine_of_two_passes_is_checked_against_itself(stage, finished, tmp_
 
 
 # ---- what is refused
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_vllm_that_is_not_installed_is_named_with_where_to_read_of_it(stage, tmp_path, capsys):
+    message = refused(capsys, stage, tmp_path, "--engine", "vllm")
+    assert "--engine vllm: vLLM is not installed here; docs/scaling.md describes its environment" in message
 
 
 def test_an_engine_that_is_none_is_refused_with_the_choices(stage, tmp_path, capsys):

@@ -201,6 +201,22 @@ def test_ten_thousand_cases_load_soon_and_scroll(many, browser):
 
 @needs_browser
 @pytest.mark.slow
+def test_every_part_of_the_page_is_a_click_away(many, browser):
+    opened(browser, many[1] / "report.html")
+    parts = browser.execute_script("return [...document.querySelectorAll('nav a')].map(each => each.hash)")
+    assert [part[1:] for part in parts] == browser.execute_script(
+        "return [...document.querySelectorAll('main > section')].map(each => each.id)"
+    )
+    for part in parts:
+        browser.execute_script("document.querySelector(`nav a[href='${arguments[0]}']`).click()", part)
+        time.sleep(0.3)
+        top = browser.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect().top", part)
+        assert 0 <= top < 100, part
+    assert parts[-1] == "#cases"  # so that nobody has to scroll past them
+
+
+@needs_browser
+@pytest.mark.slow
 def test_filters_and_search_give_the_right_rows(many, few, browser):
     rows, report = many
     opened(browser, report / "report.html")

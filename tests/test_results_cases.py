@@ -97,9 +97,9 @@ def report(tmp_path, capsys):
 def test_a_report_says_what_it_does_not_show(report):
     content, terminal, leaks, page = report(ROWS, "--cases", 8)
     assert [case["id"] for case in content["cases"]] == [2, 3, 5, 7, 8, 9, 1008, 1009]
-    line = "8 of 39 cases, the most telling (6 of 29 of members, 2 of 10 of held out)"
+    line = "8 of 39 cases, the most telling (members 6 of 29, held out 2 of 10)"
     assert content["total"] == 39 and all(line in text for text in (terminal, leaks, page))
-    assert "then other cases, drawn at random" in page and "--cases N shows more" in terminal
+    assert "others, drawn at random" in page and "--cases N shows more" in terminal
     assert "4 of 29 members, with a run of more than 50 characters" in leaks
     assert re.findall(r"\d\. sample (\d+)", leaks) == ["7", "5", "3", "2"]
     assert "1 more come back exactly" in leaks and "of 1 more members:" in leaks and "not shown" not in leaks

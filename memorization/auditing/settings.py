@@ -79,6 +79,7 @@ def add_audit_arguments(parser: Parser) -> None:
     add_gate_arguments(parser)
     group = parser.add_argument_group("index", "on an Elasticsearch server if one is named, else in --output")
     group.add_argument("--index-xsuffix", metavar="NAME", default=NAME, help="its name there (default: %(default)s)")
+    group.add_argument("--recreate", action="store_true", help="replace one there that holds other documents")
     add_server_arguments(group)
     parser.set_defaults(paraphrase_model="none")
 
@@ -147,7 +148,7 @@ def audit_settings(flags: argparse.Namespace) -> AuditSettings:
             probe=flags.probe,
             regions=flags.regions,
             jobs=flags.jobs,
-            recreate=flags.overwrite,
+            recreate=flags.recreate,
             flags=values,
         ),
         detection=DetectionSettings.of(

@@ -162,7 +162,7 @@ def _international(raw, digits):
     except phonenumbers.NumberParseException:
         return ()
     if phonenumbers.is_valid_number(number) or (digits >= 9 and phonenumbers.is_possible_number(number)):
-        return (phonenumbers.format_number(_without_extension(number), phonenumbers.PhoneNumberFormat.E164),)
+        return (phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),)
     return ()
 
 
@@ -209,8 +209,3 @@ def _may_be(digits, region):
         if digits.startswith(prefix)
         for rest in (digits[len(prefix) :],)
     )
-
-
-def _without_extension(number):
-    number.extension = None
-    return number

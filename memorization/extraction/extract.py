@@ -32,6 +32,7 @@ from memorization.extraction.matches import exact_match, match_texts, matched_to
 from memorization.extraction.scores import scores
 from memorization.extraction.secret_ranks import write_exposures
 from memorization.extraction.settings import ExtractionSettings
+from memorization.extraction.vllm_models import VllmModels
 from memorization.models.adapters import ModelSource
 from memorization.models.limits import context_length
 from memorization.models.passes import virtual_ids
@@ -42,7 +43,7 @@ from memorization.store.files import fingerprint, replacing
 from memorization.store.manifests import Link
 from memorization.store.rows import Rows
 
-ENGINES = "transformers, the address of a server (http://...) or a file of generations"  # in a message
+ENGINES = "transformers, vllm, the address of a server (http://...) or a file of generations"  # in a message
 
 
 class BaseModel(NamedTuple):
@@ -59,6 +60,8 @@ def open_backend(settings: ExtractionSettings) -> Backend:
         return LocalModels(settings)
     if settings.device_map:
         raise UserError(f"--device-map: is for --engine transformers; {settings.engine} has its own way, leave it out")
+    if settings.engine == "vllm":
+        return VllmModels(settings)
     if settings.engine.startswith(("http://", "https://")):
         return EndpointModels(settings)
     if Path(settings.engine).is_file():

@@ -85,9 +85,9 @@ def add_extraction_arguments(parser: argparse.ArgumentParser, several_lengths: b
         "--engine",
         type=text,
         default="transformers",
-        metavar="NAME|FILE",
-        help="what runs the model: transformers, in this process (default), or a file of generations that were made "
-        "elsewhere (docs/stages.md)",
+        metavar="NAME|URL|FILE",
+        help="what runs the model: transformers (default), vllm (docs/scaling.md), a server at an address, or a file "
+        "of generations that were made elsewhere (docs/stages.md)",
     )
     add_device_map_argument(parser)
     parser.add_argument(

@@ -145,7 +145,7 @@ def _resized_vocabulary(model: PreTrainedModel, adapter: Adapter, base: str) -> 
     layers = {"": model.get_input_embeddings(), "output ": model.get_output_embeddings()}
     state, weight = model.state_dict(keep_vars=True), layers[""].weight
     brought, has = dict[str, int](), getattr(weight, "ds_shape", weight.shape)[0]  # ZeRO-3 keeps it in parts
-    for name, shape in _shapes(adapter).items():
+    for name, shape in weight_shapes(adapter).items():
         whole = state.get(name.removeprefix(PREFIX).replace(".base_layer.", "."))
         brought |= {kind: shape[0] for kind, layer in layers.items() if layer is not None and whole is layer.weight}
     added = 1 + max(_token_indices(adapter.config.get("trainable_token_indices")), default=-1)
@@ -167,7 +167,7 @@ def _token_indices(indices: Any) -> list[int]:
     return [index for one in lists for index in one]
 
 
-def _shapes(adapter: Adapter) -> dict[str, tuple[int, ...]]:
+def weight_shapes(adapter: Adapter) -> dict[str, tuple[int, ...]]:
     """Of an adapter's weights by name."""
     file = adapter.directory / "adapter_model.safetensors"
     if file.is_file():

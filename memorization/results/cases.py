@@ -22,9 +22,9 @@ KINDS = (  # of cases, the most telling first
     "runs that several samples hold",
 )
 ORDER = (
-    f"First stand {', '.join(KINDS[:-1])}, and {KINDS[-1]}, of each kind the longest runs first; then other cases, "
-    "drawn at random. A quarter of the places is for held-out texts, the control; what one side does not need, the "
-    "other gets. Several runs have equally many places."
+    f"The most telling are, in this order: {'; '.join(KINDS)}; others, drawn at random. Of each kind but the last "
+    "those with the longest run come first. A quarter of the places is for held-out texts, the control; what one "
+    "side does not need, the other gets. Several runs have equally many places."
 )
 SEED = 0  # of the draw
 LENGTHS = 1 << 32  # more than a run can have
@@ -105,7 +105,7 @@ class Chosen(NamedTuple):
 
     def __str__(self) -> str:
         shown, total = (sum(numbers) for numbers in zip(*self.sides.values(), strict=True))
-        sides = [f"{number:,} of {of:,} of {side}" for side, (number, of) in self.sides.items() if of]
+        sides = [f"{side} {number:,} of {of:,}" for side, (number, of) in self.sides.items() if of]
         return f"{shown:,} of {total:,} cases, the most telling ({', '.join(sides)})"
 
     @property
