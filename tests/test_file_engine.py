@@ -82,14 +82,16 @@ def is_member(probe):
     return probe["member"]
 
 
-def told(stage, tokenizer):
+def as_texts(stage, tokenizer):
     """(probe, kind, text) of the same."""
     return [(probe, kind, decode(tokenizer, ids)) for probe, kind, ids in planted(stage)]
 
 
 def test_what_was_planted_comes_out_up_to_the_gate(stage, tokenizer, tmp_path, capsys):
-    rows = told(stage, tokenizer)
-    file = write_file(tmp_path / "said.jsonl", [{"id": probe["id"], "generation": text} for probe, _, text in rows])
+    rows = as_texts(stage, tokenizer)
+    file = write_file(
+        tmp_path / "generations.jsonl", [{"id": probe["id"], "generation": text} for probe, _, text in rows]
+    )
     assert infer(stage, tmp_path, file) == 0
     generations, manifest = read_generations(result(tmp_path))
     assert [row.text for row in generations] == [text for *_, text in rows]
@@ -171,7 +173,7 @@ def test_as_a_file_generations_give_the_same_figures_of_texts(stage, tmp_path, m
 
 def test_turns_have_lines_of_their_own(tokenizer, tmp_path):
     lines = [{"id": 4, "turn": turn, "generation": f"answer {turn}"} for turn in (1, 0)]
-    engine = FileEngine(write_file(tmp_path / "said.jsonl", [*lines, lines[0] | {"id": 5}]), tokenizer, 1)
+    engine = FileEngine(write_file(tmp_path / "generations.jsonl", [*lines, lines[0] | {"id": 5}]), tokenizer, 1)
     engine.check([(4, 0, 0), (4, 1, 0), (5, 1, 0)], False)
     prompts = [Prompt({"id": 4, "turn": turn, "prefix": ""}, 0, None) for turn in (0, 1)]
     assert engine.generate(prompts) == ["answer 0", "answer 1"] and engine.score([{}, {}]) == [None, None]
@@ -187,7 +189,7 @@ def test_generations_for_probes_of_ones_own(stage, tokenizer, tmp_path):
         texts = {name: decode(tokenizer, ids[f"{name}_ids"]) for name in ("prompt", "suffix")}
         probes.append({"id": probe["id"], "member": probe["member"], **ids, **texts})
         rows.append({"id": probe["id"], "generation": texts["suffix"].strip()})
-    file = write_file(tmp_path / "said.jsonl", rows)
+    file = write_file(tmp_path / "generations.jsonl", rows)
     assert infer(stage, tmp_path, file, "--probes", write_file(tmp_path / "probes.jsonl", probes)) == 0
     generations, manifest = read_generations(result(tmp_path))
     assert {(row.exact_match, row.near.edit_similarity) for row in generations} == {(True, 1)}
@@ -198,10 +200,10 @@ def test_samples_and_a_draw(stage, tokenizer, tmp_path, capsys):
     """Of several generations of a probe each is taken; a file of all probes serves a sample of them."""
     rows = [
         {"id": probe["id"], "sample": sample, "generation": text if sample else "No."}
-        for probe, _, text in told(stage, tokenizer)
+        for probe, _, text in as_texts(stage, tokenizer)
         for sample in (1, 0)
     ]
-    file = write_file(tmp_path / "said.jsonl", rows)
+    file = write_file(tmp_path / "generations.jsonl", rows)
     drawn = "--members", 6, "--held-out", 5
     assert infer(stage, tmp_path, file, "--num-samples", 2, "--temperature", 1, *drawn) == 0
     generations, _ = read_generations(result(tmp_path))
@@ -238,9 +240,10 @@ def without(rows, number):
 )
 def test_a_file_that_does_not_fit_is_refused(stage, tokenizer, tmp_path, capsys, change, message):
     rows = [
-        {"id": probe["id"], "prefix": probe["prefix"], "generation": text} for probe, _, text in told(stage, tokenizer)
+        {"id": probe["id"], "prefix": probe["prefix"], "generation": text}
+        for probe, _, text in as_texts(stage, tokenizer)
     ]
-    file = write_file(tmp_path / "said.jsonl", change(rows))
+    file = write_file(tmp_path / "generations.jsonl", change(rows))
     capsys.readouterr()
     assert infer(stage, tmp_path, file) == 2
     assert message.format(after=len(rows) + 1, third=rows[2]["id"], number=len(rows)) in one_line(capsys)
@@ -248,7 +251,7 @@ def test_a_file_that_does_not_fit_is_refused(stage, tokenizer, tmp_path, capsys,
 
 
 def test_other_models_beside_a_file_are_refused(stage, tmp_path, capsys):
-    file = write_file(tmp_path / "said.jsonl", [])
+    file = write_file(tmp_path / "generations.jsonl", [])
     for flag in ("--base-model", "--adapter"):
         assert infer(stage, tmp_path, file, flag, tmp_path) == 2
         assert f"{flag}: the generations of --engine {file} were made elsewhere" in one_line(capsys)
@@ -258,9 +261,9 @@ def test_generations_that_were_cut_earlier_than_declared_are_told(stage, tokeniz
     """Else the exact matches that could not come out would look like none."""
     rows = [
         {"id": probe["id"], "generation": decode(tokenizer, probe["suffix_ids"][: NEW // 2])}
-        for probe, *_ in told(stage, tokenizer)
+        for probe, *_ in as_texts(stage, tokenizer)
     ]
-    assert infer(stage, tmp_path, write_file(tmp_path / "said.jsonl", rows)) == 0
+    assert infer(stage, tmp_path, write_file(tmp_path / "generations.jsonl", rows)) == 0
     message = "the longest has 20 tokens, where 40 are declared (--max-new-tokens): a longer suffix cannot come out"
     assert message in capsys.readouterr().out
     generations, manifest = read_generations(result(tmp_path))
@@ -273,7 +276,7 @@ def test_of_longer_generations_than_declared_the_beginning_decides(stage, tokeni
         {"id": probe["id"], "generation": decode(tokenizer, ids)} | ({"generation_ids": ids} if tokens else {})
         for probe, _, ids in planted(stage)
     ]
-    file = write_file(tmp_path / "said.jsonl", rows)
+    file = write_file(tmp_path / "generations.jsonl", rows)
     assert infer(stage, tmp_path, file, "--max-new-tokens", NEW // 2) == 0
     generations, _ = read_generations(result(tmp_path))
     kinds = [kind for _, kind, _ in planted(stage)]
@@ -292,10 +295,10 @@ def test_an_audit_takes_a_file(tmp_path, tokenizer, capsys):
     data = "--train-data", tmp_path / "train.jsonl", "--held-out-data", tmp_path / "held.jsonl"
     assert run_script("encode_dialogue.py", *data, "--tokenizer", TOKENIZER, "--output-dir", tmp_path) == 0
     probes = Probes(tmp_path, "dialogue")[:]
-    said = [
+    generations = [
         {"id": probe["id"], "generation": probe["suffix"] if probe["member"] else "I do not know."} for probe in probes
     ]
-    file = write_file(tmp_path / "said.jsonl", said)
+    file = write_file(tmp_path / "generations.jsonl", generations)
     what = *data, "--model", NAME, "--tokenizer", TOKENIZER, "--engine", file, "--max-new-tokens", NEW
     capsys.readouterr()
     assert run_script("audit.py", *what, "--output", tmp_path / "audit", "--fail-above", "exact_match=0.5") == 1

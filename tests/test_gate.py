@@ -19,6 +19,7 @@ from memorization.results.result import Result
 from memorization.results.statistics import rate_difference, wilson
 from memorization.results.summarize import summarize
 from memorization.results.summary import result_json
+from memorization.shell.cli import UserError
 from memorization.store.manifests import read_manifest
 from support.command_line import ROOT, one_line, run_script
 from support.detection_rows import detection, facts, item, write_detections
@@ -139,7 +140,7 @@ def run_of(directory, detections, changes=(), base=None, of_canaries=None, **wri
     """The Result of detections. changes: to their facts."""
     manifest = read_manifest(write_detections(directory, detections, **written) / "detections.jsonl", DETECTIONS)
     summary = summarize(detections, facts(**dict(changes)), base, of_canaries)
-    return Result("name", "label", "directory", summary, detections, manifest, None, None)
+    return Result("name", "label", "directory", summary, detections, manifest, None, None, None)
 
 
 @pytest.fixture
@@ -324,3 +325,32 @@ def test_a_limit_on_what_hardly_a_sample_holds_says_so(tmp_path, capsys):
 
     assert "limit 5 %, which no model could exceed: the samples' own texts have 1 %\n" in outcome("rare", 0.01)
     assert "no model could exceed" not in outcome("held", 0.5)
+
+
+def test_a_limit_on_recognizable_members_needs_held_out_samples_that_could_show_it(tmp_path):
+    """With 99 held-out samples and 100 members 20 must be surer than all of them, or none is found."""
+
+    def run(name, known, held_out):
+        rows = [
+            detection(id, scores=scores_of(-1.0 if id < known else -2.0 - (id < 1000)))
+            for id in (*range(100), *range(1000, 1000 + held_out))
+        ]
+        return run_of(tmp_path / name, rows)
+
+    def scores_of(log_likelihood):
+        return Scores(tokens=1, log_likelihood=log_likelihood, min_k=-1.0, zlib_bytes=9)
+
+    limit = parse_limit("recognizable=0.3")
+    (outcome,) = apply_limits([limit], [run("none", 0, 99)])  # 20 of 100 are within the limit, seen or not
+    assert outcome.holds and outcome.estimate.count == 0
+    (outcome,) = apply_limits([limit], [run("known", 25, 99)])
+    assert not outcome.holds and outcome.estimate.count == 25 and outcome.held_out == 0
+    for number, known, held_out, message in (
+        (0, 0, 99, "unless 20 of 100 members are surer than all of them, which is over the limit; give 399"),
+        (1, 19, 99, "unless 20 of 100 members"),
+        (2, 100, 18, "that takes 19 held-out samples that are no near-duplicates, and there are 18"),
+        (3, 100, 0, "there are no held-out samples to compare with"),
+    ):
+        for text in ("recognizable=0.05", "excess:recognizable=0.05"):
+            with pytest.raises(UserError, match=message):
+                apply_limits([parse_limit(text)], [run(f"{number} {text}", known, held_out)])

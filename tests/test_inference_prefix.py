@@ -102,8 +102,8 @@ def test_every_probe_has_a_row_with_its_texts_and_metrics(stage, finished):
         alone = scores(tokens, tokenizer.decode(suffix))
         assert row.scores.log_probs == pytest.approx(alone.log_probs, rel=1e-4)
         assert row.scores.greedy.tolist() == alone.greedy.tolist() == tokens.greedy.tolist()
-        said = [row.suffix[begin:end] for begin, end in pairwise([0, *np.cumsum(row.scores.lengths)])]
-        assert said == [tokenizer.decode(token) for token in suffix]
+        pieces = [row.suffix[begin:end] for begin, end in pairwise([0, *np.cumsum(row.scores.lengths)])]
+        assert pieces == [tokenizer.decode(token) for token in suffix]
         alone, kept = (
             {name: value for name, value in msgspec.to_builtins(of).items() if not name.startswith("token_")}
             for of in (alone, row.scores)

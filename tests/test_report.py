@@ -198,7 +198,7 @@ def test_the_same_results_give_the_same_bytes_and_replace_a_report(two, tmp_path
     out = tmp_path / "report"
     report(capsys, *two, "--output", out)
     first = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.*")}
-    written = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "audit.json", "report.html"}
+    written = {"summary.csv", "summary.md", "summary.tex", "leaks.txt", "records.csv", "audit.json", "report.html"}
     assert {name for name in first if "/" not in name} == written | {"memorization-report.json"}
     (out / "leaks.txt").unlink()
     report(capsys, *two, "--output", out)

@@ -368,7 +368,7 @@ def test_the_base_model_stands_beside_the_tuned_one_with_what_changed_in_each_pr
     ratio = summary.scores["ratio"]  # 1, 0.25 and minus infinity against 0 and 0.5
     assert ratio.n == (3, 2) and ratio.auc.rate == pytest.approx(3 / 6)
     text = summary_text(summary)
-    tex = as_latex([Result("a", "a", "a", summary, [], None, None, None)], [])
+    tex = as_latex([Result("a", "a", "a", summary, [], None, None, None, None)], [])
     assert tex.count(r"\begin{tabular}{llrrr}") == 2 and r"metric & run & base & tuned & paired difference \\" in tex
     for side in ("members", "held out"):
         cells = (shown(figure.groups[side]) for figure in (exact, tuned_exact))

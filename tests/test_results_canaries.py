@@ -140,7 +140,7 @@ def test_the_table_has_80_columns_at_the_most_and_the_report_every_number():
     assert max(map(len, lines)) <= 80 and "UNCHECKED" in lines[0]
     assert sum(" copies" in line for line in lines) >= 3 and canary_lines(None) == []
     summary = summarize([], FACTS, canaries=canaries)
-    records = csv.DictReader(io.StringIO(as_csv([Result("a", "a", "a", summary, [], None, None, None)])))
+    records = csv.DictReader(io.StringIO(as_csv([Result("a", "a", "a", summary, [], None, None, None, None)])))
     records = {(row["group"], row["metric"]): row for row in records if "canaries" in row["group"]}
     assert len(records) == 4 * 5
     bound = records["canaries, all", "epsilon_lower_bound"]

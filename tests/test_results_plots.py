@@ -49,8 +49,8 @@ def make(tmp_path):
         directory = write_detections(tmp_path / name, rows(hits), **settings)
         detections, manifest = read_rows(directory / "detections.jsonl", DETECTIONS, Detection)
         detections = list(detections)
-        summary, plotted = measure(detections, FACTS)
-        return Result(name, name, str(directory), summary, detections, manifest, plotted, None)
+        summary, plotted, records = measure(detections, FACTS)
+        return Result(name, name, str(directory), summary, detections, manifest, plotted, records, None)
 
     return made
 

@@ -52,11 +52,11 @@ def reference_scores(tuned: Sequence[Scores | None], base: Sequence[Scores | Non
     )
     shifts[is_token] = of_tuned - of_base
     results.windows[places] = _windows(shifts, lengths)
-    known = np.array([len(a.greedy) > 0 for _, a, _ in pairs])
-    if known.any():
-        places, is_token, wrong = places[known], is_token[known], np.zeros(shifts[known].shape)
-        wrong[is_token] = ~np.concatenate([a.greedy for _, a, _ in pairs if len(a.greedy)])
-        gains, losses = ((sign * shifts[known]).clip(0) * wrong for sign in (1, -1))
+    has_greedy = np.array([len(a.greedy) > 0 for _, a, _ in pairs])
+    if has_greedy.any():
+        places, is_token, misses = places[has_greedy], is_token[has_greedy], np.zeros(shifts[has_greedy].shape)
+        misses[is_token] = ~np.concatenate([a.greedy for _, a, _ in pairs if len(a.greedy)])
+        gains, losses = ((sign * shifts[has_greedy]).clip(0) * misses for sign in (1, -1))
         gains, total = gains.sum(1), gains.sum(1) + losses.sum(1)
         results.error_zone[places] = np.divide(gains, total, out=np.ones(len(total)), where=total > 0)
         results.weight[places] = total

@@ -17,7 +17,7 @@ from memorization.results.summary import base_json
 from memorization.results.tables import resolved_rates
 from memorization.store.manifests import Manifest
 
-VERSION = 3  # of the document; raise it when a field or its meaning changes
+VERSION = 4  # of the document; raise it when a field or its meaning changes
 EXTRACTION = {  # scores that are no attack on membership of their own
     *("matched_tokens", "own_run", "common_run", "edit_similarity", "rouge_l", "extraction_strength", "log_p_z"),
     "paraphrase",
@@ -73,6 +73,7 @@ def _run(result: Result) -> dict[str, Any]:
         "personal": summary.personal,
         "another_personal": summary.another_personal,
         "canaries": summary.canaries,
+        "records": summary.records,
         "base": None if summary.base is None else base_json(summary),
         "identities": identities(result.manifest),
         "attacks": [{"name": name, "run": done, "detail": detail} for name, done, detail in attacks(result)],
@@ -127,6 +128,9 @@ def attacks(result: Result) -> Iterator[tuple[str, bool | None, str]]:
     rates = ", ".join(f"{100 * float(rate):g} %" for rate in resolved_rates([summary.scores])) or "none"
     detail = f"{scores}; rates of false positives that are resolved: {rates}"
     yield "membership scores", bool(scores), detail if scores else "no scores, or one side only"
+    recognition = summary.records.recognition
+    told = f"by {recognition.score}, from {recognition.held_out} held-out samples at 5 % false discoveries"
+    yield "recognition of single records", recognition.reason is None, recognition.reason or told
     based = summary.base is not None
     yield "comparison with the base model", based, str(facts.base) if based else "no --base-model"
     canaries = summary.canaries

@@ -91,10 +91,14 @@ class CaseIndex:
 
 
 class Cases(NamedTuple):
-    """Rows that are shown, in their order, and the texts of their samples and of those that they copy."""
+    """Rows that are shown, in their order, and the texts of their samples and of those that they copy.
+
+    base: the same rows through the base model, or None.
+    """
 
     rows: Sequence[Detection]
     samples: dict[int, SampleText]
+    base: Sequence[Detection] | None = None
 
 
 class Chosen(NamedTuple):
@@ -152,8 +156,11 @@ def _shares(number: int, wanted: Sequence[int], weights: Sequence[int] = ()) -> 
     return shares
 
 
-def read_cases(rows: Sequence[Detection], index: CaseIndex, chosen: Chosen) -> Cases:
-    """The rows that were chosen. index: of the rows."""
+def read_cases(
+    rows: Sequence[Detection], index: CaseIndex, chosen: Chosen, base: Sequence[Detection] | None = None
+) -> Cases:
+    """The rows that were chosen. index: of the rows. base: the same rows through the base model, or None."""
     shown = [rows[place] for place in chosen.places]
     ids = {row.generation.id for row in shown} | {run.sample for row in shown for run in row.copied}
-    return Cases(shown, sample_texts(rows[place] for place in index.of_samples(ids)))
+    of_base = None if base is None else [base[place] for place in chosen.places]
+    return Cases(shown, sample_texts(rows[place] for place in index.of_samples(ids)), of_base)

@@ -20,6 +20,7 @@ WITH_BASE = {  # shown beside the base model
     "within_100_50",
 }
 TITLES = {  # of the blocks of the table but the first
+    "records": "Recognized as members one by one, with 5 % false discoveries:",
     "pass": "From one pass over each suffix, given its prefix (greedy decoding):",
     "queries": "(n, p)-discoverable: n queries, each sampled with {scheme}, give the suffix at least once with a "
     "chance of p or more:",
@@ -277,9 +278,41 @@ def _longest(row: Any, whose: str) -> int:
 
 
 def _of_all(row: Any) -> None:
-    """The value of a column that summarize computes from other columns."""
+    """The value of a column that summarize computes from other columns, or from two models."""
 
 
+def recognizable_members(score: str) -> Column:
+    """The column of samples that a score, by its heading, tells from held-out ones (records.recognize)."""
+    return Column(
+        "recognizable",
+        "recognizable",
+        "share",
+        _of_all,
+        f"{score} is so much higher than of held-out samples that at most 5 % of the samples found are false (by p, "
+        "Benjamini and Hochberg 1995)",
+        "records",
+    )
+
+
+EZ = Column(
+    "ez",
+    "EZ to base",
+    "score",
+    _of_all,
+    "of the tokens that greedy decoding does not give, the share of all changes in log probability by fine-tuning that "
+    "makes them likelier",
+    needs="scores.matched_tokens",
+    weight=lambda row: 1.0,
+)
+WBC = Column(
+    "wbc",
+    "WBC to base",
+    "score",
+    _of_all,
+    "the share of runs of 2 to 40 tokens that fine-tuning made likelier",
+    needs="scores.log_likelihood",
+    weight=lambda row: 1.0,
+)
 RATIO = Column(  # Mireshghallah et al. 2022
     "ratio",
     "ratio to base",

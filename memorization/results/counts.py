@@ -2,8 +2,8 @@
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from math import nan
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from memorization.results import statistics
 from memorization.results.columns import Column
 from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, BaseFigure, Counts, Estimate, Figure, Mean, Rate
+from memorization.shell.parallel import batches
 
 KEYS = ("id", "turn", "sample", "member", "duplicates", "cluster")  # of a generation
 BATCH = 1000  # rows in memory together
@@ -35,45 +36,65 @@ class SampleValues(NamedTuple):
     generations_a_probe: int
 
 
-def collect(rows: Iterable[Any], columns: Sequence[Column]) -> SampleValues:
-    """The values of detections, which may be any iterable: no row is kept but for a batch.
+class Collector:
+    """Gathers the values of detections, batch by batch: no row is kept.
 
     A sample of several turns or generations has a share if any of them has it, and a score as the best of them; of all
     else, and of a score with a weight, their mean.
     """
-    keys, rows = [array("q") for _ in KEYS], iter(rows)
-    values, weights = [array("d") for _ in columns], [array("d") for _ in columns]
-    while batch := list(islice(rows, BATCH)):
-        for key, name in zip(keys, KEYS, strict=True):
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns, self._keys = columns, [array("q") for _ in KEYS]
+        self._values, self._weights = [array("d") for _ in columns], [array("d") for _ in columns]
+
+    def add(self, batch: Sequence[Any], given: Mapping[str, tuple[Array, Array]] = MappingProxyType({})) -> None:
+        """given: of columns by name, float64 values and weights of the batch, NaN where there is no value."""
+        for key, name in zip(self._keys, KEYS, strict=True):
             key.extend([getattr(row.generation, name) for row in batch])
-        for column, of_column, weights_of_column in zip(columns, values, weights, strict=True):
-            of_batch = [*map(column.value, batch)]
-            of_column.extend([nan if value is None else value for value in of_batch])
+        for column, values, weights in zip(self._columns, self._values, self._weights, strict=True):
+            if column.name in given:
+                of_batch, of_weights = given[column.name]
+                values.frombytes(of_batch.tobytes())
+                weights.frombytes(of_weights.tobytes())
+                continue
+            of_rows = [*map(column.value, batch)]
+            values.extend([nan if value is None else value for value in of_rows])
             if column.weight:
-                weigh, pairs = column.weight, zip(of_batch, batch, strict=True)
-                weights_of_column.extend([0 if value is None else weigh(row) for value, row in pairs])
-    ids, turns, generations, member, duplicates, clusters = (np.asarray(key) for key in keys)
-    distinct, first, sample = np.unique(ids, return_index=True, return_inverse=True)
-    folded = []
-    for number, column in enumerate(columns):
-        of_rows, weight = np.asarray(values[number]), np.asarray(weights[number])
-        values[number] = weights[number] = array("d")  # there may be no room for both
-        if column.kind == "share" or column.kind == "score" and not column.weight:
-            folded.append(np.full(len(first), np.nan))
-            np.fmax.at(folded[-1], sample, of_rows)
-        else:
-            valid = ~np.isnan(of_rows)
-            of_rows, of_valid = of_rows[valid], sample[valid]
-            count, total = (np.bincount(of_valid, each, len(first)) for each in (None, of_rows))
-            if column.weight:
-                several, weight = count > 1, weight[valid]  # one value alone stays what it is, to the last bit
-                total = np.where(several, np.bincount(of_valid, of_rows * weight, len(first)), total)
-                count = np.where(several, np.bincount(of_valid, weight, len(first)), count)
-            folded.append(np.divide(total, count, out=np.full(len(first), np.nan), where=count > 0))
-    most = int(generations.max()) + 1 if len(generations) else 1
-    probes = np.bincount(np.unique(np.stack([sample, turns]), axis=1)[0], minlength=len(first))
-    of_samples = (member[first].astype(bool), duplicates[first], clusters[first], probes)
-    return SampleValues(distinct, *of_samples, folded, len(ids), most)
+                weigh, pairs = column.weight, zip(of_rows, batch, strict=True)
+                weights.extend([0 if value is None else weigh(row) for value, row in pairs])
+
+    def samples(self) -> SampleValues:
+        """The values of all samples so far. They are gathered no longer: there may be no room for both."""
+        ids, turns, generations, member, duplicates, clusters = (np.asarray(key) for key in self._keys)
+        distinct, first, sample = np.unique(ids, return_index=True, return_inverse=True)
+        folded = []
+        for number, column in enumerate(self._columns):
+            of_rows, weight = np.asarray(self._values[number]), np.asarray(self._weights[number])
+            self._values[number] = self._weights[number] = array("d")
+            if column.kind == "share" or column.kind == "score" and not column.weight:
+                folded.append(np.full(len(first), np.nan))
+                np.fmax.at(folded[-1], sample, of_rows)
+            else:
+                valid = ~np.isnan(of_rows)
+                of_rows, of_valid = of_rows[valid], sample[valid]
+                count, total = (np.bincount(of_valid, each, len(first)) for each in (None, of_rows))
+                if column.weight:
+                    several, weight = count > 1, weight[valid]  # one value alone stays what it is, to the last bit
+                    total = np.where(several, np.bincount(of_valid, of_rows * weight, len(first)), total)
+                    count = np.where(several, np.bincount(of_valid, weight, len(first)), count)
+                folded.append(np.divide(total, count, out=np.full(len(first), np.nan), where=count > 0))
+        most = int(generations.max()) + 1 if len(generations) else 1
+        probes = np.bincount(np.unique(np.stack([sample, turns]), axis=1)[0], minlength=len(first))
+        of_samples = (member[first].astype(bool), duplicates[first], clusters[first], probes)
+        return SampleValues(distinct, *of_samples, folded, len(ids), most)
+
+
+def collect(rows: Iterable[Any], columns: Sequence[Column]) -> SampleValues:
+    """The values of detections, which may be any iterable: no row is kept but for a batch."""
+    collector = Collector(columns)
+    for batch in batches(rows, BATCH):
+        collector.add(batch)
+    return collector.samples()
 
 
 def group_samples(samples: SampleValues) -> dict[str, Array]:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from math import inf
+from math import ceil, inf
 from typing import NamedTuple
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from memorization.results.cases import CASES, MOST
 from memorization.results.facts import Note, notes_of, suspicions
 from memorization.results.result import Result
+from memorization.results.statistics import LEVEL
 from memorization.results.summary import HELD_OUT, MEMBERS, Estimate
 from memorization.shell.cli import UserError
 from memorization.shell.flags import whole
@@ -110,6 +111,8 @@ def _apply(limit: Limit, result: Result) -> Outcome:
         raise UserError(f"{result.label}: is UNCHECKED, so no limit holds of it; make it without --unchecked")
     if reasons := suspicions(result.summary):
         raise UserError(f"{result.label}: is SUSPECT, so no limit holds of it: {'; '.join(reasons)}")
+    if limit.column == "recognizable":
+        _check_recognition(flag, limit, result)
     shares = [name for name, figure in figures.items() if figure.kind == "share"]
     if limit.column not in shares:
         raise UserError(f"{flag}: no share that {result.label} has; give one of {', '.join(shares)}")
@@ -134,6 +137,21 @@ def _apply(limit: Limit, result: Result) -> Outcome:
     return Outcome(
         result.label, limit, limited, _interval(limited)[1] <= limit.rate, held_out.value, notes_of(result.summary)
     )
+
+
+def _check_recognition(flag: str, limit: Limit, result: Result) -> None:
+    """Raise UserError where more members than the limit could be known and none be recognized, for want of held-out
+    samples."""
+    recognition = result.summary.records.recognition
+    if recognition.reason:
+        raise UserError(f"{flag}: no record of {result.label} can be recognized: {recognition.reason}")
+    if not recognition.found and recognition.least > max(1, limit.rate * recognition.members):
+        needed = ceil(1 / (LEVEL * max(limit.rate, 1 / recognition.members))) - 1
+        raise UserError(
+            f"{flag}: with {recognition.held_out:,} held-out samples of {result.label} none is found unless "
+            f"{recognition.least:,} of {recognition.members:,} members are surer than all of them, which is over the "
+            f"limit; give {needed:,} that are no near-duplicates, or a higher limit"
+        )
 
 
 def _interval(estimate: Estimate) -> tuple[float, float]:

@@ -10,7 +10,7 @@
   const bytes = new Uint8Array(packed.length);
   for (let i = 0; i < packed.length; i++) bytes[i] = packed.charCodeAt(i);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const { runs, total, texts, cases, samples } = JSON.parse(await new Response(stream).text());
+  const { runs, total, texts, classes, cases, samples } = JSON.parse(await new Response(stream).text());
   $("data").remove();
   const lower = [];
   const rows = new Map(cases.map((one) => [key(one), one]));
@@ -80,6 +80,14 @@
       left.push([start, start + one.matched, "matched", 0]);
       right.push([start, start + one.matched, "matched", 0]);
     }
+    if (other === null && one.map && $("f-map").checked) {
+      let from = start;
+      for (const [end, shift] of one.map) {
+        const strength = Math.min(3, Math.floor(Math.abs(shift)));
+        if (strength) right.push([from, start + end, `${shift > 0 ? "up" : "down"}${strength}`, 0]);
+        from = start + end;
+      }
+    }
     for (const [from, to] of one.personal) left.push([start + from, start + to, "personal", 0]);
     const made = element("div", { className: "sides" }, side("generation", [[prefix, "prompt"], [texts[one.generation], "rest"]], left));
     const title = other === null ? "its own sample" : `sample ${other}`;
@@ -95,6 +103,7 @@
     if (runs.length > 1) say(runs[one.run]);
     say(one.member ? `member, ${one.copies} ${one.copies === 1 ? "copy" : "copies"}` : "held out");
     say(`label: ${one.label}`);
+    say(`record: ${classes[one.class]}${one.p === null ? "" : ` (p ${one.p.toPrecision(2)})`}`);
     if (one.exact) say("exact match");
     if (one.tokens !== null) say(`${one.tokens} tokens match`);
     if (one.longest) say(`longest run ${one.longest} characters`);
@@ -167,11 +176,12 @@
     current = -1;
   }
 
-  const values = () => Object.fromEntries(["run", "member", "copies", "label", "whose", "personal", "sort", "text"].map((name) => [name, $(`f-${name}`).value]));
+  const values = () => Object.fromEntries(["run", "member", "copies", "label", "whose", "personal", "class", "sort", "text"].map((name) => [name, $(`f-${name}`).value]));
 
   function holds(one, wanted) {
     if (wanted.run && one.run !== +wanted.run) return false;
     if (wanted.member && one.member !== (wanted.member === "1")) return false;
+    if (wanted.class && one.class !== +wanted.class) return false;
     if (wanted.copies && one.copies !== +wanted.copies) return false;
     if (wanted.label && one.label !== wanted.label) return false;
     if (wanted.whose === "-" ? one.copied.length : wanted.whose && !one.copied.some((run) => run[2] === +wanted.whose)) return false;
@@ -185,7 +195,7 @@
     const wanted = values();
     shown = cases.filter((one) => holds(one, wanted));
     const order = (a, b) => a.run - b.run || a.id - b.id || a.turn - b.turn || a.sample - b.sample;
-    shown.sort(wanted.sort === "id" ? order : (a, b) => (b[wanted.sort] ?? 0) - (a[wanted.sort] ?? 0) || order(a, b));
+    shown.sort(wanted.sort === "id" ? order : wanted.sort === "p" ? (a, b) => a.class - b.class || (a.p ?? 2) - (b.p ?? 2) || order(a, b) : (a, b) => (b[wanted.sort] ?? 0) - (a[wanted.sort] ?? 0) || order(a, b));
     draw();
   }
 
@@ -209,6 +219,8 @@
   const offer = (id, found, told) => found.forEach((value) => $(id).append(element("option", { value: String(value), textContent: told(value) })));
   offer("f-run", runs.map((_, run) => run), (run) => runs[run]);
   offer("f-copies", [...new Set(cases.filter((one) => one.member).map((one) => one.copies))].sort((a, b) => a - b), String);
+  offer("f-class", [...new Set(cases.map((one) => one.class))].sort(), (place) => classes[place]);
+  $("f-map").parentElement.hidden = !cases.some((one) => one.map);
   offer("f-label", [...new Set(cases.map((one) => one.label))].sort(), String);
   offer("f-personal", [...new Set(cases.flatMap((one) => one.personal.map((each) => each[2])))].sort(), String);
   $("f-run").parentElement.hidden = runs.length < 2;

@@ -11,16 +11,21 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import repeat
 from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+
 from memorization.detection.detections import Detection, Span
+from memorization.extraction.generations import Generation
 from memorization.results.audit import attacks, identities
 from memorization.results.cases import ORDER, Cases, Chosen, hidden_lines
 from memorization.results.columns import VERDICT, Column, score_columns
 from memorization.results.comparison import tables_of
 from memorization.results.formats import Table, html, spaced, visible
+from memorization.results.records import CLASSES, RecordTable
 from memorization.results.result import Result
 from memorization.results.sample_texts import SampleText
 from memorization.results.summary import HELD_OUT, MEMBERS, Estimate, Rate
@@ -147,19 +152,42 @@ def _cases(results: Sequence[Result], shown: Sequence[Cases], chosen: Sequence[C
     (characters) that match, label, copied ([start, end] in the generation, whose, holders, members, sample, [start,
     end] in that sample, length in columns), passages ([start, end], sample or null for its own, [start, end] in that
     sample, label), others (sample whose text is not here as it is indexed -> the text that is; the passages are in
-    that), personal ([start, end], kind, whose), longest (of the lengths), scores.
+    that), personal ([start, end], kind, whose), longest (of the lengths), scores, class (place in classes) and p of the
+    sample (null without), map (of each scored token [where it ends in the suffix, log ratio to the base
+    model], null without one).
     """
     texts: dict[str, int] = {}  # text -> its place
     scores = [column for column in score_columns(None) if column.name in SCORES]
     cases, samples = [], []
-    for number, (rows, of_samples) in enumerate(shown):
-        cases += [{"run": number} | _case(row, of_samples, texts, scores, masked) for row in rows]
+    for number, ((rows, of_samples, base), result) in enumerate(zip(shown, results, strict=True)):
+        for row, of_base in zip(rows, repeat(None) if base is None else base, strict=base is not None):
+            of_row = _case(row, of_samples, texts, scores, masked) | _of_record(row, result.records)
+            token_map = None if of_base is None else _token_map(row.generation, of_base.generation)
+            cases.append({"run": number, **of_row, "map": token_map})
         for id in sorted(of_samples.keys() - {row.generation.id for row in rows}):
             samples.append({"run": number, "id": id} | _parts(of_samples[id], texts))
     total = sum(len(one.places) + one.hidden for one in chosen)
     content = {"runs": [result.label for result in results], "total": total, "texts": list(texts)}
-    content |= {"cases": cases, "samples": samples}
+    content |= {"classes": CLASSES, "cases": cases, "samples": samples}
     return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _of_record(row: Detection, records: RecordTable) -> dict[str, Any]:
+    """The class and p of a row's sample."""
+    place = int(np.searchsorted(records.ids, row.generation.id))
+    p = float(records.p[place])
+    return {"class": int(records.classes[place]), "p": None if np.isnan(p) else p}
+
+
+def _token_map(tuned: Generation, base: Generation) -> list[list[float]] | None:
+    """Of each scored token where it ends in the suffix and its log ratio to the base model; None where that is not
+    known."""
+    if not (tuned.scores and base.scores and len(tuned.scores.lengths) and len(base.scores.log_probs)):
+        return None
+    suffix, ends = _Units(tuned.suffix), np.cumsum(tuned.scores.lengths, dtype=np.int64).tolist()
+    with np.errstate(invalid="ignore"):  # of two infinities
+        shifts = np.nan_to_num(tuned.scores.log_probs - base.scores.log_probs).clip(-99, 99).round(2)
+    return [[suffix.at(end), shift] for end, shift in zip(ends, shifts.tolist(), strict=True)]
 
 
 def _parts(sample: SampleText, texts: dict[str, int]) -> dict[str, int]:

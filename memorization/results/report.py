@@ -18,6 +18,7 @@ from memorization.results.gate import Limit, Outcome, apply_limits
 from memorization.results.leaks import HEAD, leaks
 from memorization.results.page import report_page
 from memorization.results.plots import plot_csv, plots_of
+from memorization.results.records import records_csv
 from memorization.results.result import Result, read_results
 from memorization.results.run_names import encodings_of
 from memorization.store.directories import building, check_ours
@@ -104,7 +105,10 @@ def _notes(results: Sequence[Result]) -> list[str]:
 def _files(report: Report, masked: bool) -> dict[str, str | bytes]:
     """The contents of all files, by name."""
     results, notes, outcomes, maps, chosen = report
-    cases = [read_cases(result.rows, result.case_index, one) for result, one in zip(results, chosen, strict=True)]
+    cases = [
+        read_cases(result.rows, result.case_index, one, result.base)
+        for result, one in zip(results, chosen, strict=True)
+    ]
     if masked:
         regions = (result.summary.facts.regions for result in results)
         cases = [redact.redacted(of_result, of) for of_result, of in zip(cases, regions, strict=True)]
@@ -120,6 +124,7 @@ def _files(report: Report, masked: bool) -> dict[str, str | bytes]:
         "summary.tex": comparison.as_latex(results, notes),
         "leaks.txt": "\n\n".join([HEAD + redact.NOTE if masked else HEAD, *preface, *sections]),
         "audit.json": audit_json(results, outcomes),
+        "records.csv": records_csv({result.name: result.records for result in results}),
     }
     drawings = []
     for plot in tqdm(plots_of(results), "draw", unit="plot", disable=None):

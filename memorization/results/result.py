@@ -13,6 +13,7 @@ from memorization.results import run_names
 from memorization.results.cases import CaseIndex
 from memorization.results.facts import facts_of
 from memorization.results.formats import visible
+from memorization.results.records import RecordTable
 from memorization.results.summarize import Plotted, measure
 from memorization.results.summary import CanarySummary, Summary
 from memorization.shell.cli import UserError
@@ -24,7 +25,8 @@ from memorization.store.rows import StoredRows, base_rows
 class Result(NamedTuple):
     """name: what tells it from the others of the report. label: the same where it is short, else a shorter one.
 
-    rows: may be of many gigabytes, and read from disk one by one. case_index: of the rows.
+    rows: may be of many gigabytes, and read from disk one by one. case_index: of the rows. base: the same rows through
+    the base model, None without.
     """
 
     name: str
@@ -34,7 +36,9 @@ class Result(NamedTuple):
     rows: Sequence[Detection]
     manifest: Manifest
     plotted: Plotted
+    records: RecordTable
     case_index: CaseIndex
+    base: Sequence[Detection] | None = None
 
 
 def read_results(paths: Sequence[Path]) -> list[Result]:
@@ -54,8 +58,10 @@ def read_results(paths: Sequence[Path]) -> list[Result]:
         facts = facts_of(manifest.made_of, manifest.arguments, manifest.facts)
         canaries = converted(manifest.facts["canaries"], CanarySummary | None, manifest_path(file), DETECTIONS.stage)
         watched = tqdm(index.watch(checked_rows(file, rows, manifest)), "measure", len(rows), unit="row", disable=None)
-        summary, plotted = measure(watched, facts, base and checked_rows(base_path(file), base, manifest), canaries)
-        results.append(Result(name, label, visible(str(file.parent)), summary, rows, manifest, plotted, index))
+        of_base = base and checked_rows(base_path(file), base, manifest)
+        summary, plotted, records = measure(watched, facts, of_base, canaries)
+        where = visible(str(file.parent))
+        results.append(Result(name, label, where, summary, rows, manifest, plotted, records, index, base))
     return results
 
 

@@ -1,33 +1,40 @@
 """From detections to a Summary, and to the published counters."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
 
 from memorization.detection.detections import WHOSE, Detection
 from memorization.detection.personal_data import KINDS, NAME
+from memorization.extraction.reference_scores import reference_scores
 from memorization.results.another import AnotherCounter
 from memorization.results.columns import (
+    EZ,
     FALSE_ALARMS,
     RATIO,
     VERDICT,
+    WBC,
     Column,
     calibrated_paraphrases,
     columns_of,
     curve_columns,
     label_columns,
     pass_columns,
+    recognizable_members,
     score_columns,
     without_loops,
 )
-from memorization.results.counts import Groups, collect, compare_base, count_columns, group_samples
+from memorization.results.counts import BATCH, Collector, Groups, compare_base, count_columns, group_samples
+from memorization.results.records import RecordTable, classify_records, is_recognizable, recognize
 from memorization.results.roc import measure_scores
 from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, CanarySummary, Counts, Facts, Summary, Verdict
 from memorization.results.verdict import compare_groups, verdict_column
+from memorization.shell.parallel import batches
 
 COUNTERS = ("verbatim", "paraphrase", "paraphrase_low", "idea", "none")
 
@@ -66,6 +73,12 @@ class Plotted(NamedTuple):
     values: dict[str, Array]
 
 
+class Measured(NamedTuple):
+    summary: Summary
+    plotted: Plotted
+    records: RecordTable
+
+
 def summarize(
     rows: Iterable[Detection],
     facts: Facts,
@@ -73,7 +86,7 @@ def summarize(
     canaries: CanarySummary | None = None,
 ) -> Summary:
     """The Summary of detections, as `measure` has it."""
-    return measure(rows, facts, base, canaries)[0]
+    return measure(rows, facts, base, canaries).summary
 
 
 def measure(
@@ -81,7 +94,7 @@ def measure(
     facts: Facts,
     base: Iterable[Detection] | None = None,
     canaries: CanarySummary | None = None,
-) -> tuple[Summary, Plotted]:
+) -> Measured:
     """Detections in figures. They may be any iterable, and are read once; none is kept.
 
     base: detections of the same probes through the base model, or None.
@@ -101,6 +114,7 @@ def measure(
     bounded = [column._replace(value=column.ceiling) for column in columns if column.ceiling]
     empty = 0
     runs_of_others, items_of_others, items = AnotherCounter(), AnotherCounter(), Counter[tuple[str, str, str]]()
+    kinds_said: dict[int, set[str]] = {}  # of its own personal data, by sample
 
     def watched() -> Iterator[Detection]:
         nonlocal empty
@@ -116,10 +130,28 @@ def measure(
             items.update(
                 (item.kind, MEMBERS if row.generation.member else HELD_OUT, item.whose) for item in row.personal
             )
+            for item in row.personal:
+                if item.whose == "own":
+                    kinds_said.setdefault(row.generation.id, set()).add(item.kind)
             yield row
 
-    curves = curve_columns()
-    samples = collect(watched(), [*every, *scores, *curves, *bounded])
+    curves, paired = curve_columns(), [] if base is None else [EZ, WBC]
+    tuned_values = Collector([*every, *scores, *paired, *curves, *bounded])
+    of_base = None
+    if base is None:
+        for batch in batches(watched(), BATCH):
+            tuned_values.add(batch)
+    else:
+        base_values = Collector([*tables["counts"], *(score for score in scores if score.name == "loss")])
+        nothing: list[Detection] = []
+        for batch, of_batch in zip_longest(batches(watched(), BATCH), batches(base, BATCH), fillvalue=nothing):
+            if [row.key for row in batch] != [row.key for row in of_batch]:
+                raise ValueError("the base model's detections are of other probes")
+            base_values.add(of_batch)
+            tuned_values.add(batch, _beside_base(batch, of_batch))
+        of_base = base_values.samples()
+    scores += paired
+    samples = tuned_values.samples()
     groups, values = group_samples(samples), iter(samples.values)
     _, clusters = np.unique(samples.clusters, return_inverse=True)
     measured = {name: [(column, next(values)) for column in table] for name, table in tables.items()}
@@ -128,17 +160,20 @@ def measure(
     tuned = [of_column for _, of_column in measured["counts"]]
     if classifier and groups[HELD_OUT].any():  # they choose the threshold
         measured["counts"].append(_calibrated(of_scores["paraphrase"], groups[HELD_OUT]))
-    counts = {name: count_columns(groups, table, clusters) for name, table in measured.items()}
-    _add_ceilings(counts["counts"], groups, zip(bounded, values, strict=True))
 
-    of_base = None
-    if base is not None:
-        of_base = collect(base, [*tables["counts"], *(score for score in scores if score.name == "loss")])
-        if not (np.array_equal(of_base.ids, samples.ids) and np.array_equal(of_base.probes, samples.probes)):
-            raise ValueError("the base model's detections are of other probes")
+    if of_base is not None:
         with np.errstate(invalid="ignore"):  # of two infinities
             of_scores[RATIO.name] = of_scores["loss"] - of_base.values[-1]
         scores.append(RATIO)
+
+    recognition, p = recognize(of_scores, samples.member, samples.clusters)
+    if recognition.reason is None:
+        heading = next(column.heading for column in scores if column.name == recognition.score)
+        measured["counts"].append((recognizable_members(heading), is_recognizable(p, recognition)))
+    by_name = {column.name: of_column for column, of_column in measured["counts"]}
+    records, table = classify_records(samples, groups, by_name, of_scores, kinds_said, recognition, p)
+    counts = {name: count_columns(groups, of_table, clusters) for name, of_table in measured.items()}
+    _add_ceilings(counts["counts"], groups, zip(bounded, values, strict=True))
 
     own = counts["counts"].figures.get(VERDICT)
     decides = verdict_column(own.groups[MEMBERS].ceiling if own else None)
@@ -178,8 +213,20 @@ def measure(
         },
         another_personal=another_personal,
         canaries=canaries,
+        records=records,
     )
-    return summary, plotted
+    return Measured(summary, plotted, table)
+
+
+def _beside_base(rows: Sequence[Detection], base: Sequence[Detection]) -> dict[str, tuple[Array, Array]]:
+    """The values and weights of the columns EZ and WBC of rows, beside the same ones of the base model."""
+    scores = reference_scores(*([row.generation.scores for row in of_model] for of_model in (rows, base)))
+    # a turn without tokens in error counts where no turn has any
+    weight = np.maximum(scores.weight, np.finfo(float).tiny)
+    return {
+        EZ.name: (scores.error_zone, np.where(np.isnan(weight), 0, weight)),
+        WBC.name: (scores.windows, np.where(np.isnan(scores.windows), 0.0, 1.0)),
+    }
 
 
 def _add_ceilings(counts: Counts, groups: Groups, ceilings: Iterable[tuple[Column, Array]]) -> None:

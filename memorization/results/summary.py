@@ -172,6 +172,30 @@ class CanarySummary(msgspec.Struct):
     groups: Annotated[dict[str, CanaryGroup], msgspec.Meta(min_length=1)]
 
 
+class Recognition(msgspec.Struct, kw_only=True):
+    """Which members a score tells from held-out samples, one by one, at 5 % false discoveries (records.recognize).
+
+    score: the name of the one that decides. members: how many have it. held_out: how many clusters of held-out samples
+    have it. found: how many members are recognized. cut: their greatest p. least: as many members must be surer than
+    every held-out sample, or less sure ones more, for any to be recognized. reason: why none could be, else None.
+    """
+
+    score: str | None
+    members: Count
+    held_out: Count
+    found: Count = 0
+    cut: float | None = None
+    least: Count
+    reason: str | None
+
+
+class RecordSummary(msgspec.Struct):
+    """classes: of each group, how many samples are of each of records.CLASSES."""
+
+    recognition: Recognition
+    classes: dict[Group, dict[str, int]]
+
+
 class Facts(msgspec.Struct, kw_only=True):
     """How detections came about. classifier, ner_model, base: names, None without.
 
@@ -240,6 +264,7 @@ class Summary(msgspec.Struct, kw_only=True):
     personal: dict[str, dict[Group, dict[str, int]]]
     another_personal: Another | None
     canaries: CanarySummary | None = None
+    records: RecordSummary
 
     @property
     def has_turns(self) -> bool:

@@ -5,9 +5,10 @@ from math import ceil, log, log1p, log2
 
 from memorization.detection.detections import WHOSE
 from memorization.encoding.prompt_counts import describe_prompts
-from memorization.results.columns import MAIN, RUNS, TITLES, WITH_BASE
+from memorization.results.columns import EZ, MAIN, RATIO, RUNS, TITLES, WBC, WITH_BASE
 from memorization.results.facts import notes_of
 from memorization.results.formats import Table, paragraph, plain, shown, spaced, visible
+from memorization.results.records import CLASSES, EXTRACTABLE, SAID
 from memorization.results.roc import RATES, TAIL
 from memorization.results.summary import (
     HELD_OUT,
@@ -29,6 +30,7 @@ CEILING = "what it would be if every generation were its own suffix, as far as i
 TOO_SHORT = "what a generation can reach is too short for a run that long (stage 3, --max-new-tokens)"
 UNTESTED = "cannot be tested against held-out texts: too few of as many copies"
 SCORES = "How well a score tells members from held-out texts, with 95 % intervals:"
+RECORDS = "Samples by what these attacks see of them, each in the first class that it is of:"
 WHOSE_HEADINGS = ("own", "another's", "by chance", "shared", "in prompt", "nobody's")  # of WHOSE
 
 
@@ -53,6 +55,7 @@ def summary_text(summary: Summary) -> str:
         another_lines(summary),
         *(table(block, TITLES[block].format(scheme=facts.scheme)) for block in others),
         _score_lines(summary.scores),
+        record_lines(summary),
         base_lines(summary),
         canary_lines(summary.canaries),
         _personal_lines(summary),
@@ -241,7 +244,7 @@ def _another_table(another: Another) -> Table:
 def outcome_lines(summary: Summary) -> list[str]:
     """The verdict of a summary, and what has a table of its own."""
     verdict = [*verdict_lines(summary), *another_lines(summary)]
-    return spaced([verdict, base_lines(summary), canary_lines(summary.canaries)])
+    return spaced([verdict, record_lines(summary), base_lines(summary), canary_lines(summary.canaries)])
 
 
 def base_tables(summary: Summary) -> Iterator[Table]:
@@ -318,11 +321,43 @@ def how_scored(scores: Sequence[Mapping[str, Score]]) -> list[str]:
     for rate, held_out in unbounded.items():
         missing += f" [-, ...]: no lower bound at {100 * float(rate):g} % from {held_out} held-out samples"
         missing += f", it takes {ceil(log(TAIL) / log1p(-float(rate)))} that are no near-duplicates."
+    without = any("loss" in of_summary and RATIO.name not in of_summary for of_summary in scores)
+    unbased = f" {EZ.heading}, {WBC.heading}, {RATIO.heading}: they need stage 3's --base-model." if without else ""
     return paragraph(
         "(AUC: how often a member scores higher than a held-out text; 0.5 is chance. TPR at 1 % FPR: the share of "
-        f"members over the 99th percentile of held-out texts.{missing} An AUC near 0.5 says that this score does not "
-        "see who was a member, not that nothing is memorized.)"
+        f"members over the 99th percentile of held-out texts.{missing}{unbased} An AUC near 0.5 says that this score "
+        "does not see who was a member, not that nothing is memorized.)"
     )
+
+
+def record_lines(summary: Summary) -> list[str]:
+    """How many records are of each class; no lines without samples."""
+    recognition, rows = summary.records.recognition, []
+    for group, classes in summary.records.classes.items():
+        if n := summary.counts.samples[group]:
+            rows.append([group, str(n), *map(str, classes.values())])
+    if not rows:
+        return []
+    named = [summary.counts.figures[name].heading for name in SAID if name in summary.counts.figures]
+    sentences = [f"Said: {', '.join(named)}; extractable: within 10,000 queries, with a chance of 50 %, if not said."]
+    if EXTRACTABLE not in summary.counts.figures:
+        sentences.append("What is extractable was not measured.")
+    if recognition.reason:
+        sentences.append(f"No record could be recognized: {recognition.reason}.")
+    else:
+        heading = summary.scores[str(recognition.score)].heading
+        found = f"{recognition.found:,} of {recognition.members:,} members are found at 5 % false discoveries"
+        sentences.append(
+            f"Recognizable: neither, but told by {heading}, the score named in advance, from {recognition.held_out:,} "
+            f"held-out samples (near-duplicates counted once). {found}, said and extractable ones among them"
+            + (f" (p at most {recognition.cut:.2g})." if recognition.cut else ".")
+        )
+        if recognition.least > 1:
+            surer = f"{recognition.least:,} members are surer than all of them"
+            sentences.append(f"With so few held-out samples none is found unless {surer}.")
+    sentences.append("Not seen by these attacks is no proof that a record is not known.")
+    table = Table(["", "samples", *CLASSES[:-1], "not seen"], rows, RECORDS)
+    return [*plain(table), *paragraph(f"({' '.join(sentences)})")]
 
 
 def canary_lines(canaries: CanarySummary | None) -> list[str]:
