@@ -784,7 +784,7 @@ def test_the_terminal_shows_our_lines_only(home, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", ["run_clm.py", *flags(home, tmp_path / "out")])
     quietly(run_clm.main)
     printed, errors = capfd.readouterr()
-    pieces = filter(str.strip, re.split("[\r\n]", errors))
+    pieces = filter(str.strip, re.split(r"[\r\n]|\x1b\[A", errors))
     assert not [piece for piece in pieces if not piece.startswith(("training:", "evaluating:"))]  # bars
     figures = read_jsonl(tmp_path / "out" / "losses.jsonl")
     assert printed.splitlines() == [
