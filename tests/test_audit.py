@@ -153,7 +153,8 @@ def test_a_killed_rank_ends_the_other_and_the_same_command_goes_on(home, finishe
 @pytest.mark.slow
 def test_a_mistake_is_told_once_by_two_ranks(home, warm_python, tmp_path):
     two = [warm_python / "torchrun", *TWO_RANKS, ROOT / "audit.py", *command(home, tmp_path / "audit")[1:]]
-    for flags, message in ((["--train-data", "nowhere.jsonl"], "no such file"), (["--dry-run"], "takes one process")):
+    wrong = ["--train-data", "nowhere.jsonl"], ["--dry-run"], ["--engine", home / "train.jsonl"]
+    for flags, message in zip(wrong, ("no such file", "takes one process", "takes one process"), strict=True):
         done = subprocess.run(list(map(str, [*two, *flags])), capture_output=True, text=True)
         assert done.returncode and done.stderr.count(message) == 1, done.stderr
     assert not (tmp_path / "audit").exists()

@@ -75,6 +75,11 @@ ELSEWHERE = {  # command -> why it is not run here
     "python encode_titles.py --data papers.jsonl": "of a task that a reader writes; test_encoding_tasks.py runs it",
     "python inference_prefix.py --engine said.jsonl --model-path acme/chat-7b --token-path ./gpt-neo-1.3B "
     "--max-new-tokens 100": "of generations that a reader has; test_file_engine.py runs it",
+    "python audit.py --engine http://localhost:8000/v1 --model tuned --tokenizer ./qwen-tuned --train-data train.jsonl "
+    "--held-out-data heldout.jsonl --output audit": "needs a server; test_endpoint.py has one",
+    "python inference_prefix.py --engine http://localhost:8000/v1 --model-path tuned --token-path ./gpt-neo-1.3B": (
+        "needs a server; test_endpoint.py has one"
+    ),
     "python benchmarks/known_answers.py --languages": "takes minutes; test_known_answers.py runs what it is made of",
     "python inference_prefix.py --engine vllm --model-path ./llama-70b-tuned --base-model ./llama-70b --batch-size "
     "128": "needs vLLM; test_vllm.py runs stage 3 with it",

@@ -28,7 +28,7 @@ STAGE_2 = {"run_clm.py": run_clm, "run_seq2seq.py": run_seq2seq}
 SUBJECTS = {
     *("stages", "reading-results", "terms", "files", "identity", "scripts-and-languages", "encoder-decoder"),
     *("canaries", "mitigations", "release-gate", "attention", "scaling", "validation", "differences", "extending"),
-    *("audit", "python", "chats", "adapters"),
+    *("audit", "python", "chats", "adapters", "endpoints"),
 }
 LATER = {"encode_titles.py"}  # a reader of docs/extending.md writes it; tests/test_encoding_tasks.py runs it
 

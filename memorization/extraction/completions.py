@@ -1,6 +1,5 @@
 """What an endpoint of completions is asked about a text, and what an answer must be to be believed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,8 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from memorization.extraction.endpoint import Answer, BadAnswer, Choice, Question, Usage
 
-EXTENSIONS = {  # of vLLM and others: our ends alone, no penalties that a checkpoint asks for, token ids in the answer
-    "ignore_eos": True,
+EXTENSIONS = {  # of vLLM and others: no penalties that a checkpoint asks for, token ids in the answer
     "add_special_tokens": False,
     "return_token_ids": True,
     "top_k": -1,
@@ -40,17 +38,15 @@ class Completions:
     extensions: bool = True
     gives_ids: bool = False
 
-    def generation(
-        self, ids: list[int], new_tokens: int, more: dict[str, Any], ends: Sequence[int] | None = None
-    ) -> Question:
+    def generation(self, ids: list[int], new_tokens: int, more: dict[str, Any]) -> Question:
         """For what follows a prompt, up to so many tokens: token ids, or a text. more: how to choose tokens."""
-        ends = self.ends if ends is None else ends
         body: dict[str, Any] = {
             "model": self.model,
             "prompt": ids if self.by_ids else self.text(ids),
             "max_tokens": new_tokens,
         }
-        body |= {**EXTENSIONS, "stop_token_ids": [*ends]} if self.extensions else {}
+        body |= {**EXTENSIONS, "stop_token_ids": [*self.ends]} if self.extensions else {}
+        body |= {"ignore_eos": True} if self.gives_ids else {}  # of the checkpoint; what is behind our ends is cut off
 
         def read(answer: Answer) -> list[int] | str:
             choice = _checked(answer, ids if self.by_ids else None)
@@ -65,7 +61,7 @@ class Completions:
                 return choice.text
             if choice.token_ids is None:
                 raise BadAnswer("lacks the token ids that others have")
-            end = next((place for place, token in enumerate(choice.token_ids) if token in ends), None)
+            end = next((place for place, token in enumerate(choice.token_ids) if token in self.ends), None)
             return choice.token_ids[:end]
 
         return Question(body | more, len(ids) + new_tokens, read)

@@ -1,6 +1,7 @@
 """The engine that asks a model behind an OpenAI-compatible endpoint of completions."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ class EndpointEngine:
     scored and continued in requests of their own. The draws of a generation depend on the seed and its key, as far as
     the server heeds a seed.
 
-    model: how the server calls it. ends: the tokens that end a text. at_a_time: requests. journals: where the journal
-    lies. Raises UserError as handshake does.
+    model: how the server calls it. ends: the tokens that end a text. at_a_time: requests. result: the file of the rows,
+    beside which the journal lies; who uses the engine has the lock of it. Raises UserError as handshake does.
     """
 
     def __init__(
@@ -37,13 +38,13 @@ class EndpointEngine:
         ends: Sequence[int],
         decoding: DecodingSettings,
         at_a_time: int,
-        journals: Path,
+        result: Path,
     ) -> None:
         self._endpoint, self._decoding = endpoint, decoding
         self.batch_size = TOGETHER * at_a_time
         self.abilities = handshake(endpoint, Completions(model, tokenizer, tuple(ends)), decoding)
         self.not_computed = self.abilities.lacks
-        self._journal = Journal(journals / f"answers.{identity([model, self.identity])}.partial")
+        self._journal_path = result.with_name(f"{result.name}.{identity([model, self.identity])}.answers")
         self._begun = False
 
     @property
@@ -57,6 +58,10 @@ class EndpointEngine:
             "continuations": "token ids" if asked.gives_ids else "text",
             "scored_by": self.abilities.scored_by,
         }
+
+    @cached_property
+    def _journal(self) -> Journal:
+        return Journal(self._journal_path)
 
     def close(self) -> None:
         """Forget the answers: their rows are written."""

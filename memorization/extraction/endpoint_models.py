@@ -87,8 +87,9 @@ class EndpointModels:
         self._entry(source.name)
         print(f"asking {source.name} at {self._endpoint.url}: {_estimate(inputs)}", flush=True)
         ends = sorted({tokenizer.eos_token_id, *probes.ends})
-        journals, decoding = settings.path.parent, settings.decoding
-        engine = EndpointEngine(self._endpoint, source.name, tokenizer, ends, decoding, settings.batch_size, journals)
+        engine = EndpointEngine(
+            self._endpoint, source.name, tokenizer, ends, settings.decoding, settings.batch_size, settings.path
+        )
         identified = self._identify(source, engine.abilities.remark)
         for reason in dict.fromkeys([*engine.not_computed.values(), engine.abilities.remark]):
             if reason:

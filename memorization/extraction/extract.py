@@ -36,6 +36,7 @@ from memorization.extraction.vllm_models import VllmModels
 from memorization.models.adapters import ModelSource
 from memorization.models.limits import context_length
 from memorization.models.passes import virtual_ids
+from memorization.models.ranks import ranks
 from memorization.models.trained import held_out_perplexities
 from memorization.shell.cli import UserError
 from memorization.store import locations, manifests
@@ -55,7 +56,14 @@ class BaseModel(NamedTuple):
 
 
 def open_backend(settings: ExtractionSettings) -> Backend:
-    """The Backend that `settings.engine` names. Raises UserError for models that it cannot have."""
+    """The Backend that `settings.engine` names. Raises UserError for models that it cannot have, and for more ranks."""
+    backend = _backend_of(settings)
+    if backend.one_process and ranks(needed=False).num_processes > 1:
+        raise UserError(f"--engine {settings.engine}: takes one process; give the command without a launcher")
+    return backend
+
+
+def _backend_of(settings: ExtractionSettings) -> Backend:
     if settings.engine == "transformers":
         return LocalModels(settings)
     if settings.device_map:
@@ -76,8 +84,6 @@ def extract(settings: ExtractionSettings) -> list[Path]:
     backend = open_backend(settings)
     runs = read_inputs(settings, backend.sources, backend.configs, backend.context)
     state, probes, base = runs[0].state, runs[0].probes, None
-    if backend.one_process and state.num_processes > 1:
-        raise UserError(f"--engine {settings.engine}: takes one process; give the command without a launcher")
     canaries = read_canaries(settings.tokenized_dir, settings.subset_name, probes.manifest)
     if settings.base_model:
         source = ModelSource(settings.base_model)

@@ -70,7 +70,7 @@ class Scores(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def greedy(self) -> np.ndarray:
         """Whether greedy decoding gives each token, bool; empty where that is missing."""
         bits = np.frombuffer(self.token_greedy or b"", np.uint8)
-        return np.unpackbits(bits, count=self.tokens if len(bits) else 0).astype(bool)
+        return np.unpackbits(bits, count=self.tokens if len(bits) else 0).view(bool)
 
     @property
     def lengths(self) -> np.ndarray:

@@ -88,6 +88,7 @@ class VllmModels(LocalModels):
         directory = hub.directory(name).resolve()
         if self._directory != directory:
             self._llm = None  # there may be no room for both
+            print(f"loading {name}", flush=True)
             adapters = self._adapters if name == self.sources[0].plain else []
             self._llm, self._directory = load_llm(name, self._dtype, context, adapters), directory
         return self._llm
@@ -128,7 +129,9 @@ def load_llm(name: str, dtype: str, context: int, adapters: Sequence[Adapter] = 
     hidden = sys.modules.pop(llvmlite := "llvmlite.binding.ffi", None)  # vLLM for CPUs looks into all, and fails at it
     text = [3 + 7 * place % (config.vocab_size - 3) for place in range(min(CHECKED, context))]
     try:
-        llm = LLM(str(hub.directory(name)), **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            llm = LLM(str(hub.directory(name)), **options)
         (plain,) = prompt_log_probs(llm, [text])
     except Exception as error:  # vLLM raises any
         raise _refusal(name, error, "take --engine transformers") from None

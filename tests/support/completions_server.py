@@ -12,7 +12,7 @@ FEATURES = frozenset({"ids", "extensions", "echo", "counts"})  # of an honest se
 
 
 class CompletionsServer(ThreadingHTTPServer):
-    """model, tokenizer: of transformers, by the name "tuned". features: what it can do; without "extensions" it refuses
+    """models: by name, of transformers; tokenizer: theirs. features: what it can do; without "extensions" it refuses
     what OpenAI does not know, without "ids" it takes texts alone.
 
     fault: (body, number of the request among those of its body) -> the name of what goes wrong with it, or None.
@@ -21,11 +21,12 @@ class CompletionsServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, model, tokenizer, features=FEATURES):
+    def __init__(self, models, tokenizer, features=FEATURES):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.model, self.tokenizer, self.features = model, tokenizer, features
+        self.models, self.tokenizer, self.features = models, tokenizer, features
         self.fault = lambda body, number: None
-        self.key, self.context = None, model.config.max_position_embeddings
+        self.key = None
+        self.context = min(model.config.max_position_embeddings for model in models.values())
         self.asked, self.answered, self.headers = [], [], []
         self.lock, self.answers = threading.Lock(), 0
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -42,15 +43,15 @@ class CompletionsServer(ThreadingHTTPServer):
         pass
 
     @torch.no_grad()
-    def scores(self, ids):
-        return self.model(input_ids=torch.tensor([ids])).logits[0]
+    def scores(self, model, ids):
+        return model(input_ids=torch.tensor([ids])).logits[0]
 
     def continued(self, ids, body):
         """(tokens, why they end, their log probabilities) of a body."""
         ends = {*body.get("stop_token_ids", [])} | (set() if body.get("ignore_eos") else {0})
         draw, tokens, values = torch.Generator().manual_seed(body.get("seed", 0)), [], []
         while len(tokens) < body["max_tokens"]:
-            scores = self.scores([*ids, *tokens])[-1].double()
+            scores = self.scores(self.models[body["model"]], [*ids, *tokens])[-1].double()
             logs = scores.log_softmax(-1)
             for token, bias in body.get("logit_bias", {}).items():
                 scores[int(token)] += bias
@@ -88,7 +89,7 @@ class CompletionsServer(ThreadingHTTPServer):
         if len(ids) + body["max_tokens"] > self.context:
             return 400
         tokens, reason, values = self.continued(ids, body)
-        logs = self.scores(ids).log_softmax(-1)
+        logs = self.scores(self.models[body["model"]], ids).log_softmax(-1)
         own, best = logs[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist(), logs[:-1].max(-1)
         choice = {"index": 0, "text": self.text(tokens), "finish_reason": reason, "logprobs": None}
         if "logprobs" in body:
@@ -126,13 +127,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path != "/v1/models":
             return self.send(404, {"detail": "Not Found"})
-        names = [{"id": name, "created": time.time(), "max_model_len": self.server.context} for name in ("tuned",)]
-        return self.send(200, {"data": names})
+        entries = [
+            {"id": name, "created": time.time(), "max_model_len": self.server.context} for name in self.server.models
+        ]
+        return self.send(200, {"data": entries})
 
     def do_POST(self):
         server = self.server
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path != "/v1/completions" or body["model"] != "tuned":
+        if self.path != "/v1/completions" or body["model"] not in server.models:
             return self.send(404, {"error": {"message": "no such model"}})
         with server.lock:
             server.headers.append(dict(self.headers))
