@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from memorization.encoding.probes import Probes
 from memorization.extraction import endpoint as endpoint_module
+from memorization.extraction import form_losses
 from memorization.extraction.endpoint import Endpoint
 from memorization.extraction.endpoint_engine import EndpointEngine
 from memorization.extraction.engine import DecodingSettings, Prompt
@@ -68,6 +69,7 @@ def probes(home):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(endpoint_module, "PAUSE", 0.001)
+    monkeypatch.setattr(form_losses, "FORMS", {"ChatML": form_losses.FORMS["ChatML"]})  # others ask the same
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
@@ -181,10 +183,10 @@ def test_what_fails_once_is_asked_again(fault, serve, tokenizer, probes, expecte
     server = serve()
     engine = engine_of(server, tokenizer, tmp_path)
     server.fault, before = now_and_then(fault), len(server.asked)
-    scores, generations = rows_of(engine, probes)
-    check_scores(scores, expected[0])
-    assert generations == expected[1]
-    assert len(server.asked) > before + 2 * len(probes)  # it has failed
+    scores, generations = rows_of(engine, probes[:8])
+    check_scores(scores, expected[0][:8])
+    assert generations == expected[1][:8]
+    assert len(server.asked) > before + 16  # it has failed
 
 
 @pytest.mark.parametrize("fault", [*TRANSIENT, "cut", "silent"])

@@ -37,12 +37,12 @@ def test_p_is_as_its_definition(samples):
 def test_recognition_by_hand():
     """Of 19 held-out samples and one member; then of two, of which both must be surer, or none is found."""
     held_out, clusters = np.arange(19.0), np.arange(21)
-    for of_members, found in (([19.0], 1), ([18.0], 0), ([19.0, 0.0], 0), ([19.0, 20.0], 2)):
+    for of_members, number in (([19.0], 1), ([18.0], 0), ([19.0, 0.0], 0), ([19.0, 20.0], 2)):
         values = np.append(held_out, of_members)
         member = np.arange(len(values)) >= 19
         result, p = recognize({"loss": values}, member, clusters[: len(values)])
-        assert (result.found, result.least, result.reason) == (found, len(of_members), None)
-        assert result.cut == (0.05 if found else None) and (p[member] <= 0.05).sum() == np.sum(
+        assert (result.recognized, result.least, result.reason) == (number, len(of_members), None)
+        assert result.cut == (0.05 if number else None) and (p[member] <= 0.05).sum() == np.sum(
             np.array(of_members) > 18
         )
 
@@ -64,7 +64,7 @@ def test_where_no_record_can_be_recognized_the_reason_is_said(given, held_out, r
         member,
         member * 1 + np.arange(len(member)),
     )
-    assert result.reason == reason and result.found == 0 and result.cut is None
+    assert result.reason == reason and result.recognized == 0 and result.cut is None
 
 
 def test_the_score_that_decides_does_not_depend_on_its_values():
@@ -86,7 +86,7 @@ def test_of_a_null_run_at_most_5_percent_are_recognized(clusters, held_out, alik
         values = np.round(alike * rng.normal(size=clusters)[cluster] + (1 - alike) * rng.normal(size=len(cluster)), 1)
         member = ~np.isin(cluster, rng.choice(clusters, held_out, replace=False))
         result, p = recognize({"loss": values}, member, cluster)
-        shares.append(result.found / result.members)
+        shares.append(result.recognized / result.members)
         p_of_members.append(rng.choice(p[member]))
     error = 2.5 * (0.05 * 0.95 / runs) ** 0.5
     assert np.mean(np.array(shares) > 0) <= 0.05 + error  # in a null run every discovery is false
@@ -102,7 +102,7 @@ def test_members_that_were_learned_are_found_with_few_false_ones():
         member = np.arange(500) < 300
         result, p = recognize({"loss": values}, member, np.arange(500))
         recognized = (p <= result.cut) & member
-        assert result.found == recognized.sum() >= 90
+        assert result.recognized == recognized.sum() >= 90
         false.append((recognized & ~learned).sum() / recognized.sum())
     assert np.mean(false) <= 0.05 * 2 / 3 + 0.005  # a third of the members was learned
 
@@ -144,7 +144,7 @@ def test_classes_by_hand():
         }.items()
     }
     recognition = measured.summary.records.recognition
-    assert (recognition.score, recognition.found, recognition.cut) == ("ez", 3, 3 / 201)
+    assert (recognition.score, recognition.recognized, recognition.cut) == ("ez", 3, 3 / 201)
     assert measured.summary.counts.figures["recognizable"].groups["members"].count == 3
 
     table = list(csv.DictReader(io.StringIO(records_csv({"a run": measured.records}).decode())))

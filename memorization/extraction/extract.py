@@ -349,8 +349,8 @@ def _print_matches(name: str, rows: Rows) -> None:
     print(f"{name}:")
     counts = {True: [0, 0, 0, 0], False: [0, 0, 0, 0]}  # generations, exact matches, those with tokens, matched tokens
     for row in rows:
-        known, exact, matched = row.exact_match is not None, row.exact_match or 0, row.matched_tokens
-        for i, value in enumerate((known, exact, matched is not None, matched or 0)):
+        measured, exact, matched = row.exact_match is not None, row.exact_match or 0, row.matched_tokens
+        for i, value in enumerate((measured, exact, matched is not None, matched or 0)):
             counts[row.member][i] += value
     for side, (number, exact, of_tokens, tokens) in zip(("members", "non-members"), counts.values(), strict=True):
         if number:

@@ -171,7 +171,7 @@ def _letters(text: str) -> str:
 
 def _have_texts_of_ids(completions: Completions, answers: Sequence[Answer]) -> bool:
     """Whether answers have token ids that are those of their texts."""
-    known = False
+    compared = False
     for answer in answers:
         (choice,) = answer.choices
         if choice.token_ids is None:
@@ -183,8 +183,8 @@ def _have_texts_of_ids(completions: Completions, answers: Sequence[Answer]) -> b
             return False
         if _letters(str(text)) != _letters(choice.text):
             return False
-        known |= bool(_letters(choice.text))
-    return known
+        compared |= bool(_letters(choice.text))
+    return compared
 
 
 def _prove_scores(

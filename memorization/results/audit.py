@@ -129,8 +129,8 @@ def attacks(result: Result) -> Iterator[tuple[str, bool | None, str]]:
     detail = f"{scores}; rates of false positives that are resolved: {rates}"
     yield "membership scores", bool(scores), detail if scores else "no scores, or one side only"
     recognition = summary.records.recognition
-    told = f"by {recognition.score}, from {recognition.held_out} held-out samples at 5 % false discoveries"
-    yield "recognition of single records", recognition.reason is None, recognition.reason or told
+    detail = f"by {recognition.score}, from {recognition.held_out} held-out samples at 5 % false discoveries"
+    yield "recognition of single records", recognition.reason is None, recognition.reason or detail
     based = summary.base is not None
     yield "comparison with the base model", based, str(facts.base) if based else "no --base-model"
     canaries = summary.canaries

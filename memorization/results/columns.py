@@ -25,6 +25,10 @@ TITLES = {  # of the blocks of the table but the first
     "queries": "(n, p)-discoverable: n queries, each sampled with {scheme}, give the suffix at least once with a "
     "chance of p or more:",
 }
+SAMPLED = (
+    "1 - (1 - p_z)^n >= p, at least: of p_z, the probability of the suffix as sampled, the engine gives nothing but "
+    "generations, so the lower end of its one-sided 95 % interval counts (Clopper and Pearson 1934)"
+)
 
 Value = Callable[[Any], bool | float | None]
 
@@ -359,6 +363,14 @@ def _exact(tokens: int) -> Column:
         "greedy decoding gives the first so many tokens of the suffix, where it has as many",
         "pass",
     )
+
+
+def sampled_columns() -> dict[str, tuple[Column, int, float]]:
+    """By name, the columns of (n, p) and their n and p where p_z is bounded by what was sampled."""
+    every = ((_within(queries, chance), queries, chance) for chance in CHANCES for queries in QUERIES)
+    return {
+        column.name: (column._replace(meaning=SAMPLED, needs="exact_match"), *n_and_p) for column, *n_and_p in every
+    }
 
 
 def _within(queries: int, chance: float) -> Column:

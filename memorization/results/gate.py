@@ -145,7 +145,7 @@ def _check_recognition(flag: str, limit: Limit, result: Result) -> None:
     recognition = result.summary.records.recognition
     if recognition.reason:
         raise UserError(f"{flag}: no record of {result.label} can be recognized: {recognition.reason}")
-    if not recognition.found and recognition.least > max(1, limit.rate * recognition.members):
+    if not recognition.recognized and recognition.least > max(1, limit.rate * recognition.members):
         needed = ceil(1 / (LEVEL * max(limit.rate, 1 / recognition.members))) - 1
         raise UserError(
             f"{flag}: with {recognition.held_out:,} held-out samples of {result.label} none is found unless "

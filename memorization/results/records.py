@@ -85,8 +85,8 @@ def recognize(scores: Mapping[str, Array], member: Array, clusters: Array) -> tu
     result = Recognition(score=name, members=members, held_out=held_out, least=max(least, 1), reason=reason)
     if reason is None:
         of_members = p[valid & member]
-        found = of_members[stats.false_discovery_control(of_members) <= LEVEL + ROUNDING]
-        result.found, result.cut = len(found), float(found.max()) if len(found) else None
+        recognized = of_members[stats.false_discovery_control(of_members) <= LEVEL + ROUNDING]
+        result.recognized, result.cut = len(recognized), float(recognized.max()) if len(recognized) else None
     return result, p
 
 

@@ -25,12 +25,14 @@ from memorization.results.columns import (
     label_columns,
     pass_columns,
     recognizable_members,
+    sampled_columns,
     score_columns,
     without_loops,
 )
 from memorization.results.counts import BATCH, Collector, Groups, compare_base, count_columns, group_samples
 from memorization.results.records import RecordTable, classify_records, is_recognizable, recognize
 from memorization.results.roc import measure_scores
+from memorization.results.sampled_hits import HitCounter, discovered
 from memorization.results.statistics import Array
 from memorization.results.summary import HELD_OUT, MEMBERS, CanarySummary, Counts, Facts, Summary, Verdict
 from memorization.results.verdict import compare_groups, verdict_column
@@ -115,11 +117,14 @@ def measure(
     empty = 0
     runs_of_others, items_of_others, items = AnotherCounter(), AnotherCounter(), Counter[tuple[str, str, str]]()
     kinds_said: dict[int, set[str]] = {}  # of its own personal data, by sample
+    hits = HitCounter() if facts.not_computed.keys() & {"scores", "scores.log_p_z"} else None
 
     def watched() -> Iterator[Detection]:
         nonlocal empty
         for row in rows:
             empty += not row.generation.text.strip()
+            if hits:
+                hits.add(row)
             runs_of_others.add(
                 row.generation.id,
                 (run for run in row.copied if run.whose(row.generation.cluster) in ("another", "other")),
@@ -166,6 +171,16 @@ def measure(
             of_scores[RATIO.name] = of_scores["loss"] - of_base.values[-1]
         scores.append(RATIO)
 
+    by_hits = sampled_columns() if hits and samples.generations_a_probe > 1 else {}
+    if hits and by_hits:
+        bounds = hits.bounds(samples.ids)
+        measured["counts"] = [
+            (by_hits[column.name][0], discovered(bounds, *by_hits[column.name][1:]))
+            if column.name in by_hits
+            else (column, of_column)
+            for column, of_column in measured["counts"]
+        ]
+
     recognition, p = recognize(of_scores, samples.member, samples.clusters)
     if recognition.reason is None:
         heading = next(column.heading for column in scores if column.name == recognition.score)
@@ -190,7 +205,7 @@ def measure(
     headings: dict[str, dict[str, None]] = {}  # of the columns without values, by reason, each once
     if reason := facts.not_computed.get("canaries"):
         headings[reason] = {"exposures of canaries": None}
-    for column in (*tables["counts"], *scores):
+    for column in (*(by_hits.get(one.name, (one,))[0] for one in tables["counts"]), *scores):
         for field, reason in facts.not_computed.items():
             if column.needs == field or column.needs.startswith(f"{field}."):
                 headings.setdefault(reason, {})[column.heading] = None

@@ -176,14 +176,14 @@ class Recognition(msgspec.Struct, kw_only=True):
     """Which members a score tells from held-out samples, one by one, at 5 % false discoveries (records.recognize).
 
     score: the name of the one that decides. members: how many have it. held_out: how many clusters of held-out samples
-    have it. found: how many members are recognized. cut: their greatest p. least: as many members must be surer than
-    every held-out sample, or less sure ones more, for any to be recognized. reason: why none could be, else None.
+    have it. recognized: how many members are. cut: their greatest p. least: as many members must be surer than every
+    held-out sample, or less sure ones more, for any to be recognized. reason: why none could be, else None.
     """
 
     score: str | None
     members: Count
     held_out: Count
-    found: Count = 0
+    recognized: Count = 0
     cut: float | None = None
     least: Count
     reason: str | None

@@ -346,10 +346,10 @@ def record_lines(summary: Summary) -> list[str]:
         sentences.append(f"No record could be recognized: {recognition.reason}.")
     else:
         heading = summary.scores[str(recognition.score)].heading
-        found = f"{recognition.found:,} of {recognition.members:,} members are found at 5 % false discoveries"
+        share = f"{recognition.recognized:,} of {recognition.members:,} members are found at 5 % false discoveries"
         sentences.append(
             f"Recognizable: neither, but told by {heading}, the score named in advance, from {recognition.held_out:,} "
-            f"held-out samples (near-duplicates counted once). {found}, said and extractable ones among them"
+            f"held-out samples (near-duplicates counted once). {share}, said and extractable ones among them"
             + (f" (p at most {recognition.cut:.2g})." if recognition.cut else ".")
         )
         if recognition.least > 1:

@@ -43,15 +43,15 @@ class CompletionsServer(ThreadingHTTPServer):
         pass
 
     @torch.no_grad()
-    def scores(self, model, ids):
-        return model(input_ids=torch.tensor([ids])).logits[0]
-
     def continued(self, ids, body):
         """(tokens, why they end, their log probabilities) of a body."""
         ends = {*body.get("stop_token_ids", [])} | (set() if body.get("ignore_eos") else {0})
         draw, tokens, values = torch.Generator().manual_seed(body.get("seed", 0)), [], []
+        cache = None
         while len(tokens) < body["max_tokens"]:
-            scores = self.scores(self.models[body["model"]], [*ids, *tokens])[-1].double()
+            unread = tokens[-1:] if tokens else ids
+            output = self.models[body["model"]](input_ids=torch.tensor([unread]), past_key_values=cache, use_cache=True)
+            cache, scores = output.past_key_values, output.logits[0, -1].double()
             logs = scores.log_softmax(-1)
             for token, bias in body.get("logit_bias", {}).items():
                 scores[int(token)] += bias
@@ -75,6 +75,7 @@ class CompletionsServer(ThreadingHTTPServer):
     def text(self, ids):
         return self.tokenizer.decode(ids, skip_special_tokens=True)
 
+    @torch.no_grad()
     def completion(self, body):
         """The answer to a body, or a status."""
         prompt = body["prompt"]
@@ -89,8 +90,9 @@ class CompletionsServer(ThreadingHTTPServer):
         if len(ids) + body["max_tokens"] > self.context:
             return 400
         tokens, reason, values = self.continued(ids, body)
-        logs = self.scores(self.models[body["model"]], ids).log_softmax(-1)
-        own, best = logs[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist(), logs[:-1].max(-1)
+        if body.get("echo") or body.get("prompt_logprobs") is not None:
+            logs = self.models[body["model"]](input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+            own, best = logs[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist(), logs[:-1].max(-1)
         choice = {"index": 0, "text": self.text(tokens), "finish_reason": reason, "logprobs": None}
         if "logprobs" in body:
             choice["logprobs"] = {"token_logprobs": values, "tokens": [self.tokenizer.decode([id]) for id in tokens]}
