@@ -14,7 +14,7 @@ TEXTS = {"scores": "an endpoint without log probabilities"}
 def rows_of(hits, samples=20, **fields):
     """Generations of each id, of which so many are exact."""
     return [
-        detection(id, sample=sample, exact_match=sample < number, **fields)
+        detection(id, sample=sample, exact_match=bool(sample < number), **fields)
         for id, number in hits.items()
         for sample in range(samples)
     ]

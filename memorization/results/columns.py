@@ -367,9 +367,10 @@ def _exact(tokens: int) -> Column:
 
 def sampled_columns() -> dict[str, tuple[Column, int, float]]:
     """By name, the columns of (n, p) and their n and p where p_z is bounded by what was sampled."""
-    every = ((_within(queries, chance), queries, chance) for chance in CHANCES for queries in QUERIES)
+    every = [(_within(queries, chance), queries, chance) for chance in CHANCES for queries in QUERIES]
     return {
-        column.name: (column._replace(meaning=SAMPLED, needs="exact_match"), *n_and_p) for column, *n_and_p in every
+        column.name: (column._replace(meaning=SAMPLED, needs="exact_match"), queries, chance)
+        for column, queries, chance in every
     }
 
 

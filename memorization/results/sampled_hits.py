@@ -23,7 +23,7 @@ class HitCounter:
         if generation.exact_match is not None:
             for key, value in zip(self._keys, (generation.id, generation.turn), strict=True):
                 key.append(value)
-            self._hits.append(generation.exact_match)
+            self._hits.append(bool(generation.exact_match))
 
     def bounds(self, ids: Array) -> Array:
         """Of each of these samples (distinct ids in order) the logarithm of a lower bound of p_z, the probability of

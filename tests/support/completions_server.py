@@ -114,6 +114,7 @@ class CompletionsServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # it holds a body back until its headers are acknowledged, 40 ms
 
     def log_message(self, *_):
         pass
