@@ -23,10 +23,10 @@ demo: $(READY) ## the five stages on made-up dialogues, in minutes; ELASTIC_URL=
 	@bash runs/demo.sh
 
 test: $(READY) ## the tests, on all cores, in minutes
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not fuzz"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not fuzz" --durations 10
 
 test-slow: $(READY) ## the tests of launches, of restarts of servers and of heavy libraries
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not fuzz"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not fuzz" --durations 20
 
 test-all: test test-slow ## both
 

@@ -60,7 +60,7 @@ def pytest_xdist_auto_num_workers(config):
 
 SLOW = {"elastic_url", "secure_server", "own_server", "warm_python", "loads"}  # fixtures that start processes
 
-LONG = {"test_ranks.py", "test_commands.py", "test_run_clm.py", "test_canaries.py"}
+LONG = {"test_ranks.py", "test_commands.py", "test_run_clm.py", "test_canaries.py", "test_encoder_decoder.py"}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,8 +1,10 @@
 """A server of completions on loopback, of a small model; it answers as vLLM, as OpenAI, or wrong."""
 
 import json
+import socket
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import torch
@@ -19,7 +21,7 @@ class CompletionsServer(ThreadingHTTPServer):
     asked: all bodies that came. answered: those that were answered rightly. key: that it wants, None for none.
     """
 
-    daemon_threads = True
+    daemon_threads = False  # a thread that has run a model and does not end aborts the process at its end
 
     def __init__(self, models, tokenizer, features=FEATURES):
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -28,7 +30,7 @@ class CompletionsServer(ThreadingHTTPServer):
         self.key = None
         self.context = min(model.config.max_position_embeddings for model in models.values())
         self.asked, self.answered, self.headers = [], [], []
-        self.lock, self.answers = threading.Lock(), 0
+        self.lock, self.answers, self.connections = threading.Lock(), 0, []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def __enter__(self):
@@ -37,7 +39,15 @@ class CompletionsServer(ThreadingHTTPServer):
 
     def __exit__(self, *_):
         self.shutdown()
+        for connection in self.connections:
+            with suppress(OSError):  # closed by the client
+                connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
+
+    def get_request(self):
+        connection, address = super().get_request()
+        self.connections.append(connection)
+        return connection, address
 
     def handle_error(self, *_):  # a client that has gone
         pass
