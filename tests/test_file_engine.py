@@ -19,8 +19,9 @@ from memorization.extraction.transformers_engine import TransformersEngine
 from memorization.models.hub import load_tokenizer
 from memorization.results.summary import HELD_OUT, MEMBERS
 from memorization.shell.cli import UserError
-from memorization.store.files import fingerprint, read_json, write_json
+from memorization.store.files import fingerprint, read_json
 from support.command_line import ROOT, one_line, run_script
+from support.encoded_dialogues import encode_and_index
 from support.tiny_models import save_language_model
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
@@ -32,11 +33,7 @@ NEW = 40  # tokens
 def stage(tmp_path_factory):
     """An encoding of dialogues and its index."""
     path = tmp_path_factory.mktemp("stage")
-    write_json(path / "d.json", make_dialogues(seed=2, single=40, fourfold=2, sixteenfold=0))
-    encode = ["--data", path / "d.json", "--output-dir", path, "--test-size", "0.4"]
-    assert run_script("encode_dialogue.py", *encode) == 0
-    index = ["-dir", path, "-fn", "dialogue_prefix.json", "--index-xsuffix", "s", "--indexes", path / "indexes"]
-    assert run_script("load_to_elastic.py", *index) == 0
+    encode_and_index(path, 40, 0.4)
     return path
 
 

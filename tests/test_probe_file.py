@@ -11,14 +11,14 @@ from tokenizers.pre_tokenizers import Metaspace as PiecesOfWords
 from tokenizers.trainers import UnigramTrainer
 from transformers import PreTrainedTokenizerFast
 
-from memorization.encoding.made_up import make_dialogues
 from memorization.encoding.probe_file import FileProbes
 from memorization.encoding.probes import Probes
 from memorization.extraction.generations import read_generations
 from memorization.models.hub import load_tokenizer
 from memorization.shell.cli import UserError
-from memorization.store.files import read_json, write_json
+from memorization.store.files import read_json
 from support.command_line import ROOT, one_line, run_script
+from support.encoded_dialogues import encode_and_index
 from support.tiny_models import save_language_model
 
 TOKENIZER = ROOT / "configs" / "gpt-neo-small"
@@ -28,11 +28,7 @@ TOKENIZER = ROOT / "configs" / "gpt-neo-small"
 def stage(tmp_path_factory):
     """An encoding, its index, and a model that was trained on nothing."""
     path = tmp_path_factory.mktemp("stage")
-    write_json(path / "d.json", make_dialogues(seed=2, single=11, fourfold=2, sixteenfold=0))
-    encode = ["--data", path / "d.json", "--output-dir", path, "--test-size", "0.3"]
-    assert run_script("encode_dialogue.py", *encode) == 0
-    index = ["-dir", path, "-fn", "dialogue_prefix.json", "--index-xsuffix", "s", "--indexes", path / "indexes"]
-    assert run_script("load_to_elastic.py", *index) == 0
+    encode_and_index(path, 11, 0.3)
     save_language_model(path / "model", TOKENIZER)
     return path
 

@@ -83,13 +83,11 @@ class EndpointModels:
 
     @contextmanager
     def opened(self, source: ModelSource, inputs: Inputs) -> Iterator[OpenModel]:
-        settings, probes, tokenizer = inputs.settings, inputs.probes, inputs.tokenizer
+        settings = inputs.settings
         self._entry(source.name)
         print(f"asking {source.name} at {self._endpoint.url}: {_estimate(inputs)}", flush=True)
-        ends = sorted({tokenizer.eos_token_id, *probes.ends})
-        engine = EndpointEngine(
-            self._endpoint, source.name, tokenizer, ends, settings.decoding, settings.batch_size, settings.path
-        )
+        asked = source.name, inputs.tokenizer, inputs.ends
+        engine = EndpointEngine(self._endpoint, *asked, settings.decoding, settings.batch_size, settings.path)
         identified = self._identify(source, engine.abilities.remark)
         for reason in dict.fromkeys([*engine.not_computed.values(), engine.abilities.remark]):
             if reason:

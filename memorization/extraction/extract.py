@@ -120,13 +120,11 @@ def write_generations(
                     "before fine-tuning"
                 )
             made_of = _made_of(inputs, identity, engine, is_base)
-            probed = zip(probes.ids.tolist(), probes.turns.tolist(), strict=True)
-            keys = [(id, turn, sample) for id, turn in probed for sample in range(settings.num_samples)]
-            ranks, batch_size = (state.process_index, state.num_processes), engine.batch_size
+            parts = inputs.keys, engine.batch_size, state.process_index, state.num_processes
 
             def rows_of(result: Path, of: dict[str, Any]) -> Rows:
                 beside = [result.with_suffix(".txt")]
-                return Rows(result, GENERATIONS, Generation, of, keys, batch_size, *ranks, settings.overwrite, beside)
+                return Rows(result, GENERATIONS, Generation, of, *parts, settings.overwrite, beside)
 
             of_base: dict[str, Any] = {}
             rows_of(path, made_of).close()  # whether results may be written is checked before the work
@@ -149,7 +147,8 @@ def write_generations(
             if state.is_main_process:
                 print(rows.progress)
             _generate(inputs, engine, rows)
-            text_form = _text_form(inputs, opened) if state.is_main_process else None
+            of_texts = state.is_main_process and not is_base  # no report reads that of a base model
+            text_form = _text_form(inputs, opened) if of_texts else None
             is_checked = opened.model is None and not settings.temperature
             state.wait_for_everyone()
         del opened, engine

@@ -148,6 +148,13 @@ def _named(key: Key) -> str:
     return f"id {id}" + (f", turn {turn}" if turn else "") + (f", sample {sample}" if sample else "")
 
 
+def _other_model(flag: str, settings: ExtractionSettings) -> UserError:
+    return UserError(
+        f"{flag}: the generations of --engine {settings.engine} were made elsewhere, by the model that --model-path "
+        "declares; leave it out, and give the generations of another model a run of their own"
+    )
+
+
 class DeclaredModel:
     """The Backend of a file of generations: one model, of which nothing but its declared name is known.
 
@@ -160,23 +167,17 @@ class DeclaredModel:
 
     def __init__(self, settings: ExtractionSettings) -> None:
         if settings.model_path is None or settings.adapter or settings.base_model:
-            given = "--base-model" if settings.base_model else "--adapter"
-            raise UserError(
-                f"{given}: the generations of --engine {settings.engine} were made elsewhere, by the model that "
-                "--model-path declares; leave it out, and give the generations of another model a run of their own"
-            )
+            raise _other_model("--base-model" if settings.base_model else "--adapter", settings)
         self.sources: Sequence[ModelSource] = [ModelSource(settings.model_path)]
 
     def identify_base(self, source: ModelSource, inputs: Inputs) -> ModelIdentity:
-        raise NotImplementedError  # there is none
+        raise _other_model("--base-model", inputs.settings)
 
     @contextmanager
     def opened(self, source: ModelSource, inputs: Inputs) -> Iterator[OpenModel]:
-        settings, probes = inputs.settings, inputs.probes
+        settings = inputs.settings
         engine = FileEngine(settings.engine, inputs.tokenizer, settings.num_samples)
-        probed = zip(probes.ids.tolist(), probes.turns.tolist(), strict=True)
-        keys = [(id, turn, sample) for id, turn in probed for sample in range(settings.num_samples)]
-        engine.check(keys, inputs.drawn is not None)
+        engine.check(inputs.keys, inputs.drawn is not None)
         declared = f"the generations were made elsewhere, by {source.name} as declared"
         if engine.longest < settings.max_new_tokens:
             declared += (

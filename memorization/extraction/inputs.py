@@ -23,6 +23,7 @@ from memorization.models.ranks import ranks
 from memorization.models.trained import model_made_of
 from memorization.shell.cli import UserError
 from memorization.store.manifests import TextDigest
+from memorization.store.rows import Key
 
 SHOWN = 5  # ids in a message
 
@@ -42,6 +43,17 @@ class Inputs(NamedTuple):
     too_long: list[int]
     drawn: dict[str, int | None] | None
     documents: str | None
+
+    @property
+    def keys(self) -> list[Key]:
+        """Those of the rows, in order."""
+        probed = zip(self.probes.ids.tolist(), self.probes.turns.tolist(), strict=True)
+        return [(id, turn, sample) for id, turn in probed for sample in range(self.settings.num_samples)]
+
+    @property
+    def ends(self) -> list[int]:
+        """The tokens that end a text."""
+        return sorted({self.tokenizer.eos_token_id, *self.probes.ends})
 
 
 def read_inputs(

@@ -57,8 +57,9 @@ class LocalModels:
                 length = probes.longest_prefix + source.adapter.virtual_tokens
                 check_context(source.name, model.config, probes.greatest_id, length, settings.max_new_tokens)
             forget_rounding(model)  # another adapter may be in use than before
-            ends = sorted({inputs.tokenizer.eos_token_id, *probes.ends})
-            engine = TransformersEngine(model, ends, settings.decoding, settings.batch_size, inputs.source_length)
+            engine = TransformersEngine(
+                model, inputs.ends, settings.decoding, settings.batch_size, inputs.source_length
+            )
             engine.fit(probes, len(probes) * settings.num_samples)
             yield OpenModel(engine, identify(source), model.config, model)
 

@@ -79,9 +79,8 @@ class VllmModels(LocalModels):
         longest = probes.longest_prefix + settings.max_new_tokens
         context = max(longest, min(ROOM, context_length(config) or ROOM))
         check_context(source.name, config, probes.greatest_id, probes.longest_prefix, settings.max_new_tokens)
-        ends = sorted({inputs.tokenizer.eos_token_id, *probes.ends})
         llm = self._llm_of(source.plain, context)
-        engine = VllmEngine(llm, ends, settings.decoding, settings.batch_size, source.adapter)
+        engine = VllmEngine(llm, inputs.ends, settings.decoding, settings.batch_size, source.adapter)
         yield OpenModel(engine, identify(source), config, context=context)
 
     def _llm_of(self, name: str, context: int) -> Any:
